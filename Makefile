@@ -1,0 +1,27 @@
+# make train   set up, meta-train MAML on sinusoids, evaluate it
+# make test    set up, run the test suite
+# make .venv   only set up
+# make lint    style and types
+PYTHON ?= python3
+
+.PHONY: train test lint .venv
+.DEFAULT_GOAL := train
+
+train: .venv
+	.venv/bin/metaloop-train $(ARGS)
+
+test: .venv
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+.venv: .venv/.installed
+
+# The stamp is written last: an installation cut short is done again.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,21 @@
+"""One short recipe per paper over one inner loop."""
+
+from metaloop.algorithms.algorithm import Algorithm
+from metaloop.algorithms.compilation import CompiledChunkGradient
+from metaloop.algorithms.fomaml import fomaml
+from metaloop.algorithms.gradient_based import GradientBased
+from metaloop.algorithms.maml import maml
+from metaloop.algorithms.meta_gradient import TasksAtOnce, adaptation_path, meta_gradient
+from metaloop.algorithms.vmap_check import exact_tasks_at_once
+
+__all__ = [
+    "Algorithm",
+    "CompiledChunkGradient",
+    "GradientBased",
+    "TasksAtOnce",
+    "adaptation_path",
+    "exact_tasks_at_once",
+    "fomaml",
+    "maml",
+    "meta_gradient",
+]

@@ -1,0 +1,123 @@
+"""From one task to a meta-batch: chunks, vmap, task by task. Nowhere else.
+
+Both functions here see a meta-batch [T, ...] and go through it `tasks_at_once` tasks at a time,
+so that one chunk's graph is all that ever exists: a vmap whose loss waits for a later backward
+would hold every chunk's.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from metaloop.algorithms.algorithm import Algorithm
+from metaloop.arguments import Count
+from metaloop.episode import Episode
+from metaloop.inner_loop import Parameters, Report
+
+TasksAtOnce = Count | Literal["all"]
+Gradient = dict[str, Tensor]
+ChunkGradient = Callable[[Algorithm, Parameters, Episode, int], tuple[Gradient, Report]]
+Tree = TypeVar("Tree")
+
+
+def meta_gradient(
+    algorithm: Algorithm,
+    meta: Parameters,
+    episodes: Episode,
+    *,
+    tasks_at_once: TasksAtOnce = "all",
+    of_chunk: ChunkGradient | None = None,
+) -> tuple[Gradient, Report]:
+    """The gradient of the mean meta-loss over a meta-batch, detached, with the reports.
+
+    grad_meta 1/T sum_t meta_loss(meta, episode_t): Finn et al. 2017, Algorithm 1, line 8.
+    `of_chunk` computes a chunk's share; a compiled `chunk_gradient`, for one.
+
+    Shapes (legend in episode.py):
+        episodes       [T, ...]
+        gradient[name] the shape of meta[name]
+        report[name]   [T]
+    """
+    meta = {name: p.detach() for name, p in meta.items()}
+    tasks = len(episodes.classes)
+    total, reports = None, []
+    for chunk in _chunks(episodes, tasks_at_once):
+        gradient, report = (of_chunk or chunk_gradient)(algorithm, meta, chunk, tasks)
+        total = gradient if total is None else _add(total, gradient)
+        reports.append(report)
+    assert total is not None, "a meta-batch has at least one task"
+    return total, _concatenate(reports)
+
+
+def chunk_gradient(
+    algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int
+) -> tuple[Gradient, Report]:
+    """One chunk's share of the meta-gradient of `tasks` tasks, with its reports."""
+
+    def share(meta: Parameters) -> tuple[Tensor, Report]:
+        losses, report = over_tasks(lambda task: algorithm.meta_loss(meta, task), chunk)
+        return losses.sum() / tasks, report
+
+    with torch.no_grad():  # torch.func differentiates all the same, and keeps nothing after
+        gradient, report = torch.func.grad(share, has_aux=True)(meta)
+    return gradient, report
+
+
+def adaptation_path(
+    algorithm: Algorithm,
+    meta: Parameters,
+    episodes: Episode,
+    *,
+    steps: int,
+    tasks_at_once: TasksAtOnce = "all",
+) -> Report:
+    """Adapt to every task and judge each phi_0 .. phi_steps; no outer graph is kept.
+
+    Shapes:
+        episodes      [T, ...]
+        report[name]  [T, steps+1]  support_loss, query_loss and the metrics
+    """
+    meta = {name: p.detach() for name, p in meta.items()}
+
+    def path(task: Episode) -> Report:
+        judged = []
+        for phi in algorithm.adapt(meta, task.support, steps):
+            report = algorithm.objective.judge_query(phi, task)[1]
+            support_loss = algorithm.objective.support_loss(phi, task.support)
+            judged.append({"support_loss": support_loss, **report})
+        return {name: torch.stack([r[name] for r in judged]) for name in judged[0]}
+
+    with torch.no_grad():
+        chunks = _chunks(episodes, tasks_at_once)
+        return _concatenate([over_tasks(path, chunk) for chunk in chunks])
+
+
+def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
+    """Apply a function of one task to each of a chunk; a single task needs no vmap."""
+    if len(chunk.classes) > 1:
+        return torch.func.vmap(function, randomness="different")(chunk)
+    result = function(_map(lambda tensor: tensor.squeeze(0), chunk))
+    return _map(lambda tensor: tensor.unsqueeze(0), result)
+
+
+def _chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
+    tasks = len(episodes.classes)
+    size = tasks if tasks_at_once == "all" else tasks_at_once
+    for start in range(0, tasks, size):
+        yield _map(lambda tensor, s=start: tensor[s : s + size], episodes)
+
+
+def _map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+    mapped: Tree = pytree.tree_map(function, tree)
+    return mapped
+
+
+def _add(total: Gradient, gradient: Gradient) -> Gradient:
+    return {name: total[name] + gradient[name] for name in total}
+
+
+def _concatenate(reports: list[Report]) -> Report:
+    return {name: torch.cat([r[name] for r in reports]) for name in reports[0]}

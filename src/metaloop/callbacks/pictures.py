@@ -1,0 +1,74 @@
+"""Pictures of a run while it trains: in its folder and in W&B."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytorch_lightning as pl
+from matplotlib.figure import Figure
+from PIL import Image
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from metaloop.datamodule import MetaBatch
+from metaloop.meta_learner import MetaLearner
+from metaloop.metrics import estimate
+from metaloop.plots import draw_adaptation_curve, draw_one_task
+
+
+class Pictures(pl.Callback):
+    """After every validation: one task before and after adaptation, and the adaptation curve.
+
+    Args:
+        folder: where the pictures go; each validation replaces them, W&B keeps all.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._first: MetaBatch | None = None
+
+    def on_validation_batch_end(  # type: ignore[override]
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002
+        pl_module: MetaLearner,  # noqa: ARG002
+        outputs: None,  # noqa: ARG002
+        batch: MetaBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        if batch_idx == 0:
+            self._first = batch
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: MetaLearner) -> None:  # type: ignore[override]
+        if trainer.state.fn != "fit" or not trainer.is_global_zero or self._first is None:
+            return
+        curves = {name: estimate(values) for name, values in pl_module.evaluated.items()}
+        title = f"validation, meta-step {trainer.global_step}"
+        figures = {"adaptation_curve": draw_adaptation_curve(curves, title)}
+        task = draw_one_task(pl_module.algorithm, pl_module.meta, self._first.episodes)
+        if task is not None:
+            figures["one_task"] = task
+        save_figures(figures, self.folder)
+        log_figures(figures, trainer.loggers, trainer.global_step)
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Write each figure as folder/<name>.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
+
+
+def log_figures(figures: Mapping[str, Figure], loggers: list[Logger], step: int) -> None:
+    """Send each figure to W&B, where a run logs there."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            for name, figure in figures.items():
+                logger.log_metrics({f"pictures/{name}": _wandb_image(figure)}, step=step)
+
+
+def _wandb_image(figure: Figure) -> object:
+    import wandb
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100)
+    return wandb.Image(Image.open(buffer))

@@ -1,0 +1,65 @@
+"""What the terminal shows while a run trains."""
+
+import sys
+from collections.abc import Mapping
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+from metaloop.arguments import Count
+from metaloop.meta_learner import MetaLearner
+
+
+class Progress(TQDMProgressBar):
+    """A bar over all meta-steps with loss and accuracy, before -> after adaptation.
+
+    Where the output is no terminal (a log file) it prints a line a validation instead.
+
+    Args:
+        refresh_rate: meta-steps between two drawings of the bar.
+    """
+
+    def __init__(self, *, refresh_rate: Count = 10) -> None:
+        super().__init__(refresh_rate=refresh_rate)
+        self._is_terminal = sys.stdout.isatty()
+        if not self._is_terminal:
+            self.disable()
+
+    def enable(self) -> None:
+        if self._is_terminal:
+            super().enable()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        # Lightning's epoch has no end here: the bar counts meta-steps up to max_steps
+        self.train_progress_bar.reset(total=trainer.max_steps)
+        self.train_progress_bar.initial = trainer.global_step
+        self.train_progress_bar.set_description("Meta-training")
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: MetaLearner, *_: object
+    ) -> None:
+        step = trainer.global_step
+        if self._is_terminal and (step % self.refresh_rate == 0 or step == trainer.max_steps):
+            self.train_progress_bar.n = step
+            self.train_progress_bar.set_postfix(before_after(pl_module.shown))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """Leave the bar as the last step drew it."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: MetaLearner) -> None:  # type: ignore[override]
+        if self._is_terminal:
+            super().on_validation_end(trainer, pl_module)
+        elif trainer.is_global_zero and trainer.state.fn == "fit":
+            pairs = before_after(pl_module.shown)
+            shown = "  ".join(f"{name} {value}" for name, value in pairs.items())
+            print(f"meta-step {trainer.global_step}/{trainer.max_steps}  {shown}", flush=True)
+
+
+def before_after(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Pair "<stage>/<name>_before" with "<stage>/<name>": {"loss": "4.2 -> 0.6", ..}."""
+    shown = {}
+    for name, value in metrics.items():
+        if f"{name}_before" in metrics and not name.endswith("support_loss"):
+            short = name.removeprefix("train/").replace("query_loss", "loss")
+            shown[short] = f"{metrics[f'{name}_before']:.3g} -> {value:.3g}"
+    return shown

@@ -1,0 +1,124 @@
+"""Checkpoints to resume from, saved where a step is over and the next not begun."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from metaloop.arguments import Count
+from metaloop.datamodule import MetaBatch
+
+
+class Interrupted(Exception):  # noqa: N818 - no error: what the user asked for
+    """Training stopped at a step boundary, on a signal, with a checkpoint saved."""
+
+    def __init__(self, signal_number: int, step: int) -> None:
+        super().__init__(f"{signal.Signals(signal_number).name} at meta-step {step}")
+        self.signal_number, self.step = signal_number, step
+
+
+class ResumeCheckpoint(pl.Callback):
+    """Keeps last.ckpt, and the one before it as previous.ckpt.
+
+    Saves at the start of a step: then all that belongs to the step before is done, its row of
+    metrics and its validation included, so a resumed run repeats nothing and misses nothing.
+
+    Ctrl-C or SIGTERM saves at the next step and ends the run by `Interrupted`; a second one
+    ends it at once.
+
+    Args:
+        folder: where the checkpoints go.
+        every: meta-steps between them.
+    """
+
+    def __init__(self, folder: str | Path, *, every: Count = 500) -> None:
+        self.last, self.previous = Path(folder) / "last.ckpt", Path(folder) / "previous.ckpt"
+        self.every = every
+        self._saved_step = 0
+        self._signal: int | None = None
+        self._handlers: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        if stage == "fit":
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._on_signal)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        self._saved_step = trainer.global_step
+
+    def on_train_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,  # noqa: ARG002
+        batch: MetaBatch,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        if self._signal is not None or trainer.global_step % self.every == 0:
+            self._save(trainer)
+        if self._signal is not None:
+            raise Interrupted(self._signal, trainer.global_step)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        self._save(trainer)
+
+    def on_save_checkpoint(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002
+        pl_module: pl.LightningModule,  # noqa: ARG002
+        checkpoint: dict[str, dict[str, dict[str, dict[str, dict[str, int]]]]],
+    ) -> None:
+        # Lightning counts the batch at hand as "ready" already. It has not begun: without this
+        # the resumed run counts it twice, and validates a step off.
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            counts["ready"] = counts["completed"]
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if trainer.global_step == self._saved_step:
+            return
+        new = self.last.with_name("new.ckpt")
+        trainer.save_checkpoint(new)
+        if trainer.is_global_zero:
+            if self.last.exists():
+                self.last.replace(self.previous)
+            new.replace(self.last)
+        self._saved_step = trainer.global_step
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            signal.default_int_handler(number, frame)
+        print("\nStopping after this meta-step; once more to stop at once.", flush=True)
+        self._signal = number
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its target, to the disk, then renames: never a torn file.
+
+    Lightning's own passes through a temporary folder, which may lie on another file system.
+    """
+
+    def save_checkpoint(  # type: ignore[override]
+        self, checkpoint: dict[str, object], path: str | Path, storage_options: None = None
+    ) -> None:
+        assert storage_options is None
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")  # one worker a folder: a fixed name suffices
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,227 @@
+"""The outer loop as a LightningModule: Finn et al. 2017 (arXiv:1703.03400), Algorithms 1 and 2."""
+
+import resource
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from metaloop.algorithms import (
+    Algorithm,
+    CompiledChunkGradient,
+    TasksAtOnce,
+    adaptation_path,
+    exact_tasks_at_once,
+    meta_gradient,
+)
+from metaloop.arguments import Count, Positive, Seed
+from metaloop.datamodule import MetaBatch
+from metaloop.episode import Episode
+from metaloop.errors import UserError
+from metaloop.inner_loop import Report
+from metaloop.metrics import EpisodeValues, estimate
+
+
+class MetaLearner(pl.LightningModule):
+    """Meta-trains an algorithm's parameters by manual optimization.
+
+    Args:
+        algorithm: what adapts, and whose meta-loss is descended.
+        optimizer: makes the meta-optimizer from the parameters.
+        scheduler: makes its schedule, stepped every meta-step; None keeps the learning rate.
+        seed: seeds the chance inside a step (dropout); episodes have their own.
+        tasks_at_once: tasks vectorised together; bounds the memory, changes no number.
+        compile: compile the meta-gradient.
+        clip_norm: clip the meta-gradient to this norm.
+        clip_value: clip its every element to this size.
+        log_every: meta-steps between logged values.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        *,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        seed: Seed = 0,
+        tasks_at_once: TasksAtOnce = "all",
+        compile: bool = False,
+        clip_norm: Positive | None = None,
+        clip_value: Positive | None = None,
+        log_every: Count = 50,
+    ) -> None:
+        super().__init__()
+        if clip_norm is not None and clip_value is not None:
+            raise UserError("Clip the meta-gradient by norm or by value: set one of the two.")
+        self.automatic_optimization = False
+        self.algorithm = algorithm
+        self.model = algorithm.objective.model
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.seed = seed
+        self.tasks_at_once, self.is_checked = tasks_at_once, False
+        self.of_chunk = CompiledChunkGradient() if compile else None
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.log_every = log_every
+        self.evaluated: Report = {}  # per-episode values of the last validation or test
+        self.episode_values = EpisodeValues()
+        self.shown: dict[str, float] = {}  # the last value of everything logged
+        self._last_log = (0, time.perf_counter())
+
+    @property
+    def meta(self) -> dict[str, Tensor]:
+        """Everything that is meta-learned, by name."""
+        return self.algorithm.objective.meta_parameters()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.make_optimizer(list(self.meta.values()))
+        if self.make_scheduler is None:
+            return optimizer
+        return [optimizer], [self.make_scheduler(optimizer)]
+
+    def training_step(self, batch: MetaBatch, batch_idx: int) -> None:  # noqa: ARG002
+        """One meta-update: Algorithm 1, lines 3-8 (Algorithm 2 for classes: the same lines)."""
+        episodes = batch.episodes
+        self._check_once(episodes)
+        algorithm = self.algorithm.at(self.global_step)
+        is_logged = (self.global_step + 1) % self.log_every == 0
+        before = self._judge_unadapted(algorithm, episodes) if is_logged else {}
+
+        # for all T_i: adapt phi_i on the support set, judge it on the query set
+        gradient, report = meta_gradient(
+            algorithm,
+            self.meta,
+            episodes,
+            tasks_at_once=self.tasks_at_once,
+            of_chunk=self.of_chunk,
+        )
+
+        # theta <- theta - beta * mean_i grad meta_loss_i, through autograd once: DDP averages it
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
+        optimizer.zero_grad()
+        self.manual_backward(sum((p * gradient[name]).sum() for name, p in self.meta.items()))
+        size = self._meta_gradient_norm() if is_logged else {}
+        optimizer.step()  # clipped in on_before_optimizer_step
+        if (scheduler := self.lr_schedulers()) is not None:
+            assert isinstance(scheduler, LRScheduler)
+            scheduler.step()
+
+        if is_logged:
+            self._log_training({**before, **report}, size)
+
+    def on_train_start(self) -> None:
+        self._last_log = (self.global_step, time.perf_counter())
+
+    def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:  # noqa: ARG002
+        # chance inside the step is a function of the step: a resumed run repeats it
+        torch.manual_seed((self.seed * 2**31 + self.global_step) * 4096 + self.global_rank)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the meta-gradient; here it is no longer scaled by the precision."""
+        if self.clip_norm is not None:
+            self.clip_gradients(optimizer, self.clip_norm, "norm")
+        if self.clip_value is not None:
+            self.clip_gradients(optimizer, self.clip_value, "value")
+
+    def validation_step(self, batch: MetaBatch, batch_idx: int) -> None:  # noqa: ARG002
+        self._evaluate(batch)
+
+    def test_step(self, batch: MetaBatch, batch_idx: int) -> None:  # noqa: ARG002
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish_evaluation()
+        summary = summarize(self.evaluated)
+        self._write(summary, "val")
+        # for callbacks that monitor a value: every rank has the same
+        self.log_dict(
+            {f"val/{name}": value for name, value in summary.items()},
+            logger=False,
+            batch_size=1,
+            sync_dist=self.trainer.world_size > 1,
+        )
+
+    def on_test_epoch_end(self) -> None:
+        self._finish_evaluation()
+
+    def _evaluate(self, batch: MetaBatch) -> None:
+        self._check_once(batch.episodes)
+        path = adaptation_path(
+            self.algorithm.at(self.global_step),
+            self.meta,
+            batch.episodes,
+            steps=self.algorithm.eval_inner_steps,
+            tasks_at_once=self.tasks_at_once,
+        )
+        self.episode_values.update(batch.index, path)
+
+    def _finish_evaluation(self) -> None:
+        self.evaluated = {n: v.cpu() for n, v in self.episode_values.compute().items()}
+        self.episode_values.reset()
+
+    def _check_once(self, episodes: Episode) -> None:
+        if not self.is_checked:
+            self.tasks_at_once = exact_tasks_at_once(
+                self.algorithm, self.meta, episodes, self.tasks_at_once
+            )
+            self.is_checked = True
+
+    def _judge_unadapted(self, algorithm: Algorithm, episodes: Episode) -> Report:
+        path = adaptation_path(
+            algorithm, self.meta, episodes, steps=0, tasks_at_once=self.tasks_at_once
+        )
+        return {f"{name}_before": values for name, values in path.items() if name != "support_loss"}
+
+    def _meta_gradient_norm(self) -> Report:
+        gradients = [p.grad for p in self.meta.values() if p.grad is not None]
+        return {"meta_gradient_norm": torch.stack([g.norm() for g in gradients]).norm()}
+
+    def _log_training(self, reports: Report, size: Report) -> None:
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
+        values = {**{name: value.mean() for name, value in reports.items()}, **size}
+        mean = self.trainer.strategy.reduce(torch.stack(list(values.values())), reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        logged = dict(zip(values, mean.tolist(), strict=True))
+        tasks = len(reports["query_loss"]) * self.trainer.world_size
+        self._write({**logged, "lr": optimizer.param_groups[0]["lr"], **self._cost(tasks)}, "train")
+
+    def _write(self, values: Mapping[str, float], stage: str) -> None:
+        """One row for the loggers, its x-axis the meta-step.
+
+        Not by self.log: Lightning would write the last logged values again at every step.
+        """
+        self.shown.update({f"{stage}/{name}": value for name, value in values.items()})
+        for logger in self.loggers:
+            logger.log_metrics({f"{stage}/{n}": v for n, v in values.items()}, self.global_step)
+
+    def _cost(self, tasks: int) -> dict[str, float]:
+        """Episodes a second since the last logged step, and the peak memory so far."""
+        (step, then), now = self._last_log, time.perf_counter()
+        self._last_log = (self.global_step, now)
+        if self.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.device) / 2**20
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        speed = (self.global_step - step) * tasks / (now - then)
+        return {"episodes_per_second": speed, "memory_mb": peak}
+
+
+def summarize(evaluated: Report) -> dict[str, float]:
+    """What to watch of an evaluation: each value before and after adaptation, and the gain.
+
+    `<name>` is the mean after the last inner step, `<name>_ci95` its half-width,
+    `<name>_before` the mean at phi_0; `adaptation_gain` the query loss before minus after.
+    """
+    summary: dict[str, float] = {}
+    for name, values in evaluated.items():
+        mean, half_width, _ = estimate(values)
+        summary[name], summary[f"{name}_before"] = float(mean[-1]), float(mean[0])
+        summary[f"{name}_ci95"] = float(half_width[-1])
+    summary["adaptation_gain"] = summary["query_loss_before"] - summary["query_loss"]
+    return summary

@@ -1,0 +1,71 @@
+"""The four-block convolutional network of few-shot learning (Vinyals et al. 2016)."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from metaloop.arguments import Count
+from metaloop.errors import UserError
+from metaloop.models.norm import BatchNorm
+
+
+class Conv4(nn.Module):
+    """Four blocks of 3x3 convolution, batch norm and ReLU, then a linear head.
+
+    Finn et al. 2017 (arXiv:1703.03400), section 5.2: `stride` halves the image by the
+    convolutions and averages over the remaining positions (Omniglot, 64 filters); `max_pool`
+    halves it by 2x2 pooling and flattens (miniImageNet, 32 filters). Weights by Glorot's rule,
+    biases zero; the convolutions have no bias, which batch statistics would cancel.
+
+    Args:
+        input_shape: (channels, height, width).
+        output_size: the ways.
+        filters: channels of every block.
+        downsample: what halves the image.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        output_size: Count,
+        *,
+        filters: Count,
+        downsample: Literal["stride", "max_pool"],
+    ) -> None:
+        super().__init__()
+        if len(input_shape) != 3:
+            raise UserError(
+                f"Conv4 takes images (channels, height, width), but the task's inputs have the "
+                f"shape {input_shape}. Choose model=mlp, or a task of images."
+            )
+        channels, height, width = input_shape
+        strided = downsample == "stride"
+        if not strided and min(height, width) < 16:
+            raise UserError(
+                f"Four max-poolings need images of 16 x 16 or more, not {height} x {width}. "
+                "Set model.downsample=stride."
+            )
+        blocks = [_block(n, filters, strided) for n in (channels, filters, filters, filters)]
+        self.body = nn.Sequential(*blocks, PositionMean() if strided else nn.Flatten())
+        positions = 1 if strided else (height // 16) * (width // 16)
+        self.head = nn.Linear(filters * positions, output_size)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+class PositionMean(nn.Module):
+    """Averages [rows, channels, height, width] over the positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+def _block(inputs: int, outputs: int, strided: bool) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride=2 if strided else 1, padding=1, bias=False)
+    pool = nn.Identity() if strided else nn.MaxPool2d(2)
+    return nn.Sequential(convolution, BatchNorm(outputs), nn.ReLU(), pool)

@@ -1,0 +1,53 @@
+"""Multilayer perceptron, Finn et al. 2017 (arXiv:1703.03400), section 5.1 and appendix A.1."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from metaloop.arguments import Count, Positive
+from metaloop.models.norm import BatchNorm
+
+
+class MLP(nn.Module):
+    """Flatten, then hidden layers with ReLU (and batch norm between, if asked), then a head.
+
+    Args:
+        input_size: numbers in one input.
+        output_size: numbers in one output.
+        hidden: the widths of the hidden layers.
+        batch_norm: normalise before every ReLU; the paper's Omniglot network does.
+        init_std: weights from a normal of this deviation, truncated at two deviations, and zero
+            biases (Finn: 0.01); None keeps torch's initialisation.
+    """
+
+    def __init__(
+        self,
+        input_size: Count,
+        output_size: Count,
+        *,
+        hidden: Sequence[Count],
+        batch_norm: bool = False,
+        init_std: Positive | None = None,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, outputs in zip([input_size, *hidden], hidden, strict=False):
+            # a bias before batch statistics has no effect, only a gradient of rounding noise
+            layers.append(nn.Linear(inputs, outputs, bias=not batch_norm))
+            layers += [BatchNorm(outputs)] if batch_norm else []
+            layers.append(nn.ReLU())
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear([input_size, *hidden][-1], output_size)
+        if init_std is not None:
+            for layer in self.modules():
+                if isinstance(layer, nn.Linear):
+                    _initialise(layer, init_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+def _initialise(layer: nn.Linear, std: float) -> None:
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,15 @@
+"""Pure functions from numbers to figures."""
+
+from metaloop.plots.adaptation_curve import draw_adaptation_curve
+from metaloop.plots.fit import draw_fit
+from metaloop.plots.image_episode import draw_image_episode
+from metaloop.plots.learning_curve import draw_learning_curve
+from metaloop.plots.one_task import draw_one_task
+
+__all__ = [
+    "draw_adaptation_curve",
+    "draw_fit",
+    "draw_image_episode",
+    "draw_learning_curve",
+    "draw_one_task",
+]

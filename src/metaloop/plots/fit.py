@@ -1,0 +1,45 @@
+"""A regression task with one input and one output, before and after adaptation."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from metaloop.episode import Episode
+
+
+def draw_fit(episode: Episode, grid: Tensor, predictions: Mapping[int, Tensor]) -> Figure:
+    """Draw one task's points and the learner's curve after some inner steps.
+
+    Shapes:
+        episode            one task: inputs and targets [.., 1]
+        grid               [G, 1]
+        predictions[k]     [G, 1], the learner phi_k on the grid
+    """
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axis = figure.subplots()
+    order = episode.query.inputs[:, 0].argsort()
+    axis.plot(
+        episode.query.inputs[order, 0],
+        episode.query.targets[order, 0],
+        ".",
+        color="0.6",
+        label="the task (query points)",
+    )
+    last = max(predictions)
+    for step, curve in predictions.items():
+        label = "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
+        style = {"color": "C3", "ls": "--"} if step == 0 else {"color": "C0"}
+        axis.plot(grid[:, 0], curve[:, 0], label=label, alpha=1 if step in (0, last) else 0.35, **style)
+    axis.plot(
+        episode.support.inputs[:, 0],
+        episode.support.targets[:, 0],
+        "^",
+        color="C1",
+        markersize=8,
+        label="support points",
+    )
+    axis.set_xlabel("x")
+    axis.set_ylabel("y")
+    axis.legend(frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,242 @@
+"""From a config to the objects it names. Nothing else sees a DictConfig."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar, cast
+
+import hydra.utils
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+
+from metaloop.algorithms import Algorithm
+from metaloop.arguments import Seed, check_arguments
+from metaloop.datamodule import EpisodicDataModule
+from metaloop.errors import UserError
+from metaloop.inner_loop import NormMode, Objective
+from metaloop.meta_learner import MetaLearner
+from metaloop.run.settings import Device, Evaluation, Training
+from metaloop.run_folder import RunFolder
+from metaloop.tasks import Task
+
+Node = Mapping[str, object]
+# what callbacks and loggers are supplied with, by the names of their arguments
+SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "name")
+Section = TypeVar("Section")
+
+
+class Pieces(NamedTuple):
+    """What a config builds."""
+
+    seed: int
+    task: Task
+    algorithm: Algorithm
+    datamodule: EpisodicDataModule
+    meta_learner: MetaLearner
+    training: Training
+    device: Device
+    evaluation: Evaluation
+    published: list[dict[str, object]]
+
+
+def load_config(folder: RunFolder) -> dict[str, object]:
+    """Read a folder's resolved config."""
+    return plain(cast(DictConfig, OmegaConf.load(folder.config)))
+
+
+def plain(config: DictConfig) -> dict[str, object]:
+    """Resolve a config into dicts and lists."""
+    container = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    return cast(dict[str, object], container)
+
+
+def build(config: Node) -> Pieces:
+    """Build a run's pieces; the keys of a config are the arguments of `_build`.
+
+    Constructing touches no data and starts nothing, so building is also the check of a config.
+
+    Raises:
+        UserError: whatever in the config does not fit, by its key.
+    """
+    check_arguments(_build, config, key="")
+    return _build(**config)  # type: ignore[arg-type]
+
+
+def _build(
+    *,
+    command: Literal["train", "evaluate"],  # noqa: ARG001 - the worker reads these three
+    run_id: str,  # noqa: ARG001
+    init_from: str | None,  # noqa: ARG001
+    seed: Seed,
+    norm_mode: NormMode,
+    task: Node,
+    model: Node,
+    algorithm: Node,
+    optimizer: Node,
+    scheduler: Node | None,
+    data: Node,
+    training: Node,
+    device: Node,
+    evaluation: Node,
+    callbacks: Mapping[str, Node | None],
+    logger: Mapping[str, Node | None],
+    published: list[dict[str, object]],
+) -> Pieces:
+    pl.seed_everything(seed, verbose=False)
+    family = construct(task, Task, key="task")
+    network = construct(
+        model,
+        torch.nn.Module,
+        key="model",
+        input_shape=family.input_shape,
+        input_size=prod(family.input_shape),
+        output_size=family.output_size,
+    )
+    objective = Objective(
+        model=network, loss=family.loss, metrics=family.metrics, norm_mode=norm_mode
+    )
+    learner = construct(algorithm, Algorithm, key="algorithm", objective=objective)
+    schedule, place = section(Training, training, "training"), section(Device, device, "device")
+    judge = section(Evaluation, evaluation, "evaluation")
+    make_optimizer = partial(optimizer, key="optimizer", supplied="params")
+    make_scheduler = scheduler and partial(scheduler, key="scheduler", supplied="optimizer")
+    _try_optimizer(objective, make_optimizer, make_scheduler)
+    for group, nodes in (("callbacks", callbacks), ("logger", logger)):
+        for name, node in nodes.items():
+            if node is not None:
+                check_node(node, key=f"{group}.{name}", supplied=SUPPLIED)
+    datamodule = section(
+        EpisodicDataModule,
+        data,
+        "data",
+        task=family,
+        seed=seed,
+        test_split=judge.split,
+        test_episodes=judge.episodes,
+    )
+    meta_learner = MetaLearner(
+        learner,
+        optimizer=make_optimizer,
+        scheduler=make_scheduler or None,
+        seed=seed,
+        tasks_at_once=place.tasks_at_once,
+        compile=place.compile,
+        clip_norm=schedule.clip_norm,
+        clip_value=schedule.clip_value,
+        log_every=schedule.log_every,
+    )
+    return Pieces(
+        seed, family, learner, datamodule, meta_learner, schedule, place, judge, published
+    )
+
+
+def build_callbacks(config: Node, folder: RunFolder, task: Task) -> list[Callback]:
+    """Build the callbacks, each supplied with what it asks for by an argument's name."""
+    metric, mode = task.monitor
+    supplied = {
+        "dirpath": folder.checkpoints,
+        "folder": folder.plots,
+        "monitor": f"val/{metric}",
+        "mode": mode,
+    }
+    return _build_each(config, "callbacks", Callback, supplied)
+
+
+def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
+    """Build the loggers, each supplied with what it asks for by an argument's name."""
+    supplied = {
+        "path": folder.metrics,
+        "save_dir": str(folder.path),
+        "id": config["run_id"],
+        "name": folder.path.resolve().name,
+    }
+    return _build_each(config, "logger", Logger, supplied)
+
+
+def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) -> Section:
+    """Construct what `_target_` names from the node's values and those it is supplied with.
+
+    Of `supplied` the constructor gets what its signature names and the node does not set.
+    """
+    target = check_node(node, key=key, supplied=tuple(supplied))
+    named = inspect.signature(target).parameters
+    extra = {n: v for n, v in supplied.items() if n in named and n not in node}
+    try:
+        made = hydra.utils.instantiate(dict(node), _partial_=True, _convert_="all")(**extra)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{key}: {error}") from error
+    if not isinstance(made, kind):
+        raise UserError(
+            f"{key}._target_={node['_target_']} makes a {type(made).__name__}, but a "
+            f"{kind.__module__}.{kind.__name__} belongs there."
+        )
+    return made
+
+
+def partial(node: Node, *, key: str, supplied: str) -> Callable[..., object]:
+    """Check a node and bind its values; the one argument left is supplied later."""
+    target = check_node(node, key=key, supplied=(supplied,))
+    values = {n: v for n, v in node.items() if not n.startswith("_")}
+    return functools.partial(target, **values)
+
+
+def check_node(node: Node, *, key: str, supplied: tuple[str, ...] = ()) -> Callable[..., object]:
+    """Check a node, and those inside it, against the signature of its `_target_`; return that."""
+    name = node.get("_target_")
+    if not isinstance(name, str):
+        raise UserError(f"{key} needs a _target_, the class or function that makes it.")
+    try:
+        target: Callable[..., object] = hydra.utils.get_object(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{key}._target_={name} cannot be imported ({reason}). Correct the name, or start "
+            "where your module can be imported."
+        ) from error
+    values = {n: v for n, v in node.items() if not n.startswith("_")}
+    nested = {n: v for n, v in values.items() if isinstance(v, dict) and "_target_" in v}
+    for name, inner in nested.items():
+        check_node(inner, key=f"{key}.{name}")
+    own = {n: v for n, v in values.items() if n not in nested}
+    check_arguments(target, own, key=key, supplied={*supplied, *nested})
+    return target
+
+
+def section(
+    kind: Callable[..., Section], node: Node, key: str, **supplied: object
+) -> Section:
+    """Construct a section whose class is fixed."""
+    check_arguments(kind, node, key=key, supplied=tuple(supplied))
+    return kind(**node, **supplied)
+
+
+def _try_optimizer(
+    objective: Objective,
+    make_optimizer: Callable[..., object],
+    make_scheduler: Callable[..., object] | None,
+) -> None:
+    """Make both once: only their constructors know their ranges."""
+    key = "optimizer"
+    try:
+        optimizer = make_optimizer([p.detach() for p in objective.meta_parameters().values()])
+        key = "scheduler"
+        if make_scheduler:
+            make_scheduler(optimizer)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{key}: {error}") from error
+
+
+def _build_each(
+    config: Node, group: str, kind: type[Section], supplied: Mapping[str, object]
+) -> list[Section]:
+    nodes = cast(Mapping[str, Node | None], config[group])
+    return [
+        construct(node, kind, key=f"{group}.{name}", **supplied)
+        for name, node in nodes.items()
+        if node is not None
+    ]

@@ -1,0 +1,96 @@
+"""Evaluate a trained learner on fixed episodes; its results fill one folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from rich.console import Console
+
+from metaloop.callbacks import Progress
+from metaloop.callbacks.pictures import save_figures
+from metaloop.datamodule import EpisodicDataModule
+from metaloop.metrics import estimate
+from metaloop.plots import draw_adaptation_curve, draw_one_task
+from metaloop.run.build import Pieces, build
+from metaloop.run.environment import versions
+from metaloop.run.report import print_results
+from metaloop.run.results import Results, ours_beside, summarize_results, write_results
+from metaloop.run.trainer import make_trainer
+from metaloop.run.weights import find_weights, load_weights
+from metaloop.run_folder import RunFolder
+
+ENOUGH_EPISODES = 600
+
+
+def evaluate(
+    config: Mapping[str, object], run: RunFolder, folder: Path, overrides: Sequence[str]
+) -> Results:
+    """Evaluate a run's learner as the config says, and write and print what came out.
+
+    Args:
+        config: the run's, with what this evaluation changes.
+        run: whose checkpoint it is.
+        folder: where results.json, episodes.csv and the pictures go.
+        overrides: what the user changed, for the record.
+    """
+    pieces = build(config)
+    path = find_weights(run, pieces.evaluation.checkpoint)
+    checkpoint = load_weights(pieces.algorithm.objective.model, path)
+    trainer = make_trainer(pieces.device, folder, [Progress()])
+    trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
+    evaluated = pieces.meta_learner.evaluated
+    results = summarize_results(evaluated)
+    results["published"] = ours_beside(pieces.published, results, config)
+    results["protocol"] = _protocol(pieces, run, path, checkpoint)
+    results["overrides"] = list(overrides)
+    results["versions"] = versions()
+    if trainer.is_global_zero:
+        write_results(folder, results, evaluated)
+        curves = {name: estimate(values) for name, values in evaluated.items()}
+        title = f"{results['episodes']} {pieces.evaluation.split} episodes"
+        figures = {"adaptation_curve": draw_adaptation_curve(curves, title)}
+        if (picture := _draw_first_task(pieces)) is not None:
+            figures["one_task"] = picture
+        save_figures(figures, folder)
+        print_results(results, folder)
+        for name in figures:
+            print(f"Plot: {folder / name}.png", flush=True)
+    return results
+
+
+def warn_of_few_episodes(episodes: int) -> None:
+    """Say where an interval over few episodes would be read as more than it is."""
+    if episodes < ENOUGH_EPISODES:
+        Console(stderr=True).print(
+            f"[yellow]Warning:[/] evaluation.episodes={episodes} is below {ENOUGH_EPISODES}, what "
+            "the field reports: the interval is wide, and itself uncertain."
+        )
+
+
+def _protocol(
+    pieces: Pieces, run: RunFolder, path: Path, checkpoint: Mapping[str, object]
+) -> dict[str, object]:
+    return {
+        "split": pieces.evaluation.split,
+        "episodes": pieces.evaluation.episodes,
+        "seed": pieces.seed,
+        "task": type(pieces.task).__name__,
+        **pieces.task.describe(),
+        "model": type(pieces.algorithm.objective.model).__name__,
+        **pieces.algorithm.describe(),
+        "precision": pieces.device.precision,
+        "run": run.path.resolve().name,
+        "checkpoint": path.name,
+        "meta_step": cast(int, checkpoint["global_step"]),
+    }
+
+
+def _draw_first_task(pieces: Pieces):  # type: ignore[no-untyped-def] # noqa: ANN202
+    data: EpisodicDataModule = pieces.datamodule
+    first = next(iter(data.test_dataloader()))
+    learner = pieces.meta_learner
+    device = next(iter(learner.meta.values())).device
+    drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first.episodes)
+    episodes = pieces.task.gather(drawn, cast(torch.dtype, learner.dtype))
+    return draw_one_task(pieces.algorithm, learner.meta, episodes)

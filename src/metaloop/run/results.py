@@ -1,0 +1,76 @@
+"""results.json and episodes.csv: what an evaluation found, with the protocol that found it."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from metaloop.inner_loop import Report
+from metaloop.metrics import estimate
+from metaloop.run_folder import write_json, write_text
+
+Results = dict[str, object]
+
+
+def summarize_results(evaluated: Report) -> Results:
+    """Mean and 95 % half-width of every metric at every inner step, and the adaptation gain."""
+    episodes, steps = next(iter(evaluated.values())).shape
+    metrics = {}
+    for name, values in evaluated.items():
+        mean, half_width, _ = estimate(values)
+        metrics[name] = {"mean": mean.tolist(), "ci95": _finite(half_width.tolist())}
+    gain = estimate(evaluated["query_loss"][:, :1] - evaluated["query_loss"][:, -1:])
+    return {
+        "episodes": episodes,
+        "inner_steps": list(range(steps)),
+        "metrics": metrics,
+        "adaptation_gain": {"mean": gain.mean.item(), "ci95": _finite(gain.half_width.tolist())[0]},
+    }
+
+
+def write_results(folder: Path, results: Results, evaluated: Report) -> None:
+    """Write results.json, and episodes.csv with one row an episode."""
+    names = [f"{n}_step_{k}" for n, v in evaluated.items() for k in range(v.shape[1])]
+    columns = [column for values in evaluated.values() for column in values.unbind(1)]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["episode", *names])
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    writer.writerows([i, *map(repr, row)] for i, row in enumerate(rows))
+    write_text(folder / "episodes.csv", text.getvalue())
+    write_json(folder / "results.json", results)
+
+
+def ours_beside(
+    published: Sequence[Mapping[str, object]], results: Results, config: Mapping[str, object]
+) -> list[dict[str, object]]:
+    """Each published value with ours at its metric and inner step.
+
+    Only those whose `where` (keys of the config and their values) holds: a value measured in
+    another way is no comparison.
+    """
+    metrics = results["metrics"]
+    assert isinstance(metrics, dict)
+    beside = []
+    for value in published:
+        where, step, found = value["where"], value["inner_step"], metrics.get(value["metric"])
+        assert isinstance(where, dict)
+        assert isinstance(step, int)
+        is_ours = all(_look_up(config, key) == wanted for key, wanted in where.items())
+        if is_ours and found is not None and step < len(found["mean"]):
+            ours = {"mean": found["mean"][step], "ci95": found["ci95"][step]}
+            beside.append({**value, "ours": ours})
+    return beside
+
+
+def _look_up(config: Mapping[str, object], dotted_key: str) -> object:
+    value: object = config
+    for part in dotted_key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _finite(values: list[float]) -> list[float | None]:
+    """JSON has no nan: one episode has no interval."""
+    return [None if math.isnan(v) else v for v in values]

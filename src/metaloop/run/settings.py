@@ -1,0 +1,68 @@
+"""The sections of a config that are values, not pieces."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from metaloop.algorithms import TasksAtOnce
+from metaloop.arguments import Count, Positive
+from metaloop.errors import UserError
+from metaloop.tasks import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long a run trains, and how often it validates, logs and saves; all in meta-steps."""
+
+    max_steps: Count
+    validate_every: Count
+    log_every: Count
+    save_every: Count
+    clip_norm: Positive | None
+    clip_value: Positive | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Which episodes judge the learner, from which checkpoint."""
+
+    split: Split
+    episodes: Count
+    checkpoint: Literal["best", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where and how a run computes."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: Count | Literal["auto"]
+    nodes: Count
+    precision: Literal["32-true", "64-true", "bf16-mixed"]
+    tasks_at_once: TasksAtOnce
+    compile: bool
+    deterministic: bool
+
+    def processes_here(self) -> int:
+        """How many processes the run starts on this machine."""
+        if self.devices != "auto":
+            return self.devices
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        return torch.cuda.device_count() if on_gpu else 1
+
+    def require(self) -> None:
+        """Refuse what this machine has not.
+
+        Raises:
+            UserError: fewer accelerators than asked for.
+        """
+        if self.accelerator in ("gpu", "cuda"):
+            found = torch.cuda.device_count()
+            if found < self.processes_here() or found == 0:
+                raise UserError(
+                    f"device.accelerator={self.accelerator} with devices={self.devices} needs that "
+                    f"many GPUs; torch finds {found} here. Choose device=cpu or device=auto."
+                )
+        if self.accelerator == "mps" and not torch.backends.mps.is_available():
+            raise UserError("device.accelerator=mps needs an Apple GPU; none is here. Use device=cpu.")

@@ -1,0 +1,89 @@
+"""Meta-train a run folder's config, from its start or from its last checkpoint, and evaluate."""
+
+import os
+from pathlib import Path
+from typing import cast
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from metaloop.callbacks import MetricsCsv, ResumeCheckpoint
+from metaloop.callbacks.metrics_csv import read_rows
+from metaloop.callbacks.pictures import log_figures, save_figures
+from metaloop.plots import draw_learning_curve
+from metaloop.run.build import build, build_callbacks, build_loggers, load_config
+from metaloop.run.environment import describe_environment
+from metaloop.run.evaluate import evaluate
+from metaloop.run.trainer import make_trainer
+from metaloop.run.weights import find_initial_weights, find_resumable, load_weights, read_checkpoint
+from metaloop.run.write import read_overrides, write_evaluation
+from metaloop.run_folder import RunFolder, write_json
+
+
+def train(folder: RunFolder) -> None:
+    """Execute a training run's folder: train what is left to train, then evaluate."""
+    config = load_config(folder)
+    pieces = build(config)
+    pieces.device.require()
+    checkpoint = find_resumable(folder)
+    start = 0 if checkpoint is None else cast(int, read_checkpoint(checkpoint)["global_step"])
+    init_from = cast(str | None, config["init_from"])
+    if init_from is not None and checkpoint is None:
+        load_weights(pieces.algorithm.objective.model, find_initial_weights(init_from))
+    os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where W&B's files are
+    loggers = build_loggers(config, folder)
+    save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
+    callbacks = [save, *build_callbacks(config, folder, pieces.task)]
+    trainer = make_trainer(pieces.device, folder.path, callbacks, loggers, pieces.training)
+    if trainer.is_global_zero:
+        write_json(folder.environment, describe_environment())
+        print(f"{'Training' if start == 0 else f'Resuming at meta-step {start}'}: {folder.path}", flush=True)
+    for logger in loggers:
+        if isinstance(logger, MetricsCsv):
+            logger.rewind(start)
+        logger.log_hyperparams(config)
+        if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+            print(f"W&B: {logger.experiment.url or folder.path / 'wandb'}", flush=True)
+    try:
+        trainer.fit(
+            pieces.meta_learner,
+            datamodule=pieces.datamodule,
+            ckpt_path=checkpoint,
+            weights_only=True,
+        )
+        if trainer.is_global_zero:
+            _draw_learning_curve(folder, loggers, trainer.global_step)
+    finally:
+        _close(loggers)
+    _evaluate_after(folder, config, pieces.evaluation.split)
+
+
+def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:
+    if rows := read_rows(folder.metrics):
+        figures = {"learning_curve": draw_learning_curve(rows)}
+        save_figures(figures, folder.plots)
+        log_figures(figures, loggers, step)
+
+
+def _evaluate_after(folder: RunFolder, config: dict[str, object], split: str) -> None:
+    overrides = read_overrides(folder)
+    place = write_evaluation(folder, split, config, overrides)
+    evaluate(config, folder, place.path, overrides)
+    _print_next_commands(folder.path)
+
+
+def _print_next_commands(path: Path) -> None:
+    print(
+        "\nNext:\n"
+        f"  metaloop-evaluate run={path} task.shots=5\n"
+        f"  metaloop-resume {path} training.max_steps=MORE\n"
+        "  metaloop-train --help",
+        flush=True,
+    )
+
+
+def _close(loggers: list[Logger]) -> None:
+    """Finish W&B, or the next run in this process would write into this one's."""
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        wandb.finish()

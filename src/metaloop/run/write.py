@@ -1,0 +1,46 @@
+"""Write what is to be executed into a folder. Imports no torch: commands stay quick."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from metaloop.run_folder import RunFolder, write_text
+
+
+def write_run(
+    config: Mapping[str, object], overrides: Sequence[str], root: str | Path, name: str
+) -> RunFolder:
+    """Make a run folder root/<date_time>_<name> with its config and overrides."""
+    folder = RunFolder.create(root, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+    _write(folder, config, overrides)
+    return folder
+
+
+def write_evaluation(
+    run: RunFolder, name: str, config: Mapping[str, object], overrides: Sequence[str]
+) -> RunFolder:
+    """Make, or write anew, the folder of one of a run's evaluations."""
+    folder = RunFolder(run.evaluations / name)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    place = os.path.relpath(run.path, folder.path)
+    _write(folder, {**config, "command": "evaluate", "run": place}, overrides)
+    return folder
+
+
+def rewrite_run(run: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
+    """Replace a run's config, adding the overrides that changed it."""
+    _write(run, config, [*read_overrides(run), *overrides])
+
+
+def read_overrides(folder: RunFolder) -> list[str]:
+    """Read what the user changed."""
+    return [str(line) for line in OmegaConf.load(folder.overrides)]
+
+
+def _write(folder: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
+    write_text(folder.overrides, OmegaConf.to_yaml(list(overrides)))
+    write_text(folder.config, OmegaConf.to_yaml(dict(config)))
+    folder.write_status("composed")

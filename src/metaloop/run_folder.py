@@ -1,0 +1,149 @@
+"""The folder of one run: its paths, status and lock. Imports no torch: commands stay quick."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import filelock
+
+from metaloop.errors import UserError
+
+State = Literal["composed", "running", "interrupted", "failed", "completed"]
+
+
+class RunFolder:
+    """Paths and status of one run.
+
+    config.yaml          the resolved config          overrides.yaml   what the user changed
+    environment.json     versions, git state          status.json      composed ... completed
+    checkpoints/         last, previous, best         metrics.csv      one row a logging step
+    plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, root: str | Path, name: str) -> "RunFolder":
+        """Make a new folder root/name; name-2, name-3 .. where it is taken."""
+        Path(root).mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            path = Path(root) / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.mkdir()  # exclusive: of two processes only one makes it
+                return cls(path)
+            except FileExistsError:
+                number += 1
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Open an existing run or evaluation.
+
+        Raises:
+            UserError: it is no folder, or no config.yaml is in it.
+        """
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise UserError(f"There is no folder {folder.path}. Name a run folder under outputs/.")
+        if not folder.config.is_file():
+            raise UserError(
+                f"{folder.path} is no run folder: it has no config.yaml. "
+                "Name the folder that metaloop-train printed."
+            )
+        return folder
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def overrides(self) -> Path:
+        return self.path / "overrides.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        return self.checkpoints / "previous.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "evaluations"
+
+    def write_status(self, state: State, **details: str | int | None) -> None:
+        """Replace status.json, atomically."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(self.path / "status.json", {"state": state, "time": now, **details})
+
+    def read_status(self) -> dict[str, str | int | None]:
+        """Read status.json; {} where there is none."""
+        path = self.path / "status.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for one worker; the lock dies with its process.
+
+        Raises:
+            UserError: another process works in this folder.
+        """
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise UserError(
+                f"Another process is working in {self.path}: one folder is one run. "
+                "Wait for it, stop it, or start a run of your own with metaloop-train."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def remove(self) -> None:
+        """Delete the folder with all that is in it."""
+        shutil.rmtree(self.path)
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write beside the target, then rename: a reader never sees half a file."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside the target, then rename: a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,19 @@
+"""Where episodes come from."""
+
+from metaloop.tasks.dice import SPLITS, Dice, Split
+from metaloop.tasks.image_classes import ImageClasses
+from metaloop.tasks.omniglot import Omniglot
+from metaloop.tasks.sinusoid import Sinusoid
+from metaloop.tasks.task import ClassificationTask, RegressionTask, Task
+
+__all__ = [
+    "SPLITS",
+    "ClassificationTask",
+    "Dice",
+    "ImageClasses",
+    "Omniglot",
+    "RegressionTask",
+    "Sinusoid",
+    "Split",
+    "Task",
+]

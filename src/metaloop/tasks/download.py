@@ -1,0 +1,54 @@
+"""Fetch a file from its official source: with progress, checked, whole or not at all."""
+
+import hashlib
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+import torch.hub
+
+from metaloop.errors import UserError
+
+TIMEOUT = 30.0  # seconds without a byte
+
+
+def download(url: str, target: Path, *, md5: str, advice: str) -> None:
+    """Fetch url into target unless it is there; nothing half-written stays.
+
+    `advice` ends every error message: what the user may put where instead.
+
+    Raises:
+        UserError: the source cannot be reached, or what came has another MD5 checksum.
+    """
+    if target.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
+        part = Path(folder) / target.name
+        print(f"Downloading {url}", flush=True)
+        try:
+            with _timeout():
+                torch.hub.download_url_to_file(url, str(part))
+        except (URLError, OSError) as error:
+            raise UserError(f"{url} could not be downloaded ({error}). {advice}") from error
+        found = hashlib.md5(part.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != md5:
+            raise UserError(
+                f"{url} should have the MD5 checksum {md5}, but what arrived "
+                f"({part.stat().st_size:,} bytes) has {found}: it was cut short or is another "
+                f"file. Nothing was kept; try again. {advice}"
+            )
+        part.replace(target)
+
+
+@contextmanager
+def _timeout() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,95 @@
+"""The contract of a task family: where episodes come from and how they are judged."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metaloop.episode import Episode, Examples
+from metaloop.tasks.dice import Dice, Split
+
+Metric = Callable[[Tensor, Tensor], Tensor]
+
+
+class Task(ABC):
+    """A family of tasks. A user's own needs one method, `draw`.
+
+    The trainer calls `prepare` once on one process, `setup` once on every process, `draw` in
+    the data loader's workers (CPU) and `gather` where the training runs.
+
+    Attributes:
+        input_shape: X, the shape of one input.
+        output_size: how many numbers the model puts out for one input: the ways of a
+            classification, the width of a regression's target.
+        monitor: the reported value that makes a learner the best, and its direction.
+    """
+
+    input_shape: tuple[int, ...]
+    output_size: int
+    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("query_loss", "min")
+
+    def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare
+        """Download, check and cache what the family needs."""
+
+    def setup(self) -> None:  # noqa: B027 - many families have nothing to open
+        """Open what `prepare` left."""
+
+    @abstractmethod
+    def draw(self, split: Split, dice: Dice) -> Episode:
+        """Draw one episode for each stream of `dice`, which is the only source of chance.
+
+        Returns:
+            a meta-batch of episodes, or any NamedTuple of CPU tensors that `gather` turns
+            into one.
+        """
+
+    def gather(self, drawn: Episode, dtype: torch.dtype) -> Episode:
+        """Turn what `draw` returned, already on the device, into episodes of this float type."""
+        return Episode(*(_cast(part, dtype) for part in drawn))
+
+    @abstractmethod
+    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss over the examples, a scalar."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What is reported beside the loss: functions of (predictions, targets), each a scalar."""
+        return {}
+
+    def describe(self) -> dict[str, int | str | bool]:
+        """Say what a result's protocol has to name: ways, shots, queries .."""
+        return {}
+
+
+class RegressionTask(Task):
+    """Tasks judged by the mean squared error over examples and outputs."""
+
+    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(predictions, targets)
+
+
+class ClassificationTask(Task):
+    """Tasks judged by cross-entropy, with the accuracy beside it."""
+
+    monitor = ("accuracy", "max")
+
+    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(predictions, targets)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        return {"accuracy": accuracy}
+
+
+def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
+    """The share of examples whose largest logit is the target's."""
+    return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
+
+
+def _cast(part: Examples | Tensor, dtype: torch.dtype) -> Examples | Tensor:
+    if isinstance(part, Tensor):
+        return part.to(dtype) if part.is_floating_point() else part
+    return Examples(*(_cast(tensor, dtype) for tensor in part))
