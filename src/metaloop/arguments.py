@@ -3,18 +3,17 @@
 A constructor's signature is the only schema of its section in the configuration.
 """
 
-import difflib
 import inspect
 import json
 import typing
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-from metaloop.errors import UserError
+from metaloop.errors import UserError, nearest
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -40,6 +39,7 @@ def check_arguments(
 
     Raises:
         UserError: an unknown, missing, mistyped or out-of-range argument, each named by its key.
+
     """
     parameters = inspect.signature(target).parameters
     named = {
@@ -48,7 +48,7 @@ def check_arguments(
     accepts_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in values:
         if name not in named and not accepts_any:
-            raise UserError(_unknown(f"{key}.{name}".lstrip("."), name, target, named))
+            raise UserError(_unknown(f"{key}.{name}".lstrip("."), target, named - set(supplied)))
     for name in named - set(values) - set(supplied):
         if parameters[name].default is inspect.Parameter.empty:
             where = f"{key}.{name}".lstrip(".")
@@ -73,10 +73,10 @@ def _check_value(target: Callable[..., object], name: str, value: Value, where: 
         ) from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _adapter(target: Callable[..., object], name: str) -> TypeAdapter[object] | None:
     """What checks this argument; None where its type says nothing that YAML could break."""
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = typing.get_type_hints(function, include_extras=True)
         if name not in hints:
@@ -86,15 +86,11 @@ def _adapter(target: Callable[..., object], name: str) -> TypeAdapter[object] | 
         return None  # a foreign annotation: its own constructor is the judge
 
 
-def _unknown(
-    where: str, name: str, target: Callable[..., object], known: Collection[str]
-) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return (
-        f"{where} is unknown: {_name(target)} takes {', '.join(sorted(known - {'self'}))}.{hint}"
-    )
+def _unknown(where: str, target: Callable[..., object], known: Collection[str]) -> str:
+    hint = nearest(where.rpartition(".")[2], known)
+    arguments = ", ".join(sorted(set(known) - {"self"})) or "none"
+    return f"{where} is unknown. {hint}{_name(target)} takes: {arguments}."
 
 
 def _name(target: Callable[..., object]) -> str:
-    return getattr(target, "__qualname__", repr(target))
+    return getattr(target, "__qualname__", repr(target)).lstrip("_")

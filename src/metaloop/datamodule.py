@@ -16,9 +16,9 @@ from metaloop.tasks import Dice, Split, Task
 
 
 class MetaBatch(NamedTuple):
-    """Some episodes with their numbers: index [T] int64, episodes [T, ...]."""
+    """Some episodes with their numbers: indices [T] int64, episodes [T, ...]."""
 
-    index: Tensor
+    indices: Tensor
     episodes: Episode
 
 
@@ -36,6 +36,7 @@ class EpisodicDataModule(pl.LightningDataModule):
         validation_episodes: episodes of every validation.
         workers: processes that draw ahead; 0 draws in the training process.
         test_split, test_episodes: what `trainer.test` evaluates.
+
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class EpisodicDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         dtype = self.trainer.lightning_module.dtype
         assert isinstance(dtype, torch.dtype)
-        return MetaBatch(batch.index, self.task.gather(batch.episodes, dtype))
+        return MetaBatch(batch.indices, self.task.gather(batch.episodes, dtype))
 
     def _evaluation_loader(self, split: Split, episodes: int) -> DataLoader[MetaBatch]:
         rank, world = self._place()
@@ -150,7 +151,7 @@ class EvaluationEpisodes(Dataset[MetaBatch]):
         world: int = 1,
     ) -> None:
         self.task, self.seed, self.split = task, seed, split
-        self.batches = torch.arange(rank, episodes, world).split(meta_batch_size)
+        self.batches = torch.split(torch.arange(rank, episodes, world), meta_batch_size)
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -26,6 +26,9 @@ from metaloop.errors import UserError
 from metaloop.inner_loop import Report
 from metaloop.metrics import EpisodeValues, estimate
 
+MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+
 
 class MetaLearner(pl.LightningModule):
     """Meta-trains an algorithm's parameters by manual optimization.
@@ -40,14 +43,15 @@ class MetaLearner(pl.LightningModule):
         clip_norm: clip the meta-gradient to this norm.
         clip_value: clip its every element to this size.
         log_every: meta-steps between logged values.
+
     """
 
     def __init__(
         self,
         algorithm: Algorithm,
         *,
-        optimizer: Callable[[Iterable[Tensor]], Optimizer],
-        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler | None = None,
         seed: Seed = 0,
         tasks_at_once: TasksAtOnce = "all",
         compile: bool = False,
@@ -104,7 +108,8 @@ class MetaLearner(pl.LightningModule):
         optimizer = self.optimizers()
         assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
         optimizer.zero_grad()
-        self.manual_backward(sum((p * gradient[name]).sum() for name, p in self.meta.items()))
+        products = [(p * gradient[name]).sum() for name, p in self.meta.items()]
+        self.manual_backward(torch.stack(products).sum())
         size = self._meta_gradient_norm() if is_logged else {}
         optimizer.step()  # clipped in on_before_optimizer_step
         if (scheduler := self.lr_schedulers()) is not None:
@@ -158,7 +163,7 @@ class MetaLearner(pl.LightningModule):
             steps=self.algorithm.eval_inner_steps,
             tasks_at_once=self.tasks_at_once,
         )
-        self.episode_values.update(batch.index, path)
+        self.episode_values.update(batch.indices, path)
 
     def _finish_evaluation(self) -> None:
         self.evaluated = {n: v.cpu() for n, v in self.episode_values.compute().items()}

@@ -47,6 +47,7 @@ class RunFolder:
 
         Raises:
             UserError: it is no folder, or no config.yaml is in it.
+
         """
         folder = cls(path)
         if not folder.path.is_dir():
@@ -118,6 +119,7 @@ class RunFolder:
 
         Raises:
             UserError: another process works in this folder.
+
         """
         lock = filelock.FileLock(self.path / ".lock", timeout=0)
         try:

@@ -16,6 +16,7 @@ class Algorithm(ABC):
         objective: the model, its loss and metrics.
         inner_steps: K while meta-training.
         eval_inner_steps: K in evaluation; may exceed inner_steps.
+
     """
 
     objective: Objective

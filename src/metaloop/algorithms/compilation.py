@@ -49,7 +49,7 @@ def _compile(algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int)
         compiled = torch.compile(traced, fullgraph=True, dynamic=False)
         with torch.no_grad():
             found = compiled(dict(meta), chunk)
-    except Exception as error:  # noqa: BLE001 - whatever a compiler says, eager still works
+    except Exception as error:
         reason = str(error).strip().splitlines()[0]
         warnings.warn(f"Not compiled, running eagerly: {reason}", stacklevel=3)
         return eager

@@ -27,6 +27,7 @@ class GradientBased(Algorithm):
     Attributes:
         update: one inner step.
         adjoint: how the meta-gradient flows back through the steps.
+
     """
 
     objective: Objective

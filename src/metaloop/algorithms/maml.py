@@ -35,6 +35,7 @@ def maml(
         inner_steps: K in meta-training.
         eval_inner_steps: K in evaluation.
         adjoint: `unrolled`, exact; `first_order`, without the Hessians (fomaml).
+
     """
     return GradientBased(
         objective=objective,

@@ -5,6 +5,7 @@ so that one chunk's graph is all that ever exists: a vmap whose loss waits for a
 would hold every chunk's.
 """
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
 
@@ -107,7 +108,7 @@ def _chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
     tasks = len(episodes.classes)
     size = tasks if tasks_at_once == "all" else tasks_at_once
     for start in range(0, tasks, size):
-        yield _map(lambda tensor, s=start: tensor[s : s + size], episodes)
+        yield _map(operator.itemgetter(slice(start, start + size)), episodes)
 
 
 def _map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:

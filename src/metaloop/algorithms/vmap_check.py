@@ -40,6 +40,7 @@ def exact_tasks_at_once(
 
     Raises:
         UserError: the model cannot be differentiated through even task by task.
+
     """
     model = algorithm.objective.model
     if tasks_at_once == 1 or type(model).__module__.startswith("metaloop."):
@@ -51,8 +52,9 @@ def exact_tasks_at_once(
         exact, _ = meta_gradient(trial, theta, two, tasks_at_once=1)
     except (RuntimeError, NotImplementedError) as error:
         raise UserError(
-            f"No meta-gradient goes through {type(model).__name__}: {_first_line(error)}. Look at "
-            f"{_suspects(model)}: layers must not change their buffers in the forward pass. {REMEDY}"
+            f"No meta-gradient goes through {type(model).__name__}: {_first_line(error)}. Look "
+            f"at {_suspects(model)}: layers must not change their buffers in the forward pass. "
+            f"{REMEDY}"
         ) from error
     try:
         vmapped, _ = meta_gradient(trial, theta, two, tasks_at_once="all")

@@ -35,11 +35,11 @@ class MetricsCsv(Logger):
         return ""
 
     @rank_zero_only
-    def log_hyperparams(self, params: argparse.Namespace | dict[str, object]) -> None:  # type: ignore[override]
+    def log_hyperparams(self, params: argparse.Namespace | dict[str, object]) -> None:
         """Do nothing: the run's config.yaml stands beside the file."""
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         row = {"step": str(step), **{name: repr(float(v)) for name, v in metrics.items()}}
         if self._rows and set(row) <= set(self._rows[0]):
             with self.path.open("a", newline="") as file:

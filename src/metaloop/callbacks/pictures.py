@@ -20,6 +20,7 @@ class Pictures(pl.Callback):
 
     Args:
         folder: where the pictures go; each validation replaces them, W&B keeps all.
+
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -66,7 +67,7 @@ def log_figures(figures: Mapping[str, Figure], loggers: list[Logger], step: int)
                 logger.log_metrics({f"pictures/{name}": _wandb_image(figure)}, step=step)
 
 
-def _wandb_image(figure: Figure) -> object:
+def _wandb_image(figure: Figure):  # type: ignore[no-untyped-def] # noqa: ANN202 - wandb's
     import wandb
 
     buffer = io.BytesIO()

@@ -17,6 +17,7 @@ class Progress(TQDMProgressBar):
 
     Args:
         refresh_rate: meta-steps between two drawings of the bar.
+
     """
 
     def __init__(self, *, refresh_rate: Count = 10) -> None:

@@ -34,6 +34,7 @@ class ResumeCheckpoint(pl.Callback):
     Args:
         folder: where the checkpoints go.
         every: meta-steps between them.
+
     """
 
     def __init__(self, folder: str | Path, *, every: Count = 500) -> None:
@@ -107,7 +108,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
     Lightning's own passes through a temporary folder, which may lie on another file system.
     """
 
-    def save_checkpoint(  # type: ignore[override]
+    def save_checkpoint(
         self, checkpoint: dict[str, object], path: str | Path, storage_options: None = None
     ) -> None:
         assert storage_options is None

@@ -44,9 +44,7 @@ def _job(config: DictConfig) -> None:
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
-    overrides = [
-        o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in OWN_KEYS
-    ]
+    overrides = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in OWN_KEYS]
     pieces = build(values)
     pieces.device.require()
     run = RunFolder.open(Path(str(path)))

@@ -33,6 +33,7 @@ def run_worker(folder: RunFolder, processes: int) -> None:
 
     Raises:
         UserError: the worker failed; the sweep goes on with its other jobs.
+
     """
     child = subprocess.Popen(_command(folder, processes), env=_environment())
     before = {

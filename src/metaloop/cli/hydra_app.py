@@ -1,19 +1,19 @@
 """Hydra as the commands use it: where conf/ lies, and errors that speak to the user."""
 
-import difflib
+import functools
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from metaloop.errors import UserError
+from metaloop.errors import UserError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # a wheel ships conf/ inside the package; in a checkout it stands at the top
@@ -25,11 +25,13 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
 
     Errors of the user's making are printed without a traceback.
     """
-    sys.path.insert(0, os.getcwd())  # own classes, as `python -m metaloop.run` finds them
+    sys.path.insert(0, str(Path.cwd()))  # own classes, as `python -m metaloop.run` finds them
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the message is ours
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
+            functools.partial(_run_job, job)
+        )()
     except UserError as error:
         _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -46,20 +48,36 @@ def is_multirun() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def _run_job(job: Callable[[DictConfig], object], config: DictConfig) -> None:
+    try:
+        job(config)
+    except UserError as error:
+        if is_multirun():  # the sweep goes on with its other jobs
+            raise
+        _fail(str(error))
+
+
 def _explain(error: Exception) -> str:
     """Hydra's message, with the nearest known key instead of its advice to append one."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _explain_choice(error.missing_cfg_file)
     cause = error.__cause__
-    if isinstance(cause, ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
-        known = [str(key) for key in cause.parent_node]
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(
+        cause.parent_node, DictConfig
+    ):
+        known = [str(key) for key in cause.parent_node if key != "hydra"]
         name = cause.full_key or str(cause.key)
         return f"{name} is unknown. {nearest(str(cause.key), known)}Keys here: {', '.join(known)}."
     return "\n".join(str(e) for e in (error, cause) if e is not None and str(e))
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """The question "Did you mean ..?", where something known is near."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]}? " if close else ""
+def _explain_choice(missing: str) -> str:
+    group, _, choice = missing.partition("/")
+    folder = CONF / group
+    known = sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
+    if not known:
+        return f"There is no config {missing}."
+    return f"{group}={choice} is unknown. {nearest(choice, known)}Choices: {', '.join(known)}."
 
 
 def _fail(message: str) -> None:

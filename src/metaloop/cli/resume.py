@@ -30,8 +30,12 @@ def main() -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="FOLDER", help="the run folder that metaloop-train printed")
-    parser.add_argument("changes", metavar=f"{LONGER}N", nargs="*", help="train up to this meta-step")
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="the run folder that metaloop-train printed"
+    )
+    parser.add_argument(
+        "changes", metavar=f"{LONGER}N", nargs="*", help="train up to this meta-step"
+    )
     arguments = parser.parse_args()
     try:
         _resume(RunFolder.open(arguments.folder), arguments.changes)

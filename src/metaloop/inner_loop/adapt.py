@@ -30,6 +30,7 @@ def adapt(
 
     Yields:
         phi_0 .. phi_steps, one at a time: a path is held only by who collects it.
+
     """
     phi = theta
     yield phi

@@ -28,6 +28,7 @@ class Objective:
         metrics: further scalars of (predictions, targets), reported by name.
         norm_mode: whose statistics norms take for the query set: `transductive`, those of the
             query set itself; `inductive`, those of the support set, from one forward of both.
+
     """
 
     model: nn.Module

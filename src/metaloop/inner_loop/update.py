@@ -14,6 +14,7 @@ class GradientDescent:
 
     Attributes:
         inner_lr: alpha, the step size on the mean support loss.
+
     """
 
     inner_lr: float

@@ -22,6 +22,7 @@ class Conv4(nn.Module):
         output_size: the ways.
         filters: channels of every block.
         downsample: what halves the image.
+
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class Conv4(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x))
+        outputs: Tensor = self.head(self.body(x))
+        return outputs
 
 
 class PositionMean(nn.Module):

@@ -18,6 +18,7 @@ class MLP(nn.Module):
         batch_norm: normalise before every ReLU; the paper's Omniglot network does.
         init_std: weights from a normal of this deviation, truncated at two deviations, and zero
             biases (Finn: 0.01); None keeps torch's initialisation.
+
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class MLP(nn.Module):
                     _initialise(layer, init_std)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x))
+        outputs: Tensor = self.head(self.body(x))
+        return outputs
 
 
 def _initialise(layer: nn.Linear, std: float) -> None:

@@ -29,8 +29,9 @@ def draw_fit(episode: Episode, grid: Tensor, predictions: Mapping[int, Tensor]) 
     last = max(predictions)
     for step, curve in predictions.items():
         label = "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
-        style = {"color": "C3", "ls": "--"} if step == 0 else {"color": "C0"}
-        axis.plot(grid[:, 0], curve[:, 0], label=label, alpha=1 if step in (0, last) else 0.35, **style)
+        color, dashes = ("C3", "--") if step == 0 else ("C0", "-")
+        alpha = 1.0 if step in (0, last) else 0.35
+        axis.plot(grid[:, 0], curve[:, 0], dashes, color=color, alpha=alpha, label=label)
     axis.plot(
         episode.support.inputs[:, 0],
         episode.support.targets[:, 0],

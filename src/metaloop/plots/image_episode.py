@@ -25,7 +25,9 @@ def draw_image_episode(episode: Episode, before: Tensor, after: Tensor) -> Figur
         for part in (episode.support, episode.query)
     )
     shots, queries = (max(map(len, rows)) for rows in (support, query))
-    figure = Figure(figsize=(1.15 * (shots + queries) + 0.6, 1.3 * ways + 0.5), layout="constrained")
+    figure = Figure(
+        figsize=(1.15 * (shots + queries) + 0.6, 1.3 * ways + 0.5), layout="constrained"
+    )
     axes = figure.subplots(ways, shots + queries, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -34,7 +36,8 @@ def draw_image_episode(episode: Episode, before: Tensor, after: Tensor) -> Figur
             _show(axis, episode.support.inputs[i], f"class {label}", "0.6")
         for axis, i in zip(axes[label][shots:], query[label], strict=False):
             is_right = int(after[i].argmax()) == label
-            title = f"{int(before[i].argmax())} -> {int(after[i].argmax())} ({float(after[i].max()):.0%})"
+            answers = f"{int(before[i].argmax())} -> {int(after[i].argmax())}"
+            title = f"{answers} ({float(after[i].max()):.0%})"
             _show(axis, episode.query.inputs[i], title, "C2" if is_right else "C3")
     figure.suptitle("support | query: answer before -> after adaptation", fontsize=9)
     return figure

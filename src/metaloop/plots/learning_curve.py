@@ -15,7 +15,9 @@ def draw_learning_curve(rows: Sequence[Row]) -> Figure:
     columns = {name for row in rows for name in row}
     names = [n for n in ("query_loss", "accuracy") if f"train/{n}" in columns]
     figure = Figure(figsize=(4.6 * max(1, len(names)), 3.4), layout="constrained")
-    for axis, name in zip(figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False):
+    for axis, name in zip(
+        figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False
+    ):
         for key, label, style in (
             (f"train/{name}_before", "train, before", {"color": "C7", "alpha": 0.6, "lw": 0.8}),
             (f"train/{name}", "train, after", {"color": "C0", "alpha": 0.6, "lw": 0.8}),

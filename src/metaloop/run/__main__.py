@@ -38,7 +38,10 @@ def main() -> int:
         print(f"Stopped by {stop}. To go on:\n  metaloop-resume {folder.path}", flush=True)
         return 128 + stop.signal_number
     except KeyboardInterrupt:
-        print(f"\nStopped at once. To go on from the last checkpoint:\n  metaloop-resume {folder.path}")
+        print(
+            "\nStopped at once. To go on from the last checkpoint:\n"
+            f"  metaloop-resume {folder.path}"
+        )
         return 128 + signal.SIGINT
     return 0
 

@@ -2,9 +2,9 @@
 
 import functools
 import inspect
+import pydoc
 from collections.abc import Callable, Mapping
 from math import prod
-from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import hydra.utils
@@ -19,7 +19,7 @@ from metaloop.arguments import Seed, check_arguments
 from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
 from metaloop.inner_loop import NormMode, Objective
-from metaloop.meta_learner import MetaLearner
+from metaloop.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 from metaloop.run.settings import Device, Evaluation, Training
 from metaloop.run_folder import RunFolder
 from metaloop.tasks import Task
@@ -56,18 +56,19 @@ def plain(config: DictConfig) -> dict[str, object]:
 
 
 def build(config: Node) -> Pieces:
-    """Build a run's pieces; the keys of a config are the arguments of `_build`.
+    """Build a run's pieces; the keys of a config are the arguments of `_run`.
 
     Constructing touches no data and starts nothing, so building is also the check of a config.
 
     Raises:
         UserError: whatever in the config does not fit, by its key.
+
     """
-    check_arguments(_build, config, key="")
-    return _build(**config)  # type: ignore[arg-type]
+    check_arguments(_run, config, key="")
+    return _run(**config)  # type: ignore[arg-type]
 
 
-def _build(
+def _run(
     *,
     command: Literal["train", "evaluate"],  # noqa: ARG001 - the worker reads these three
     run_id: str,  # noqa: ARG001
@@ -78,7 +79,7 @@ def _build(
     model: Node,
     algorithm: Node,
     optimizer: Node,
-    scheduler: Node | None,
+    scheduler: Node,
     data: Node,
     training: Node,
     device: Node,
@@ -103,8 +104,8 @@ def _build(
     learner = construct(algorithm, Algorithm, key="algorithm", objective=objective)
     schedule, place = section(Training, training, "training"), section(Device, device, "device")
     judge = section(Evaluation, evaluation, "evaluation")
-    make_optimizer = partial(optimizer, key="optimizer", supplied="params")
-    make_scheduler = scheduler and partial(scheduler, key="scheduler", supplied="optimizer")
+    make_optimizer = cast(MakeOptimizer, partial(optimizer, key="optimizer", supplied="params"))
+    make_scheduler = cast(MakeScheduler, partial(scheduler, key="scheduler", supplied="optimizer"))
     _try_optimizer(objective, make_optimizer, make_scheduler)
     for group, nodes in (("callbacks", callbacks), ("logger", logger)):
         for name, node in nodes.items():
@@ -122,7 +123,7 @@ def _build(
     meta_learner = MetaLearner(
         learner,
         optimizer=make_optimizer,
-        scheduler=make_scheduler or None,
+        scheduler=make_scheduler,
         seed=seed,
         tasks_at_once=place.tasks_at_once,
         compile=place.compile,
@@ -190,14 +191,7 @@ def check_node(node: Node, *, key: str, supplied: tuple[str, ...] = ()) -> Calla
     name = node.get("_target_")
     if not isinstance(name, str):
         raise UserError(f"{key} needs a _target_, the class or function that makes it.")
-    try:
-        target: Callable[..., object] = hydra.utils.get_object(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{key}._target_={name} cannot be imported ({reason}). Correct the name, or start "
-            "where your module can be imported."
-        ) from error
+    target = _locate(name, key)
     values = {n: v for n, v in node.items() if not n.startswith("_")}
     nested = {n: v for n, v in values.items() if isinstance(v, dict) and "_target_" in v}
     for name, inner in nested.items():
@@ -207,9 +201,20 @@ def check_node(node: Node, *, key: str, supplied: tuple[str, ...] = ()) -> Calla
     return target
 
 
-def section(
-    kind: Callable[..., Section], node: Node, key: str, **supplied: object
-) -> Section:
+def _locate(name: str, key: str) -> Callable[..., object]:
+    try:
+        found = pydoc.locate(name)
+    except pydoc.ErrorDuringImport as error:
+        raise UserError(f"{key}._target_={name} fails to import: {error.value}") from error
+    if not callable(found):
+        raise UserError(
+            f"{key}._target_={name} names no class or function that can be imported. Correct the "
+            "name, or start where your module can be imported."
+        )
+    return found
+
+
+def section(kind: Callable[..., Section], node: Node, key: str, **supplied: object) -> Section:
     """Construct a section whose class is fixed."""
     check_arguments(kind, node, key=key, supplied=tuple(supplied))
     return kind(**node, **supplied)
@@ -217,16 +222,15 @@ def section(
 
 def _try_optimizer(
     objective: Objective,
-    make_optimizer: Callable[..., object],
-    make_scheduler: Callable[..., object] | None,
+    make_optimizer: MakeOptimizer,
+    make_scheduler: MakeScheduler,
 ) -> None:
     """Make both once: only their constructors know their ranges."""
     key = "optimizer"
     try:
         optimizer = make_optimizer([p.detach() for p in objective.meta_parameters().values()])
         key = "scheduler"
-        if make_scheduler:
-            make_scheduler(optimizer)
+        make_scheduler(optimizer)
     except (ValueError, TypeError) as error:
         raise UserError(f"{key}: {error}") from error
 

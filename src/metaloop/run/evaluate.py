@@ -33,6 +33,7 @@ def evaluate(
         run: whose checkpoint it is.
         folder: where results.json, episodes.csv and the pictures go.
         overrides: what the user changed, for the record.
+
     """
     pieces = build(config)
     path = find_weights(run, pieces.evaluation.checkpoint)

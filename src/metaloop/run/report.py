@@ -44,7 +44,10 @@ def _print_published(console: Console, results: Results) -> None:
     table = Table("metric", "inner step", "published", "ours", "source", title="Beside the paper")
     for row in published:
         name, width = str(row["metric"]), row.get("ci95")
-        cells = [_number(name, row["mean"], width), _number(name, row["ours"]["mean"], row["ours"]["ci95"])]
+        cells = [
+            _number(name, row["mean"], width),
+            _number(name, row["ours"]["mean"], row["ours"]["ci95"]),
+        ]
         table.add_row(name.replace("_", " "), str(row["inner_step"]), *cells, str(row["source"]))
     console.print(table)
     console.print(f"Ours is of: {' '.join(overrides)}", soft_wrap=True)

@@ -56,6 +56,7 @@ class Device:
 
         Raises:
             UserError: fewer accelerators than asked for.
+
         """
         if self.accelerator in ("gpu", "cuda"):
             found = torch.cuda.device_count()
@@ -65,4 +66,6 @@ class Device:
                     f"many GPUs; torch finds {found} here. Choose device=cpu or device=auto."
                 )
         if self.accelerator == "mps" and not torch.backends.mps.is_available():
-            raise UserError("device.accelerator=mps needs an Apple GPU; none is here. Use device=cpu.")
+            raise UserError(
+                "device.accelerator=mps needs an Apple GPU; none is here. Use device=cpu."
+            )

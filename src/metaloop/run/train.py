@@ -36,7 +36,10 @@ def train(folder: RunFolder) -> None:
     trainer = make_trainer(pieces.device, folder.path, callbacks, loggers, pieces.training)
     if trainer.is_global_zero:
         write_json(folder.environment, describe_environment())
-        print(f"{'Training' if start == 0 else f'Resuming at meta-step {start}'}: {folder.path}", flush=True)
+        print(
+            f"{'Training' if start == 0 else f'Resuming at meta-step {start}'}: {folder.path}",
+            flush=True,
+        )
     for logger in loggers:
         if isinstance(logger, MetricsCsv):
             logger.rewind(start)

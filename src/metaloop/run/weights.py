@@ -19,6 +19,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         UserError: it is missing, torn, or no such file.
+
     """
     try:
         return cast(Checkpoint, torch.load(path, map_location="cpu", weights_only=True))
@@ -36,6 +37,7 @@ def find_resumable(folder: RunFolder) -> Path | None:
 
     Raises:
         UserError: there are checkpoints, and none is whole.
+
     """
     candidates = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
     for path in candidates:
@@ -59,6 +61,7 @@ def find_weights(folder: RunFolder, which: str) -> Path:
 
     Raises:
         UserError: the run has no checkpoint.
+
     """
     candidates = [folder.last_checkpoint, folder.previous_checkpoint]
     if which == "best":
@@ -76,6 +79,7 @@ def load_weights(model: nn.Module, path: Path) -> Checkpoint:
 
     Raises:
         UserError: the file does not fit the model, naming the parameters that do not.
+
     """
     checkpoint = read_checkpoint(path)
     stored = checkpoint.get("state_dict", checkpoint)
@@ -91,8 +95,9 @@ def load_weights(model: nn.Module, path: Path) -> Checkpoint:
     ]
     if problems:
         raise UserError(
-            f"{path} is of another model than {type(model).__name__}: it {'; it '.join(problems[:4])}"
-            f"{' ..' if len(problems) > 4 else ''}. Take the model it was trained with."
+            f"{path} is of another model than {type(model).__name__}: it "
+            f"{'; it '.join(problems[:4])}{' ..' if len(problems) > 4 else ''}. "
+            "Take the model it was trained with."
         )
     model.load_state_dict(weights)
     return checkpoint

@@ -28,7 +28,12 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
     for _ in range(10):
         left, right = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
-        c0, c1, c2, c3 = (right >> _BITS) ^ c1 ^ k0, right & _LOW, (left >> _BITS) ^ c3 ^ k1, left & _LOW
+        c0, c1, c2, c3 = (
+            (right >> _BITS) ^ c1 ^ k0,
+            right & _LOW,
+            (left >> _BITS) ^ c3 ^ k1,
+            left & _LOW,
+        )
         k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
     return np.stack([c0, c1, c2, c3])
 

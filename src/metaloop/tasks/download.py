@@ -22,6 +22,7 @@ def download(url: str, target: Path, *, md5: str, advice: str) -> None:
 
     Raises:
         UserError: the source cannot be reached, or what came has another MD5 checksum.
+
     """
     if target.is_file():
         return

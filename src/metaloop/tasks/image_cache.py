@@ -35,7 +35,9 @@ def load_or_build(path: Path, build: Callable[[], Images]) -> Images:
 
 
 def _write(path: Path, images: Images) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as part:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}-", delete=False
+    ) as part:
         try:
             np.savez(part, images=images)
             part.flush()
@@ -48,7 +50,7 @@ def _write(path: Path, images: Images) -> None:
 
 def _read(path: Path) -> Images:
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             images: Images = archive["images"]  # the archive's CRC is checked on reading
             return images
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:

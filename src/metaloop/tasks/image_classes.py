@@ -39,6 +39,7 @@ class ImageClasses(ClassificationTask):
         shots: K, support images a class.
         queries: Q, query images a class.
         rotations: whether turned classes are classes too, in every split.
+
     """
 
     images: Tensor  # [C, M, channels, height, width] uint8, every class with M images

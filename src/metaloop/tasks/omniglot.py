@@ -12,7 +12,7 @@ from torch import Tensor
 from metaloop.arguments import Count, Seed
 from metaloop.tasks.dice import Split
 from metaloop.tasks.download import download
-from metaloop.tasks.image_cache import load_or_build
+from metaloop.tasks.image_cache import Images, load_or_build
 from metaloop.tasks.image_classes import ImageClasses
 from metaloop.tasks.omniglot_files import (
     SIZE,
@@ -42,6 +42,7 @@ class Omniglot(ImageClasses):
         data_dir: a folder with the drawings, zipped as distributed or unpacked; None downloads.
         cache_dir: where downloads and the decoded images are kept.
         source_url: where the two official archives lie.
+
     """
 
     input_shape = (1, SIZE, SIZE)
@@ -73,7 +74,7 @@ class Omniglot(ImageClasses):
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "split_seed": self.split_seed}
 
-    def _images(self):  # type: ignore[no-untyped-def] # noqa: ANN202
+    def _images(self) -> Images:
         folder = self.data_dir or self._downloaded()
         cache = self.cache_dir / f"omniglot-{SIZE}-{fingerprint(folder)}.npz"
         return load_or_build(cache, lambda: decode(find_drawings(folder)))
@@ -94,5 +95,5 @@ def split_classes(split_seed: int) -> dict[Split, Tensor]:
     """
     order = list(range(len(class_names())))
     random.Random(split_seed).shuffle(order)
-    parts = torch.tensor(order).split(list(SPLIT_SIZES.values()))
+    parts = torch.split(torch.tensor(order), list(SPLIT_SIZES.values()))
     return dict(zip(SPLIT_SIZES, parts, strict=True))

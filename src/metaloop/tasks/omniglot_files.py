@@ -50,6 +50,7 @@ def find_drawings(folder: Path) -> dict[str, list[Drawing]]:
 
     Raises:
         UserError: no folder, a broken archive, a missing alphabet, character or drawing.
+
     """
     if not folder.is_dir():
         raise UserError(f"task.data_dir={folder} is no folder. {WHAT_TO_PUT}")
@@ -115,7 +116,9 @@ def _check_complete(folder: Path, found: Mapping[str, Mapping[str, Drawing]]) ->
     expected = class_names()
     missing = [name for name in expected if name not in found]
     whole_alphabets = [
-        a for a in alphabets() if all(f"{a}/character{c + 1:02d}" in missing for c in range(alphabets()[a]))
+        a
+        for a in alphabets()
+        if all(f"{a}/character{c + 1:02d}" in missing for c in range(alphabets()[a]))
     ]
     if whole_alphabets:
         raise UserError(

@@ -23,6 +23,7 @@ class Sinusoid(RegressionTask):
     Args:
         shots: K, support points of a task.
         queries: query points of a task.
+
     """
 
     input_shape = (1,)

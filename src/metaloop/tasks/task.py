@@ -25,6 +25,7 @@ class Task(ABC):
         output_size: how many numbers the model puts out for one input: the ways of a
             classification, the width of a regression's target.
         monitor: the reported value that makes a learner the best, and its direction.
+
     """
 
     input_shape: tuple[int, ...]
@@ -44,11 +45,13 @@ class Task(ABC):
         Returns:
             a meta-batch of episodes, or any NamedTuple of CPU tensors that `gather` turns
             into one.
+
         """
 
     def gather(self, drawn: Episode, dtype: torch.dtype) -> Episode:
         """Turn what `draw` returned, already on the device, into episodes of this float type."""
-        return Episode(*(_cast(part, dtype) for part in drawn))
+        support, query = (_cast(part, dtype) for part in (drawn.support, drawn.query))
+        return Episode(support, query, drawn.classes)
 
     @abstractmethod
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -89,7 +92,7 @@ def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
 
 
-def _cast(part: Examples | Tensor, dtype: torch.dtype) -> Examples | Tensor:
-    if isinstance(part, Tensor):
-        return part.to(dtype) if part.is_floating_point() else part
-    return Examples(*(_cast(tensor, dtype) for tensor in part))
+def _cast(examples: Examples, dtype: torch.dtype) -> Examples:
+    """Inputs and targets that are numbers get this float type; labels stay integers."""
+    inputs, targets = (t.to(dtype) if t.is_floating_point() else t for t in examples)
+    return Examples(inputs, targets)

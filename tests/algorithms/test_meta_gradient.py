@@ -1,0 +1,112 @@
+"""Meta-gradients equal an independent implementation's, however tasks are chunked."""
+
+import pytest
+import torch
+
+from metaloop.algorithms import adaptation_path, meta_gradient
+from tests.algorithms.episodes import random_case, reference_case
+
+
+@pytest.mark.parametrize("tasks_at_once", [1, 2, "all"])
+@pytest.mark.parametrize("case", ["maml", "fomaml"])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_meta_gradients_equal_the_reference(network, case, tasks_at_once, reference):
+    algorithm, theta, episodes, expected = reference_case(reference, network, case)
+    gradient, report = meta_gradient(algorithm, theta, episodes, tasks_at_once=tasks_at_once)
+    assert set(gradient) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(gradient[name], value, rtol=1e-9, atol=1e-12)
+    loss = float(reference[f"{network}/{case}/loss"])
+    assert float(report["query_loss"].mean()) == pytest.approx(loss, rel=1e-9)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_losses_along_the_path_equal_the_reference(network, reference):
+    algorithm, theta, episodes, _ = reference_case(reference, network, "maml")
+    report = adaptation_path(algorithm, theta, episodes, steps=algorithm.inner_steps)
+    for name in ("support_loss", "query_loss"):
+        expected = torch.from_numpy(reference[f"{network}/path/{name}"])
+        torch.testing.assert_close(report[name][0], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_gradient_is_the_finite_difference_of_the_mean_meta_loss(network):
+    algorithm, theta, episodes = random_case(network)
+    gradient, _ = meta_gradient(algorithm, theta, episodes)
+    generator = torch.Generator().manual_seed(1)
+    direction = {
+        n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in theta.items()
+    }
+    step = 1e-5
+
+    def loss(sign):
+        moved = {n: p + sign * step * direction[n] for n, p in theta.items()}
+        return meta_gradient(algorithm, moved, episodes)[1]["query_loss"].mean()
+
+    slope = (loss(1) - loss(-1)) / (2 * step)
+    expected = sum((gradient[n] * direction[n]).sum() for n in theta)
+    torch.testing.assert_close(slope, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_tasks_do_not_influence_each_other():
+    algorithm, theta, episodes = random_case("conv")
+    _, together = meta_gradient(algorithm, theta, episodes)
+    other = torch.utils._pytree.tree_map(lambda x: torch.cat([x[:2], x[2:].flip(0)]), episodes)
+    _, changed = meta_gradient(algorithm, theta, other)
+    torch.testing.assert_close(together["query_loss"][:2], changed["query_loss"][:2], rtol=1e-12, atol=0)
+
+
+def test_adaptation_in_evaluation_is_that_of_training():
+    algorithm, theta, episodes = random_case("conv")
+    _, trained = meta_gradient(algorithm, theta, episodes)
+    path = adaptation_path(algorithm, theta, episodes, steps=algorithm.inner_steps)
+    torch.testing.assert_close(path["query_loss"][:, -1], trained["query_loss"], rtol=1e-12, atol=0)
+
+
+def test_phi_0_is_theta():
+    algorithm, theta, episodes = random_case("mlp")
+    task = torch.utils._pytree.tree_map(lambda x: x[0], episodes)
+    phi = next(algorithm.adapt(theta, task.support, 3))
+    assert all(torch.equal(phi[n], theta[n]) for n in theta)
+
+
+def test_float32_is_close_to_float64():
+    algorithm, theta, episodes = random_case("mlp")
+    exact, _ = meta_gradient(algorithm, theta, episodes)
+    down = torch.utils._pytree.tree_map(torch.Tensor.float, (theta, episodes))
+    rough, _ = meta_gradient(algorithm, *down)
+    for name, value in exact.items():
+        torch.testing.assert_close(rough[name].double(), value, rtol=1e-4, atol=1e-5)
+
+
+class Peak(torch.utils._python_dispatch.TorchDispatchMode):
+    """Sums the storage of live tensors after every operation and keeps the largest sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.largest = {}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        import weakref
+
+        result = function(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                key = storage.data_ptr()
+                if key not in self.live:
+                    self.live[key] = storage.nbytes()
+                    weakref.finalize(storage, self.live.pop, key, None)
+        self.largest = max(self.largest, sum(self.live.values()))
+        return result
+
+
+def test_one_chunks_graph_at_a_time_bounds_the_memory():
+    algorithm, theta, episodes = random_case("conv", tasks=8, steps=3)
+
+    def peak(tasks_at_once):
+        with Peak() as mode:
+            meta_gradient(algorithm, theta, episodes, tasks_at_once=tasks_at_once)
+        return mode.largest
+
+    assert peak(2) < 0.4 * peak("all")

@@ -1,0 +1,96 @@
+"""What many tests need: shared data, composed runs, commands as a user starts them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from metaloop.cli.hydra_app import CONF
+from metaloop.run.write import write_run
+from metaloop.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+mpl.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def _two_threads_and_no_network(monkeypatch):
+    """Tests share the machine with each other, and W&B stays offline."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def shared(name: str) -> Path:
+    """A folder of the shared data; skips the test, saying why, where it is missing."""
+    place = os.environ.get("METALOOP_SHARED_DATA")
+    folder = Path(place) / name if place else ROOT.parent / "shared" / "data" / name
+    if not folder.exists():
+        pytest.skip(f"no shared data: {folder} is missing (METALOOP_SHARED_DATA names its parent)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def omniglot() -> Path:
+    """The real Omniglot archives."""
+    return shared("omniglot")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    """One cache of decoded images for a session's tests."""
+    return tmp_path_factory.getbasetemp().parent / "metaloop-test-cache"
+
+
+@pytest.fixture(scope="session")
+def reference() -> dict[str, np.ndarray]:
+    """Meta-gradients of an independent float64 implementation."""
+    path = ROOT.parent / "shared" / "reference" / "meta_gradients.npz"
+    if not path.exists():
+        pytest.skip(f"no reference values: {path} is missing")
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def composed(*overrides: str) -> dict[str, object]:
+    """What metaloop-train would write for these arguments."""
+    from metaloop.run.build import plain
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = plain(compose("train", list(overrides)))
+    del config["output_dir"], config["compose_only"]
+    return {"command": "train", "run_id": "testrun1", **config}
+
+
+SMALL = ("experiment=smoke", "logger=csv", "callbacks=minimal", "device=cpu")
+
+
+@pytest.fixture
+def make_run(tmp_path) -> Callable[..., RunFolder]:
+    """Write a small run's folder; arguments are overrides."""
+
+    def make(*overrides: str) -> RunFolder:
+        arguments = [*SMALL, *overrides]
+        return write_run(composed(*arguments), arguments, tmp_path / "outputs", "run")
+
+    return make
+
+
+def run_command(*arguments: str, timeout: float = 240, **kwargs) -> subprocess.CompletedProcess:
+    """Run one of the installed commands, or python with arguments, and return what it said."""
+    program = Path(sys.executable).parent / arguments[0]
+    return subprocess.run(
+        [str(program), *arguments[1:]],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **kwargs,
+    )

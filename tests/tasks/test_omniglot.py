@@ -1,0 +1,153 @@
+"""Omniglot: real images from the archives, and what speaks when they are not whole."""
+
+import io
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metaloop.errors import UserError
+from metaloop.tasks import SPLITS, Dice, Omniglot
+from metaloop.tasks.omniglot import split_classes
+from metaloop.tasks.omniglot_files import class_names, decode, find_drawings
+
+
+def make(data_dir, cache_dir, **changes) -> Omniglot:
+    defaults = {"ways": 5, "shots": 1, "queries": 1, "rotations": True, "split_seed": 1}
+    return Omniglot(
+        **{**defaults, **changes},
+        data_dir=str(data_dir),
+        cache_dir=str(cache_dir),
+        source_url="http://127.0.0.1:9/nowhere",
+    )
+
+
+@pytest.fixture(scope="module")
+def task(omniglot, cache) -> Omniglot:
+    task = make(omniglot, cache)
+    task.prepare()
+    task.setup()
+    return task
+
+
+def test_the_split_is_1100_100_423_disjoint_and_seeded():
+    split = split_classes(1)
+    assert [len(split[name]) for name in SPLITS] == [1100, 100, 423]
+    assert torch.equal(torch.cat(list(split.values())).sort().values, torch.arange(1623))
+    assert not torch.equal(split_classes(2)["test"], split["test"])
+
+
+def test_images_are_white_on_black_and_those_of_the_archive(task, omniglot):
+    assert task.images.shape == (1623, 20, 1, 28, 28)
+    names = class_names()
+    index = names.index("Japanese_(katakana)/character10")
+    with zipfile.ZipFile(omniglot / "images_background.zip") as archive:
+        entries = sorted(
+            n for n in archive.namelist() if "Japanese_(katakana)/character10/" in n and n.endswith(".png")
+        )
+        original = np.asarray(Image.open(io.BytesIO(archive.read(entries[3]))).convert("L"))
+    ours = task.images[index, 3, 0].double()
+    assert ours.median() == 0  # the paper's white is black
+    # the ink lies where it lay: block means of the original, against ours
+    ink = torch.from_numpy(255.0 - original[:104, :104].reshape(26, 4, 26, 4).mean((1, 3)))
+    shrunk = torch.nn.functional.interpolate(ours[None, None], (26, 26), mode="bilinear")[0, 0]
+    assert torch.corrcoef(torch.stack([ink.flatten(), shrunk.flatten()]))[0, 1] > 0.9
+
+
+def test_train_and_test_episodes_share_no_character(task):
+    seen = {
+        split: set((task.draw(split, Dice(0, split, torch.arange(500))).classes // 4).flatten().tolist())
+        for split in SPLITS
+    }
+    assert len(seen["train"]) > 900
+    assert not seen["train"] & seen["test"]
+    assert not seen["train"] & seen["validation"]
+    assert not seen["test"] & seen["validation"]
+
+
+def test_the_second_start_takes_under_a_second(task, omniglot, cache):
+    start = time.perf_counter()
+    make(omniglot, cache).setup()
+    assert time.perf_counter() - start < 1  # the issue's own bound, not a benchmark
+
+
+def test_unpacked_and_zipped_data_give_the_same_images(task, omniglot, tmp_path):
+    for name in ("images_background", "images_evaluation"):
+        with zipfile.ZipFile(omniglot / f"{name}.zip") as archive:
+            archive.extractall(tmp_path)
+    found = find_drawings(tmp_path)
+    some = {name: found[name] for name in list(found)[::200]}
+    images = decode(some)
+    rows = [class_names().index(name) for name in some]
+    assert torch.equal(torch.from_numpy(images), task.images[rows])
+
+
+def test_a_users_own_zip_is_accepted_when_it_is_complete(omniglot, tmp_path):
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as mine:
+        for name in ("images_background", "images_evaluation"):
+            with zipfile.ZipFile(omniglot / f"{name}.zip") as archive:
+                for entry in archive.namelist():
+                    if entry.endswith(".png"):
+                        mine.writestr(f"any/{entry.split('/', 1)[1]}", archive.read(entry))
+    assert list(find_drawings(tmp_path)) == class_names()
+
+
+def bad_folder(kind: str, omniglot: Path, folder: Path) -> Path:
+    if kind == "missing":
+        return folder / "nowhere"
+    if kind == "other":
+        (folder / "holiday").mkdir()
+        Image.new("L", (4, 4)).save(folder / "holiday" / "beach.png")
+    if kind in ("half", "cut", "extra"):
+        shutil.copy(omniglot / "images_background.zip", folder)
+    if kind == "cut":
+        whole = (omniglot / "images_evaluation.zip").read_bytes()
+        (folder / "images_evaluation.zip").write_bytes(whole[: len(whole) // 2])
+    if kind in ("one drawing", "extra"):
+        shutil.copy(omniglot / "images_evaluation.zip", folder)
+    if kind == "one drawing":
+        with (
+            zipfile.ZipFile(omniglot / "images_background.zip") as archive,
+            zipfile.ZipFile(folder / "mine.zip", "w") as mine,
+        ):
+            for entry in archive.namelist():
+                if entry.endswith(".png") and not entry.endswith("0709_07.png"):
+                    mine.writestr(entry, archive.read(entry))
+    if kind == "extra":
+        (folder / "Klingon" / "character01").mkdir(parents=True)
+        Image.new("L", (4, 4)).save(folder / "Klingon" / "character01" / "0001_01.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("missing", "is no folder. Put images_background.zip and images_evaluation.zip"),
+        ("other", "holds no Omniglot.*task.data_dir"),
+        ("half", r"lacks 20 of Omniglot's 50 alphabets: Angelic, Atemayar_Qelisayer, Atlantean \.\."),
+        ("cut", "images_evaluation.zip is no whole zip archive.*cut short"),
+        ("one drawing", "Alphabet_of_the_Magi/character01 has 19 drawings; Omniglot has 20"),
+        ("extra", "characters that Omniglot has not: Klingon/character01"),
+    ],
+)
+def test_incomplete_data_is_refused_and_no_cache_is_left(kind, says, omniglot, tmp_path):
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.mkdir()
+    with pytest.raises(UserError, match=says):
+        make(bad_folder(kind, omniglot, data), cache).prepare()
+    assert not list(cache.glob("*.npz*"))
+
+
+def test_a_broken_image_is_named(omniglot, tmp_path):
+    drawings = find_drawings(omniglot)
+    bad = tmp_path / "0709_01.png"
+    bad.write_bytes(b"no image")
+    name, files = next(iter(drawings.items()))
+    broken = [files[0]._replace(archive=None, name=str(bad)), *files[1:]]
+    with pytest.raises(UserError, match="0709_01.png is no readable PNG"):
+        decode({name: broken})
