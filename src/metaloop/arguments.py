@@ -41,7 +41,10 @@ def check_arguments(
         UserError: an unknown, missing, mistyped or out-of-range argument, each named by its key.
 
     """
-    parameters = inspect.signature(target).parameters
+    try:
+        parameters = inspect.signature(target).parameters
+    except ValueError as error:
+        raise UserError(f"{key}: {_name(target)} does not say what arguments it takes.") from error
     named = {
         n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }

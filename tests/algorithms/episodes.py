@@ -61,7 +61,10 @@ def reference_case(
         torch.zeros(3, 0),
     )
     algorithm = make(
-        case, Objective(model=model, loss=loss), float(array("input_alpha")), int(array("input_steps"))
+        case,
+        Objective(model=model, loss=loss),
+        float(array("input_alpha")),
+        int(array("input_steps")),
     )
     return algorithm, theta, episodes, {n: array(f"{case}/theta/{n}") for n in names}
 

@@ -4,10 +4,8 @@ import shutil
 
 import pytest
 import torch
-from torch import nn
 
-from metaloop.algorithms import CompiledChunkGradient, meta_gradient
-from metaloop.algorithms import compilation
+from metaloop.algorithms import CompiledChunkGradient, compilation, meta_gradient
 from tests.algorithms.episodes import random_case
 
 needs_compiler = pytest.mark.skipif(

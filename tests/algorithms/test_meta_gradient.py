@@ -53,7 +53,9 @@ def test_tasks_do_not_influence_each_other():
     _, together = meta_gradient(algorithm, theta, episodes)
     other = torch.utils._pytree.tree_map(lambda x: torch.cat([x[:2], x[2:].flip(0)]), episodes)
     _, changed = meta_gradient(algorithm, theta, other)
-    torch.testing.assert_close(together["query_loss"][:2], changed["query_loss"][:2], rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        together["query_loss"][:2], changed["query_loss"][:2], rtol=1e-12, atol=0
+    )
 
 
 def test_adaptation_in_evaluation_is_that_of_training():

@@ -21,7 +21,9 @@ def test_torchs_batch_norm_is_caught_and_runs_task_by_task():
     right, _ = meta_gradient(algorithm, theta, episodes, tasks_at_once=1)
     assert not torch.allclose(wrong["0.weight"], right["0.weight"], rtol=1e-4)
 
-    with pytest.warns(UserWarning, match=r"1 \(BatchNorm2d\), 5 \(BatchNorm2d\).*metaloop.models.BatchNorm"):
+    with pytest.warns(
+        UserWarning, match=r"1 \(BatchNorm2d\), 5 \(BatchNorm2d\).*metaloop.models.BatchNorm"
+    ):
         assert exact_tasks_at_once(algorithm, theta, episodes, "all") == 1
 
 
@@ -54,7 +56,10 @@ def test_a_model_that_cannot_be_vectorised_runs_task_by_task():
     model = Branching().double()
     algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 1)
     with pytest.warns(UserWarning, match="Branching cannot be vectorised"):
-        assert exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, "all") == 1
+        assert (
+            exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, "all")
+            == 1
+        )
 
 
 def test_running_statistics_are_refused_by_name_with_the_remedy():

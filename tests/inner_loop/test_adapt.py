@@ -27,7 +27,9 @@ def parabola() -> Objective:
 
 
 def examples(value: float) -> Examples:
-    return Examples(torch.zeros(1, 1, dtype=torch.float64), torch.tensor([value], dtype=torch.float64))
+    return Examples(
+        torch.zeros(1, 1, dtype=torch.float64), torch.tensor([value], dtype=torch.float64)
+    )
 
 
 def path(theta, steps, adjoint="unrolled"):
@@ -49,7 +51,10 @@ def test_phi_k_is_gradient_descent_from_theta():
 
 @pytest.mark.parametrize(
     ("adjoint", "derivative"),
-    [("unrolled", (1 - ALPHA) ** 3), ("first_order", 1.0)],  # keeps or drops the Hessian, which is 1
+    [
+        ("unrolled", (1 - ALPHA) ** 3),
+        ("first_order", 1.0),
+    ],  # keeps or drops the Hessian, which is 1
 )
 def test_the_derivative_of_phi_in_theta_is_the_adjoints(adjoint, derivative):
     def last(theta):
@@ -93,7 +98,9 @@ def test_inductive_statistics_are_the_support_sets():
     objective = Objective(model=model, loss=nn.functional.cross_entropy, norm_mode="inductive")
     support, query = (model[0](part.inputs) for part in (episode.support, episode.query))
     by_hand = (query - support.mean(0)) / (support.var(0, correction=0) + 1e-5).sqrt()
-    torch.testing.assert_close(objective.predict_query(objective.meta_parameters(), episode), by_hand)
+    torch.testing.assert_close(
+        objective.predict_query(objective.meta_parameters(), episode), by_hand
+    )
 
 
 def test_half_precision_outputs_are_judged_in_float32():

@@ -14,7 +14,10 @@ def count(model):
 def test_mlp_is_the_papers_sinusoid_network():
     model = MLP(1, 1, hidden=[40, 40], init_std=0.01)
     assert count(model) == (40 + 40) + (40 * 40 + 40) + (40 + 1)
-    assert max(float(p.detach().abs().max()) for n, p in model.named_parameters() if "weight" in n) <= 0.02
+    assert (
+        max(float(p.detach().abs().max()) for n, p in model.named_parameters() if "weight" in n)
+        <= 0.02
+    )
     assert all(not p.any() for n, p in model.named_parameters() if n.endswith("bias"))
 
 

@@ -44,7 +44,9 @@ def test_an_episode_draws_the_same_whatever_is_drawn_beside_it():
 
 
 def test_seeds_splits_indices_and_calls_have_streams_of_their_own():
-    draws = [dice(i, seed=s, split=split).uniform(8) for i in (0, 1) for s in (0, 1) for split in SPLITS]
+    draws = [
+        dice(i, seed=s, split=split).uniform(8) for i in (0, 1) for s in (0, 1) for split in SPLITS
+    ]
     second_call = dice(0)
     second_call.uniform(8)
     numbers = torch.cat([*draws, second_call.uniform(8)]).flatten()

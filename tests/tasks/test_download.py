@@ -94,7 +94,9 @@ def test_without_a_network_omniglot_says_what_to_put_where(tmp_path):
         cache_dir=str(tmp_path),
         source_url="http://127.0.0.1:9",  # nothing listens there
     )
-    with pytest.raises(UserError, match=r"could not be downloaded.*images_background\.zip.*task\.data_dir"):
+    with pytest.raises(
+        UserError, match=r"could not be downloaded.*images_background\.zip.*task\.data_dir"
+    ):
         task.prepare()
 
 

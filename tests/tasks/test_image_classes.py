@@ -8,7 +8,11 @@ from metaloop.errors import UserError
 from metaloop.tasks import SPLITS, Dice, ImageClasses
 
 CLASSES, MEMBERS = 30, 6
-SPLIT = {"train": torch.arange(0, 15), "validation": torch.arange(15, 20), "test": torch.arange(20, 30)}
+SPLIT = {
+    "train": torch.arange(0, 15),
+    "validation": torch.arange(15, 20),
+    "test": torch.arange(20, 30),
+}
 
 
 def make(ways=5, shots=1, queries=2, rotations=True) -> ImageClasses:

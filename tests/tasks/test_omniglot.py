@@ -48,7 +48,9 @@ def test_images_are_white_on_black_and_those_of_the_archive(task, omniglot):
     index = names.index("Japanese_(katakana)/character10")
     with zipfile.ZipFile(omniglot / "images_background.zip") as archive:
         entries = sorted(
-            n for n in archive.namelist() if "Japanese_(katakana)/character10/" in n and n.endswith(".png")
+            n
+            for n in archive.namelist()
+            if "Japanese_(katakana)/character10/" in n and n.endswith(".png")
         )
         original = np.asarray(Image.open(io.BytesIO(archive.read(entries[3]))).convert("L"))
     ours = task.images[index, 3, 0].double()
@@ -61,7 +63,9 @@ def test_images_are_white_on_black_and_those_of_the_archive(task, omniglot):
 
 def test_train_and_test_episodes_share_no_character(task):
     seen = {
-        split: set((task.draw(split, Dice(0, split, torch.arange(500))).classes // 4).flatten().tolist())
+        split: set(
+            (task.draw(split, Dice(0, split, torch.arange(500))).classes // 4).flatten().tolist()
+        )
         for split in SPLITS
     }
     assert len(seen["train"]) > 900
@@ -129,7 +133,10 @@ def bad_folder(kind: str, omniglot: Path, folder: Path) -> Path:
     [
         ("missing", "is no folder. Put images_background.zip and images_evaluation.zip"),
         ("other", "holds no Omniglot.*task.data_dir"),
-        ("half", r"lacks 20 of Omniglot's 50 alphabets: Angelic, Atemayar_Qelisayer, Atlantean \.\."),
+        (
+            "half",
+            r"lacks 20 of Omniglot's 50 alphabets: Angelic, Atemayar_Qelisayer, Atlantean \.\.",
+        ),
         ("cut", "images_evaluation.zip is no whole zip archive.*cut short"),
         ("one drawing", "Alphabet_of_the_Magi/character01 has 19 drawings; Omniglot has 20"),
         ("extra", "characters that Omniglot has not: Klingon/character01"),

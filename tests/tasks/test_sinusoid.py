@@ -37,7 +37,9 @@ def test_every_task_is_one_sine_of_the_papers_amplitudes_and_phases():
 
 
 def test_splits_are_disjoint_streams():
-    first = {split: draw(split).support.inputs.flatten() for split in ("train", "validation", "test")}
+    first = {
+        split: draw(split).support.inputs.flatten() for split in ("train", "validation", "test")
+    }
     joined = torch.cat(list(first.values()))
     # 32-bit draws cast to float32 may collide; whole episodes never do
     rows = joined.reshape(-1, 10)

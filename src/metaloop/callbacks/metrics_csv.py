@@ -52,10 +52,11 @@ class MetricsCsv(Logger):
     @rank_zero_only
     def rewind(self, step: int) -> None:
         """Drop the rows after this meta-step: the run that resumes there logs them again."""
-        kept = [row for row in self._rows if int(row["step"]) <= step]
-        if len(kept) < len(self._rows):
-            self._rows = kept
-            self._rewrite()
+        self._rows = [row for row in self._rows if int(row["step"]) <= step]
+        if self._rows:
+            self._rewrite()  # also without the line that a crash cut short
+        else:
+            self.path.unlink(missing_ok=True)
 
     def _rewrite(self) -> None:
         columns = list(dict.fromkeys(name for row in self._rows for name in row))

@@ -15,11 +15,11 @@ from metaloop.datamodule import MetaBatch
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: what the user asked for
-    """Training stopped at a step boundary, on a signal, with a checkpoint saved."""
+    """Training stopped on a signal."""
 
-    def __init__(self, signal_number: int, step: int) -> None:
-        super().__init__(f"{signal.Signals(signal_number).name} at meta-step {step}")
-        self.signal_number, self.step = signal_number, step
+    def __init__(self, signal_number: int, where: str) -> None:
+        super().__init__(f"{signal.Signals(signal_number).name} {where}")
+        self.signal_number = signal_number
 
 
 class ResumeCheckpoint(pl.Callback):
@@ -44,11 +44,6 @@ class ResumeCheckpoint(pl.Callback):
         self._signal: int | None = None
         self._handlers: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
-        if stage == "fit":
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._on_signal)
-
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -56,6 +51,9 @@ class ResumeCheckpoint(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         self._saved_step = trainer.global_step
+        # not earlier: Lightning sets a handler of its own for SIGTERM just before
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._on_signal)
 
     def on_train_batch_start(
         self,
@@ -67,7 +65,7 @@ class ResumeCheckpoint(pl.Callback):
         if self._signal is not None or trainer.global_step % self.every == 0:
             self._save(trainer)
         if self._signal is not None:
-            raise Interrupted(self._signal, trainer.global_step)
+            raise Interrupted(self._signal, f"at meta-step {trainer.global_step}, which is saved")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         self._save(trainer)
@@ -95,9 +93,9 @@ class ResumeCheckpoint(pl.Callback):
             new.replace(self.last)
         self._saved_step = trainer.global_step
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self._signal is not None:
-            signal.default_int_handler(number, frame)
+            raise Interrupted(number, "at once, back to the last checkpoint")
         print("\nStopping after this meta-step; once more to stop at once.", flush=True)
         self._signal = number
 

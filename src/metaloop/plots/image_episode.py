@@ -50,4 +50,5 @@ def _show(axis: Axes, image: Tensor, title: str, frame: str) -> None:
     for side in axis.spines.values():
         side.set(color=frame, linewidth=2)
     axis.set_title(title, fontsize=7, pad=2)
-    axis.imshow(image.permute(1, 2, 0).clamp(0, 1), cmap="gray" if len(image) == 1 else None)
+    pixels = image.permute(1, 2, 0).clamp(0, 1).numpy()
+    axis.imshow(pixels, cmap="gray" if len(image) == 1 else None)

@@ -35,7 +35,7 @@ def main() -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     except Interrupted as stop:
-        print(f"Stopped by {stop}. To go on:\n  metaloop-resume {folder.path}", flush=True)
+        print(f"\nStopped by {stop}. To go on:\n  metaloop-resume {folder.path}", flush=True)
         return 128 + stop.signal_number
     except KeyboardInterrupt:
         print(

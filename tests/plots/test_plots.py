@@ -1,0 +1,98 @@
+"""Figures show the numbers they are given."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._pytree import tree_map
+
+from metaloop.datamodule import EvaluationEpisodes
+from metaloop.metrics import Estimate
+from metaloop.plots import (
+    draw_adaptation_curve,
+    draw_image_episode,
+    draw_learning_curve,
+    draw_one_task,
+)
+from metaloop.tasks import Sinusoid
+from tests.algorithms.episodes import make, random_case
+
+
+def lines(axis):
+    return {
+        line.get_label(): np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()
+    }
+
+
+def test_the_adaptation_curve_draws_losses_together_and_accuracy_apart():
+    mean, width = torch.tensor([2.0, 1.0, 0.5]), torch.tensor([0.1, 0.1, 0.1])
+    curves = {n: Estimate(mean, width, 600) for n in ("support_loss", "query_loss", "accuracy")}
+    left, right = draw_adaptation_curve(curves, "title").axes
+    assert set(lines(left)) == {"support loss", "query loss"}
+    assert lines(right)["accuracy"].tolist() == [2.0, 1.0, 0.5]
+
+
+def test_the_learning_curve_draws_training_and_validation():
+    rows = [
+        {"step": "10", "train/query_loss": "3.0", "train/query_loss_before": "4.0"},
+        {
+            "step": "10",
+            "val/query_loss": "2.0",
+            "val/query_loss_before": "4.5",
+            "val/query_loss_ci95": "0.1",
+        },
+        {"step": "20", "train/query_loss": "1.0", "train/query_loss_before": "4.0"},
+    ]
+    (axis,) = draw_learning_curve(rows).axes
+    assert lines(axis)["train, after"].tolist() == [3.0, 1.0]
+    assert lines(axis)["validation, after"].tolist() == [2.0]
+
+
+def test_a_regression_task_is_drawn_before_and_after():
+    algorithm, _, _ = random_case("mlp", steps=3)
+    task = Sinusoid(shots=5, queries=9)
+    (batch,) = EvaluationEpisodes(task, 0, "test", 2, 2)
+    episodes = task.gather(batch.episodes, torch.float64)
+    meta = algorithm.objective.meta_parameters()
+    (axis,) = draw_one_task(algorithm, meta, episodes).axes
+    drawn = lines(axis)
+    assert {"before adaptation", "after 1 step", "after 3 steps", "support points"} <= set(drawn)
+    one = tree_map(lambda x: x[0], episodes)
+    *_, phi = algorithm.adapt(meta, one.support, 3)
+    low, high = (f(one.query.inputs).item() for f in (torch.min, torch.max))
+    grid = torch.linspace(low, high, 200, dtype=torch.float64)[:, None]
+    expected = algorithm.objective.predict(phi, grid)[:, 0].detach()
+    assert drawn["after 3 steps"] == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_an_image_episode_shows_every_image_and_marks_right_answers_green():
+    algorithm, theta, episodes = random_case("conv")
+    figure = draw_one_task(algorithm, theta, episodes)
+    shown = [axis for axis in figure.axes if axis.images]
+    assert len(shown) == 6 + 9  # every support and query image
+    task = tree_map(lambda x: x[0].float(), episodes)
+    task = task._replace(query=task.query._replace(targets=task.query.targets.long()))
+    task = task._replace(support=task.support._replace(targets=task.support.targets.long()))
+    right = torch.nn.functional.one_hot(task.query.targets, 3).float()
+    wrong = right.roll(1, -1)
+    for after, color in ((right, "C2"), (wrong, "C3")):
+        axes = [a for a in draw_image_episode(task, wrong, after).axes if "->" in a.get_title()]
+        assert len(axes) == 9
+        import matplotlib.colors as colors
+
+        edges = {colors.to_hex(a.spines["left"].get_edgecolor()) for a in axes}
+        assert edges == {colors.to_hex(color)}
+
+
+def test_what_has_no_picture_has_none():
+    algorithm, theta, episodes = random_case("mlp")
+    wide = tree_map(lambda x: x, episodes)
+    wide = wide._replace(
+        support=wide.support._replace(inputs=wide.support.inputs.expand(-1, -1, 2))
+    )
+
+    class Still(type(algorithm)):
+        def adapt(self, meta, support, steps):
+            yield meta
+
+    still = Still(**vars(make("maml", algorithm.objective, 0.1, 1)))
+    assert draw_one_task(still, theta, wide) is None

@@ -1,0 +1,199 @@
+"""A run that was stopped, however, ends as the run that was not."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from metaloop.callbacks.metrics_csv import read_rows
+from metaloop.run.write import write_run
+from metaloop.run_folder import RunFolder
+from tests.conftest import SMALL, composed, run_command
+
+COST = ("train/episodes_per_second", "train/memory_mb")
+RUN = (
+    *SMALL,
+    "callbacks=default",
+    "training.max_steps=400",
+    "training.validate_every=20",
+    "training.save_every=30",
+    "training.log_every=7",
+    "scheduler=cosine",
+    "scheduler.T_max=400",
+    "model.hidden=[16]",
+)
+
+
+class SlowStep(pl.Callback):
+    """Makes the step after the first logged one last a minute."""
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if trainer.global_step == 7:
+            time.sleep(60)
+
+
+def write(root: Path, *overrides: str) -> RunFolder:
+    return write_run(composed(*RUN, *overrides), [*RUN, *overrides], root, "run")
+
+
+def start(folder: RunFolder) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "metaloop.run", str(folder.path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_step(folder: RunFolder, step: int, worker: subprocess.Popen) -> None:
+    while not any(int(row["step"]) >= step for row in read_rows(folder.metrics)):
+        assert worker.poll() is None, worker.stdout.read()
+        time.sleep(0.01)
+
+
+def finish(folder: RunFolder) -> str:
+    done = run_command("metaloop-resume", str(folder.path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def assert_same_run(one: RunFolder, other: RunFolder) -> None:
+    for checkpoint in ("last_checkpoint", "best_checkpoint"):
+        a, b = (weights(getattr(folder, checkpoint)) for folder in (one, other))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a)
+    rows = [
+        [{k: v for k, v in row.items() if k not in COST} for row in read_rows(folder.metrics)]
+        for folder in (one, other)
+    ]
+    assert rows[0] == rows[1]
+    results = [(f.evaluations / "test" / "episodes.csv").read_text() for f in (one, other)]
+    assert results[0] == results[1]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> RunFolder:
+    folder = write(tmp_path_factory.mktemp("uninterrupted"))
+    finish(folder)
+    assert folder.read_status()["state"] == "completed"
+    return folder
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_again_and_again_it_ends_with_the_same_weights_rows_and_results(
+    workers, uninterrupted, tmp_path
+):
+    folder = write(tmp_path, f"data.workers={workers}")
+    # one kill just after a validation, one between all intervals, one before its first save
+    for step in (7, 140, 213):
+        worker = start(folder)
+        wait_for_step(folder, step, worker)
+        worker.kill()
+        worker.wait()
+        worker.stdout.close()
+    finish(folder)
+    assert_same_run(folder, uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_saves_at_the_step_and_ends_cleanly(number, uninterrupted, tmp_path):
+    folder = write(tmp_path)
+    worker = start(folder)
+    wait_for_step(folder, 70, worker)
+    worker.send_signal(number)
+    said = worker.communicate()[0]
+    assert worker.returncode == 128 + number
+    assert f"metaloop-resume {folder.path}" in said
+    assert folder.read_status()["state"] == "interrupted"
+    step = torch.load(folder.last_checkpoint, weights_only=True)["global_step"]
+    assert step >= 70
+    assert f"Resuming at meta-step {step}" in finish(folder)
+    assert_same_run(folder, uninterrupted)
+
+
+def test_a_second_stop_signal_ends_at_once(tmp_path):
+    folder = write(tmp_path, "+callbacks.slow._target_=tests.run.test_resume.SlowStep")
+    worker = start(folder)
+    wait_for_step(folder, 7, worker)
+    worker.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    worker.send_signal(signal.SIGINT)
+    said = worker.communicate(timeout=20)[0]
+    assert worker.returncode == 128 + signal.SIGINT
+    assert "SIGINT at once" in said
+
+
+def test_a_damaged_last_checkpoint_falls_back_and_ends_the_same(uninterrupted, tmp_path):
+    folder = write(tmp_path)
+    worker = start(folder)
+    wait_for_step(folder, 100, worker)
+    worker.kill()
+    worker.wait()
+    worker.stdout.close()
+    whole = folder.last_checkpoint.read_bytes()
+    folder.last_checkpoint.write_bytes(whole[:1000])
+    said = finish(folder)
+    assert "last.ckpt cannot be read" in said
+    assert "Falling back to the checkpoint before it" in said
+    assert_same_run(folder, uninterrupted)
+
+
+def test_a_run_extended_later_is_the_run_that_was_longer_from_the_start(uninterrupted, tmp_path):
+    folder = write(tmp_path, "training.max_steps=170")
+    finish(folder)
+    done = run_command("metaloop-resume", str(folder.path), "training.max_steps=400")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(folder, uninterrupted)
+
+
+def test_two_workers_never_share_a_folder(tmp_path):
+    folder = write(tmp_path, "training.max_steps=100000")
+    first = start(folder)
+    wait_for_step(folder, 14, first)
+    second = run_command("metaloop-resume", str(folder.path))
+    first.kill()
+    first.communicate()
+    assert second.returncode == 1
+    assert "Another process is working in" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["task.shots=5"], "task.shots=5 cannot change on resuming.*Only training.max_steps=N"),
+        (["training.max_steps=5"], "training.max_steps=5 is shorter than the run's 400"),
+        (["training.max_steps=more"], "training.max_steps='more' .* valid integer"),
+    ],
+)
+def test_what_resuming_cannot_do_is_refused(arguments, says, tmp_path):
+    folder = write(tmp_path)
+    before = folder.config.read_text()
+    done = run_command("metaloop-resume", str(folder.path), *arguments)
+    assert done.returncode == 1
+    assert re.search(says, done.stderr)
+    assert folder.config.read_text() == before
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    for path, says in ((tmp_path / "no", "There is no folder"), (tmp_path, "is no run folder")):
+        done = run_command("metaloop-resume", str(path))
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_environment_of_a_run_is_recorded(uninterrupted):
+    environment = json.loads(uninterrupted.environment.read_text())
+    assert environment["versions"]["torch"] == torch.__version__
+    assert {"git", "platform", "gpus"} <= set(environment)

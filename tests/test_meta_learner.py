@@ -1,0 +1,221 @@
+"""The outer loop does what Algorithm 1 says, through Lightning."""
+
+import copy
+import functools
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from metaloop.algorithms import maml, meta_gradient
+from metaloop.datamodule import EpisodicDataModule, EvaluationEpisodes, MetaTrainingStream
+from metaloop.errors import UserError
+from metaloop.inner_loop import Objective
+from metaloop.meta_learner import MetaLearner
+from metaloop.models import MLP
+from metaloop.run.settings import Device, Training
+from metaloop.run.trainer import make_trainer
+from metaloop.tasks import Sinusoid
+
+TASK = Sinusoid(shots=5, queries=5)
+SGD = functools.partial(torch.optim.SGD, lr=0.1)
+
+
+def learner(**changes) -> MetaLearner:
+    torch.manual_seed(0)
+    objective = Objective(model=MLP(1, 1, hidden=[8]), loss=F.mse_loss)
+    algorithm = maml(
+        objective, inner_lr=0.05, inner_steps=2, eval_inner_steps=3, adjoint="unrolled"
+    )
+    return MetaLearner(algorithm, **{"optimizer": SGD, "log_every": 1000, **changes})
+
+
+def fit(module, steps=3, precision="32-true", folder="unused") -> MetaLearner:
+    device = Device(
+        accelerator="cpu",
+        devices=1,
+        nodes=1,
+        precision=precision,
+        tasks_at_once="all",
+        compile=False,
+        deterministic=False,
+    )
+    training = Training(
+        max_steps=steps,
+        validate_every=1000,
+        log_every=1000,
+        save_every=1000,
+        clip_norm=None,
+        clip_value=None,
+    )
+    trainer = make_trainer(device, folder, [], training=training)
+    trainer.fit(module, datamodule=data())
+    return module
+
+
+def data(**changes):
+    values = {
+        "seed": 0,
+        "meta_batch_size": 4,
+        "eval_meta_batch_size": 3,
+        "validation_episodes": 5,
+        "workers": 0,
+    }
+    return EpisodicDataModule(TASK, **{**values, **changes})
+
+
+def by_hand(module: MetaLearner, steps: int, clip=None, lr=lambda step: 0.1) -> dict:
+    """theta <- theta - beta * meta-gradient, without Lightning or an optimizer."""
+    theta = {n: p.detach().clone() for n, p in module.meta.items()}
+    stream = iter(MetaTrainingStream(TASK, 0, 4))
+    for step in range(steps):
+        gradient, _ = meta_gradient(module.algorithm, theta, next(stream).episodes)
+        gradient = clip(gradient) if clip else gradient
+        theta = {n: p - lr(step) * gradient[n] for n, p in theta.items()}
+    return theta
+
+
+def assert_same(module, theta, rtol=1e-5):
+    for name, value in theta.items():
+        torch.testing.assert_close(
+            module.meta[name].detach(), value.to(module.meta[name].dtype), rtol=rtol, atol=1e-6
+        )
+
+
+def test_training_is_gradient_descent_on_the_mean_meta_loss():
+    module = learner()
+    expected = by_hand(copy.deepcopy(module), 3)
+    assert_same(fit(module), expected)
+
+
+@pytest.mark.parametrize("tasks_at_once", [1, 3])
+def test_tasks_at_once_changes_no_number(tasks_at_once):
+    expected = {n: p.detach() for n, p in fit(learner()).meta.items()}
+    assert_same(fit(learner(tasks_at_once=tasks_at_once)), expected)
+
+
+def test_clipping_by_norm_is_of_the_whole_meta_gradient():
+    def clip(gradient):
+        norm = torch.stack([g.norm() for g in gradient.values()]).norm()
+        return {n: g * min(1.0, 0.05 / float(norm)) for n, g in gradient.items()}
+
+    module = learner(clip_norm=0.05)
+    expected = by_hand(copy.deepcopy(module), 3, clip)
+    assert_same(fit(module), expected, rtol=1e-4)
+
+
+def test_clipping_by_value_is_of_every_element():
+    def clip(gradient):
+        return {n: g.clamp(-0.01, 0.01) for n, g in gradient.items()}
+
+    module = learner(clip_value=0.01)
+    expected = by_hand(copy.deepcopy(module), 3, clip)
+    assert_same(fit(module), expected)
+
+
+def test_the_schedule_steps_once_a_meta_step():
+    halving = functools.partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    module = learner(scheduler=halving)
+    expected = by_hand(copy.deepcopy(module), 3, lr=lambda step: 0.1 * 0.5**step)
+    assert_same(fit(module), expected)
+
+
+def test_both_kinds_of_clipping_at_once_are_refused():
+    with pytest.raises(UserError, match="by norm or by value"):
+        learner(clip_norm=1.0, clip_value=1.0)
+
+
+def test_float64_and_bfloat16_train():
+    expected = {n: p.detach() for n, p in fit(learner()).meta.items()}
+    double = fit(learner(), precision="64-true")
+    assert {p.dtype for p in double.meta.values()} == {torch.float64}
+    assert_same(double, expected, rtol=1e-3)
+    rough = fit(learner(), precision="bf16-mixed")
+    for name, value in expected.items():
+        torch.testing.assert_close(rough.meta[name].detach(), value, rtol=0.1, atol=0.05)
+
+
+def test_frozen_parameters_and_unreached_ones_stay_as_they_are():
+    class Partly(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.frozen, self.head, self.unused = nn.Linear(1, 8), nn.Linear(8, 1), nn.Linear(2, 2)
+            self.frozen.requires_grad_(False)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.frozen(x)))
+
+    torch.manual_seed(0)
+    model = Partly()
+    before = copy.deepcopy(model.state_dict())
+    algorithm = maml(
+        Objective(model=model, loss=F.mse_loss),
+        inner_lr=0.05,
+        inner_steps=1,
+        eval_inner_steps=1,
+        adjoint="unrolled",
+    )
+    fit(MetaLearner(algorithm, optimizer=SGD, log_every=1000))
+    moved = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    assert moved == {"head.weight", "head.bias"}
+
+
+def test_parameters_shared_between_modules_are_one_parameter():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 3)
+            self.again = self.inner
+            self.out = nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.out(torch.tanh(self.again(torch.tanh(self.inner(x.expand(-1, 3))))))
+
+    class Untied(Tied):
+        def __init__(self, tied):
+            super().__init__()
+            self.again = copy.deepcopy(self.inner)
+            self.load_state_dict(tied.state_dict())
+
+    torch.manual_seed(0)
+    tied = Tied().double()
+    untied = Untied(tied).double()
+    (batch,) = EvaluationEpisodes(TASK, 0, "train", 4, 4)
+    episodes = TASK.gather(batch.episodes, torch.float64)
+    gradients = []
+    for model in (tied, untied):
+        objective = Objective(model=model, loss=F.mse_loss)
+        algorithm = maml(
+            objective, inner_lr=1e-9, inner_steps=1, eval_inner_steps=1, adjoint="unrolled"
+        )
+        gradients.append(meta_gradient(algorithm, objective.meta_parameters(), episodes)[0])
+    one, two = gradients
+    # with a vanishing inner step the meta-gradient is the query gradient: the sum of both uses
+    expected = two["inner.weight"] + two["again.weight"]
+    torch.testing.assert_close(one["inner.weight"], expected, rtol=1e-6, atol=1e-9)
+    assert "again.weight" not in one
+
+
+def test_evaluation_reports_every_inner_step_and_leaves_the_weights():
+    module = learner()
+    before = {n: p.detach().clone() for n, p in module.meta.items()}
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        inference_mode=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.test(module, datamodule=data(test_episodes=5), verbose=False)
+    assert module.evaluated["query_loss"].shape == (5, 4)
+    # the first episode's first column is the loss of theta itself
+    (batch,) = EvaluationEpisodes(TASK, 0, "test", 1, 1)
+    query = batch.episodes.query
+    loss = F.mse_loss(module.model(query.inputs[0]), query.targets[0])
+    assert float(module.evaluated["query_loss"][0, 0]) == pytest.approx(
+        float(loss.detach()), rel=1e-5
+    )
+    assert all(torch.equal(before[n], p) for n, p in module.meta.items())
