@@ -26,6 +26,7 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     Errors of the user's making are printed without a traceback.
     """
     sys.path.insert(0, str(Path.cwd()))  # own classes, as `python -m metaloop.run` finds them
+    sys.argv[1:] = overrides_last(sys.argv[1:])
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the message is ours
     try:
@@ -41,6 +42,11 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def overrides_last(arguments: list[str]) -> list[str]:
+    """Options first: Hydra's parser takes no override after an option that follows one."""
+    return sorted(arguments, key=lambda a: "=" in a and not a.startswith("-"))
 
 
 def is_multirun() -> bool:

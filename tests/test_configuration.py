@@ -1,0 +1,138 @@
+"""Every option composes and builds, every experiment runs, every key says what it is."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from metaloop.callbacks import MetricsCsv
+from metaloop.cli.hydra_app import CONF
+from metaloop.run.build import build, build_callbacks, build_loggers
+from metaloop.run.train import train
+from metaloop.run.write import write_run
+from metaloop.run_folder import RunFolder
+from tests.conftest import composed
+
+CHOICES = sorted(
+    (
+        path.parent.relative_to(CONF).parts[0],
+        str(path.relative_to(CONF / path.relative_to(CONF).parts[0]))[:-5],
+    )
+    for path in CONF.rglob("*.yaml")
+    if path.parent != CONF
+)
+EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
+FILES = sorted(CONF.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path):
+    needs_images = ("task=omniglot",) if (group, choice) == ("model", "conv4") else ()
+    config = composed(*needs_images, f"{group}={choice}")
+    pieces = build(config)
+    folder = RunFolder(tmp_path)
+    assert len(build_callbacks(config, folder, pieces.task)) == len(config["callbacks"])
+    loggers = build_loggers(config, folder)
+    assert any(isinstance(logger, MetricsCsv) for logger in loggers) == (choice != "none")
+
+
+@pytest.mark.parametrize("choice", EXPERIMENTS)
+def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch):
+    shorter = [
+        f"experiment={choice}",
+        "training.max_steps=2",
+        "training.validate_every=1",
+        "training.log_every=1",
+        "data.validation_episodes=2",
+        "evaluation.episodes=2",
+        "logger=csv",
+    ]
+    if "omniglot" in choice:
+        shorter += [
+            f"task.data_dir={request.getfixturevalue('omniglot')}",
+            f"task.cache_dir={request.getfixturevalue('cache')}",
+            "data.meta_batch_size=2",
+        ]
+    folder = write_run(composed(*shorter), shorter, tmp_path, "run")
+    train(folder)
+    assert len((folder.evaluations / "test" / "episodes.csv").read_text().splitlines()) == 1 + 2
+    assert {p.stem for p in folder.plots.iterdir()} == {
+        "adaptation_curve",
+        "learning_curve",
+        "one_task",
+    }
+
+
+@pytest.mark.parametrize("choice", [e for e in EXPERIMENTS if e.startswith("finn2017")])
+def test_every_preset_carries_its_published_value_where_its_own_protocol_is_evaluated(choice):
+    config = composed(f"experiment={choice}")
+    assert config["training"]["max_steps"] in (60_000, 70_000)
+    for value in config["published"]:
+        assert value["source"].startswith("Finn et al. 2017")
+        assert value["mean"] > 0
+        assert value["inner_step"] <= config["algorithm"]["eval_inner_steps"]
+
+
+# Finn et al. 2017, table 1, and the authors' code; inner steps and tasks from protocols.md
+@pytest.mark.parametrize(
+    ("ways", "shots", "accuracy", "ci95", "steps", "eval_steps", "tasks"),
+    [
+        (5, 1, 0.987, 0.004, 1, 3, 32),
+        (5, 5, 0.999, 0.001, 1, 3, 32),
+        (20, 1, 0.958, 0.003, 5, 5, 16),
+        (20, 5, 0.989, 0.002, 5, 5, 16),
+    ],
+)
+def test_the_omniglot_presets_pin_the_papers_protocol(
+    ways, shots, accuracy, ci95, steps, eval_steps, tasks
+):
+    config = composed(f"experiment=finn2017/omniglot_{ways}way_{shots}shot")
+    assert (config["task"]["ways"], config["task"]["shots"], config["task"]["queries"]) == (
+        ways,
+        shots,
+        shots,
+    )
+    assert config["algorithm"]["inner_steps"] == steps
+    assert config["algorithm"]["eval_inner_steps"] == eval_steps
+    # the paper's step size, on the sum over ways: 0.4 in 5-way, 0.1 in 20-way
+    assert config["algorithm"]["inner_lr"] == pytest.approx({5: 0.4, 20: 0.1}[ways] * ways)
+    assert config["data"]["meta_batch_size"] == tasks
+    (published,) = config["published"]
+    assert (published["mean"], published["ci95"], published["inner_step"]) == (
+        accuracy,
+        ci95,
+        eval_steps,
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONF)))
+def test_every_file_says_what_it_is_and_every_key_what_it_means(path: Path):
+    lines = path.read_text().splitlines()
+    first = lines[1] if lines[0].startswith("# @package") else lines[0]
+    assert first.startswith("# ")
+    if path.parent.name in ("experiment", "finn2017") or path.name == "evaluate.yaml":
+        return  # differences from what is explained elsewhere
+    explained = False
+    for line in lines:
+        if line.strip().startswith("hydra:"):
+            break
+        leaf = re.match(r"\s*([a-z_0-9]+): +\S", line)
+        if line.startswith("#") or line.strip().startswith("#"):
+            explained = True
+        if leaf and not leaf.group(1).startswith("_") and "#" not in line:
+            assert explained or leaf.group(1) in SELF_EXPLANATORY, f"{path.name}: {line}"
+
+
+SELF_EXPLANATORY = {"filename", "save_top_k", "save_weights_only", "momentum", "mode", "source_url"}
+
+
+def test_the_keys_that_help_names_exist():
+    help_text = yaml.safe_load((CONF / "train.yaml").read_text())["hydra"]["help"]["template"]
+    listed = help_text.split("Keys that people change")[1].split("More:")[0]
+    keys = set(re.findall(r"\b[a-z]+\.[a-z_]+\b", listed))
+    assert len(keys) > 10
+    config = composed("task=omniglot")
+    for key in keys:
+        section, name = key.split(".")
+        assert name in config[section], key
