@@ -11,7 +11,7 @@ train: .venv
 	.venv/bin/metaloop-train $(ARGS)
 
 test: .venv
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n 2 $(ARGS)
 
 lint: .venv
 	.venv/bin/ruff check .

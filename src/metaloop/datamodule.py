@@ -45,9 +45,9 @@ class EpisodicDataModule(pl.LightningDataModule):
         *,
         seed: Seed,
         meta_batch_size: Count,
-        eval_meta_batch_size: Count,
-        validation_episodes: Count,
-        workers: CountOrZero,
+        eval_meta_batch_size: Count = 100,
+        validation_episodes: Count = 200,
+        workers: CountOrZero = 0,
         test_split: Split = "test",
         test_episodes: Count = 600,
     ) -> None:

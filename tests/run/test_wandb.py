@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaloop.callbacks.metrics_csv import read_rows
+from metaloop.run.build import load_config
 from metaloop.run_folder import RunFolder
 from tests.conftest import run_command
 
@@ -44,18 +45,30 @@ def test_without_an_account_or_a_setting_it_logs_offline(run):
 
 
 def test_every_row_of_metrics_csv_is_there_against_the_meta_step(run):
-    text = json.dumps(read_back(run.path))
-    for row in read_rows(run.metrics):
-        for name, value in row.items():
-            if name.startswith(("train/query", "val/query")) and value:
-                assert name in text
-                assert value in text or f"{float(value):.10g}"[:8] in text
-    assert "trainer/global_step" in text
+    history = [r["history"]["item"] for r in read_back(run.path) if r["type"] == "history"]
+    rows = [
+        {name: float(value) for name, value in row.items() if value}
+        for row in read_rows(run.metrics)
+    ]
+    assert len(rows) == 10 + 4  # every 2nd step logged, every 5th validated
+    logged = [
+        {
+            name.replace("trainer/global_step", "step"): float(value)
+            for name, value in item.items()
+            if not name.startswith(("_", "pictures/"))
+        }
+        for item in history
+    ]
+    for row in rows:
+        assert row in logged
 
 
 def test_config_and_pictures_are_there(run):
+    config = load_config(run)
     text = json.dumps(read_back(run.path))
-    assert "inner_lr" in text
+    assert config["algorithm"]["inner_lr"] == 0.01
+    for key in ("algorithm", "task", "optimizer", "inner_lr", "meta_batch_size"):
+        assert f'"{key}"' in text or f'\\"{key}\\"' in text
     (files,) = (run.path / "wandb").glob("offline-run-*/files")
     pictures = {p.name.split("_")[0] + "_" + p.name.split("_")[1] for p in files.rglob("*.png")}
     assert {"one_task", "adaptation_curve", "learning_curve"} <= pictures

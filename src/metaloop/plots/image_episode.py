@@ -25,9 +25,7 @@ def draw_image_episode(episode: Episode, before: Tensor, after: Tensor) -> Figur
         for part in (episode.support, episode.query)
     )
     shots, queries = (max(map(len, rows)) for rows in (support, query))
-    figure = Figure(
-        figsize=(1.15 * (shots + queries) + 0.6, 1.3 * ways + 0.5), layout="constrained"
-    )
+    figure = Figure(figsize=(1.2 * (shots + queries) + 0.4, 1.3 * ways + 0.5), layout="constrained")
     axes = figure.subplots(ways, shots + queries, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -39,7 +37,7 @@ def draw_image_episode(episode: Episode, before: Tensor, after: Tensor) -> Figur
             answers = f"{int(before[i].argmax())} -> {int(after[i].argmax())}"
             title = f"{answers} ({float(after[i].max()):.0%})"
             _show(axis, episode.query.inputs[i], title, "C2" if is_right else "C3")
-    figure.suptitle("support | query: answer before -> after adaptation", fontsize=9)
+    figure.suptitle("support | query, answer before -> after", fontsize=8)
     return figure
 
 

@@ -23,7 +23,8 @@ def draw_one_task(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> 
     shown = pytree.tree_map(lambda tensor: tensor.detach().float().cpu(), task)
     with torch.no_grad():
         if inputs.shape[1:] == (1,) and task.support.targets.is_floating_point():
-            low, high = (float(f(task.query.inputs)) for f in (torch.min, torch.max))
+            seen = torch.cat([inputs, task.query.inputs])
+            low, high = float(seen.min()), float(seen.max())
             grid = torch.linspace(low, high, 200, dtype=inputs.dtype, device=inputs.device)[:, None]
             steps = sorted({0, 1, len(phis) - 1} & set(range(len(phis))))
             curves = {k: objective.predict(phis[k], grid).float().cpu() for k in steps}
