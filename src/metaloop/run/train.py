@@ -1,6 +1,8 @@
 """Meta-train a run folder's config, from its start or from its last checkpoint, and evaluate."""
 
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -75,11 +77,13 @@ def _evaluate_after(folder: RunFolder, config: dict[str, object], split: str) ->
 
 
 def _print_next_commands(path: Path) -> None:
+    # without the environment activated the commands are found beside its python
+    place = "" if shutil.which("metaloop-train") else f"{os.path.relpath(sys.prefix)}/bin/"
     print(
         "\nNext:\n"
-        f"  metaloop-evaluate run={path} task.shots=5\n"
-        f"  metaloop-resume {path} training.max_steps=MORE\n"
-        "  metaloop-train --help",
+        f"  {place}metaloop-evaluate run={path} task.shots=5\n"
+        f"  {place}metaloop-resume {path} training.max_steps=MORE\n"
+        f"  {place}metaloop-train --help",
         flush=True,
     )
 
