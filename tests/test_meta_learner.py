@@ -48,6 +48,7 @@ def fit(module, steps=3, precision="32-true", folder="unused") -> MetaLearner:
         log_every=1000,
         save_every=1000,
         clip_norm=None,
+        own_lr=None,
         clip_value=None,
     )
     trainer = make_trainer(device, folder, [], training=training)

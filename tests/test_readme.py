@@ -65,6 +65,10 @@ def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def test_the_commands_run_one_after_the_other(tmp_path, request):
+    (own,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (place,) = re.findall(r"`(mine/.*?\.yaml)`", README)
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text(own)
     folder = None
     for command in COMMANDS:
         if command.startswith((*INSTALLS, *NEEDS_ACCOUNT)):

@@ -64,7 +64,7 @@ class EpisodicDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         self.task.prepare()
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+    def setup(self, stage: str) -> None:
         self.task.setup()
 
     def train_dataloader(self) -> DataLoader[MetaBatch]:
@@ -86,7 +86,7 @@ class EpisodicDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[MetaBatch]:
         return self._evaluation_loader(self.test_split, self.test_episodes)
 
-    def on_after_batch_transfer(self, batch: MetaBatch, dataloader_idx: int) -> MetaBatch:  # noqa: ARG002
+    def on_after_batch_transfer(self, batch: MetaBatch, dataloader_idx: int) -> MetaBatch:
         assert self.trainer is not None
         dtype = self.trainer.lightning_module.dtype
         assert isinstance(dtype, torch.dtype)

@@ -26,7 +26,7 @@ from metaloop.errors import UserError
 from metaloop.inner_loop import Report
 from metaloop.metrics import EpisodeValues, estimate
 
-MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
+MakeOptimizer = Callable[[Iterable[dict[str, object]]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
 
 
@@ -42,6 +42,8 @@ class MetaLearner(pl.LightningModule):
         compile: compile the meta-gradient.
         clip_norm: clip the meta-gradient to this norm.
         clip_value: clip its every element to this size.
+        own_lr: the learning rate of what the algorithm learns beside the model (step sizes);
+            None takes the optimizer's.
         log_every: meta-steps between logged values.
 
     """
@@ -57,6 +59,7 @@ class MetaLearner(pl.LightningModule):
         compile: bool = False,
         clip_norm: Positive | None = None,
         clip_value: Positive | None = None,
+        own_lr: Positive | None = None,
         log_every: Count = 50,
     ) -> None:
         super().__init__()
@@ -65,6 +68,13 @@ class MetaLearner(pl.LightningModule):
         self.automatic_optimization = False
         self.algorithm = algorithm
         self.model = algorithm.objective.model
+        # what the algorithm learns beside the model; torch allows no dot in such a name
+        own = {
+            n.replace(".", ":"): torch.nn.Parameter(p)
+            for n, p in algorithm.own_parameters().items()
+        }
+        self.own = torch.nn.ParameterDict(own)
+        self.own_lr = own_lr
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
         self.tasks_at_once, self.is_checked = tasks_at_once, False
@@ -79,15 +89,22 @@ class MetaLearner(pl.LightningModule):
     @property
     def meta(self) -> dict[str, Tensor]:
         """Everything that is meta-learned, by name."""
-        return self.algorithm.objective.meta_parameters()
+        own = {name.replace(":", "."): p for name, p in self.own.items()}
+        return {**self.algorithm.objective.meta_parameters(), **own}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.make_optimizer(list(self.meta.values()))
+        groups: list[dict[str, object]] = [
+            {"params": list(self.algorithm.objective.meta_parameters().values())}
+        ]
+        if len(self.own):
+            own_lr = {} if self.own_lr is None else {"lr": self.own_lr}
+            groups.append({"params": list(self.own.values()), **own_lr})
+        optimizer = self.make_optimizer(groups)
         if self.make_scheduler is None:
             return optimizer
         return [optimizer], [self.make_scheduler(optimizer)]
 
-    def training_step(self, batch: MetaBatch, batch_idx: int) -> None:  # noqa: ARG002
+    def training_step(self, batch: MetaBatch, batch_idx: int) -> None:
         """One meta-update: Algorithm 1, lines 3-8 (Algorithm 2 for classes: the same lines)."""
         episodes = batch.episodes
         self._check_once(episodes)
@@ -122,7 +139,7 @@ class MetaLearner(pl.LightningModule):
     def on_train_start(self) -> None:
         self._last_log = (self.global_step, time.perf_counter())
 
-    def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:  # noqa: ARG002
+    def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:
         # chance inside the step is a function of the step: a resumed run repeats it
         torch.manual_seed((self.seed * 2**31 + self.global_step) * 4096 + self.global_rank)
 
@@ -133,10 +150,10 @@ class MetaLearner(pl.LightningModule):
         if self.clip_value is not None:
             self.clip_gradients(optimizer, self.clip_value, "value")
 
-    def validation_step(self, batch: MetaBatch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: MetaBatch, batch_idx: int) -> None:
         self._evaluate(batch)
 
-    def test_step(self, batch: MetaBatch, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: MetaBatch, batch_idx: int) -> None:
         self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:

@@ -1,13 +1,36 @@
-"""Small networks and episodes that the tests of algorithms share."""
+"""Small networks, algorithms and episodes that the tests of algorithms share."""
+
+from collections import OrderedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metaloop.algorithms import Algorithm, fomaml, maml
+from metaloop.algorithms import (
+    Algorithm,
+    GradientBased,
+    MultiStepLoss,
+    SquaredDistance,
+    anil,
+    boil,
+    fomaml,
+    maml,
+    meta_sgd,
+    reptile,
+)
 from metaloop.episode import Episode, Examples
-from metaloop.inner_loop import Objective
+from metaloop.inner_loop import (
+    Adam,
+    ClipNorm,
+    ClipValue,
+    LearnedStepSize,
+    Momentum,
+    Objective,
+    StepSize,
+    TowardsTheta,
+    Update,
+)
 from metaloop.models import BatchNorm
 
 
@@ -33,20 +56,57 @@ def conv(norm=BatchNorm) -> nn.Module:
 
 
 NETWORKS = {"mlp": (mlp, F.mse_loss), "conv": (conv, F.cross_entropy)}
+HEADS = {"mlp": "4", "conv": "9"}
 
 
 def make(name: str, objective: Objective, inner_lr: float, steps: int) -> Algorithm:
-    """An algorithm by its config's name."""
+    """MAML or first-order MAML."""
     values = {"inner_lr": inner_lr, "inner_steps": steps, "eval_inner_steps": steps}
     if name == "fomaml":
         return fomaml(objective, **values)
     return maml(objective, **values, adjoint="unrolled")
 
 
+def recipe(name: str, objective: Objective, adjoint: str = "unrolled") -> Algorithm:
+    """Any recipe of the package, by its config's name, with small numbers."""
+    values = {"inner_lr": 0.05, "inner_steps": 2, "eval_inner_steps": 3}
+    if name == "reptile":
+        return reptile(objective, **values, beta1=0.0, beta2=0.9, batch_size=3)
+    if name == "fomaml":
+        return fomaml(objective, **values)
+    makers = {"maml": maml, "anil": anil, "boil": boil, "meta_sgd": meta_sgd}
+    return makers[name](objective, **values, adjoint=adjoint)
+
+
+RECIPES = ("maml", "fomaml", "anil", "boil", "meta_sgd", "reptile")
+
+CHAINS = {
+    "descent": [StepSize(0.1)],
+    "momentum": [Momentum(0.9), StepSize(0.1)],
+    "adam": [Adam(0.5, 0.9), StepSize(0.05)],
+    "clip_norm": [ClipNorm(0.5), StepSize(0.1)],
+    "clip_value": [ClipValue(0.05), StepSize(0.1)],
+    "proximal": [TowardsTheta(2.0), StepSize(0.1)],
+    "element": [LearnedStepSize(0.1, "element")],
+    "tensor_and_step": [LearnedStepSize(0.1, "tensor_and_step")],
+    "everything": [
+        ClipNorm(1.0),
+        TowardsTheta(0.5),
+        Momentum(0.5),
+        LearnedStepSize(0.1, "element"),
+    ],
+}
+
+
+def named(body: nn.Module, head: nn.Module) -> nn.Module:
+    """A model with a body and a head."""
+    return nn.Sequential(OrderedDict(body=body, head=head))
+
+
 def reference_case(
-    arrays: dict[str, np.ndarray], network: str, case: str
+    arrays: dict[str, np.ndarray], network: str, case: str, adjoint: str = "unrolled"
 ) -> tuple[Algorithm, dict[str, Tensor], Episode, dict[str, Tensor]]:
-    """The algorithm, theta, episodes and expected gradient of one reference case, float64."""
+    """The algorithm, meta, episodes and expected gradient of one reference case, float64."""
 
     def array(key: str) -> Tensor:
         return torch.from_numpy(arrays[f"{network}/{key}"])
@@ -54,33 +114,50 @@ def reference_case(
     build, loss = NETWORKS[network]
     model = build().double()
     names = [name for name, _ in model.named_parameters()]
-    theta = {name: array(f"input_theta/{name}") for name in names}
+    meta = {name: array(f"input_theta/{name}") for name in names}
+    expected = {name: array(f"{case}/theta/{name}") for name in names}
+    alpha, steps = float(array("input_alpha")), int(array("input_steps"))
+    pieces: dict[str, object] = {"update": Update([StepSize(alpha)]), "adjoint": adjoint}
+    if case == "anil":
+        pieces["part"] = rf"match:^{HEADS[network]}\."
+    if case == "boil":
+        pieces["part"] = rf"match:^(?!{HEADS[network]}\.)"
+    if case in ("meta_sgd", "lslr"):
+        granularity = "element" if case == "meta_sgd" else "tensor_and_step"
+        pieces["update"] = Update([LearnedStepSize(alpha, granularity)])
+        meta |= {f"step_size.{n}": array(f"{case}/input_step_size/{n}") for n in names}
+        expected |= {f"step_size.{n}": array(f"{case}/step_size/{n}") for n in names}
+    if case == "multi_step_loss":
+        pieces["outer_loss"] = MultiStepLoss(array(f"{case}/input_weights").tolist())
+    if case == "reptile":
+        pieces["outer_loss"] = SquaredDistance()
+    objective = Objective(model=model, loss=loss)
+    algorithm = GradientBased(
+        objective=objective, inner_steps=steps, eval_inner_steps=steps, **pieces
+    )
     episodes = Episode(
         Examples(array("input_support_inputs"), array("input_support_targets")),
         Examples(array("input_query_inputs"), array("input_query_targets")),
         torch.zeros(3, 0),
     )
-    algorithm = make(
-        case,
-        Objective(model=model, loss=loss),
-        float(array("input_alpha")),
-        int(array("input_steps")),
-    )
-    return algorithm, theta, episodes, {n: array(f"{case}/theta/{n}") for n in names}
+    return algorithm, meta, episodes, expected
 
 
 def random_case(
     network: str, name: str = "maml", tasks: int = 4, steps: int = 2, **norm
 ) -> tuple[Algorithm, dict[str, Tensor], Episode]:
-    """An algorithm with made-up weights and episodes, float64, fixed."""
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+    """MAML or first-order MAML with made-up weights and episodes, float64, fixed."""
     build, loss = NETWORKS[network]
     model = build(**norm).double()
+    draw = drawer(0)
     theta = {n: 0.5 * draw(*p.shape) for n, p in model.named_parameters()}
+    objective = Objective(model=model, loss=loss)
+    return make(name, objective, 0.1, steps), theta, random_episodes(network, tasks)
+
+
+def random_episodes(network: str, tasks: int = 4) -> Episode:
+    """Made-up episodes for one of the networks, float64, fixed."""
+    draw = drawer(1)
     if network == "mlp":
         parts = [Examples(draw(tasks, n, 1), draw(tasks, n, 1)) for n in (5, 7)]
     else:
@@ -88,5 +165,16 @@ def random_case(
             Examples(draw(tasks, n, 1, 12, 12), (torch.arange(n) % 3).repeat(tasks, 1))
             for n in (6, 9)
         ]
-    objective = Objective(model=model, loss=loss)
-    return make(name, objective, 0.1, steps), theta, Episode(*parts, torch.zeros(tasks, 0))
+    return Episode(*parts, torch.zeros(tasks, 0))
+
+
+def initial_meta(algorithm: Algorithm) -> dict[str, Tensor]:
+    """The model's parameters and the algorithm's own, as training would start with."""
+    theta = algorithm.objective.meta_parameters()
+    return {n: p.detach() for n, p in {**theta, **algorithm.own_parameters()}.items()}
+
+
+def drawer(seed: int):
+    """Normal float64 numbers from a generator of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)

@@ -6,18 +6,26 @@ import torch
 from metaloop.algorithms import adaptation_path, meta_gradient
 from tests.algorithms.episodes import random_case, reference_case
 
+EXACT = ("maml", "anil", "boil", "meta_sgd", "lslr", "multi_step_loss")
+CASES = [
+    *((case, adjoint) for case in EXACT for adjoint in ("unrolled", "recomputed")),
+    ("fomaml", "first_order"),
+    ("reptile", "first_order"),
+]
+
 
 @pytest.mark.parametrize("tasks_at_once", [1, 2, "all"])
-@pytest.mark.parametrize("case", ["maml", "fomaml"])
+@pytest.mark.parametrize(("case", "adjoint"), CASES)
 @pytest.mark.parametrize("network", ["mlp", "conv"])
-def test_meta_gradients_equal_the_reference(network, case, tasks_at_once, reference):
-    algorithm, theta, episodes, expected = reference_case(reference, network, case)
-    gradient, report = meta_gradient(algorithm, theta, episodes, tasks_at_once=tasks_at_once)
+def test_meta_gradients_equal_the_reference(network, case, adjoint, tasks_at_once, reference):
+    algorithm, meta, episodes, expected = reference_case(reference, network, case, adjoint)
+    gradient, report = meta_gradient(algorithm, meta, episodes, tasks_at_once=tasks_at_once)
     assert set(gradient) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(gradient[name], value, rtol=1e-9, atol=1e-12)
-    loss = float(reference[f"{network}/{case}/loss"])
-    assert float(report["query_loss"].mean()) == pytest.approx(loss, rel=1e-9)
+    if case not in ("reptile", "multi_step_loss"):  # whose meta-loss is no query loss at phi_K
+        loss = float(reference[f"{network}/{case}/loss"])
+        assert float(report["query_loss"].mean()) == pytest.approx(loss, rel=1e-9)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
@@ -37,7 +45,7 @@ def test_the_gradient_is_the_finite_difference_of_the_mean_meta_loss(network):
     direction = {
         n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in theta.items()
     }
-    step = 1e-5
+    step = 1e-7  # small: ReLU and max-pooling have kinks
 
     def loss(sign):
         moved = {n: p + sign * step * direction[n] for n, p in theta.items()}
@@ -45,7 +53,7 @@ def test_the_gradient_is_the_finite_difference_of_the_mean_meta_loss(network):
 
     slope = (loss(1) - loss(-1)) / (2 * step)
     expected = sum((gradient[n] * direction[n]).sum() for n in theta)
-    torch.testing.assert_close(slope, expected, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(slope, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_tasks_do_not_influence_each_other():

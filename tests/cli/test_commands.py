@@ -119,7 +119,7 @@ def test_the_number_of_tasks_at_once_and_evaluated_together_change_no_value(trai
         (["run={run}", "task.shotz=5"], "task.shotz is unknown. Did you mean shots"),
         (["run={run}", "task.shots=0"], "task.shots=0 .* greater than or equal to 1"),
         (["run={run}", "evaluation.episodes=-1"], "evaluation.episodes=-1"),
-        (["run={run}", "model.hidden=[8]"], "is of another model than MLP.*shape"),
+        (["run={run}", "model.hidden=[8]"], "is of another model or algorithm.*shape"),
     ],
 )
 def test_an_impossible_evaluation_is_refused(arguments, says, trained):
@@ -157,7 +157,7 @@ def test_help_helps_at_once_and_without_torch(command, tmp_path):
     assert not re.search(r"\| +torch$", done.stderr, re.MULTILINE)
     assert "FOLDER" in done.stdout
     if command == "metaloop-train":
-        assert "algorithm: fomaml, maml" in done.stdout
+        assert "algorithm: anil, boil, fomaml, maml" in done.stdout
         assert "algorithm.inner_lr" in done.stdout
     assert not list(tmp_path.iterdir())
 

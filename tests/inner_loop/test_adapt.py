@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from metaloop.episode import Episode, Examples
-from metaloop.inner_loop import ADJOINTS, GradientDescent, Objective, adapt
+from metaloop.inner_loop import ADJOINTS, Objective, StepSize, Update, adapt
 from metaloop.models import BatchNorm
 
 THETA, ALPHA, SUPPORT = 3.0, 0.1, 1.0
@@ -37,7 +37,9 @@ def path(theta, steps, adjoint="unrolled"):
         parabola(),
         {"w": theta},
         examples(SUPPORT),
-        update=GradientDescent(ALPHA),
+        names=["w"],
+        own={},
+        update=Update([StepSize(ALPHA)]),
         adjoint=ADJOINTS[adjoint],
         steps=steps,
     )

@@ -14,7 +14,7 @@ from metaloop.plots import (
     draw_one_task,
 )
 from metaloop.tasks import Sinusoid
-from tests.algorithms.episodes import make, random_case
+from tests.algorithms.episodes import random_case
 
 
 def lines(axis):
@@ -95,5 +95,7 @@ def test_what_has_no_picture_has_none():
         def adapt(self, meta, support, steps):
             yield meta
 
-    still = Still(**vars(make("maml", algorithm.objective, 0.1, 1)))
+    still = Still(
+        objective=algorithm.objective, update=algorithm.update, inner_steps=1, eval_inner_steps=1
+    )
     assert draw_one_task(still, theta, wide) is None

@@ -35,9 +35,9 @@ class OwnTask(Sinusoid):
 
 def test_the_default_config_builds_what_it_says():
     pieces = build(composed())
-    assert pieces.algorithm.update.inner_lr == 0.01
+    assert pieces.algorithm.describe()["inner_lr"] == 0.01
     assert [tuple(p.shape) for p in pieces.meta_learner.meta.values()][:2] == [(40, 1), (40,)]
-    optimizer = pieces.meta_learner.make_optimizer([nn.Parameter(torch.zeros(1))])
+    optimizer = pieces.meta_learner.make_optimizer([{"params": [nn.Parameter(torch.zeros(1))]}])
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.param_groups[0]["lr"] == 1e-3
 
@@ -55,7 +55,7 @@ def test_any_torch_optimizer_and_scheduler_builds():
     config = composed("scheduler=cosine")
     config["optimizer"] = {"_target_": "torch.optim.RMSprop", "lr": 0.01, "alpha": 0.9}
     learner = build(config).meta_learner
-    optimizer = learner.make_optimizer(list(learner.meta.values()))
+    optimizer = learner.make_optimizer([{"params": list(learner.meta.values())}])
     assert optimizer.param_groups[0]["alpha"] == 0.9
     scheduler = learner.make_scheduler(optimizer)
     assert scheduler.T_max == 5000
@@ -88,7 +88,7 @@ def changed(path: str, value) -> dict:
         ("model.downsample", "pool", "model.downsample='pool' .* 'stride' or 'max_pool'"),
         ("algorithm.inner_lr", 0, "algorithm.inner_lr=0 .* greater than 0"),
         ("algorithm.inner_lr", float("inf"), "algorithm.inner_lr=inf .* finite"),
-        ("algorithm.adjoint", "exact", "algorithm.adjoint='exact' .* 'unrolled' or 'first_order'"),
+        ("algorithm.adjoint", "exact", "algorithm.adjoint='exact' .* 'unrolled', 'recomputed' or 'first_order'"),
         ("algorithm._target_", "metaloop.algorithms.mamll", "algorithm._target_=.*names no class"),
         ("algorithm._target_", "metaloop.models.BatchNorm", "algorithm.*unknown"),
         ("model._target_", "collections.OrderedDict", "does not say what arguments it takes"),

@@ -31,7 +31,7 @@ def test_weights_of_another_model_are_refused_by_name(tmp_path):
     with pytest.raises(UserError, match=r"has body.1.weight of shape \(16, 1\), not \(8, 1\)"):
         load_weights(mlp(8), tmp_path / "wide.pt")
     torch.save(mlp(8, 8).state_dict(), tmp_path / "deep.pt")
-    with pytest.raises(UserError, match=r"has body.3.weight, which the model has not"):
+    with pytest.raises(UserError, match=r"has body.3.weight, which is unknown here"):
         load_weights(mlp(8), tmp_path / "deep.pt")
     torch.save({"state_dict": {}}, tmp_path / "empty.pt")
     with pytest.raises(UserError, match=r"lacks body.1.weight"):

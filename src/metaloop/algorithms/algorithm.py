@@ -35,7 +35,11 @@ class Algorithm(ABC):
         of the learner after K steps.
         """
 
-    def at(self, meta_step: int) -> "Algorithm":  # noqa: ARG002 - most do not change
+    def own_parameters(self) -> dict[str, Tensor]:
+        """What the algorithm meta-learns beside the model's parameters, at its initial values."""
+        return {}
+
+    def at(self, meta_step: int) -> "Algorithm":
         """The algorithm as it is at this meta-step: schedules are functions of the step."""
         return self
 

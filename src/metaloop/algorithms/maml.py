@@ -2,7 +2,7 @@
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.arguments import Count, CountOrZero, Positive
-from metaloop.inner_loop import AdjointName, GradientDescent, Objective
+from metaloop.inner_loop import AdjointName, Objective, StepSize, Update
 
 
 def maml(
@@ -34,12 +34,12 @@ def maml(
         inner_lr: alpha.
         inner_steps: K in meta-training.
         eval_inner_steps: K in evaluation.
-        adjoint: `unrolled`, exact; `first_order`, without the Hessians (fomaml).
+        adjoint: `unrolled` or `recomputed`, exact; `first_order`, without the Hessians (fomaml).
 
     """
     return GradientBased(
         objective=objective,
-        update=GradientDescent(inner_lr),
+        update=Update([StepSize(inner_lr)]),
         adjoint=adjoint,
         inner_steps=inner_steps,
         eval_inner_steps=eval_inner_steps,

@@ -29,12 +29,12 @@ class Pictures(pl.Callback):
 
     def on_validation_batch_end(  # type: ignore[override]
         self,
-        trainer: pl.Trainer,  # noqa: ARG002
-        pl_module: MetaLearner,  # noqa: ARG002
-        outputs: None,  # noqa: ARG002
+        trainer: pl.Trainer,
+        pl_module: MetaLearner,
+        outputs: None,
         batch: MetaBatch,
         batch_idx: int,
-        dataloader_idx: int = 0,  # noqa: ARG002
+        dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0:
             self._first = batch

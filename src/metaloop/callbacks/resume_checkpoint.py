@@ -44,12 +44,12 @@ class ResumeCheckpoint(pl.Callback):
         self._signal: int | None = None
         self._handlers: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_step = trainer.global_step
         # not earlier: Lightning sets a handler of its own for SIGTERM just before
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,22 +58,22 @@ class ResumeCheckpoint(pl.Callback):
     def on_train_batch_start(
         self,
         trainer: pl.Trainer,
-        pl_module: pl.LightningModule,  # noqa: ARG002
-        batch: MetaBatch,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
+        pl_module: pl.LightningModule,
+        batch: MetaBatch,
+        batch_idx: int,
     ) -> None:
         if self._signal is not None or trainer.global_step % self.every == 0:
             self._save(trainer)
         if self._signal is not None:
             raise Interrupted(self._signal, f"at meta-step {trainer.global_step}, which is saved")
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer)
 
     def on_save_checkpoint(
         self,
-        trainer: pl.Trainer,  # noqa: ARG002
-        pl_module: pl.LightningModule,  # noqa: ARG002
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
         checkpoint: dict[str, dict[str, dict[str, dict[str, dict[str, int]]]]],
     ) -> None:
         # Lightning counts the batch at hand as "ready" already. It has not begun: without this
@@ -93,7 +93,7 @@ class ResumeCheckpoint(pl.Callback):
             new.replace(self.last)
         self._saved_step = trainer.global_step
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
             raise Interrupted(number, "at once, back to the last checkpoint")
         print("\nStopping after this meta-step; once more to stop at once.", flush=True)

@@ -1,23 +1,55 @@
 """One step of the inner loop: from phi_k and a gradient to phi_{k+1}."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
 
 from metaloop.inner_loop.objective import Parameters
+from metaloop.inner_loop.transformations import Memory, Moment, Transformation
 
-Update = Callable[[Parameters, Parameters], Parameters]
+
+class State(NamedTuple):
+    """phi_k, the parameters that adapt, with what the chain remembers of the steps before."""
+
+    phi: Parameters
+    memories: tuple[Memory, ...]
 
 
 @dataclass(frozen=True)
-class GradientDescent:
-    """phi - inner_lr * gradient: Finn et al. 2017, eq. 1.
+class Update:
+    """phi_{k+1} = phi_k - chain(gradient): a pure function of state, gradient, theta and own.
 
     Attributes:
-        inner_lr: alpha, the step size on the mean support loss.
+        chain: the gradient's transformations, in order; the last one scales by the step size.
 
     """
 
-    inner_lr: float
+    chain: Sequence[Transformation]
 
-    def __call__(self, phi: Parameters, gradient: Parameters) -> Parameters:
-        return {name: p - self.inner_lr * gradient[name] for name, p in phi.items()}
+    def start(self, phi: Parameters) -> State:
+        """The state before the first step."""
+        return State(phi, tuple(t.start(phi) for t in self.chain))
+
+    def __call__(
+        self, state: State, gradient: Parameters, theta: Parameters, own: Parameters, step: int
+    ) -> State:
+        moment = Moment(step, state.phi, theta, own)
+        direction, memories = gradient, []
+        for transformation, memory in zip(self.chain, state.memories, strict=True):
+            direction, remembered = transformation(direction, memory, moment)
+            memories.append(remembered)
+        phi = {name: p - direction[name] for name, p in state.phi.items()}
+        return State(phi, tuple(memories))
+
+    def own_parameters(self, theta: Parameters, inner_steps: int) -> dict[str, Tensor]:
+        """What the chain meta-learns, by name, at its initial values."""
+        own: dict[str, Tensor] = {}
+        for transformation in self.chain:
+            own |= transformation.own_parameters(theta, inner_steps)
+        return own
+
+    def describe(self) -> dict[str, float | int | str]:
+        """What a result's protocol has to name."""
+        return {key: value for t in self.chain for key, value in t.describe().items()}

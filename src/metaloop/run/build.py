@@ -127,6 +127,7 @@ def _run(
         seed=seed,
         tasks_at_once=place.tasks_at_once,
         compile=place.compile,
+        own_lr=schedule.own_lr,
         clip_norm=schedule.clip_norm,
         clip_value=schedule.clip_value,
         log_every=schedule.log_every,
@@ -193,12 +194,19 @@ def check_node(node: Node, *, key: str, supplied: tuple[str, ...] = ()) -> Calla
         raise UserError(f"{key} needs a _target_, the class or function that makes it.")
     target = _locate(name, key)
     values = {n: v for n, v in node.items() if not n.startswith("_")}
-    nested = {n: v for n, v in values.items() if isinstance(v, dict) and "_target_" in v}
-    for name, inner in nested.items():
-        check_node(inner, key=f"{key}.{name}")
+    nested = {n: nodes for n, v in values.items() if (nodes := _nodes_in(v))}
+    for argument, nodes in nested.items():
+        for part in nodes:
+            check_node(part, key=f"{key}.{argument}")
     own = {n: v for n, v in values.items() if n not in nested}
     check_arguments(target, own, key=key, supplied={*supplied, *nested})
     return target
+
+
+def _nodes_in(value: object) -> list[Node]:
+    """The nodes that a value is, or that it lists."""
+    values = value if isinstance(value, list) else [value]
+    return [v for v in values if isinstance(v, dict) and "_target_" in v]
 
 
 def _locate(name: str, key: str) -> Callable[..., object]:
@@ -228,7 +236,8 @@ def _try_optimizer(
     """Make both once: only their constructors know their ranges."""
     key = "optimizer"
     try:
-        optimizer = make_optimizer([p.detach() for p in objective.meta_parameters().values()])
+        parameters = [p.detach() for p in objective.meta_parameters().values()]
+        optimizer = make_optimizer([{"params": parameters}])
         key = "scheduler"
         make_scheduler(optimizer)
     except (ValueError, TypeError) as error:

@@ -37,7 +37,7 @@ def evaluate(
     """
     pieces = build(config)
     path = find_weights(run, pieces.evaluation.checkpoint)
-    checkpoint = load_weights(pieces.algorithm.objective.model, path)
+    checkpoint = load_weights(pieces.meta_learner, path)
     trainer = make_trainer(pieces.device, folder, [Progress()])
     trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
     evaluated = pieces.meta_learner.evaluated

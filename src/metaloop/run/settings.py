@@ -16,6 +16,7 @@ class Training:
     """How long a run trains, and how often it validates, logs and saves; all in meta-steps."""
 
     max_steps: Count
+    own_lr: Positive | None
     validate_every: Count
     log_every: Count
     save_every: Count

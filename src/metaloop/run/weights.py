@@ -72,20 +72,27 @@ def find_weights(folder: RunFolder, which: str) -> Path:
     )
 
 
-def load_weights(model: nn.Module, path: Path) -> Checkpoint:
-    """Load the model's weights from a checkpoint or a plain state dict; return what was read.
+def load_weights(module: nn.Module, path: Path) -> Checkpoint:
+    """Load a module's weights from a checkpoint or a plain state dict; return what was read.
+
+    For a MetaLearner those are the model's and the algorithm's own. A plain state dict, or a
+    checkpoint loaded into a bare model, is the model's alone.
 
     Raises:
-        UserError: the file does not fit the model, naming the parameters that do not.
+        UserError: the file does not fit the module, naming the parameters that do not.
 
     """
     checkpoint = read_checkpoint(path)
     stored = checkpoint.get("state_dict", checkpoint)
     assert isinstance(stored, dict)
-    weights: dict[str, Tensor] = {n.removeprefix("model."): t for n, t in stored.items()}
-    expected = model.state_dict()
+    expected = module.state_dict()
+    weights: dict[str, Tensor] = stored
+    if not any(name.startswith("model.") for name in expected):
+        weights = {
+            n.removeprefix("model."): t for n, t in stored.items() if not n.startswith("own.")
+        }
     problems = [f"lacks {name}" for name in expected if name not in weights]
-    problems += [f"has {name}, which the model has not" for name in weights if name not in expected]
+    problems += [f"has {name}, which is unknown here" for name in weights if name not in expected]
     problems += [
         f"has {name} of shape {tuple(weights[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in expected.items()
@@ -93,11 +100,11 @@ def load_weights(model: nn.Module, path: Path) -> Checkpoint:
     ]
     if problems:
         raise UserError(
-            f"{path} is of another model than {type(model).__name__}: it "
+            f"{path} is of another model or algorithm: it "
             f"{'; it '.join(problems[:4])}{' ..' if len(problems) > 4 else ''}. "
-            "Take the model it was trained with."
+            "Take those it was trained with."
         )
-    model.load_state_dict(weights)
+    module.load_state_dict(weights)
     return checkpoint
 
 

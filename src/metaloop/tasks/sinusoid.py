@@ -32,7 +32,7 @@ class Sinusoid(RegressionTask):
     def __init__(self, *, shots: Count, queries: Count) -> None:
         self.shots, self.queries = shots, queries
 
-    def draw(self, split: Split, dice: Dice) -> Episode:  # noqa: ARG002 - see the class
+    def draw(self, split: Split, dice: Dice) -> Episode:
         amplitude = dice.uniform(1, 1, low=AMPLITUDE[0], high=AMPLITUDE[1])
         phase = dice.uniform(1, 1, low=PHASE[0], high=PHASE[1])
         x = dice.uniform(self.shots + self.queries, 1, low=X[0], high=X[1])

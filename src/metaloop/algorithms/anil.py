@@ -1,0 +1,33 @@
+"""Almost No Inner Loop, Raghu, Raghu, Bengio, Vinyals 2020 (arXiv:1909.09157)."""
+
+from metaloop.algorithms.gradient_based import GradientBased
+from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.inner_loop import AdjointName, Objective, StepSize, Update
+
+
+def anil(
+    objective: Objective,
+    *,
+    inner_lr: Positive,
+    inner_steps: Count,
+    eval_inner_steps: CountOrZero,
+    adjoint: AdjointName,
+) -> GradientBased:
+    """MAML whose inner loop moves the head alone (section 4).
+
+        head_{k+1} = head_k - alpha * grad_head L(body, head_k; support)
+
+    The body is meta-learned through the query loss and, by the mixed second derivatives, through
+    what it does to the head's gradients; at test it is a fixed feature extractor. With
+    `first_order` that second way is dropped.
+
+    The model's last layer has to be its attribute `head`. Args: as in `maml`.
+    """
+    return GradientBased(
+        objective=objective,
+        part="head",
+        update=Update([StepSize(inner_lr)]),
+        adjoint=adjoint,
+        inner_steps=inner_steps,
+        eval_inner_steps=eval_inner_steps,
+    )

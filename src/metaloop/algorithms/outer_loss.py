@@ -1,0 +1,91 @@
+"""Which losses along phi_0 .. phi_K make the meta-loss."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metaloop.episode import Episode
+from metaloop.errors import UserError
+from metaloop.inner_loop import Objective, Parameters, Report
+
+
+class OuterLoss:
+    """The contract: a meta-loss from the path of a learner and the episode.
+
+    Attributes:
+        differentiates_path: whether its gradient flows through the inner steps, so that the
+            adjoint matters.
+
+    """
+
+    differentiates_path = True
+
+    def __call__(
+        self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
+    ) -> tuple[Tensor, Report]:
+        """Return the meta-loss, and the report of the query set at phi_K."""
+        raise NotImplementedError
+
+    def check(self, inner_steps: int) -> None:
+        """Refuse what does not fit this number of inner steps."""
+
+
+class QueryLoss(OuterLoss):
+    """L(phi_K; query): Finn et al. 2017 (arXiv:1703.03400), Algorithm 1, line 8."""
+
+    def __call__(
+        self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
+    ) -> tuple[Tensor, Report]:
+        for phi in path:
+            adapted = phi
+        return objective.judge_query(adapted, episode)
+
+
+@dataclass(frozen=True)
+class MultiStepLoss(OuterLoss):
+    """sum_k weights[k-1] * L(phi_k; query), k = 1 .. K.
+
+    The multi-step loss of MAML++: Antoniou et al. 2019 (arXiv:1810.09502), eq. 2.
+
+    Attributes:
+        weights: one for each inner step.
+
+    """
+
+    weights: Sequence[float]
+
+    def __call__(
+        self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
+    ) -> tuple[Tensor, Report]:
+        steps = iter(path)  # zip is strict: `check` has compared their number
+        next(steps)  # phi_0 has no weight
+        judged = [objective.judge_query(phi, episode) for phi in steps]
+        losses = [w * loss for w, (loss, _) in zip(self.weights, judged, strict=True)]
+        return torch.stack(losses).sum(), judged[-1][1]
+
+    def check(self, inner_steps: int) -> None:
+        if len(self.weights) != inner_steps:
+            raise UserError(
+                f"A multi-step loss needs one weight for each of the {inner_steps} inner steps, "
+                f"not {len(self.weights)}. Change outer_loss.weights or inner_steps."
+            )
+
+
+class SquaredDistance(OuterLoss):
+    """|theta - phi_K|^2 / 2 with phi_K a constant: its gradient is theta - phi_K.
+
+    Reptile's: Nichol et al. 2018 (arXiv:1803.02999), Algorithm 1. It sees no query set, and
+    nothing flows through the inner loop; the report is of the query set all the same.
+    """
+
+    differentiates_path = False
+
+    def __call__(
+        self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
+    ) -> tuple[Tensor, Report]:
+        for phi in path:
+            adapted = {name: p.detach() for name, p in phi.items()}
+        squares = [(p - adapted[name]).square().sum() for name, p in theta.items()]
+        return torch.stack(squares).sum() / 2, objective.judge_query(adapted, episode)[1]

@@ -1,0 +1,46 @@
+"""Reptile, Nichol, Achiam, Schulman 2018 (arXiv:1803.02999)."""
+
+from metaloop.algorithms.gradient_based import GradientBased
+from metaloop.algorithms.outer_loss import SquaredDistance
+from metaloop.arguments import Count, CountOrZero, NonNegative, Positive
+from metaloop.inner_loop import Adam, Objective, StepSize, Update
+
+
+def reptile(
+    objective: Objective,
+    *,
+    inner_lr: Positive,
+    inner_steps: Count,
+    eval_inner_steps: CountOrZero,
+    beta1: NonNegative,
+    beta2: NonNegative,
+    batch_size: Count | None,
+) -> GradientBased:
+    """Go towards where a few steps of training on the task end: no query set, no Hessian.
+
+    Inner loop, K steps of Adam on minibatches of the support set. Outer loop (Algorithm 2):
+
+        theta <- theta + epsilon * mean_tasks (phi_K - theta)
+
+    which is gradient descent with step size epsilon on |theta - phi_K|^2 / 2, phi_K constant:
+    take `optimizer=sgd`, its learning rate epsilon annealed linearly to 0 (`scheduler=linear`).
+
+    Deviations: Adam starts anew for every task, where the authors' code carries its state from
+    task to task (anything else could not be vectorised or split over processes); minibatches go
+    round through the support set, where the authors draw them at random.
+
+    Args:
+        inner_lr, beta1, beta2: Adam's; the authors' beta1 is 0.
+        inner_steps, eval_inner_steps: K in meta-training and in evaluation.
+        batch_size: support examples a step; None takes them all.
+
+    """
+    return GradientBased(
+        objective=objective,
+        update=Update([Adam(beta1, beta2), StepSize(inner_lr)]),
+        adjoint="first_order",
+        outer_loss=SquaredDistance(),
+        inner_steps=inner_steps,
+        eval_inner_steps=eval_inner_steps,
+        batch_size=batch_size,
+    )

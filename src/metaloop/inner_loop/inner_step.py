@@ -1,0 +1,35 @@
+"""One step of the inner loop, without a word on how it is differentiated."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+
+from metaloop.episode import Examples
+from metaloop.inner_loop.objective import Objective, Parameters
+from metaloop.inner_loop.update import State, Update
+
+
+@dataclass(frozen=True)
+class InnerStep:
+    """From one state to the next: the support loss's gradient at phi_k, then the update.
+
+    theta holds all of the model's learned parameters; those in state.phi adapt.
+    """
+
+    objective: Objective
+    update: Update
+
+    def gradient(self, phi: Parameters, theta: Parameters, support: Examples) -> Parameters:
+        """Differentiate L(phi_k; support) in the parameters that adapt."""
+
+        def loss(phi: Parameters) -> torch.Tensor:
+            return self.objective.support_loss({**theta, **phi}, support)
+
+        return cast(Parameters, torch.func.grad(loss)(dict(phi)))
+
+    def move(
+        self, state: State, gradient: Parameters, theta: Parameters, own: Parameters, step: int
+    ) -> State:
+        """Update phi_k along the gradient."""
+        return self.update(state, gradient, {n: theta[n] for n in state.phi}, own, step)

@@ -1,0 +1,123 @@
+"""An inner step whose derivative is computed on the way back, forward-over-reverse."""
+
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from metaloop.episode import Examples
+from metaloop.inner_loop.inner_step import InnerStep
+from metaloop.inner_loop.objective import Parameters
+from metaloop.inner_loop.update import State
+
+
+class _Context(Protocol):
+    """What autograd keeps between a function's forward and its backward."""
+
+    saved_tensors: tuple[Tensor, ...]
+    inner: InnerStep
+    step: int
+    spec: pytree.TreeSpec
+    state_size: int
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+    def mark_non_differentiable(self, *tensors: Tensor) -> None: ...
+
+
+def recompute(
+    inner: InnerStep,
+    state: State,
+    theta: Parameters,
+    own: Parameters,
+    support: Examples,
+    step: int,
+) -> State:
+    """Take one inner step, keeping no graph of it."""
+    leaves, spec = pytree.tree_flatten((state, dict(theta), dict(own), support))
+    state_leaves, state_spec = pytree.tree_flatten(state)
+    outputs = _Recomputed.apply(  # type: ignore[no-untyped-call]
+        inner, step, spec, len(state_leaves), *leaves
+    )
+    return cast(State, pytree.tree_unflatten(list(outputs[: len(state_leaves)]), state_spec))
+
+
+class _Recomputed(torch.autograd.Function):
+    """state_k -> state_{k+1}, and the gradient it used.
+
+    Going back, with lambda_{k+1} the cotangent of state_{k+1}:
+
+        (state_bar, gradient_bar, theta_bar, own_bar) = vjp(update)(lambda_{k+1})
+        lambda_k = state_bar + H(phi_k) gradient_bar
+
+    H is the support loss's Hessian over all of the model's parameters, its tangent zero in those
+    that do not adapt: their rows are the gradient that reaches them through the inner loop.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        inner: InnerStep, step: int, spec: pytree.TreeSpec, state_size: int, *leaves: Tensor
+    ) -> tuple[Tensor, ...]:
+        state, theta, own, support = pytree.tree_unflatten(list(leaves), spec)
+        gradient = inner.gradient(state.phi, theta, support)
+        new = inner.move(state, gradient, theta, own, step)
+        # an output may not be an input: what the step leaves as it is, is copied
+        return (
+            *(leaf.clone() for leaf in pytree.tree_leaves(new)),
+            *(gradient[name] for name in state.phi),
+        )
+
+    @staticmethod
+    def setup_context(
+        ctx: _Context, inputs: tuple[object, ...], output: tuple[Tensor, ...]
+    ) -> None:
+        inner, step, spec, state_size, *leaves = inputs
+        gradient = output[cast(int, state_size) :]
+        ctx.inner, ctx.step = cast(InnerStep, inner), cast(int, step)
+        ctx.spec, ctx.state_size = cast(pytree.TreeSpec, spec), cast(int, state_size)
+        ctx.mark_non_differentiable(*gradient)
+        ctx.save_for_backward(*cast(list[Tensor], leaves), *gradient)
+
+    @staticmethod
+    def backward(ctx: _Context, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        size = ctx.spec.num_leaves
+        state, theta, own, support = pytree.tree_unflatten(list(ctx.saved_tensors[:size]), ctx.spec)
+        gradient = dict(zip(state.phi, ctx.saved_tensors[size:], strict=True))
+        adapting = {name: theta[name] for name in state.phi}
+
+        def update(state: State, gradient: Parameters, theta: Parameters, own: Parameters) -> State:
+            return ctx.inner.update(state, gradient, theta, own, ctx.step)
+
+        pull_back = torch.func.vjp(update, state, gradient, adapting, own)[1]
+        new_bar = pytree.tree_unflatten(
+            list(cotangents[: ctx.state_size]), pytree.tree_structure(state)
+        )
+        state_bar, gradient_bar, theta_bar, own_bar = pull_back(new_bar)
+
+        product = _hessian_product(ctx.inner, {**theta, **state.phi}, support, gradient_bar)
+        phi_bar = {name: bar + product[name] for name, bar in state_bar.phi.items()}
+        theta_bar = {name: theta_bar.get(name, product[name]) for name in theta}
+        bars = pytree.tree_leaves((state_bar._replace(phi=phi_bar), theta_bar, own_bar))
+        nothing = [None] * len(pytree.tree_leaves(support))
+        return (None, None, None, None, *bars, *nothing)
+
+
+def _hessian_product(
+    inner: InnerStep, phi: Parameters, support: Examples, direction: Parameters
+) -> Parameters:
+    """H(phi) direction over all parameters, the direction zero where it names none."""
+    tangent = {n: direction.get(n, torch.zeros_like(p)) for n, p in phi.items()}
+    # The examples' zero tangents are spelled out: mse_loss fails on torch's implicit ones.
+    numbers = [t for t in support if t.is_floating_point()]
+
+    def gradient(phi: Parameters, *numbers: Tensor) -> Parameters:
+        rest = iter(numbers)
+        seen = Examples(*(next(rest) if t.is_floating_point() else t for t in support))
+        return inner.gradient(phi, {}, seen)
+
+    product = torch.func.jvp(
+        gradient, (dict(phi), *numbers), (tangent, *map(torch.zeros_like, numbers))
+    )[1]
+    return cast(Parameters, product)
