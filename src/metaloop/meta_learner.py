@@ -1,5 +1,6 @@
 """The outer loop as a LightningModule: Finn et al. 2017 (arXiv:1703.03400), Algorithms 1 and 2."""
 
+import hashlib
 import resource
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -141,7 +142,8 @@ class MetaLearner(pl.LightningModule):
 
     def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:
         # chance inside the step is a function of the step: a resumed run repeats it
-        torch.manual_seed((self.seed * 2**31 + self.global_step) * 4096 + self.global_rank)
+        place = f"{self.seed} {self.global_step} {self.global_rank}".encode()
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(place, digest_size=8).digest()) >> 1)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the meta-gradient; here it is no longer scaled by the precision."""

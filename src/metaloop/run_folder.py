@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -96,10 +95,6 @@ class RunFolder:
         return self.path / "plots"
 
     @property
-    def results(self) -> Path:
-        return self.path / "results.json"
-
-    @property
     def evaluations(self) -> Path:
         return self.path / "evaluations"
 
@@ -133,10 +128,6 @@ class RunFolder:
             yield
         finally:
             lock.release()
-
-    def remove(self) -> None:
-        """Delete the folder with all that is in it."""
-        shutil.rmtree(self.path)
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

@@ -76,3 +76,33 @@ def test_dropout_is_no_reason_to_run_task_by_task_and_the_model_is_left_as_it_wa
     assert exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, 2) == 2
     assert model[1].p == 0.5
     assert model[0].weight.dtype == torch.float32
+
+
+def test_a_head_at_zero_hides_nothing_and_the_check_uses_up_no_chance():
+    model = nn.Sequential(nn.Linear(1, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 1)).double()
+    nn.init.zeros_(model[3].weight)
+    _, _, episodes = random_case("mlp")
+    algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 1)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="wrong meta-gradient"):
+        assert (
+            exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, "all")
+            == 1
+        )
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_running_statistics_are_refused_task_by_task_too():
+    algorithm, theta, episodes = random_case("conv", norm=nn.BatchNorm2d)
+    with pytest.raises(UserError, match="metaloop.models.BatchNorm"):
+        exact_tasks_at_once(algorithm, theta, episodes, 1)
+
+
+def test_inductive_norms_are_refused_where_they_would_be_ignored():
+    model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4, track_running_stats=False))
+    with pytest.raises(
+        UserError, match=r"norm_mode=inductive would be ignored by 1 \(BatchNorm1d\)"
+    ):
+        Objective(model=model, loss=nn.functional.mse_loss, norm_mode="inductive")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -119,6 +120,9 @@ def test_the_number_of_tasks_at_once_and_evaluated_together_change_no_value(trai
         (["run={run}", "task.shotz=5"], "task.shotz is unknown. Did you mean shots"),
         (["run={run}", "task.shots=0"], "task.shots=0 .* greater than or equal to 1"),
         (["run={run}", "evaluation.episodes=-1"], "evaluation.episodes=-1"),
+        (["nowhere"], "needs the run to evaluate: run=outputs/FOLDER, not nowhere"),
+        (["run={run}", "name=../x"], "name=../x names the evaluation's folder"),
+        (["run={run}", "algorithm=fomaml"], "choices are fixed by the run here"),
         (["run={run}", "model.hidden=[8]"], "is of another model or algorithm.*shape"),
     ],
 )
@@ -169,17 +173,24 @@ def test_help_helps_at_once_and_without_torch(command, tmp_path):
         ("algorithm=mmal", "algorithm=mmal is unknown. Did you mean maml", 1.5),
         ("--verbos", "unrecognized arguments: --verbos", 1.5),
         ("experiment=finn/omniglot", "Choices: finn2017/omniglot", 1.5),
+        ("max_steps=3", "Did you mean training.max_steps", 1.5),
+        ("init_from=nowhere", "neither a run folder nor a file", 5),
+        ("task=omniglot task.shots=20", r"shots=20 \+ queries=5.* 1100 classes with 20 each", 5),
+        ("device=ddp device.accelerator=cpu", "multiple of 2", 5),
+        ("device.nodes=2 data.meta_batch_size=24", "several machines are started by their", 5),
+        ("output_dir=/dev/null/x", "No run folder can be made in", 5),
+        ("optimizer._target_=torch.optim.LBFGS", "LBFGS and ReduceLROnPlateau", 5),
         ("algorithm.inner_lr=-1", "algorithm.inner_lr=-1 .* greater than 0", 5),
         ("+algorithm.momentum=1", "algorithm.momentum is unknown", 5),
         ("model._target_=mine.Net", "model._target_=mine.Net names no class", 5),
-        ("device=gpu", "torch finds 0 here. Choose device=cpu", 5),
+        ("device=gpu", "torch finds 0 here. Set device.accelerator=cpu", 5),
     ],
 )
 def test_mistakes_answer_quickly_and_leave_no_folder(argument, says, bound, tmp_path):
     if argument == "device=gpu" and torch.cuda.is_available():
         pytest.skip("this machine has the GPU that the test asks for in vain")
     start = time.perf_counter()
-    done = run_command("metaloop-train", argument, cwd=tmp_path)
+    done = run_command("metaloop-train", *argument.split(), cwd=tmp_path)
     took = time.perf_counter() - start
     assert done.returncode != 0
     assert re.search(says, done.stderr)
@@ -256,6 +267,54 @@ def test_a_multirun_makes_a_run_of_each_job_and_a_failing_one_fails_the_command(
     done = run_command("metaloop-train", "-m", *TINY, "optimizer.lr=-1", cwd=tmp_path)
     assert done.returncode == 1
     assert "optimizer: Invalid learning rate" in done.stderr
+
+
+def test_names_of_evaluations_differ_where_their_numbers_may():
+    from metaloop.cli.evaluate import _name
+
+    long = "task.data_dir=/" + "x" * 200
+    names = [
+        _name("test", overrides)
+        for overrides in (
+            ["device.precision=bf16-mixed"],
+            ["task.shots=1", long],
+            ["task.shots=5", long],
+            [long, "task.shots=1"],
+            [long, "task.shots=5"],
+        )
+    ]
+    assert len(set(names)) == 5
+    assert "test" not in names
+    assert _name("test", ["device.accelerator=cpu", "device.tasks_at_once=2"]) == "test"
+
+
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+def test_a_sweep_that_is_stopped_leaves_nothing_running(how, tmp_path):
+    endless = ("seed=0,1", "training.max_steps=100000", "training.save_every=100000")
+    sweep = subprocess.Popen(
+        [str(Path(sys.executable).parent / "metaloop-train"), "-m", *TINY, *endless],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    pattern = "outputs/multirun/*/*/metrics.csv"
+    while not list(tmp_path.glob(pattern)):
+        assert sweep.poll() is None, sweep.stdout.read()
+        time.sleep(0.1)
+    (metrics,) = tmp_path.glob(pattern)
+    sweep.send_signal(signal.SIGINT if how == "interrupted" else signal.SIGKILL)
+    sweep.communicate(timeout=60)
+    status = metrics.parent / "status.json"
+    for _ in range(200):  # the worker of a killed sweep saves and ends on its own
+        if json.loads(status.read_text())["state"] != "running":
+            break
+        time.sleep(0.1)
+    assert json.loads(status.read_text())["state"] == "interrupted"
+    assert (metrics.parent / "checkpoints/last.ckpt").exists()
+    assert len(list(tmp_path.glob("outputs/multirun/*/*/status.json"))) == 1  # no second job
+    if how == "interrupted":
+        assert sweep.returncode == 130
 
 
 def test_two_processes_give_the_weights_of_one(tmp_path):

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from metaloop.callbacks.metrics_csv import read_rows
+from metaloop.cli.execute import worker_arguments
 from metaloop.run.write import write_run
 from metaloop.run_folder import RunFolder
 from tests.conftest import SMALL, composed, run_command
@@ -39,8 +42,20 @@ class SlowStep(pl.Callback):
             time.sleep(60)
 
 
-def write(root: Path, *overrides: str) -> RunFolder:
-    return write_run(composed(*RUN, *overrides), [*RUN, *overrides], root, "run")
+class Dropping(nn.Module):
+    """An MLP whose chance is no module: F.dropout."""
+
+    def __init__(self, input_size: int, output_size: int):
+        super().__init__()
+        self.body, self.head = nn.Linear(input_size, 8), nn.Linear(8, output_size)
+
+    def forward(self, x):
+        return self.head(F.dropout(torch.tanh(self.body(x)), 0.2, training=self.training))
+
+
+def write(root: Path, *overrides: str, **sections: dict) -> RunFolder:
+    config = {**composed(*RUN, *overrides), **sections}
+    return write_run(config, [*RUN, *overrides], root, "run")
 
 
 def start(folder: RunFolder) -> subprocess.Popen:
@@ -155,6 +170,88 @@ def test_a_run_extended_later_is_the_run_that_was_longer_from_the_start(uninterr
     done = run_command("metaloop-resume", str(folder.path), "training.max_steps=400")
     assert done.returncode == 0, done.stderr
     assert_same_run(folder, uninterrupted)
+
+
+def test_chance_inside_the_step_is_repeated_and_any_seed_will_do(tmp_path):
+    arguments = ("seed=4294967295", "training.validate_every=1000", "device.tasks_at_once=1")
+    model = {"_target_": f"{__name__}.Dropping"}
+    whole = write(tmp_path / "whole", *arguments, "training.max_steps=20", model=model)
+    parts = write(tmp_path / "parts", *arguments, "training.max_steps=9", model=model)
+    finish(whole)
+    finish(parts)
+    done = run_command("metaloop-resume", str(parts.path), "training.max_steps=20")
+    assert done.returncode == 0, done.stderr
+    one, other = (weights(folder.last_checkpoint) for folder in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_moved_run_remembers_its_best_checkpoint(tmp_path):
+    # a learning rate of 10 makes every later validation worse than the first
+    folder = write(tmp_path, "training.max_steps=40", "optimizer.lr=10", "scheduler.eta_min=10")
+    finish(folder)
+    best = weights(folder.best_checkpoint)
+    moved = RunFolder(folder.path.rename(tmp_path / "moved"))
+    done = run_command("metaloop-resume", str(moved.path), "training.max_steps=80")
+    assert done.returncode == 0, done.stderr
+    again = weights(moved.best_checkpoint)
+    assert all(torch.equal(best[name], again[name]) for name in best)
+
+
+def test_early_stopping_is_final(tmp_path):
+    folder = write(
+        tmp_path,
+        "callbacks=early_stopping",
+        "callbacks.early_stopping.patience=2",
+        "optimizer.lr=10",
+        "scheduler.eta_min=10",
+    )
+    finish(folder)
+    step = torch.load(folder.last_checkpoint, weights_only=True)["global_step"]
+    assert step < 400
+    assert "Early stopping had ended this run" in finish(folder)
+    assert torch.load(folder.last_checkpoint, weights_only=True)["global_step"] == step
+
+
+def test_a_stop_signal_during_the_evaluation_is_no_failure(tmp_path):
+    folder = write(tmp_path, "training.max_steps=4", "evaluation.episodes=1000000")
+    worker = start(folder)
+    while "Evaluating" not in (line := worker.stdout.readline()):
+        assert line, "the worker ended before its evaluation"
+    worker.send_signal(signal.SIGTERM)
+    said = worker.communicate(timeout=60)[0]
+    assert worker.returncode == 128 + signal.SIGTERM
+    assert f"metaloop-resume {folder.path}" in said
+    assert folder.read_status()["state"] == "interrupted"
+
+
+def test_a_stop_signal_before_anything_has_begun_shows_no_traceback(tmp_path):
+    folder = write(tmp_path)
+    for delay in (0.6, 1.5):
+        worker = start(folder)
+        time.sleep(delay)
+        worker.send_signal(signal.SIGINT)
+        said = worker.communicate(timeout=60)[0]
+        assert worker.returncode == 128 + signal.SIGINT
+        assert "Traceback" not in said
+
+
+def test_a_stop_signal_stops_both_processes_at_one_step(tmp_path):
+    folder = write(
+        tmp_path, "training.max_steps=100000", "device.devices=2", "data.meta_batch_size=4"
+    )
+    agent = subprocess.Popen(
+        [sys.executable, *worker_arguments(folder, 2)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for_step(folder, 14, agent)
+    agent.send_signal(signal.SIGINT)
+    said = agent.communicate(timeout=60)[0]
+    assert folder.read_status()["state"] == "interrupted", said
+    step = torch.load(folder.last_checkpoint, weights_only=True)["global_step"]
+    assert step >= 14
+    assert f"at meta-step {step}, which is saved" in said
 
 
 def test_two_workers_never_share_a_folder(tmp_path):

@@ -80,7 +80,7 @@ def test_other_loggers_never_touch_wandb(make_run, monkeypatch):
         check = (
             "import sys; sys.argv[1:] = [sys.argv[1]]; "
             "from metaloop.run.__main__ import main; assert main() == 0; "
-            "assert 'wandb.sdk' not in sys.modules or __import__('wandb').run is None"
+            "assert 'wandb' not in sys.modules"
         )
         done = subprocess.run(
             [sys.executable, "-c", check, str(folder.path)],

@@ -14,7 +14,7 @@ from PIL import Image
 from metaloop.errors import UserError
 from metaloop.tasks import SPLITS, Dice, Omniglot
 from metaloop.tasks.omniglot import split_classes
-from metaloop.tasks.omniglot_files import class_names, decode, find_drawings
+from metaloop.tasks.omniglot_files import class_names, decode, find_drawings, fingerprint
 
 
 def make(data_dir, cache_dir, **changes) -> Omniglot:
@@ -158,3 +158,13 @@ def test_a_broken_image_is_named(omniglot, tmp_path):
     broken = [files[0]._replace(archive=None, name=str(bad)), *files[1:]]
     with pytest.raises(UserError, match="0709_01.png is no readable PNG"):
         decode({name: broken})
+
+
+def test_changed_drawings_are_decoded_anew(tmp_path):
+    character = tmp_path / "images_background" / "Greek" / "character01"
+    character.mkdir(parents=True)
+    Image.new("L", (4, 4)).save(character / "0001_01.png")
+    before = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == before
+    Image.new("L", (8, 8)).save(character / "0001_01.png")
+    assert fingerprint(tmp_path) != before

@@ -1,13 +1,14 @@
 """When to log, draw, save and stop."""
 
+from metaloop.callbacks.best_checkpoint import BestCheckpoint
 from metaloop.callbacks.metrics_csv import MetricsCsv
 from metaloop.callbacks.pictures import Pictures
 from metaloop.callbacks.progress import Progress
-from metaloop.callbacks.resume_checkpoint import DurableCheckpointIO, Interrupted, ResumeCheckpoint
+from metaloop.callbacks.resume_checkpoint import DurableCheckpointIO, ResumeCheckpoint
 
 __all__ = [
+    "BestCheckpoint",
     "DurableCheckpointIO",
-    "Interrupted",
     "MetricsCsv",
     "Pictures",
     "Progress",

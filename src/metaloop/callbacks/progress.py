@@ -47,6 +47,11 @@ class Progress(TQDMProgressBar):
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: object) -> None:
         """Leave the bar as the last step drew it."""
 
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_start(trainer, pl_module)
+        if not self._is_terminal and trainer.is_global_zero:
+            print("Evaluating ..", flush=True)
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: MetaLearner) -> None:  # type: ignore[override]
         if self._is_terminal:
             super().on_validation_end(trainer, pl_module)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -12,14 +13,13 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from metaloop.arguments import Count
 from metaloop.datamodule import MetaBatch
+from metaloop.interrupted import Interrupted
 
-
-class Interrupted(Exception):  # noqa: N818 - no error: what the user asked for
-    """Training stopped on a signal."""
-
-    def __init__(self, signal_number: int, where: str) -> None:
-        super().__init__(f"{signal.Signals(signal_number).name} {where}")
-        self.signal_number = signal_number
+# Seconds within which signals count as one: Ctrl-C reaches a process from the terminal, and once
+# more from a launcher that passes it on.
+ONE_PRESS = 0.5
+# The checkpoint's key that says whether a callback had ended the run before max_steps.
+STOPPED = "is_stopped"
 
 
 class ResumeCheckpoint(pl.Callback):
@@ -42,6 +42,7 @@ class ResumeCheckpoint(pl.Callback):
         self.every = every
         self._saved_step = 0
         self._signal: int | None = None
+        self._signalled = 0.0
         self._handlers: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -62,10 +63,14 @@ class ResumeCheckpoint(pl.Callback):
         batch: MetaBatch,
         batch_idx: int,
     ) -> None:
-        if self._signal is not None or trainer.global_step % self.every == 0:
+        is_stopping = self._signal is not None
+        if trainer.world_size > 1:  # a signal reaches the ranks at different steps: agree on one
+            is_stopping = trainer.strategy.reduce_boolean_decision(is_stopping, all=False)
+        if is_stopping or trainer.global_step % self.every == 0:
             self._save(trainer)
-        if self._signal is not None:
-            raise Interrupted(self._signal, f"at meta-step {trainer.global_step}, which is saved")
+        if is_stopping:
+            number = self._signal or signal.SIGTERM
+            raise Interrupted(number, f"at meta-step {trainer.global_step}, which is saved")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer)
@@ -78,6 +83,7 @@ class ResumeCheckpoint(pl.Callback):
     ) -> None:
         # Lightning counts the batch at hand as "ready" already. It has not begun: without this
         # the resumed run counts it twice, and validates a step off.
+        checkpoint[STOPPED] = trainer.should_stop  # by early stopping: then there is no more to do
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for counts in (progress["total"], progress["current"]):
             counts["ready"] = counts["completed"]
@@ -94,10 +100,12 @@ class ResumeCheckpoint(pl.Callback):
         self._saved_step = trainer.global_step
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None:
+        now = time.monotonic()
+        if self._signal is None:
+            print("\nStopping after this meta-step; once more to stop at once.", flush=True)
+            self._signal, self._signalled = number, now
+        elif now - self._signalled > ONE_PRESS:
             raise Interrupted(number, "at once, back to the last checkpoint")
-        print("\nStopping after this meta-step; once more to stop at once.", flush=True)
-        self._signal = number
 
 
 class DurableCheckpointIO(TorchCheckpointIO):

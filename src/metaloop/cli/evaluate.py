@@ -1,5 +1,6 @@
 """metaloop-evaluate: a run's learner, judged as the run was or in another way."""
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -8,13 +9,24 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from metaloop.cli.execute import become_worker, run_worker
+from metaloop.cli.execute import execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.errors import UserError
 from metaloop.run.write import write_evaluation
 from metaloop.run_folder import RunFolder
 
 OWN_KEYS = ("run", "name", "compose_only")
+CHANGES_NO_NUMBER = (
+    "evaluation.split=",  # the name begins with it
+    "data.eval_meta_batch_size=",
+    "data.workers=",
+    "device.accelerator=",
+    "device.devices=",
+    "device.nodes=",
+    "device.tasks_at_once=",
+)
+UNFIT = r"[^\w.=,-]+"
+LONGEST = 100
 
 
 def main() -> None:
@@ -35,12 +47,14 @@ def _offer_run_config(arguments: list[str]) -> None:
         folder = RunFolder.open(named[0].strip("'\""))
         config = {str(k): v for k, v in OmegaConf.load(folder.config).items()}
     elif not any(a.startswith("-") for a in arguments):
-        raise UserError("metaloop-evaluate needs the run to evaluate: run=outputs/FOLDER.")
+        given = f", not {arguments[0]}" if arguments else ""
+        raise UserError(f"metaloop-evaluate needs the run to evaluate: run=outputs/FOLDER{given}.")
     ConfigStore.instance().store(name="run_config", node=OmegaConf.create(config))
 
 
 def _job(config: DictConfig) -> None:
     from metaloop.run.build import build, plain
+    from metaloop.run.weights import find_weights
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
@@ -48,18 +62,25 @@ def _job(config: DictConfig) -> None:
     pieces = build(values)
     pieces.device.require()
     run = RunFolder.open(Path(str(path)))
-    folder = write_evaluation(
-        run, str(name or _name(pieces.evaluation.split, overrides)), values, overrides
-    )
-    if compose_only:
-        print(f"Composed {folder.path}. To execute it:\n  python -m metaloop.run {folder.path}")
-    elif is_multirun():
-        run_worker(folder, pieces.device.processes_here())
-    else:
-        become_worker(folder, pieces.device.processes_here())
+    find_weights(run, pieces.evaluation.checkpoint)
+    name = _checked(str(name)) if name else _name(pieces.evaluation.split, overrides)
+    folder = write_evaluation(run, name, values, overrides)
+    processes = pieces.device.processes_here()
+    execute(folder, processes, compose_only=bool(compose_only), is_job=is_multirun())
+
+
+def _checked(name: str) -> str:
+    if name != re.sub(UNFIT, "-", name) or name.startswith("."):
+        raise UserError(
+            f"name={name} names the evaluation's folder: letters, digits and _ . = , - only."
+        )
+    return name
 
 
 def _name(split: str, overrides: list[str]) -> str:
     """Name an evaluation by what it changes: test, test_task.shots=5 .."""
-    changes = [o for o in overrides if not o.startswith(("evaluation.split=", "device"))]
-    return re.sub(r"[^\w.=,-]+", "-", "_".join([split, *changes]))[:120]
+    changes = [o for o in overrides if not o.startswith(CHANGES_NO_NUMBER)]
+    name = re.sub(UNFIT, "-", "_".join([split, *changes]))
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

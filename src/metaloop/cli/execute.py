@@ -1,14 +1,17 @@
 """From a written folder to the process that works in it."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from types import FrameType
 
 from metaloop.errors import UserError
 from metaloop.run_folder import RunFolder
 
+PR_SET_PDEATHSIG = 1
 # What a launcher or an earlier Lightning process leaves behind; ranks get their own.
 STALE = (
     "LOCAL_RANK",
@@ -21,6 +24,17 @@ STALE = (
 )
 
 
+def execute(folder: RunFolder, processes: int, *, compose_only: bool, is_job: bool) -> None:
+    """Say how to execute a folder, run it as a job of a sweep, or become its worker."""
+    if compose_only:
+        command = " ".join(["python", *worker_arguments(folder, processes)])
+        print(f"Composed {folder.path}. To execute it:\n  {command}")
+    elif is_job:
+        run_worker(folder, processes)
+    else:
+        become_worker(folder, processes)
+
+
 def become_worker(folder: RunFolder, processes: int) -> None:
     """Replace this process by the worker: signals, terminal and exit status are its own."""
     for stream in (sys.stdout, sys.stderr):
@@ -29,33 +43,58 @@ def become_worker(folder: RunFolder, processes: int) -> None:
 
 
 def run_worker(folder: RunFolder, processes: int) -> None:
-    """Run the worker as a child, passing signals on to it: a job of a sweep.
+    """Run the worker as a child that dies with this process: a job of a sweep.
+
+    The child has a session of its own, so that the terminal's Ctrl-C reaches it once, passed on
+    from here; it saves, and the sweep ends with it.
 
     Raises:
         UserError: the worker failed; the sweep goes on with its other jobs.
+        KeyboardInterrupt: it was stopped.
 
     """
-    child = subprocess.Popen(_command(folder, processes), env=_environment())
-    before = {
-        number: signal.signal(number, lambda received, _: child.send_signal(received))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    child = subprocess.Popen(
+        _command(folder, processes),
+        env=_environment(),
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+    )
+    received = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
+        received.append(number)
+        child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         status = child.wait()
     finally:
         child.kill()
         for number, handler in before.items():
             signal.signal(number, handler)
+    if received:
+        raise KeyboardInterrupt
     if status != 0:
         raise UserError(f"The run {folder.path} ended with status {status}; see its status.json.")
 
 
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when the one that started it ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _command(folder: RunFolder, processes: int) -> list[str]:
+    return [sys.executable, *worker_arguments(folder, processes)]
+
+
+def worker_arguments(folder: RunFolder, processes: int) -> list[str]:
+    """What python is given to execute a folder: under torchrun's agent for several processes."""
     worker = ["-m", "metaloop.run", str(folder.path)]
     if processes == 1:
-        return [sys.executable, *worker]
+        return worker
     agent = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [sys.executable, *agent, *worker]
+    return [*agent, *worker]
 
 
 def _environment() -> Mapping[str, str]:

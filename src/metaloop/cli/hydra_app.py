@@ -2,13 +2,14 @@
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -18,6 +19,8 @@ from metaloop.errors import UserError, nearest
 _PACKAGE = Path(__file__).resolve().parent.parent
 # a wheel ships conf/ inside the package; in a checkout it stands at the top
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf"
+
+GROUP = "Change single keys (task.shots=5), or train a run with the other choice."
 
 
 def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
@@ -35,6 +38,9 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
         )()
     except UserError as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except (HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
@@ -67,14 +73,30 @@ def _explain(error: Exception) -> str:
     """Hydra's message, with the nearest known key instead of its advice to append one."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_choice(error.missing_cfg_file)
+    if isinstance(error, ConfigCompositionException) and "No match in the defaults" in str(error):
+        return (
+            f"{str(error).splitlines()[0].rstrip('.')}: choices are fixed by the run here. {GROUP}"
+        )
     cause = error.__cause__
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(
         cause.parent_node, DictConfig
     ):
         known = [str(key) for key in cause.parent_node if key != "hydra"]
         name = cause.full_key or str(cause.key)
-        return f"{name} is unknown. {nearest(str(cause.key), known)}Keys here: {', '.join(known)}."
+        hint = nearest(str(cause.key), known) or _same_key_elsewhere(cause)
+        return f"{name} is unknown. {hint}Keys here: {', '.join(known)}."
     return "\n".join(str(e) for e in (error, cause) if e is not None and str(e))
+
+
+def _same_key_elsewhere(error: ConfigAttributeError | ConfigKeyError) -> str:
+    """The question "Did you mean section.key?", where a section has a key of this name."""
+    root = error.parent_node
+    while root is not None and root._get_parent() is not None:
+        root = root._get_parent()
+    for section, node in dict(root or {}).items():
+        if section != "hydra" and isinstance(node, DictConfig) and error.key in node:
+            return f"Did you mean {section}.{error.key}? "
+    return ""
 
 
 def _explain_choice(missing: str) -> str:

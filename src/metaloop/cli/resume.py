@@ -34,7 +34,7 @@ def main() -> None:
         "folder", metavar="FOLDER", help="the run folder that metaloop-train printed"
     )
     parser.add_argument(
-        "changes", metavar=f"{LONGER}N", nargs="*", help="train up to this meta-step"
+        "changes", metavar=f"{LONGER}N", nargs="*", default=[], help="train up to this meta-step"
     )
     arguments = parser.parse_args()
     try:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
 from metaloop.models.norm import statistics_of_first
 
 Parameters = Mapping[str, Tensor]
@@ -35,6 +36,19 @@ class Objective:
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
     norm_mode: NormMode = "transductive"
+
+    def __post_init__(self) -> None:
+        foreign = [
+            f"{name} ({type(module).__name__})"
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        ]
+        if self.norm_mode == "inductive" and foreign:
+            raise UserError(
+                f"norm_mode=inductive would be ignored by {', '.join(foreign[:6])}, which always "
+                "takes the statistics of the batch at hand. Use metaloop.models.BatchNorm there, "
+                "or norm_mode=transductive."
+            )
 
     def meta_parameters(self) -> dict[str, Tensor]:
         """The model's parameters that are learned, by name: theta."""

@@ -1,80 +1,20 @@
-"""Execute a run folder: python -m metaloop.run FOLDER.
+"""Execute a run folder: python -m metaloop.run FOLDER."""
 
-The commands compose a config, write it into a folder and become this. It starts the same from
-a debugger (python -m pdb -m metaloop.run FOLDER), srun or torchrun.
-"""
-
-import argparse
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import cast
 
-from metaloop.callbacks import Interrupted
-from metaloop.errors import UserError
-from metaloop.run.build import load_config
-from metaloop.run.evaluate import evaluate, warn_of_few_episodes
-from metaloop.run.train import train
-from metaloop.run.write import read_overrides
-from metaloop.run_folder import RunFolder
+from metaloop.interrupted import Interrupted, stop_on_signals
 
 
 def main() -> int:
     """Execute the folder named on the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
+    stop_on_signals()
     try:
-        folder = RunFolder.open(parser.parse_args().folder)
-        is_first = int(os.environ.get("RANK", "0")) == 0
-        with _held(folder) if is_first else _not_held():
-            _execute(folder)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
+        from metaloop.run.worker import work  # seconds of imports, already interruptible
+
+        return work()
     except Interrupted as stop:
-        print(f"\nStopped by {stop}. To go on:\n  metaloop-resume {folder.path}", flush=True)
+        print(f"\nStopped by {stop}.", flush=True)
         return 128 + stop.signal_number
-    except KeyboardInterrupt:
-        print(
-            "\nStopped at once. To go on from the last checkpoint:\n"
-            f"  metaloop-resume {folder.path}"
-        )
-        return 128 + signal.SIGINT
-    return 0
-
-
-def _execute(folder: RunFolder) -> None:
-    config = load_config(folder)
-    warn_of_few_episodes(cast(dict[str, dict[str, int]], config)["evaluation"]["episodes"])
-    if config["command"] == "train":
-        train(folder)
-    else:
-        run = RunFolder.open(folder.path / cast(str, config.pop("run")))
-        evaluate(config, run, folder.path, read_overrides(folder))
-
-
-@contextmanager
-def _held(folder: RunFolder) -> Iterator[None]:
-    """Lock the folder and keep its status true, however the work ends."""
-    with folder.lock():
-        folder.write_status("running", pid=os.getpid())
-        try:
-            yield
-        except (Interrupted, KeyboardInterrupt) as stop:
-            folder.write_status("interrupted", reason=str(stop) or "Ctrl-C")
-            raise
-        except BaseException as error:
-            folder.write_status("failed", error=f"{type(error).__name__}: {error}")
-            raise
-        folder.write_status("completed")
-
-
-@contextmanager
-def _not_held() -> Iterator[None]:
-    yield
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from metaloop.errors import UserError
 from metaloop.inner_loop import NormMode, Objective
 from metaloop.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 from metaloop.run.settings import Device, Evaluation, Training
+from metaloop.run.weights import find_initial_weights
 from metaloop.run_folder import RunFolder
 from metaloop.tasks import Task
 
@@ -72,7 +73,7 @@ def _run(
     *,
     command: Literal["train", "evaluate"],  # noqa: ARG001 - the worker reads these three
     run_id: str,  # noqa: ARG001
-    init_from: str | None,  # noqa: ARG001
+    init_from: str | None,
     seed: Seed,
     norm_mode: NormMode,
     task: Node,
@@ -88,6 +89,8 @@ def _run(
     logger: Mapping[str, Node | None],
     published: list[dict[str, object]],
 ) -> Pieces:
+    if init_from is not None:
+        find_initial_weights(init_from)
     pl.seed_everything(seed, verbose=False)
     family = construct(task, Task, key="task")
     network = construct(
@@ -104,6 +107,12 @@ def _run(
     learner = construct(algorithm, Algorithm, key="algorithm", objective=objective)
     schedule, place = section(Training, training, "training"), section(Device, device, "device")
     judge = section(Evaluation, evaluation, "evaluation")
+    processes = place.processes_here() * place.nodes
+    if (tasks := data.get("meta_batch_size")) and isinstance(tasks, int) and tasks % processes:
+        raise UserError(
+            f"A meta-batch of {tasks} tasks cannot be split evenly over {processes} processes. "
+            f"Set data.meta_batch_size to a multiple of {processes}."
+        )
     make_optimizer = cast(MakeOptimizer, partial(optimizer, key="optimizer", supplied="params"))
     make_scheduler = cast(MakeScheduler, partial(scheduler, key="scheduler", supplied="optimizer"))
     _try_optimizer(objective, make_optimizer, make_scheduler)
@@ -239,9 +248,16 @@ def _try_optimizer(
         parameters = [p.detach() for p in objective.meta_parameters().values()]
         optimizer = make_optimizer([{"params": parameters}])
         key = "scheduler"
-        make_scheduler(optimizer)
-    except (ValueError, TypeError) as error:
+        scheduler = make_scheduler(optimizer)
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{key}: {error}") from error
+    if isinstance(optimizer, torch.optim.LBFGS) or isinstance(
+        scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
+    ):
+        raise UserError(
+            f"{key}: a meta-step calls optimizer.step() and scheduler.step() with no argument; "
+            "LBFGS and ReduceLROnPlateau need one. Choose another."
+        )
 
 
 def _build_each(

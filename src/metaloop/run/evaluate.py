@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from metaloop.callbacks import Progress
@@ -60,6 +61,7 @@ def evaluate(
     return results
 
 
+@rank_zero_only
 def warn_of_few_episodes(episodes: int) -> None:
     """Say where an interval over few episodes would be read as more than it is."""
     if episodes < ENOUGH_EPISODES:
@@ -91,6 +93,7 @@ def _draw_first_task(pieces: Pieces):  # type: ignore[no-untyped-def] # noqa: AN
     data: EpisodicDataModule = pieces.datamodule
     first = next(iter(data.test_dataloader()))
     learner = pieces.meta_learner
+    learner.eval()  # the trainer has set back what it found
     device = next(iter(learner.meta.values())).device
     drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first.episodes)
     episodes = pieces.task.gather(drawn, cast(torch.dtype, learner.dtype))

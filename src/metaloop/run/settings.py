@@ -59,14 +59,14 @@ class Device:
             UserError: fewer accelerators than asked for.
 
         """
-        if self.accelerator in ("gpu", "cuda"):
-            found = torch.cuda.device_count()
-            if found < self.processes_here() or found == 0:
-                raise UserError(
-                    f"device.accelerator={self.accelerator} with devices={self.devices} needs that "
-                    f"many GPUs; torch finds {found} here. Choose device=cpu or device=auto."
-                )
+        found = torch.cuda.device_count()
+        wants_gpu = self.accelerator in ("gpu", "cuda") or (self.accelerator == "auto" and found)
+        if wants_gpu and not 0 < self.processes_here() <= found:
+            raise UserError(
+                f"device.accelerator={self.accelerator} with devices={self.devices} needs that "
+                f"many GPUs; torch finds {found} here. Set device.accelerator=cpu or auto."
+            )
         if self.accelerator == "mps" and not torch.backends.mps.is_available():
             raise UserError(
-                "device.accelerator=mps needs an Apple GPU; none is here. Use device=cpu."
+                "device.accelerator=mps needs an Apple GPU; none is here. Set it to cpu."
             )

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import cast
 
 from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.callbacks import MetricsCsv, ResumeCheckpoint
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.callbacks.pictures import log_figures, save_figures
+from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.plots import draw_learning_curve
 from metaloop.run.build import build, build_callbacks, build_loggers, load_config
 from metaloop.run.environment import describe_environment
@@ -27,10 +29,12 @@ def train(folder: RunFolder) -> None:
     pieces = build(config)
     pieces.device.require()
     checkpoint = find_resumable(folder)
-    start = 0 if checkpoint is None else cast(int, read_checkpoint(checkpoint)["global_step"])
+    saved = read_checkpoint(checkpoint) if checkpoint else {"global_step": 0, STOPPED: False}
+    start = cast(int, saved["global_step"])
     init_from = cast(str | None, config["init_from"])
     if init_from is not None and checkpoint is None:
         load_weights(pieces.algorithm.objective.model, find_initial_weights(init_from))
+    os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where W&B's files are
     loggers = build_loggers(config, folder)
     save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
@@ -47,19 +51,28 @@ def train(folder: RunFolder) -> None:
             logger.rewind(start)
         logger.log_hyperparams(config)
         if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-            print(f"W&B: {logger.experiment.url or folder.path / 'wandb'}", flush=True)
+            _say_where(logger, folder)
     try:
-        trainer.fit(
-            pieces.meta_learner,
-            datamodule=pieces.datamodule,
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+        if saved[STOPPED]:
+            print("Early stopping had ended this run: nothing is left to train.", flush=True)
+        else:
+            trainer.fit(
+                pieces.meta_learner,
+                datamodule=pieces.datamodule,
+                ckpt_path=checkpoint,
+                weights_only=True,
+            )
         if trainer.is_global_zero:
             _draw_learning_curve(folder, loggers, trainer.global_step)
     finally:
         _close(loggers)
     _evaluate_after(folder, config, pieces.evaluation.split)
+
+
+def _say_where(logger: WandbLogger, folder: RunFolder) -> None:
+    run = logger.experiment
+    if os.environ["WANDB_MODE"] != "disabled":
+        print(f"W&B: {run.url or folder.path / 'wandb'}", flush=True)
 
 
 def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:
@@ -73,15 +86,17 @@ def _evaluate_after(folder: RunFolder, config: dict[str, object], split: str) ->
     overrides = read_overrides(folder)
     place = write_evaluation(folder, split, config, overrides)
     evaluate(config, folder, place.path, overrides)
+    place.write_status("completed")
     _print_next_commands(folder.path)
 
 
+@rank_zero_only
 def _print_next_commands(path: Path) -> None:
     # without the environment activated the commands are found beside its python
     place = "" if shutil.which("metaloop-train") else f"{os.path.relpath(sys.prefix)}/bin/"
     print(
         "\nNext:\n"
-        f"  {place}metaloop-evaluate run={path} task.shots=5\n"
+        f"  {place}metaloop-evaluate run={path} evaluation.checkpoint=last\n"
         f"  {place}metaloop-resume {path} training.max_steps=MORE\n"
         f"  {place}metaloop-train --help",
         flush=True,

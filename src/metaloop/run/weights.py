@@ -1,37 +1,50 @@
 """Checkpoints and state dicts: finding, reading and loading them, or saying why not."""
 
+import zipfile
 from pathlib import Path
 from typing import cast
 
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from metaloop.errors import UserError
+from metaloop.meta_learner import MetaLearner
 from metaloop.run_folder import RunFolder
 
 Checkpoint = dict[str, object]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint or state dict without executing anything in it.
+    """Read a checkpoint or state dict, every byte checked, without executing anything in it.
 
     Raises:
-        UserError: it is missing, torn, or no such file.
+        UserError: it is missing, torn, changed, or no such file.
 
     """
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint {path}.")
     try:
-        return cast(Checkpoint, torch.load(path, map_location="cpu", weights_only=True))
-    except FileNotFoundError:
-        raise UserError(f"There is no checkpoint {path}.") from None
+        with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
+            if (damaged := archive.testzip()) is not None:
+                raise UserError(f"The checkpoint {path} cannot be read: {damaged} is damaged.")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:  # a torn file fails in whatever way its bytes happen to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"The checkpoint {path} cannot be read: {reason}") from error
+        raise UserError(
+            f"The checkpoint {path} cannot be read: it is cut short, or no file of weights that "
+            f"torch saved ({type(error).__name__})."
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, no checkpoint or state dict.")
+    return cast(Checkpoint, content)
 
 
 def find_resumable(folder: RunFolder) -> Path | None:
     """The newest whole checkpoint to resume from; None where the run has saved none.
 
-    A damaged last.ckpt is set aside, with a message, for the one before it.
+    A damaged last.ckpt gives way, with a message, to the one before it.
 
     Raises:
         UserError: there are checkpoints, and none is whole.
@@ -42,16 +55,26 @@ def find_resumable(folder: RunFolder) -> Path | None:
         try:
             read_checkpoint(path)
         except UserError as error:
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            print(f"{error}\nIt is set aside as {aside.name}.", flush=True)
+            _say(str(error))
         else:
-            if path == folder.previous_checkpoint:
-                print(f"Falling back to the checkpoint before it, {path}.", flush=True)
+            if path != candidates[0]:
+                _say(f"Falling back to the checkpoint before it, {path}.")
+                _set_aside(candidates[0])
             return path
     if candidates:
         raise UserError(f"No checkpoint in {folder.checkpoints} can be read. Start a new run.")
     return None
+
+
+@rank_zero_only
+def _say(message: str) -> None:
+    print(message, flush=True)
+
+
+@rank_zero_only
+def _set_aside(path: Path) -> None:
+    """Rename a damaged last.ckpt: the next save would make it `previous`."""
+    path.replace(path.with_suffix(".damaged"))
 
 
 def find_weights(folder: RunFolder, which: str) -> Path:
@@ -83,13 +106,11 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
 
     """
     checkpoint = read_checkpoint(path)
-    stored = checkpoint.get("state_dict", checkpoint)
-    assert isinstance(stored, dict)
+    weights = cast(dict[str, Tensor], checkpoint.get("state_dict", checkpoint))
     expected = module.state_dict()
-    weights: dict[str, Tensor] = stored
-    if not any(name.startswith("model.") for name in expected):
+    if "state_dict" in checkpoint and not isinstance(module, MetaLearner):
         weights = {
-            n.removeprefix("model."): t for n, t in stored.items() if not n.startswith("own.")
+            n.removeprefix("model."): t for n, t in weights.items() if n.startswith("model.")
         }
     problems = [f"lacks {name}" for name in expected if name not in weights]
     problems += [f"has {name}, which is unknown here" for name in weights if name not in expected]

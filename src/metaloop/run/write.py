@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from metaloop.errors import UserError
 from metaloop.run_folder import RunFolder, write_text
 
 
@@ -14,7 +15,10 @@ def write_run(
     config: Mapping[str, object], overrides: Sequence[str], root: str | Path, name: str
 ) -> RunFolder:
     """Make a run folder root/<date_time>_<name> with its config and overrides."""
-    folder = RunFolder.create(root, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+    try:
+        folder = RunFolder.create(root, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+    except OSError as error:
+        raise UserError(f"No run folder can be made in output_dir={root}: {error}") from error
     _write(folder, config, overrides)
     return folder
 

@@ -5,6 +5,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 
@@ -33,7 +34,7 @@ def download(url: str, target: Path, *, md5: str, advice: str) -> None:
         try:
             with _timeout():
                 torch.hub.download_url_to_file(url, str(part))
-        except (URLError, OSError) as error:
+        except (URLError, OSError, ValueError, HTTPException) as error:
             raise UserError(f"{url} could not be downloaded ({error}). {advice}") from error
         found = hashlib.md5(part.read_bytes(), usedforsecurity=False).hexdigest()
         if found != md5:

@@ -26,7 +26,7 @@ def load_or_build(path: Path, build: Callable[[], Images]) -> Images:
         with lock:
             if not path.is_file():
                 _write(path, build())
-    except PermissionError as error:
+    except OSError as error:
         raise UserError(
             f"The cache folder {path.parent} cannot be written ({error}). "
             "Set task.cache_dir to a folder that can."

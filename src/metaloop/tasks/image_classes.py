@@ -56,7 +56,7 @@ class ImageClasses(ClassificationTask):
         self.images = torch.from_numpy(images)
         self.split_classes = splits
         for split in SPLITS:
-            _check_episode(self, split, classes=len(splits[split]), images=images.shape[1])
+            check_episode(self, split, classes=len(splits[split]), images=images.shape[1])
 
     def draw(self, split: Split, dice: Dice) -> DrawnImages:  # type: ignore[override]
         originals = self.split_classes[split]
@@ -102,7 +102,13 @@ def _rotate(images: Tensor, turns: Tensor) -> Tensor:
     return result
 
 
-def _check_episode(task: ImageClasses, split: Split, *, classes: int, images: int) -> None:
+def check_episode(task: ImageClasses, split: Split, *, classes: int, images: int) -> None:
+    """Refuse an episode that a split with so many classes of so many images cannot make.
+
+    Raises:
+        UserError: too few classes or images.
+
+    """
     needed = task.shots + task.queries
     if classes < task.ways or images < needed:
         raise UserError(

@@ -13,8 +13,9 @@ from metaloop.arguments import Count, Seed
 from metaloop.tasks.dice import Split
 from metaloop.tasks.download import download
 from metaloop.tasks.image_cache import Images, load_or_build
-from metaloop.tasks.image_classes import ImageClasses
+from metaloop.tasks.image_classes import ImageClasses, check_episode
 from metaloop.tasks.omniglot_files import (
+    DRAWINGS,
     SIZE,
     WHAT_TO_PUT,
     class_names,
@@ -60,6 +61,8 @@ class Omniglot(ImageClasses):
         source_url: str,
     ) -> None:
         super().__init__(ways=ways, shots=shots, queries=queries, rotations=rotations)
+        for split, classes in SPLIT_SIZES.items():
+            check_episode(self, split, classes=classes, images=DRAWINGS)
         self.split_seed = split_seed
         self.cache_dir = Path(cache_dir).expanduser()
         self.data_dir = None if data_dir is None else Path(data_dir).expanduser()

@@ -87,7 +87,7 @@ def decode(drawings: Mapping[str, list[Drawing]]) -> Images:
 def fingerprint(folder: Path) -> str:
     """Name the state of a data folder without reading it: the key of its cache."""
     state = [str(folder.resolve())]
-    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+    for path in sorted(folder.rglob("*")):
         stat = path.stat()
         state.append(f"{path.name} {stat.st_size} {stat.st_mtime_ns}")
     return hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]

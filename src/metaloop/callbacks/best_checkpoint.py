@@ -1,0 +1,42 @@
+"""The best checkpoint in validation."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps best.ckpt, the weights of the best validation; also in a folder that was moved.
+
+    Args:
+        dirpath: where it goes.
+        monitor: the logged value that decides.
+        mode: whether it should be small or large.
+
+    """
+
+    def __init__(self, dirpath: str | Path, *, monitor: str, mode: Literal["min", "max"]) -> None:
+        super().__init__(
+            dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_weights_only=True,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Lightning forgets the best score where the folder has another name than when it saved
+        best = {
+            k: str(self._here(v)) for k, v in state_dict.items() if k == "best_model_path" and v
+        }
+        models = {str(self._here(k)): v for k, v in state_dict["best_k_models"].items()}
+        here = {"dirpath": self.dirpath, "best_k_models": models, **best}
+        if state_dict["kth_best_model_path"]:
+            here["kth_best_model_path"] = str(self._here(state_dict["kth_best_model_path"]))
+        super().load_state_dict({**state_dict, **here})
+
+    def _here(self, path: str) -> Path:
+        assert self.dirpath is not None
+        return Path(self.dirpath) / Path(path).name
