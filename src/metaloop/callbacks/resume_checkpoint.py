@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -79,7 +80,7 @@ class ResumeCheckpoint(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        checkpoint: dict[str, dict[str, dict[str, dict[str, dict[str, int]]]]],
+        checkpoint: dict[str, Any],
     ) -> None:
         # Lightning counts the batch at hand as "ready" already. It has not begun: without this
         # the resumed run counts it twice, and validates a step off.

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 
 from metaloop.errors import UserError
@@ -22,6 +23,11 @@ STALE = (
     "PL_GLOBAL_SEED",
     "PL_SEED_WORKERS",
 )
+
+
+def find_own_classes() -> None:
+    """Import from the working directory, as `python -m metaloop.run` does."""
+    sys.path.insert(0, str(Path.cwd()))
 
 
 def execute(folder: RunFolder, processes: int, *, compose_only: bool, is_job: bool) -> None:

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from metaloop.cli.execute import find_own_classes
 from metaloop.errors import UserError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -28,7 +29,7 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
 
     Errors of the user's making are printed without a traceback.
     """
-    sys.path.insert(0, str(Path.cwd()))  # own classes, as `python -m metaloop.run` finds them
+    find_own_classes()
     sys.argv[1:] = overrides_last(sys.argv[1:])
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the message is ours

@@ -6,7 +6,7 @@ from typing import cast
 
 from omegaconf import OmegaConf
 
-from metaloop.cli.execute import become_worker
+from metaloop.cli.execute import become_worker, find_own_classes
 from metaloop.errors import UserError
 from metaloop.run.write import rewrite_run
 from metaloop.run_folder import RunFolder
@@ -37,6 +37,7 @@ def main() -> None:
         "changes", metavar=f"{LONGER}N", nargs="*", default=[], help="train up to this meta-step"
     )
     arguments = parser.parse_args()
+    find_own_classes()
     try:
         _resume(RunFolder.open(arguments.folder), arguments.changes)
     except UserError as error:

@@ -19,11 +19,14 @@ def main() -> None:
 
 def _job(config: DictConfig) -> None:
     from metaloop.run.build import build, plain  # here: --help and unknown keys need no torch
+    from metaloop.run.weights import find_initial_weights
 
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
     content = {"command": "train", "run_id": secrets.token_hex(4), **anchored(values)}
     device = build(content).device
+    if content["init_from"] is not None:
+        find_initial_weights(str(content["init_from"]))
     if not compose_only:
         device.require()
         if device.nodes > 1:

@@ -21,7 +21,6 @@ from metaloop.errors import UserError
 from metaloop.inner_loop import NormMode, Objective
 from metaloop.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 from metaloop.run.settings import Device, Evaluation, Training
-from metaloop.run.weights import find_initial_weights
 from metaloop.run_folder import RunFolder
 from metaloop.tasks import Task
 
@@ -73,7 +72,7 @@ def _run(
     *,
     command: Literal["train", "evaluate"],  # noqa: ARG001 - the worker reads these three
     run_id: str,  # noqa: ARG001
-    init_from: str | None,
+    init_from: str | None,  # noqa: ARG001
     seed: Seed,
     norm_mode: NormMode,
     task: Node,
@@ -89,8 +88,6 @@ def _run(
     logger: Mapping[str, Node | None],
     published: list[dict[str, object]],
 ) -> Pieces:
-    if init_from is not None:
-        find_initial_weights(init_from)
     pl.seed_everything(seed, verbose=False)
     family = construct(task, Task, key="task")
     network = construct(

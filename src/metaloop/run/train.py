@@ -40,18 +40,8 @@ def train(folder: RunFolder) -> None:
     save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
     callbacks = [save, *build_callbacks(config, folder, pieces.task)]
     trainer = make_trainer(pieces.device, folder.path, callbacks, loggers, pieces.training)
-    if trainer.is_global_zero:
-        write_json(folder.environment, describe_environment())
-        print(
-            f"{'Training' if start == 0 else f'Resuming at meta-step {start}'}: {folder.path}",
-            flush=True,
-        )
-    for logger in loggers:
-        if isinstance(logger, MetricsCsv):
-            logger.rewind(start)
-        logger.log_hyperparams(config)
-        if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-            _say_where(logger, folder)
+    _introduce(folder, start)
+    _begin_logging(loggers, config, folder, start)
     try:
         if saved[STOPPED]:
             print("Early stopping had ended this run: nothing is left to train.", flush=True)
@@ -69,10 +59,23 @@ def train(folder: RunFolder) -> None:
     _evaluate_after(folder, config, pieces.evaluation.split)
 
 
-def _say_where(logger: WandbLogger, folder: RunFolder) -> None:
-    run = logger.experiment
-    if os.environ["WANDB_MODE"] != "disabled":
-        print(f"W&B: {run.url or folder.path / 'wandb'}", flush=True)
+@rank_zero_only
+def _introduce(folder: RunFolder, start: int) -> None:
+    write_json(folder.environment, describe_environment())
+    what = "Training" if start == 0 else f"Resuming at meta-step {start}"
+    print(f"{what}: {folder.path}", flush=True)
+
+
+@rank_zero_only
+def _begin_logging(
+    loggers: list[Logger], config: dict[str, object], folder: RunFolder, start: int
+) -> None:
+    for logger in loggers:
+        if isinstance(logger, MetricsCsv):
+            logger.rewind(start)
+        logger.log_hyperparams(config)
+        if isinstance(logger, WandbLogger) and os.environ["WANDB_MODE"] != "disabled":
+            print(f"W&B: {logger.experiment.url or folder.path / 'wandb'}", flush=True)
 
 
 def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:
