@@ -68,10 +68,13 @@ def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def test_the_commands_run_one_after_the_other(tmp_path, request):
-    (own,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    (place,) = re.findall(r"`(mine/.*?\.yaml)`", README)
-    (tmp_path / place).parent.mkdir(parents=True)
-    (tmp_path / place).write_text(own)
+    configs = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    places = re.findall(r"`(mine/.*?\.yaml)`", README)
+    for place, config in zip(places, configs, strict=True):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text(config)
+    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "own.py").write_text(script.split("task = Lines()")[0])
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
