@@ -28,6 +28,7 @@ from tests.algorithms.episodes import (
     random_episodes,
     recipe,
 )
+from tests.algorithms.peak import Peak
 
 
 def objective(network="mlp") -> Objective:
@@ -247,3 +248,28 @@ def test_a_model_without_a_head_is_refused_for_anil_with_the_remedy():
     for name in ("anil", "boil"):
         with pytest.raises(UserError, match="Call the model's last layer `head`"):
             recipe(name, headless)
+
+
+def test_recomputed_keeps_no_graph_of_a_step():
+    episodes = random_episodes("conv", tasks=2)
+
+    def peak(adjoint, steps):
+        algorithm = GradientBased(
+            objective=objective("conv"),
+            update=Update([StepSize(0.1)]),
+            adjoint=adjoint,
+            inner_steps=steps,
+            eval_inner_steps=steps,
+        )
+        meta = initial_meta(algorithm)
+        with Peak() as mode:
+            meta_gradient(algorithm, meta, episodes)
+        return mode.largest
+
+    growth = {
+        adjoint: peak(adjoint, 12) - peak(adjoint, 2) for adjoint in ("unrolled", "recomputed")
+    }
+    parameters = sum(p.nbytes for p in initial_meta(recipe("maml", objective("conv"))).values())
+    # a copy of the adapted parameters and of their gradient a step and task, and nothing more
+    assert growth["recomputed"] <= 10 * 2 * 2 * parameters * 1.1
+    assert growth["recomputed"] < 0.3 * growth["unrolled"]

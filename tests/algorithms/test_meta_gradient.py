@@ -5,6 +5,7 @@ import torch
 
 from metaloop.algorithms import adaptation_path, meta_gradient
 from tests.algorithms.episodes import random_case, reference_case
+from tests.algorithms.peak import Peak
 
 EXACT = ("maml", "anil", "boil", "meta_sgd", "lslr", "multi_step_loss")
 CASES = [
@@ -87,28 +88,6 @@ def test_float32_is_close_to_float64():
     rough, _ = meta_gradient(algorithm, *down)
     for name, value in exact.items():
         torch.testing.assert_close(rough[name].double(), value, rtol=1e-4, atol=1e-5)
-
-
-class Peak(torch.utils._python_dispatch.TorchDispatchMode):
-    """Sums the storage of live tensors after every operation and keeps the largest sum."""
-
-    def __init__(self):
-        super().__init__()
-        self.live, self.largest = {}, 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        import weakref
-
-        result = function(*args, **(kwargs or {}))
-        for tensor in torch.utils._pytree.tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                key = storage.data_ptr()
-                if key not in self.live:
-                    self.live[key] = storage.nbytes()
-                    weakref.finalize(storage, self.live.pop, key, None)
-        self.largest = max(self.largest, sum(self.live.values()))
-        return result
 
 
 def test_one_chunks_graph_at_a_time_bounds_the_memory():

@@ -33,7 +33,10 @@ def recompute(
     support: Examples,
     step: int,
 ) -> State:
-    """Take one inner step, keeping no graph of it."""
+    """Take one inner step, keeping no graph of it.
+
+    Differentiable once: the derivative that it gives is a constant.
+    """
     leaves, spec = pytree.tree_flatten((state, dict(theta), dict(own), support))
     state_leaves, state_spec = pytree.tree_flatten(state)
     outputs = _Recomputed.apply(  # type: ignore[no-untyped-call]
@@ -82,9 +85,13 @@ class _Recomputed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _Context, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        # torch.func.grad asks for a graph of the way back too: it would hold every step's. What
+        # is taken apart here is constant to it: no meta-gradient is differentiated again.
+        saved = [tensor.detach() for tensor in ctx.saved_tensors]
+        cotangents = tuple(bar.detach() for bar in cotangents)
         size = ctx.spec.num_leaves
-        state, theta, own, support = pytree.tree_unflatten(list(ctx.saved_tensors[:size]), ctx.spec)
-        gradient = dict(zip(state.phi, ctx.saved_tensors[size:], strict=True))
+        state, theta, own, support = pytree.tree_unflatten(saved[:size], ctx.spec)
+        gradient = dict(zip(state.phi, saved[size:], strict=True))
         adapting = {name: theta[name] for name in state.phi}
 
         def update(state: State, gradient: Parameters, theta: Parameters, own: Parameters) -> State:
