@@ -74,7 +74,7 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).write_text(config)
     (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "own.py").write_text(script.split("task = Lines()")[0])
+    (tmp_path / "own.py").write_text(script.split("pl.seed_everything")[0])
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
@@ -95,8 +95,8 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
 
 def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
     (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len([line for line in script.split("task = Lines()")[1].splitlines() if line]) < 20
-    (tmp_path / "own.py").write_text(script.replace("max_steps=500", "max_steps=300"))
+    assert len([line for line in script.split("pl.seed_everything")[1].splitlines() if line]) < 20
+    (tmp_path / "own.py").write_text(script)
     done = run("python own.py", tmp_path)
     assert done.returncode == 0, done.stderr
     losses = [float(x) for x in re.findall(r"inner steps: ([\d.]+)", done.stdout)]
