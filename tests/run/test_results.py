@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from metaloop.run.report import print_results
 from metaloop.run.results import ours_beside, summarize_results, write_results
 
 VALUES = {
@@ -27,6 +28,21 @@ def test_one_episode_is_written_without_an_interval(tmp_path):
     results = summarize_results({"query_loss": VALUES["query_loss"][:1]})
     write_results(tmp_path, results, {"query_loss": VALUES["query_loss"][:1]})
     assert json.loads((tmp_path / "results.json").read_text())["adaptation_gain"]["ci95"] is None
+
+
+def test_a_diverged_loss_is_valid_json_and_named_in_the_table(tmp_path, capsys):
+    values = {"query_loss": torch.tensor([[1.0, torch.nan], [1.0, torch.inf]], dtype=torch.float64)}
+    results = summarize_results(values)
+    results |= {"protocol": {"inner_steps": 1, "split": "test"}, "published": [], "overrides": []}
+    write_results(tmp_path, results, values)
+    text = (tmp_path / "results.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["metrics"]["query_loss"]["mean"] == [
+        1.0,
+        None,
+    ]
+    print_results(results, tmp_path)
+    said = capsys.readouterr().out
+    assert "diverged" in said.split("as trained")[1]
 
 
 def test_per_episode_values_are_kept_exactly(tmp_path):

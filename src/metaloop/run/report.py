@@ -29,7 +29,7 @@ def print_results(results: Results, folder: Path) -> None:
     assert isinstance(gain, dict)
     console.print(
         f"Adaptation gain (query loss before - after {len(steps) - 1} steps): "
-        f"{gain['mean']:.4f} {_interval(gain['ci95'], '.4f')}"
+        f"{_number('query_loss', gain['mean'], gain['ci95'])}"
     )
     _print_published(console, results)
     console.print(f"Results: {folder / 'results.json'}", soft_wrap=True)
@@ -57,7 +57,9 @@ def _cell(name: str, values: Mapping[str, list[float]], step: int) -> str:
     return _number(name, values["mean"][step], values["ci95"][step])
 
 
-def _number(name: str, mean: float, width: float | None) -> str:
+def _number(name: str, mean: float | None, width: float | None) -> str:
+    if mean is None:
+        return "diverged"
     style = ".2%" if name == "accuracy" else ".4f"
     return f"{mean:{style}} {_interval(width, style)}".strip()
 

@@ -19,13 +19,16 @@ def summarize_results(evaluated: Report) -> Results:
     metrics = {}
     for name, values in evaluated.items():
         mean, half_width, _ = estimate(values)
-        metrics[name] = {"mean": mean.tolist(), "ci95": _finite(half_width.tolist())}
+        metrics[name] = {"mean": _finite(mean.tolist()), "ci95": _finite(half_width.tolist())}
     gain = estimate(evaluated["query_loss"][:, :1] - evaluated["query_loss"][:, -1:])
     return {
         "episodes": episodes,
         "inner_steps": list(range(steps)),
         "metrics": metrics,
-        "adaptation_gain": {"mean": gain.mean.item(), "ci95": _finite(gain.half_width.tolist())[0]},
+        "adaptation_gain": {
+            "mean": _finite(gain.mean.tolist())[0],
+            "ci95": _finite(gain.half_width.tolist())[0],
+        },
     }
 
 
@@ -72,5 +75,5 @@ def _look_up(config: Mapping[str, object], dotted_key: str) -> object:
 
 
 def _finite(values: list[float]) -> list[float | None]:
-    """JSON has no nan: one episode has no interval."""
-    return [None if math.isnan(v) else v for v in values]
+    """JSON has no nan and no infinity: one episode has no interval, a diverged loss no mean."""
+    return [v if math.isfinite(v) else None for v in values]
