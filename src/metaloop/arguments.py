@@ -21,12 +21,10 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-Value = object
-
 
 def check_arguments(
     target: Callable[..., object],
-    values: Mapping[str, Value],
+    values: Mapping[str, object],
     *,
     key: str,
     supplied: Collection[str] = (),
@@ -59,7 +57,7 @@ def check_arguments(
         _check_value(target, name, values[name], f"{key}.{name}".lstrip("."))
 
 
-def _check_value(target: Callable[..., object], name: str, value: Value, where: str) -> None:
+def _check_value(target: Callable[..., object], name: str, value: object, where: str) -> None:
     adapter = _adapter(target, name)
     if adapter is None:
         return

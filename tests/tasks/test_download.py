@@ -47,6 +47,19 @@ def server(tmp_path) -> Iterator[str]:
         http.shutdown()
 
 
+def downloading(cache_dir: Path, source_url: str) -> Omniglot:
+    return Omniglot(
+        ways=5,
+        shots=1,
+        queries=1,
+        rotations=True,
+        split_seed=1,
+        data_dir=None,
+        cache_dir=str(cache_dir),
+        source_url=source_url,
+    )
+
+
 def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
@@ -84,16 +97,7 @@ def test_a_wrong_or_cut_or_absent_file_leaves_nothing(path, md5, says, server, t
 
 
 def test_without_a_network_omniglot_says_what_to_put_where(tmp_path):
-    task = Omniglot(
-        ways=5,
-        shots=1,
-        queries=1,
-        rotations=True,
-        split_seed=1,
-        data_dir=None,
-        cache_dir=str(tmp_path),
-        source_url="http://127.0.0.1:9",  # nothing listens there
-    )
+    task = downloading(tmp_path, "http://127.0.0.1:9")  # nothing listens there
     with pytest.raises(
         UserError, match=r"could not be downloaded.*images_background\.zip.*task\.data_dir"
     ):
@@ -103,15 +107,6 @@ def test_without_a_network_omniglot_says_what_to_put_where(tmp_path):
 def test_omniglot_checks_the_official_checksums(server, tmp_path):
     served = tmp_path / "served" / "images_background.zip"
     served.write_bytes(b"not the official archive")
-    task = Omniglot(
-        ways=5,
-        shots=1,
-        queries=1,
-        rotations=True,
-        split_seed=1,
-        data_dir=None,
-        cache_dir=str(tmp_path / "cache"),
-        source_url=server,
-    )
+    task = downloading(tmp_path / "cache", server)
     with pytest.raises(UserError, match=OFFICIAL["images_background.zip"]):
         task.prepare()

@@ -104,7 +104,7 @@ def _run(
     learner = construct(algorithm, Algorithm, key="algorithm", objective=objective)
     schedule, place = section(Training, training, "training"), section(Device, device, "device")
     judge = section(Evaluation, evaluation, "evaluation")
-    processes = place.processes_here() * place.nodes
+    processes = place.processes()
     if (tasks := data.get("meta_batch_size")) and isinstance(tasks, int) and tasks % processes:
         raise UserError(
             f"A meta-batch of {tasks} tasks cannot be split evenly over {processes} processes. "

@@ -52,6 +52,10 @@ class Device:
         on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
         return torch.cuda.device_count() if on_gpu else 1
 
+    def processes(self) -> int:
+        """How many processes the run has, over all its machines."""
+        return self.processes_here() * self.nodes
+
     def require(self) -> None:
         """Refuse what this machine has not.
 

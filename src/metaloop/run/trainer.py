@@ -34,9 +34,8 @@ def make_trainer(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    processes = device.processes_here() * device.nodes
     # buffers are not broadcast: no norm keeps any, and each rank's are its own
-    strategy = DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto"
+    strategy = DDPStrategy(broadcast_buffers=False) if device.processes() > 1 else "auto"
     return pl.Trainer(
         accelerator=device.accelerator,
         devices=device.processes_here(),
