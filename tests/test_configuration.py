@@ -29,7 +29,12 @@ FILES = sorted(CONF.rglob("*.yaml"))
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path):
-    needs = {"conv4": ("task=omniglot",), "ddp": ("data.meta_batch_size=24",)}
+    needs = {
+        "conv4": ("task=omniglot",),
+        "ddp": ("data.meta_batch_size=24",),
+        "cavia": ("model.context_size=5",),
+        "prototypical": ("task=omniglot",),
+    }
     config = composed(*needs.get(choice, ()), f"{group}={choice}")
     pieces = build(config)
     folder = RunFolder(tmp_path)

@@ -18,6 +18,7 @@ ROOMS = [
     "algorithms",
     "datamodule",
     "metrics",
+    "reports",
     "meta_learner",
     "plots",
     "callbacks",

@@ -50,6 +50,7 @@ def fit(module, steps=3, precision="32-true", folder="unused") -> MetaLearner:
         clip_norm=None,
         own_lr=None,
         clip_value=None,
+        report=False,
     )
     trainer = make_trainer(device, folder, [], training=training)
     trainer.fit(module, datamodule=data())

@@ -3,10 +3,11 @@
 import hashlib
 import resource
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -24,11 +25,14 @@ from metaloop.arguments import Count, Positive, Seed
 from metaloop.datamodule import MetaBatch
 from metaloop.episode import Episode
 from metaloop.errors import UserError
-from metaloop.inner_loop import Report
-from metaloop.metrics import EpisodeValues, estimate
+from metaloop.inner_loop import STATISTICS, NormMode, Report
+from metaloop.metrics import EpisodeValues
+from metaloop.reports import along_the_path, of_step_sizes, summarize
 
 MakeOptimizer = Callable[[Iterable[dict[str, object]]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
+# how much of its running averages a meta-step renews, as in torch's batch norms
+AVERAGING_RATE = 0.1
 
 
 class MetaLearner(pl.LightningModule):
@@ -46,6 +50,8 @@ class MetaLearner(pl.LightningModule):
         own_lr: the learning rate of what the algorithm learns beside the model (step sizes);
             None takes the optimizer's.
         log_every: meta-steps between logged values.
+        report: at validations and logged steps, also log what happens along the inner loop: every
+            value at every inner step, gradient norms, their cosine, learned step sizes.
 
     """
 
@@ -62,6 +68,7 @@ class MetaLearner(pl.LightningModule):
         clip_value: Positive | None = None,
         own_lr: Positive | None = None,
         log_every: Count = 50,
+        report: bool = False,
     ) -> None:
         super().__init__()
         if clip_norm is not None and clip_value is not None:
@@ -75,13 +82,17 @@ class MetaLearner(pl.LightningModule):
             for n, p in algorithm.own_parameters().items()
         }
         self.own = torch.nn.ParameterDict(own)
+        self.averages = [n for n in own if n.startswith(STATISTICS.replace(".", ":"))]
         self.own_lr = own_lr
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
         self.tasks_at_once, self.is_checked = tasks_at_once, False
         self.of_chunk = CompiledChunkGradient() if compile else None
         self.clip_norm, self.clip_value = clip_norm, clip_value
-        self.log_every = log_every
+        self.log_every, self.report = log_every, report
+        self.members: list[dict[str, Tensor]] = []  # weights of an ensemble, if one is judged
+        self.judged_step: int | None = None  # the meta-step of the weights that a test judges
+        self.beside: Sequence[NormMode] = ()  # norm modes that a test reports beside its own
         self.evaluated: Report = {}  # per-episode values of the last validation or test
         self.episode_values = EpisodeValues()
         self.shown: dict[str, float] = {}  # the last value of everything logged
@@ -97,9 +108,9 @@ class MetaLearner(pl.LightningModule):
         groups: list[dict[str, object]] = [
             {"params": list(self.algorithm.objective.meta_parameters().values())}
         ]
-        if len(self.own):
+        if learned := [p for name, p in self.own.items() if name not in self.averages]:
             own_lr = {} if self.own_lr is None else {"lr": self.own_lr}
-            groups.append({"params": list(self.own.values()), **own_lr})
+            groups.append({"params": learned, **own_lr})
         optimizer = self.make_optimizer(groups)
         if self.make_scheduler is None:
             return optimizer
@@ -111,7 +122,7 @@ class MetaLearner(pl.LightningModule):
         self._check_once(episodes)
         algorithm = self.algorithm.at(self.global_step)
         is_logged = (self.global_step + 1) % self.log_every == 0
-        before = self._judge_unadapted(algorithm, episodes) if is_logged else {}
+        before = self._look_at_path(algorithm, episodes) if is_logged else {}
 
         # for all T_i: adapt phi_i on the support set, judge it on the query set
         gradient, report = meta_gradient(
@@ -123,13 +134,13 @@ class MetaLearner(pl.LightningModule):
         )
 
         # theta <- theta - beta * mean_i grad meta_loss_i, through autograd once: DDP averages it
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
+        optimizer = self._optimizer()
         optimizer.zero_grad()
         products = [(p * gradient[name]).sum() for name, p in self.meta.items()]
         self.manual_backward(torch.stack(products).sum())
         size = self._meta_gradient_norm() if is_logged else {}
         optimizer.step()  # clipped in on_before_optimizer_step
+        self._move_averages()
         if (scheduler := self.lr_schedulers()) is not None:
             assert isinstance(scheduler, LRScheduler)
             scheduler.step()
@@ -162,6 +173,7 @@ class MetaLearner(pl.LightningModule):
         self._finish_evaluation()
         summary = summarize(self.evaluated)
         self._write(summary, "val")
+        self._report_path(self.evaluated, "val")
         # for callbacks that monitor a value: every rank has the same
         self.log_dict(
             {f"val/{name}": value for name, value in summary.items()},
@@ -175,12 +187,16 @@ class MetaLearner(pl.LightningModule):
 
     def _evaluate(self, batch: MetaBatch) -> None:
         self._check_once(batch.episodes)
+        step = self.global_step if self.judged_step is None else self.judged_step
+        members = [{n: p.to(self.device) for n, p in m.items()} for m in self.members]
         path = adaptation_path(
-            self.algorithm.at(self.global_step),
-            self.meta,
+            self.algorithm.at(step),
+            members or self.meta,
             batch.episodes,
             steps=self.algorithm.eval_inner_steps,
             tasks_at_once=self.tasks_at_once,
+            norm_modes_beside=self.beside,
+            is_detailed=self.report and self.trainer.validating,
         )
         self.episode_values.update(batch.indices, path)
 
@@ -195,25 +211,61 @@ class MetaLearner(pl.LightningModule):
             )
             self.is_checked = True
 
-    def _judge_unadapted(self, algorithm: Algorithm, episodes: Episode) -> Report:
+    def _look_at_path(self, algorithm: Algorithm, episodes: Episode) -> Report:
+        """Judge the learner before it adapts and, where a report is asked for, on the way."""
         path = adaptation_path(
-            algorithm, self.meta, episodes, steps=0, tasks_at_once=self.tasks_at_once
+            algorithm,
+            self.meta,
+            episodes,
+            steps=self.algorithm.inner_steps if self.report else 0,
+            tasks_at_once=self.tasks_at_once,
+            is_detailed=self.report,
         )
-        return {f"{name}_before": values for name, values in path.items() if name != "support_loss"}
+        if self.report and self.trainer.world_size > 1:
+            path = {name: self._of_all_ranks(values) for name, values in path.items()}
+        self._report_path(path, "train")
+        judged = ("query_loss", *self.algorithm.objective.metrics)
+        return {f"{name}_before": path[name][:, 0] for name in judged}
+
+    def _of_all_ranks(self, values: Tensor) -> Tensor:
+        gathered = self.all_gather(values)
+        assert isinstance(gathered, Tensor)
+        return gathered.flatten(0, 1)
+
+    def _report_path(self, path: Report, stage: str) -> None:
+        if self.report:
+            values = {f"{stage}_path/{n}": v for n, v in along_the_path(path).items()}
+            values |= {f"step_size/{n}": v for n, v in of_step_sizes(self.meta).items()}
+            for logger in self.loggers:
+                logger.log_metrics(values, self.global_step)
+
+    def _move_averages(self) -> None:
+        """Running averages: their gradient is stored - measured, the mean over all processes."""
+        with torch.no_grad():
+            for name in self.averages:
+                gradient = self.own[name].grad
+                assert gradient is not None
+                self.own[name] -= AVERAGING_RATE * gradient
+                self.own[name].grad = None  # no optimizer does it
 
     def _meta_gradient_norm(self) -> Report:
-        gradients = [p.grad for p in self.meta.values() if p.grad is not None]
-        return {"meta_gradient_norm": torch.stack([g.norm() for g in gradients]).norm()}
+        groups = self._optimizer().param_groups
+        norms = [p.grad.norm() for g in groups for p in g["params"] if p.grad is not None]
+        return {"meta_gradient_norm": torch.stack(norms).norm()}
+
+    def _optimizer(self) -> LightningOptimizer:
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        return optimizer
 
     def _log_training(self, reports: Report, size: Report) -> None:
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
         values = {**{name: value.mean() for name, value in reports.items()}, **size}
         mean = self.trainer.strategy.reduce(torch.stack(list(values.values())), reduce_op="mean")
         assert isinstance(mean, Tensor)
         logged = dict(zip(values, mean.tolist(), strict=True))
         tasks = len(reports["query_loss"]) * self.trainer.world_size
-        self._write({**logged, "lr": optimizer.param_groups[0]["lr"], **self._cost(tasks)}, "train")
+        lr = self._optimizer().param_groups[0]["lr"]
+        self._write({**logged, "lr": lr, **self._cost(tasks)}, "train")
 
     def _write(self, values: Mapping[str, float], stage: str) -> None:
         """One row for the loggers, its x-axis the meta-step.
@@ -234,18 +286,3 @@ class MetaLearner(pl.LightningModule):
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         speed = (self.global_step - step) * tasks / (now - then)
         return {"episodes_per_second": speed, "memory_mb": peak}
-
-
-def summarize(evaluated: Report) -> dict[str, float]:
-    """What to watch of an evaluation: each value before and after adaptation, and the gain.
-
-    `<name>` is the mean after the last inner step, `<name>_ci95` its half-width,
-    `<name>_before` the mean at phi_0; `adaptation_gain` the query loss before minus after.
-    """
-    summary: dict[str, float] = {}
-    for name, values in evaluated.items():
-        mean, half_width, _ = estimate(values)
-        summary[name], summary[f"{name}_before"] = float(mean[-1]), float(mean[0])
-        summary[f"{name}_ci95"] = float(half_width[-1])
-    summary["adaptation_gain"] = summary["query_loss_before"] - summary["query_loss"]
-    return summary

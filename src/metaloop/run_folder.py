@@ -91,6 +91,10 @@ class RunFolder:
         return self.checkpoints / "best.ckpt"
 
     @property
+    def ensemble(self) -> Path:
+        return self.checkpoints / "ensemble"
+
+    @property
     def plots(self) -> Path:
         return self.path / "plots"
 

@@ -11,12 +11,18 @@ from metaloop.algorithms import (
     Algorithm,
     GradientBased,
     MultiStepLoss,
+    Prototypical,
     SquaredDistance,
     anil,
     boil,
+    cavia,
     fomaml,
+    imaml,
     maml,
+    maml_plus_plus,
+    meta_curvature,
     meta_sgd,
+    pretrain,
     reptile,
 )
 from metaloop.episode import Episode, Examples
@@ -24,6 +30,7 @@ from metaloop.inner_loop import (
     Adam,
     ClipNorm,
     ClipValue,
+    Curvature,
     LearnedStepSize,
     Momentum,
     Objective,
@@ -70,15 +77,47 @@ def make(name: str, objective: Objective, inner_lr: float, steps: int) -> Algori
 def recipe(name: str, objective: Objective, adjoint: str = "unrolled") -> Algorithm:
     """Any recipe of the package, by its config's name, with small numbers."""
     values = {"inner_lr": 0.05, "inner_steps": 2, "eval_inner_steps": 3}
+    if name == "prototypical":
+        return Prototypical(objective)
+    if name == "pretrain":
+        classes = 0 if objective.loss is F.mse_loss else CLASSES
+        return pretrain(objective, **values, classes=classes, part="everything")
+    if name == "imaml":
+        return imaml(objective, **values, strength=2.0, cg_steps=3)
+    if name == "maml_plus_plus":
+        switches = {"epoch_steps": 10, "multi_step_epochs": 2, "first_order_epochs": 0}
+        switches |= {"learned_step_sizes": True, "per_step_norm": True, "part": "everything"}
+        return maml_plus_plus(objective, **values, adjoint=adjoint, **switches)
     if name == "reptile":
         return reptile(objective, **values, beta1=0.0, beta2=0.9, batch_size=3)
     if name == "fomaml":
         return fomaml(objective, **values)
-    makers = {"maml": maml, "anil": anil, "boil": boil, "meta_sgd": meta_sgd}
+    makers = {
+        "maml": maml,
+        "anil": anil,
+        "boil": boil,
+        "cavia": cavia,
+        "meta_sgd": meta_sgd,
+        "meta_curvature": meta_curvature,
+    }
     return makers[name](objective, **values, adjoint=adjoint)
 
 
-RECIPES = ("maml", "fomaml", "anil", "boil", "meta_sgd", "reptile")
+RECIPES = (
+    "maml",
+    "fomaml",
+    "anil",
+    "boil",
+    "cavia",
+    "imaml",
+    "maml_plus_plus",
+    "meta_curvature",
+    "meta_sgd",
+    "pretrain",
+    "prototypical",
+    "reptile",
+)
+CLASSES = 7  # global class ids of the made-up episodes
 
 CHAINS = {
     "descent": [StepSize(0.1)],
@@ -87,11 +126,13 @@ CHAINS = {
     "clip_norm": [ClipNorm(0.5), StepSize(0.1)],
     "clip_value": [ClipValue(0.05), StepSize(0.1)],
     "proximal": [TowardsTheta(2.0), StepSize(0.1)],
+    "curvature": [Curvature(), StepSize(0.1)],
     "element": [LearnedStepSize(0.1, "element")],
     "tensor_and_step": [LearnedStepSize(0.1, "tensor_and_step")],
     "everything": [
         ClipNorm(1.0),
         TowardsTheta(0.5),
+        Curvature(),
         Momentum(0.5),
         LearnedStepSize(0.1, "element"),
     ],
@@ -165,7 +206,8 @@ def random_episodes(network: str, tasks: int = 4) -> Episode:
             Examples(draw(tasks, n, 1, 12, 12), (torch.arange(n) % 3).repeat(tasks, 1))
             for n in (6, 9)
         ]
-    return Episode(*parts, torch.zeros(tasks, 0))
+    classes = torch.stack([(torch.arange(3) + t) % CLASSES for t in range(tasks)])
+    return Episode(*parts, classes if network == "conv" else torch.zeros(tasks, 0))
 
 
 def initial_meta(algorithm: Algorithm) -> dict[str, Tensor]:

@@ -31,21 +31,40 @@ from tests.algorithms.episodes import (
 from tests.algorithms.peak import Peak
 
 
-def objective(network="mlp") -> Objective:
+class Shift(nn.Module):
+    """Adds a context to its features."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.context = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x):
+        return x + self.context
+
+
+def objective(network="mlp", name="maml") -> Objective:
     torch.manual_seed(0)
+    context = [Shift] if name == "cavia" else []
     if network == "mlp":
-        body = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh())
+        shift = [layer(6) for layer in context]
+        body = nn.Sequential(nn.Linear(1, 6), *shift, nn.Tanh(), nn.Linear(6, 6), nn.Tanh())
         return Objective(model=named(body, nn.Linear(6, 1)).double(), loss=F.mse_loss)
+    norm, shift = BatchNorm(4), [layer(64) for layer in context]
     body = nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=3, bias=False), BatchNorm(4), nn.Tanh(), nn.Flatten()
+        nn.Conv2d(1, 4, 3, stride=3, bias=False), norm, nn.Tanh(), nn.Flatten(), *shift
     )
     return Objective(model=named(body, nn.Linear(64, 3)).double(), loss=F.cross_entropy)
+
+
+def network_of(name) -> str:
+    return "conv" if name == "prototypical" else "mlp"
 
 
 def slope(loss, meta, gradient):
     """The finite difference along a direction, and what the gradient says of it."""
     draw = drawer(2)
-    direction = {n: draw(*p.shape) for n, p in meta.items()}
+    # a context starts at the same constant for every task: nothing is learned along it
+    direction = {n: 0 * p if n.endswith("context") else draw(*p.shape) for n, p in meta.items()}
     step = 1e-6
     up, down = ({n: p + s * step * direction[n] for n, p in meta.items()} for s in (1, -1))
     return (loss(up) - loss(down)) / (2 * step), sum(
@@ -67,9 +86,12 @@ def test_every_config_has_a_recipe_here():
 
 @pytest.mark.parametrize("adjoint", ["unrolled", "recomputed"])
 @pytest.mark.parametrize("network", ["mlp", "conv"])
-@pytest.mark.parametrize("name", ["maml", "anil", "boil", "meta_sgd"])
+@pytest.mark.parametrize(
+    "name", ["maml", "anil", "boil", "cavia", "maml_plus_plus", "meta_curvature", "meta_sgd"]
+)
 def test_the_meta_gradient_is_the_finite_difference_of_the_meta_loss(name, network, adjoint):
-    algorithm, episodes = recipe(name, objective(network), adjoint), random_episodes(network)
+    algorithm = recipe(name, objective(network, name), adjoint)
+    episodes = random_episodes(network)
     meta = initial_meta(algorithm)
     gradient, _ = meta_gradient(algorithm, meta, episodes)
     measured, expected = slope(mean_meta_loss(algorithm, episodes), meta, gradient)
@@ -78,7 +100,7 @@ def test_the_meta_gradient_is_the_finite_difference_of_the_meta_loss(name, netwo
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_chunks_change_no_number_and_float32_is_close(name):
-    algorithm, episodes = recipe(name, objective("conv")), random_episodes("conv", tasks=5)
+    algorithm, episodes = recipe(name, objective("conv", name)), random_episodes("conv", tasks=5)
     meta = initial_meta(algorithm)
     whole, report = meta_gradient(algorithm, meta, episodes)
     for tasks_at_once in (1, 2):
@@ -86,7 +108,8 @@ def test_chunks_change_no_number_and_float32_is_close(name):
         for n, value in whole.items():
             torch.testing.assert_close(chunked[n], value, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(parts["query_loss"], report["query_loss"])
-    low = recipe(name, Objective(model=objective("conv").model.float(), loss=F.cross_entropy))
+    model = objective("conv", name).model.float()
+    low = recipe(name, Objective(model=model, loss=F.cross_entropy))
     floats = tree_map(lambda x: x.float() if x.is_floating_point() else x, (meta, episodes))
     rough, _ = meta_gradient(low, *floats)
     size = torch.stack([g.norm() for g in whole.values()]).norm()
@@ -96,25 +119,36 @@ def test_chunks_change_no_number_and_float32_is_close(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_evaluation_adapts_as_training_does_from_theta(name):
-    algorithm, episodes = recipe(name, objective()), random_episodes("mlp")
+    network = network_of(name)
+    algorithm, episodes = recipe(name, objective(network, name)), random_episodes(network)
     meta = initial_meta(algorithm)
     path = adaptation_path(algorithm, meta, episodes, steps=algorithm.inner_steps)
     _, trained = meta_gradient(algorithm, meta, episodes)
     torch.testing.assert_close(path["query_loss"][:, -1], trained["query_loss"], rtol=1e-10, atol=0)
     task = tree_map(lambda x: x[0], episodes)
-    start = F.mse_loss(algorithm.objective.model(task.query.inputs), task.query.targets)
+    predictions = algorithm.objective.model(task.query.inputs)
+    start = algorithm.objective.loss(predictions, task.query.targets)
     torch.testing.assert_close(path["query_loss"][0, 0], start.detach())
 
 
 @pytest.mark.parametrize(
-    ("name", "moving"), [("anil", {"head"}), ("boil", {"body"}), ("maml", {"head", "body"})]
+    ("name", "moving"),
+    [
+        ("anil", {"head"}),
+        ("boil", {"body"}),
+        ("maml", {"head", "body"}),
+        ("cavia", {"context"}),
+        ("prototypical", {"head"}),
+    ],
 )
 def test_only_the_named_part_adapts(name, moving):
-    algorithm, episodes = recipe(name, objective()), random_episodes("mlp")
+    network = network_of(name)
+    algorithm, episodes = recipe(name, objective(network, name)), random_episodes(network)
     task = tree_map(lambda x: x[0], episodes)
     first, *_, last = algorithm.adapt(initial_meta(algorithm), task.support, 2)
-    moved = {n.split(".")[0] for n in first if not torch.equal(first[n], last[n])}
-    assert moved == moving
+    names = {n for n in first if not torch.equal(first[n], last[n])}
+    assert names <= set(algorithm.names)
+    assert {"context" if n.endswith("context") else n.split(".")[0] for n in names} == moving
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -226,7 +260,10 @@ def test_a_minibatch_as_large_as_the_support_set_is_the_support_set():
 @pytest.mark.parametrize(
     ("pieces", "says"),
     [
-        ({"part": "tail"}, "part=tail is unknown. Choices: everything, head, body, match:REGEX"),
+        (
+            {"part": "tail"},
+            "part=tail is unknown. Choices: everything, head, body, context, match:",
+        ),
         ({"part": "match:nothing"}, "part=match:nothing finds none of the model's parameters"),
         ({"outer_loss": MultiStepLoss([1.0])}, "one weight for each of the 2 inner steps, not 1"),
         ({"outer_loss": SquaredDistance()}, "adjoint=unrolled would change nothing"),

@@ -161,7 +161,7 @@ def test_help_helps_at_once_and_without_torch(command, tmp_path):
     assert not re.search(r"\| +torch$", done.stderr, re.MULTILINE)
     assert "FOLDER" in done.stdout
     if command == "metaloop-train":
-        assert "algorithm: anil, boil, fomaml, maml" in done.stdout
+        assert "algorithm: anil, boil, cavia, fomaml, imaml, maml" in done.stdout
         assert "algorithm.inner_lr" in done.stdout
     assert not list(tmp_path.iterdir())
 

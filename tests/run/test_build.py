@@ -80,7 +80,7 @@ def changed(path: str, value) -> dict:
     ("key", "value", "says"),
     [
         ("training.max_steps", "many", "training.max_steps='many' .* valid integer"),
-        ("training.max_steps", 0, "training.max_steps=0 .* greater than or equal to 1"),
+        ("training.max_steps", -1, "training.max_steps=-1 .* greater than or equal to 0"),
         ("training.max_steps", True, "training.max_steps=True .* valid integer"),
         ("task.ways", -5, "task.ways=-5 .* greater than or equal to 1"),
         ("task.rotations", "yes", "task.rotations='yes' .* valid boolean"),
@@ -91,7 +91,7 @@ def changed(path: str, value) -> dict:
         (
             "algorithm.adjoint",
             "exact",
-            "algorithm.adjoint='exact' .* 'unrolled', 'recomputed' or 'first_order'",
+            "algorithm.adjoint='exact' .* 'unrolled', 'recomputed', 'first_order' or 'implicit'",
         ),
         ("algorithm._target_", "metaloop.algorithms.mamll", "algorithm._target_=.*names no class"),
         ("algorithm._target_", "metaloop.models.BatchNorm", "algorithm.*unknown"),
@@ -101,7 +101,11 @@ def changed(path: str, value) -> dict:
             "fractions.Fraction",
             "makes a Fraction, but a torch.nn.modules.module.Module belongs there",
         ),
-        ("norm_mode", "batch", "norm_mode='batch' .* 'transductive' or 'inductive'"),
+        (
+            "norm_mode",
+            "batch",
+            "norm_mode='batch' .* 'transductive', 'inductive', .* or 'per_step'",
+        ),
         ("seed", -1, "seed=-1 .* greater than or equal to 0"),
         ("optimizer.lr", -0.1, "optimizer: Invalid learning rate"),
         ("optimizer.momentun", 0.9, "optimizer.momentun is unknown"),

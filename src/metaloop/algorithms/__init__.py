@@ -1,34 +1,55 @@
 """One short recipe per paper over one inner loop."""
 
+from metaloop.algorithms.adaptation import adaptation_path
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.anil import anil
 from metaloop.algorithms.boil import boil
+from metaloop.algorithms.cavia import cavia
 from metaloop.algorithms.compilation import CompiledChunkGradient
 from metaloop.algorithms.fomaml import fomaml
 from metaloop.algorithms.gradient_based import GradientBased
+from metaloop.algorithms.imaml import imaml
 from metaloop.algorithms.maml import maml
-from metaloop.algorithms.meta_gradient import TasksAtOnce, adaptation_path, meta_gradient
+from metaloop.algorithms.maml_plus_plus import maml_plus_plus
+from metaloop.algorithms.meta_curvature import meta_curvature
+from metaloop.algorithms.meta_gradient import TasksAtOnce, meta_gradient
 from metaloop.algorithms.meta_sgd import meta_sgd
-from metaloop.algorithms.outer_loss import MultiStepLoss, OuterLoss, QueryLoss, SquaredDistance
+from metaloop.algorithms.outer_loss import (
+    AnnealedMultiStepLoss,
+    MultiStepLoss,
+    OuterLoss,
+    QueryLoss,
+    SquaredDistance,
+)
+from metaloop.algorithms.pretrain import Pretrain, pretrain
+from metaloop.algorithms.prototypical import Prototypical
 from metaloop.algorithms.reptile import reptile
 from metaloop.algorithms.vmap_check import exact_tasks_at_once
 
 __all__ = [
     "Algorithm",
+    "AnnealedMultiStepLoss",
     "CompiledChunkGradient",
     "GradientBased",
     "MultiStepLoss",
     "OuterLoss",
+    "Pretrain",
+    "Prototypical",
     "QueryLoss",
     "SquaredDistance",
     "TasksAtOnce",
     "adaptation_path",
     "anil",
     "boil",
+    "cavia",
     "exact_tasks_at_once",
     "fomaml",
+    "imaml",
     "maml",
+    "maml_plus_plus",
+    "meta_curvature",
     "meta_gradient",
     "meta_sgd",
+    "pretrain",
     "reptile",
 ]

@@ -1,7 +1,9 @@
 """The contract of a meta-learning algorithm."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -16,12 +18,15 @@ class Algorithm(ABC):
         objective: the model, its loss and metrics.
         inner_steps: K while meta-training.
         eval_inner_steps: K in evaluation; may exceed inner_steps.
+        collects_statistics: whether training stores the norms' statistics, which norm_mode=frozen
+            reads.
 
     """
 
     objective: Objective
     inner_steps: int
     eval_inner_steps: int
+    collects_statistics: ClassVar[bool] = False
 
     @abstractmethod
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
@@ -35,9 +40,20 @@ class Algorithm(ABC):
         of the learner after K steps.
         """
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that differ from theta once the learner has adapted."""
+        return tuple(self.objective.meta_parameters())
+
     def own_parameters(self) -> dict[str, Tensor]:
         """What the algorithm meta-learns beside the model's parameters, at its initial values."""
         return {}
+
+    def judged_by(self, objective: Objective) -> Self:
+        """The same algorithm with another norm mode, or a copy of its model."""
+        other = copy.copy(self)
+        object.__setattr__(other, "objective", objective)  # dataclasses here are frozen
+        return other
 
     def at(self, meta_step: int) -> "Algorithm":
         """The algorithm as it is at this meta-step: schedules are functions of the step."""
@@ -49,4 +65,5 @@ class Algorithm(ABC):
             "inner_steps": self.inner_steps,
             "eval_inner_steps": self.eval_inner_steps,
             "norm_mode": self.objective.norm_mode,
+            "norm_adapts": self.objective.norm_adapts,
         }

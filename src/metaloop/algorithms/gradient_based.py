@@ -1,19 +1,21 @@
 """Every algorithm that adapts by gradient steps: part x update x adjoint x outer loss."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
+from metaloop.algorithms.composition import check_composition
 from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
 from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples
-from metaloop.errors import UserError
 from metaloop.inner_loop import (
     ADJOINTS,
     AdjointName,
+    InnerStep,
     Objective,
     Parameters,
     Part,
@@ -21,6 +23,10 @@ from metaloop.inner_loop import (
     Update,
     adapt,
     adapting,
+    implicit_meta_loss,
+    own_scales_and_shifts,
+    own_statistics,
+    tracking_loss,
 )
 
 
@@ -29,13 +35,18 @@ class GradientBased(Algorithm):
     """Four orthogonal pieces; every recipe in this package is a choice of them.
 
     Attributes:
-        part: which parameters adapt: everything, head, body, or match:REGEX.
+        part: which parameters adapt: everything, head, body, context, or match:REGEX.
         update: one inner step, a chain of gradient transformations.
         adjoint: how the meta-gradient flows back through the steps.
         outer_loss: which losses along the path count.
         inner_steps: K in meta-training.
         eval_inner_steps: K in evaluation.
         batch_size: support examples a step; None takes them all.
+        first_order_steps: meta-steps, from the start on, that drop the Hessians whatever the
+            adjoint (derivative-order annealing: Antoniou et al. 2019, arXiv:1810.09502).
+        per_step_norm: scale and shift of every norm are learned for each of phi_0 .. phi_K and
+            do not adapt (the same paper).
+        cg_steps: steps of conjugate gradient, of adjoint=implicit.
 
     """
 
@@ -47,44 +58,66 @@ class GradientBased(Algorithm):
     adjoint: AdjointName = "unrolled"
     outer_loss: OuterLoss = field(default_factory=QueryLoss)
     batch_size: Count | None = None
+    first_order_steps: CountOrZero = 0
+    per_step_norm: bool = False
+    cg_steps: Count | None = None
 
     def __post_init__(self) -> None:
         _ = self.names  # refuses a part that the model has not
-        self.outer_loss.check(self.inner_steps)
-        if not self.outer_loss.differentiates_path and self.adjoint != "first_order":
-            raise UserError(
-                f"{type(self.outer_loss).__name__} does not differentiate through the inner loop: "
-                f"adjoint={self.adjoint} would change nothing. Use adjoint=first_order."
-            )
+        check_composition(self)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The parameters that adapt."""
-        return adapting(self.part, list(self.objective.meta_parameters()))
+        fixed = self.objective.fixed_norm_parameters
+        if self.per_step_norm:
+            fixed = replace(self.objective, norm_adapts="none").fixed_norm_parameters
+        movable = [n for n in self.objective.meta_parameters() if n not in fixed]
+        return adapting(self.part, movable)
 
     def own_parameters(self) -> dict[str, Tensor]:
-        theta = self.objective.meta_parameters()
-        parts = {name: theta[name].detach() for name in self.names}
-        return self.update.own_parameters(parts, self.inner_steps)
+        statistics: dict[str, Tensor] = {}
+        if self.objective.norm_mode == "per_step":
+            statistics = own_statistics(self.objective, self.inner_steps + 1)
+        elif self.objective.norm_mode == "frozen":
+            statistics = own_statistics(self.objective, 1)
+        return {**self.own_of_the_path(), **statistics}
 
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
-        learned = self.objective.meta_parameters()
+        theta, own = self._divide(meta)
+        if self.part == "context":  # starts every task at the same constant: nothing to learn
+            theta = {n: p.detach() if n in self.names else p for n, p in theta.items()}
         return adapt(
             self.objective,
-            {name: p for name, p in meta.items() if name in learned},
+            theta,
             support,
             names=self.names,
             update=self.update,
             adjoint=ADJOINTS[self.adjoint],
             steps=steps,
-            own={name: p for name, p in meta.items() if name not in learned},
+            own=own,
             batch_size=self.batch_size,
         )
 
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
-        theta = {name: meta[name] for name in self.objective.meta_parameters()}
+        theta, own = self._divide(meta)
         path = self.adapt(meta, episode.support, self.inner_steps)
-        return self.outer_loss(self.objective, theta, path, episode)
+        tracking: list[Tensor] = []
+        if self.objective.norm_mode == "per_step" and self.objective.norms:
+            path = self._tracked(path, own, episode.support.inputs, tracking)
+        if self.adjoint == "implicit":
+            loss, report = self._implicit(theta, path, episode)
+        else:
+            loss, report = self.outer_loss(self.objective, theta, path, episode)
+        return torch.stack([loss, *tracking]).sum(), report
+
+    def at(self, meta_step: int) -> "GradientBased":
+        outer_loss = self.outer_loss.at(meta_step)
+        adjoint = "first_order" if meta_step < self.first_order_steps else self.adjoint
+        if outer_loss is self.outer_loss and adjoint == self.adjoint:
+            return self
+        cg_steps = self.cg_steps if adjoint == "implicit" else None
+        return replace(self, outer_loss=outer_loss, adjoint=adjoint, cg_steps=cg_steps)
 
     def describe(self) -> dict[str, float | int | str]:
         return {
@@ -93,4 +126,42 @@ class GradientBased(Algorithm):
             "part": self.part,
             "adjoint": self.adjoint,
             "outer_loss": type(self.outer_loss).__name__,
+            "per_step_norm": self.per_step_norm,
         }
+
+    def _divide(self, meta: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The model's parameters, theta, and the algorithm's own."""
+        theta = {name: meta[name] for name in self.objective.meta_parameters()}
+        return theta, {name: p for name, p in meta.items() if name not in theta}
+
+    def own_of_the_path(self) -> dict[str, Tensor]:
+        """What is learned by the gradient through the inner loop."""
+        theta = self.objective.meta_parameters()
+        parts = {name: theta[name].detach() for name in self.names}
+        own = self.update.own_parameters(parts, self.inner_steps)
+        if self.per_step_norm:
+            own |= own_scales_and_shifts(self.objective, self.inner_steps + 1)
+        return own
+
+    def _tracked(
+        self, path: Iterator[Parameters], own: Parameters, inputs: Tensor, losses: list[Tensor]
+    ) -> Iterator[Parameters]:
+        for row, phi in enumerate(path):
+            losses.append(tracking_loss(self.objective, own, phi, row, inputs))
+            yield phi
+
+    def _implicit(
+        self, theta: Parameters, path: Iterator[Parameters], episode: Episode
+    ) -> tuple[Tensor, Report]:
+        assert self.cg_steps is not None
+        for phi in path:
+            end = phi
+        return implicit_meta_loss(
+            InnerStep(self.objective, self.update),
+            theta,
+            end,
+            episode,
+            names=self.names,
+            strength=self.update.strength,
+            cg_steps=self.cg_steps,
+        )

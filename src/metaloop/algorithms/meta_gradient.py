@@ -1,6 +1,6 @@
 """From one task to a meta-batch: chunks, vmap, task by task. Nowhere else.
 
-Both functions here see a meta-batch [T, ...] and go through it `tasks_at_once` tasks at a time,
+A meta-batch [T, ...] is gone through `tasks_at_once` tasks at a time,
 so that one chunk's graph is all that ever exists: a vmap whose loss waits for a later backward
 would hold every chunk's.
 """
@@ -45,12 +45,12 @@ def meta_gradient(
     meta = {name: p.detach() for name, p in meta.items()}
     tasks = len(episodes.classes)
     total, reports = None, []
-    for chunk in _chunks(episodes, tasks_at_once):
+    for chunk in chunks(episodes, tasks_at_once):
         gradient, report = (of_chunk or chunk_gradient)(algorithm, meta, chunk, tasks)
         total = gradient if total is None else _add(total, gradient)
         reports.append(report)
     assert total is not None, "a meta-batch has at least one task"
-    return total, _concatenate(reports)
+    return total, concatenate(reports)
 
 
 def chunk_gradient(
@@ -67,35 +67,6 @@ def chunk_gradient(
     return gradient, report
 
 
-def adaptation_path(
-    algorithm: Algorithm,
-    meta: Parameters,
-    episodes: Episode,
-    *,
-    steps: int,
-    tasks_at_once: TasksAtOnce = "all",
-) -> Report:
-    """Adapt to every task and judge each phi_0 .. phi_steps; no outer graph is kept.
-
-    Shapes:
-        episodes      [T, ...]
-        report[name]  [T, steps+1]  support_loss, query_loss and the metrics
-    """
-    meta = {name: p.detach() for name, p in meta.items()}
-
-    def path(task: Episode) -> Report:
-        judged = []
-        for phi in algorithm.adapt(meta, task.support, steps):
-            report = algorithm.objective.judge_query(phi, task)[1]
-            support_loss = algorithm.objective.support_loss(phi, task.support)
-            judged.append({"support_loss": support_loss, **report})
-        return {name: torch.stack([r[name] for r in judged]) for name in judged[0]}
-
-    with torch.no_grad():
-        chunks = _chunks(episodes, tasks_at_once)
-        return _concatenate([over_tasks(path, chunk) for chunk in chunks])
-
-
 def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
     """Apply a function of one task to each of a chunk; a single task needs no vmap."""
     if len(chunk.classes) > 1:
@@ -104,7 +75,8 @@ def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
     return _map(lambda tensor: tensor.unsqueeze(0), result)
 
 
-def _chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
+def chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
+    """The meta-batch, tasks_at_once tasks at a time."""
     tasks = len(episodes.classes)
     size = tasks if tasks_at_once == "all" else tasks_at_once
     for start in range(0, tasks, size):
@@ -120,5 +92,6 @@ def _add(total: Gradient, gradient: Gradient) -> Gradient:
     return {name: total[name] + gradient[name] for name in total}
 
 
-def _concatenate(reports: list[Report]) -> Report:
+def concatenate(reports: list[Report]) -> Report:
+    """The chunks' reports as the meta-batch's."""
     return {name: torch.cat([r[name] for r in reports]) for name in reports[0]}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, Parameters, Report
@@ -30,6 +31,10 @@ class OuterLoss:
 
     def check(self, inner_steps: int) -> None:
         """Refuse what does not fit this number of inner steps."""
+
+    def at(self, meta_step: int) -> "OuterLoss":
+        """The outer loss as it is at this meta-step: schedules are functions of the step."""
+        return self
 
 
 class QueryLoss(OuterLoss):
@@ -71,6 +76,49 @@ class MultiStepLoss(OuterLoss):
                 f"A multi-step loss needs one weight for each of the {inner_steps} inner steps, "
                 f"not {len(self.weights)}. Change outer_loss.weights or inner_steps."
             )
+
+
+@dataclass(frozen=True)
+class AnnealedMultiStepLoss(OuterLoss):
+    """A multi-step loss whose weight moves to the last step, epoch by epoch, until it is there.
+
+    At epoch e of E, with K inner steps (the authors' code; the paper gives no formula),
+
+        w_k = max(1/K - e/(K E), 0.03/K) for k < K,    w_K = 1 - sum of those
+
+    and from epoch E on the query loss at phi_K alone. Antoniou et al. 2019 (arXiv:1810.09502),
+    section 4, "multi-step loss optimization".
+
+    Attributes:
+        inner_steps: K.
+        epochs: E.
+        epoch_steps: meta-steps in an epoch; the authors' 500.
+
+    """
+
+    inner_steps: Count
+    epochs: Count
+    epoch_steps: Count
+
+    def __call__(
+        self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
+    ) -> tuple[Tensor, Report]:
+        return self.at(0)(objective, theta, path, episode)
+
+    def check(self, inner_steps: int) -> None:
+        if self.inner_steps != inner_steps:
+            raise UserError(
+                f"outer_loss.inner_steps={self.inner_steps} must be the algorithm's {inner_steps}."
+            )
+
+    def at(self, meta_step: int) -> OuterLoss:
+        epoch = meta_step // self.epoch_steps
+        if epoch >= self.epochs:
+            return QueryLoss()
+        share = 1 / self.inner_steps
+        early = max(share - epoch * share / self.epochs, 0.03 * share)
+        others = self.inner_steps - 1
+        return MultiStepLoss((early,) * others + (1 - others * early,))
 
 
 class SquaredDistance(OuterLoss):

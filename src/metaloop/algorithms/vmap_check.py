@@ -1,4 +1,4 @@
-"""Is vmapping over tasks exact for this model? Asked once, before the first step."""
+"""Is a model differentiated exactly, and under vmap too? Asked once, before the first step."""
 
 import copy
 import warnings
@@ -10,9 +10,10 @@ from torch.utils import _pytree as pytree
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.meta_gradient import Gradient, TasksAtOnce, meta_gradient
-from metaloop.episode import Episode
+from metaloop.algorithms.second_derivative import error_of_hessian_product, norm_of
+from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.inner_loop import Parameters
+from metaloop.inner_loop import Objective, Parameters
 
 REMEDY = (
     "Use metaloop.models.BatchNorm or torch.nn.GroupNorm instead; for a layer without a "
@@ -29,6 +30,9 @@ SUSPECTS = (
     nn.TransformerEncoderLayer,
 )
 
+EVALUATED_TWICE = ("recomputed", "implicit")  # adjoints that compute a step anew on the way back
+SECOND_ORDER = ("unrolled", *EVALUATED_TWICE)
+
 
 def exact_tasks_at_once(
     algorithm: Algorithm, meta: Parameters, episodes: Episode, tasks_at_once: TasksAtOnce
@@ -40,14 +44,17 @@ def exact_tasks_at_once(
     wrong behind it. Our own models are known to be exact and are not tried.
 
     Raises:
-        UserError: the model cannot be differentiated through even task by task.
+        UserError: no exact meta-gradient goes through the model, even task by task: it changes
+            its buffers, its second derivative is wrong, or it draws chance where the
+            adjoint evaluates it twice.
 
     """
     model = algorithm.objective.model
-    if type(model).__module__.startswith("metaloop."):
-        return tasks_at_once
+    is_ours = type(model).__module__.startswith("metaloop.")
     with torch.random.fork_rng():  # what follows must not see that there was a check
-        reason = _what_is_wrong(algorithm, meta, episodes)
+        reason = None if is_ours else _what_is_wrong(algorithm, meta, episodes)
+        if getattr(algorithm, "adjoint", None) in EVALUATED_TWICE:
+            _refuse_chance(algorithm, meta, episodes)
     if reason is None or tasks_at_once == 1:
         return tasks_at_once
     warnings.warn(
@@ -59,18 +66,27 @@ def exact_tasks_at_once(
 
 
 def _what_is_wrong(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> str | None:
-    model = algorithm.objective.model
     trial = _in_float64(algorithm)
-    theta = {name: _moved(p.detach().double()) for name, p in meta.items()}
-    two = pytree.tree_map(_two_in_float64, episodes)
+    model = trial.objective.model
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0  # chance would tell the two apart, not an error
+    theta, two = _theta_and_two_tasks(meta, episodes)
+    before = {name: (buffer, buffer._version) for name, buffer in model.named_buffers()}
     try:
         exact, _ = meta_gradient(trial, theta, two, tasks_at_once=1)
     except (RuntimeError, NotImplementedError) as error:
-        raise UserError(
-            f"No meta-gradient goes through {type(model).__name__}: {_first_line(error)}. Look "
-            f"at {_suspects(model)}: layers must not change their buffers in the forward pass. "
-            f"{REMEDY}"
-        ) from error
+        _refuse_changed_buffers(model, before)
+        raise UserError(_no_gradient(trial, error)) from error
+    _refuse_changed_buffers(model, before)
+    place = _parameters_and_support(trial, theta, two)
+    if _draws_chance(trial.objective, *place):
+        model.eval()  # what draws it is no dropout layer; its forward may ask self.training
+        if _draws_chance(trial.objective, *place):
+            return "draws chance in eval() too, so that nobody can tell whether vmap is exact"
+        exact, _ = meta_gradient(trial, theta, two, tasks_at_once=1)
+    if getattr(algorithm, "adjoint", None) in SECOND_ORDER:
+        _refuse_wrong_second_derivative(trial, *place)
     try:
         vmapped, _ = meta_gradient(trial, theta, two, tasks_at_once="all")
     except (RuntimeError, NotImplementedError) as error:
@@ -82,6 +98,112 @@ def _what_is_wrong(algorithm: Algorithm, meta: Parameters, episodes: Episode) ->
     )
 
 
+def _no_gradient(trial: Algorithm, error: Exception) -> str:
+    model = trial.objective.model
+    if "forward AD" in str(error):
+        return (
+            f"adjoint={getattr(trial, 'adjoint', None)} differentiates forward too, which "
+            f"{type(model).__name__} does not allow: {_first_line(error)}. Look at "
+            f"{_suspects(model)}, or set algorithm.adjoint=unrolled."
+        )
+    buffers = _some([name for name, _ in model.named_buffers()])
+    return (
+        f"No meta-gradient goes through {type(model).__name__}: {_first_line(error)}. Look "
+        f"at {_suspects(model)}: layers must not change their buffers"
+        f"{buffers and f' ({buffers})'} in the forward pass. {REMEDY}"
+    )
+
+
+def _refuse_changed_buffers(model: nn.Module, before: dict[str, tuple[Tensor, int]]) -> None:
+    now = dict(model.named_buffers())
+    changed = [
+        name
+        for name, (buffer, version) in before.items()
+        if now.get(name) is not buffer or buffer._version != version
+    ]
+    if changed:
+        raise UserError(
+            f"Buffers are constants of a meta-gradient, but {type(model).__name__} changes "
+            f"{_some(changed)} in its forward pass: one task would leak into the next. Keep that "
+            "layer in eval(), where this stops it, or use one that keeps no such state (for a "
+            "norm metaloop.models.BatchNorm)."
+        )
+
+
+def _refuse_chance(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> None:
+    trial = _in_float64(algorithm)
+    model = trial.objective.model
+    if not model.training:  # evaluation comes first: training will draw all the same
+        model.train()
+    theta, two = _theta_and_two_tasks(meta, episodes)
+    place = _parameters_and_support(trial, theta, two)
+    if _draws_chance(trial.objective, *place):
+        adjoint = getattr(algorithm, "adjoint", None)
+        dropouts = [
+            f"{name} ({type(module).__name__})"
+            for name, module in model.named_modules()
+            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+        ]
+        raise UserError(
+            f"adjoint={adjoint} evaluates each inner step again on the way back, so the model has "
+            f"to give the same support loss again; {type(model).__name__} draws chance in "
+            f"{_some(dropouts) or 'its forward pass'}. Its gradient would mix different masks. "
+            "Set algorithm.adjoint=unrolled, which is exact for the masks drawn, or the dropout "
+            "to 0."
+        )
+
+
+def _draws_chance(objective: Objective, theta: Parameters, support: Examples) -> bool:
+    """Whether two evaluations at the same place differ, or take numbers from the generator.
+
+    A layer at zero hides the first; a generator of the model's own, the second.
+    """
+
+    def evaluate() -> tuple[Tensor, Tensor]:
+        loss = objective.support_loss(theta, support)
+        state = torch.get_rng_state()
+        if loss.is_cuda:
+            state = torch.cat([state, torch.cuda.get_rng_state(loss.device)])
+        return loss, state
+
+    with torch.no_grad():
+        (loss, state), (again, new_state) = evaluate(), evaluate()
+    is_same = torch.isclose(loss, again, rtol=1e-9, atol=0.0, equal_nan=True)
+    return not bool(is_same) or not torch.equal(state, new_state)
+
+
+def _refuse_wrong_second_derivative(trial: Algorithm, theta: Parameters, support: Examples) -> None:
+    """Refuse a model whose H d is not the finite difference of gradients along d.
+
+    H is the support loss's Hessian, d a direction of the parameters that adapt, and H d is taken
+    the way that the adjoint takes it.
+    """
+    error = error_of_hessian_product(trial, theta, support)
+    if error < 1e-4:
+        return
+    model = trial.objective.model
+    raise UserError(
+        f"No exact meta-gradient goes through {type(model).__name__}: the second derivative of its "
+        f"support loss is off by {error:.1e} of a finite difference in float64. Look at "
+        f"{_suspects(model)}: a layer with a backward pass of its own, as that of torch's "
+        "weight_norm, has to be differentiable twice. Write it from plain tensor operations, or "
+        "set algorithm.adjoint=first_order."
+    )
+
+
+def _parameters_and_support(
+    trial: Algorithm, theta: Parameters, two: Episode
+) -> tuple[Parameters, Examples]:
+    """What the objective alone is asked about: without what the algorithm has learned."""
+    parameters = {name: theta[name] for name in trial.objective.meta_parameters()}
+    return parameters, pytree.tree_map(lambda tensor: tensor[0], two.support)
+
+
+def _theta_and_two_tasks(meta: Parameters, episodes: Episode) -> tuple[dict[str, Tensor], Episode]:
+    theta = {name: _moved(p.detach().double()) for name, p in meta.items()}
+    return theta, pytree.tree_map(_two_in_float64, episodes)
+
+
 def _moved(tensor: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
@@ -89,13 +211,16 @@ def _moved(tensor: Tensor) -> Tensor:
 
 
 def _in_float64(algorithm: Algorithm) -> Algorithm:
-    model = copy.deepcopy(algorithm.objective.model).double()
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0  # chance would tell the two apart, not an error
-    trial = copy.copy(algorithm)
-    object.__setattr__(trial, "objective", replace(algorithm.objective, model=model))
-    return trial
+    model = algorithm.objective.model
+    try:
+        model = copy.deepcopy(model).double()
+    except (RuntimeError, TypeError) as error:
+        raise UserError(
+            f"{type(model).__name__} has to be copied for a trial before the first step, and "
+            f"cannot be: {_first_line(error)}. Let it hold tensors only as parameters and buffers, "
+            "and torch.nn.utils.parametrizations in place of torch.nn.utils' older hooks."
+        ) from error
+    return algorithm.judged_by(replace(algorithm.objective, model=model))
 
 
 def _two_in_float64(tensor: Tensor) -> Tensor:
@@ -105,14 +230,18 @@ def _two_in_float64(tensor: Tensor) -> Tensor:
 
 def _distance(one: Gradient, other: Gradient) -> float:
     """The largest difference of a tensor, relative to the whole gradient's norm."""
-    norm = torch.stack([g.norm() for g in other.values()]).norm()
+    norm = norm_of(other.values())
     return max(float((one[name] - g).norm() / norm) for name, g in other.items())
 
 
 def _suspects(model: nn.Module) -> str:
     leaves = [(n, m) for n, m in model.named_modules() if n and not list(m.children())]
     named = [(n, m) for n, m in leaves if isinstance(m, SUSPECTS)] or leaves
-    return ", ".join(f"{name} ({type(module).__name__})" for name, module in named[:8])
+    return _some([f"{name} ({type(module).__name__})" for name, module in named])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (" .." if len(names) > 8 else "")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """When to log, draw, save and stop."""
 
-from metaloop.callbacks.best_checkpoint import BestCheckpoint
+from metaloop.callbacks.best_checkpoint import BestCheckpoint, EnsembleCheckpoints
 from metaloop.callbacks.metrics_csv import MetricsCsv
 from metaloop.callbacks.pictures import Pictures
 from metaloop.callbacks.progress import Progress
@@ -9,6 +9,7 @@ from metaloop.callbacks.resume_checkpoint import DurableCheckpointIO, ResumeChec
 __all__ = [
     "BestCheckpoint",
     "DurableCheckpointIO",
+    "EnsembleCheckpoints",
     "MetricsCsv",
     "Pictures",
     "Progress",

@@ -1,9 +1,11 @@
-"""The best checkpoint in validation."""
+"""The best checkpoints in validation."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning.callbacks import ModelCheckpoint
+
+Mode = Literal["min", "max"]
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -16,12 +18,21 @@ class BestCheckpoint(ModelCheckpoint):
 
     """
 
-    def __init__(self, dirpath: str | Path, *, monitor: str, mode: Literal["min", "max"]) -> None:
+    def __init__(
+        self,
+        dirpath: str | Path,
+        *,
+        monitor: str,
+        mode: Mode,
+        filename: str = "best",
+        save_top_k: int = 1,
+    ) -> None:
         super().__init__(
             dirpath,
-            filename="best",
+            filename=filename,
             monitor=monitor,
             mode=mode,
+            save_top_k=save_top_k,
             save_weights_only=True,
             enable_version_counter=False,
         )
@@ -40,3 +51,14 @@ class BestCheckpoint(ModelCheckpoint):
     def _here(self, path: str) -> Path:
         assert self.dirpath is not None
         return Path(self.dirpath) / Path(path).name
+
+
+class EnsembleCheckpoints(BestCheckpoint):
+    """Keeps the weights of the `size` best validations, as ensemble/step=N.ckpt.
+
+    Their average is judged with `evaluation.checkpoint=ensemble` (Antoniou et al. 2019,
+    arXiv:1810.09502, section 5).
+    """
+
+    def __init__(self, dirpath: str | Path, *, monitor: str, mode: Mode, size: int) -> None:
+        super().__init__(dirpath, monitor=monitor, mode=mode, filename="{step}", save_top_k=size)

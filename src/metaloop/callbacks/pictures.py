@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from metaloop.datamodule import MetaBatch
 from metaloop.meta_learner import MetaLearner
 from metaloop.metrics import estimate
-from metaloop.plots import draw_adaptation_curve, draw_one_task
+from metaloop.plots import draw_adaptation_curve, draw_one_task, draw_step_sizes
 
 
 class Pictures(pl.Callback):
@@ -48,6 +48,8 @@ class Pictures(pl.Callback):
         task = draw_one_task(pl_module.algorithm, pl_module.meta, self._first.episodes)
         if task is not None:
             figures["one_task"] = task
+        if pl_module.report and (alphas := draw_step_sizes(pl_module.meta)) is not None:
+            figures["step_sizes"] = alphas
         save_figures(figures, self.folder)
         log_figures(figures, trainer.loggers, trainer.global_step)
 

@@ -65,7 +65,7 @@ def before_after(metrics: Mapping[str, float]) -> dict[str, str]:
     """Pair "<stage>/<name>_before" with "<stage>/<name>": {"loss": "4.2 -> 0.6", ..}."""
     shown = {}
     for name, value in metrics.items():
-        if f"{name}_before" in metrics and not name.endswith("support_loss"):
+        if f"{name}_before" in metrics and "/support_" not in name:
             short = name.removeprefix("train/").replace("query_loss", "loss")
             shown[short] = f"{metrics[f'{name}_before']:.3g} -> {value:.3g}"
     return shown

@@ -54,7 +54,7 @@ def _offer_run_config(arguments: list[str]) -> None:
 
 def _job(config: DictConfig) -> None:
     from metaloop.run.build import build, plain
-    from metaloop.run.weights import find_weights
+    from metaloop.run.weights import find_judged
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
@@ -62,7 +62,7 @@ def _job(config: DictConfig) -> None:
     pieces = build(values)
     pieces.device.require()
     run = RunFolder.open(Path(str(path)))
-    find_weights(run, pieces.evaluation.checkpoint)
+    find_judged(run, pieces.evaluation.checkpoint)
     name = _checked(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)
     processes = pieces.device.processes_here()

@@ -2,9 +2,25 @@
 
 from metaloop.inner_loop.adapt import adapt
 from metaloop.inner_loop.adjoint import ADJOINTS, Adjoint, AdjointName
-from metaloop.inner_loop.objective import NormMode, Objective, Parameters, Report
-from metaloop.inner_loop.part import Part, adapting
-from metaloop.inner_loop.step_size import LearnedStepSize, StepSize
+from metaloop.inner_loop.curvature import Curvature
+from metaloop.inner_loop.implicit import implicit_meta_loss
+from metaloop.inner_loop.inner_step import InnerStep
+from metaloop.inner_loop.objective import (
+    STATISTICS,
+    NormAdapts,
+    NormMode,
+    Objective,
+    Parameters,
+    Report,
+)
+from metaloop.inner_loop.part import Part, adapting, refuse_to_split
+from metaloop.inner_loop.per_step import own_scales_and_shifts, own_statistics, tracking_loss
+from metaloop.inner_loop.step_size import (
+    LearnedAlpha,
+    LearnedStepSize,
+    StepSize,
+    learned_step_sizes,
+)
 from metaloop.inner_loop.transformations import (
     Adam,
     ClipNorm,
@@ -17,13 +33,18 @@ from metaloop.inner_loop.update import State, Update
 
 __all__ = [
     "ADJOINTS",
+    "STATISTICS",
     "Adam",
     "Adjoint",
     "AdjointName",
     "ClipNorm",
     "ClipValue",
+    "Curvature",
+    "InnerStep",
+    "LearnedAlpha",
     "LearnedStepSize",
     "Momentum",
+    "NormAdapts",
     "NormMode",
     "Objective",
     "Parameters",
@@ -36,4 +57,10 @@ __all__ = [
     "Update",
     "adapt",
     "adapting",
+    "implicit_meta_loss",
+    "learned_step_sizes",
+    "own_scales_and_shifts",
+    "own_statistics",
+    "refuse_to_split",
+    "tracking_loss",
 ]

@@ -7,6 +7,7 @@ from metaloop.episode import Examples
 from metaloop.inner_loop.adjoint import Adjoint
 from metaloop.inner_loop.inner_step import InnerStep
 from metaloop.inner_loop.objective import Objective, Parameters
+from metaloop.inner_loop.per_step import at_step
 from metaloop.inner_loop.update import Update
 
 
@@ -26,7 +27,7 @@ def adapt(
 
     phi_0 = theta and phi_{k+1} = update(phi_k, grad L(phi_k; support)) in the parameters `names`,
     the others staying theta, kept differentiable as the adjoint says. Finn et al. 2017
-    (arXiv:1703.03400), eq. 1. `own` is what the update has meta-learned.
+    (arXiv:1703.03400), eq. 1. `own` is what the algorithm learns beside theta.
 
     With batch_size each step sees so many of the support examples, in turns; see `minibatch`.
 
@@ -39,12 +40,14 @@ def adapt(
 
     """
     inner = InnerStep(objective, update)
-    state = update.start({name: theta[name] for name in names})
-    yield {**theta, **state.phi}
+    here = at_step(objective, theta, own, 0)  # theta, but for norms that differ step by step
+    state = update.start({name: here[name] for name in names})
+    yield {**here, **state.phi}
     for step in range(steps):
         seen = support if batch_size is None else minibatch(support, batch_size, step)
-        state = adjoint(inner, state, theta, own, seen, step)
-        yield {**theta, **state.phi}
+        state = adjoint(inner, state, here, own, seen, step)
+        here = at_step(objective, theta, own, step + 1)
+        yield {**here, **state.phi}
 
 
 def minibatch(support: Examples, size: int, step: int) -> Examples:

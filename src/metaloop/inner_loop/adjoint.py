@@ -9,7 +9,7 @@ from metaloop.inner_loop.objective import Parameters
 from metaloop.inner_loop.recomputed import recompute
 from metaloop.inner_loop.update import State
 
-AdjointName = Literal["unrolled", "recomputed", "first_order"]
+AdjointName = Literal["unrolled", "recomputed", "first_order", "implicit"]
 
 
 Adjoint = Callable[[InnerStep, State, Parameters, Parameters, Examples, int], State]
@@ -51,4 +51,5 @@ ADJOINTS: dict[AdjointName, Adjoint] = {
     "unrolled": unrolled,
     "recomputed": recomputed,
     "first_order": first_order,
+    "implicit": first_order,  # the way there is a constant: see implicit.py for its end
 }

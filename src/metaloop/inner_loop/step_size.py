@@ -1,7 +1,8 @@
 """Alpha, the inner step size: one number, or learned for every element, tensor and step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,3 +65,18 @@ class LearnedStepSize(Transformation):
         if self.granularity == "element":
             return alpha
         return alpha[min(moment.step, len(alpha) - 1)]
+
+
+class LearnedAlpha(NamedTuple):
+    """One tensor's learned step sizes: one for each inner step, or for each of its elements."""
+
+    values: Tensor
+    is_per_step: bool
+
+
+def learned_step_sizes(meta: Mapping[str, Tensor]) -> dict[str, LearnedAlpha]:
+    """What LearnedStepSize has learned, by the name of the parameter that it moves."""
+    alphas = {n.removeprefix(PREFIX): a.detach() for n, a in meta.items() if n.startswith(PREFIX)}
+    # one tensor alone may have as many elements as there are steps; all of them cannot
+    is_per_step = any(alpha.shape != meta[name].shape for name, alpha in alphas.items())
+    return {name: LearnedAlpha(alpha, is_per_step) for name, alpha in alphas.items()}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from metaloop.inner_loop.objective import Parameters
-from metaloop.inner_loop.transformations import Memory, Moment, Transformation
+from metaloop.inner_loop.transformations import Memory, Moment, TowardsTheta, Transformation
 
 
 class State(NamedTuple):
@@ -42,6 +42,11 @@ class Update:
             memories.append(remembered)
         phi = {name: p - direction[name] for name, p in state.phi.items()}
         return State(phi, tuple(memories))
+
+    @property
+    def strength(self) -> float:
+        """How strongly the chain pulls towards theta: iMAML's lambda."""
+        return sum(t.strength for t in self.chain if isinstance(t, TowardsTheta))
 
     def own_parameters(self, theta: Parameters, inner_steps: int) -> dict[str, Tensor]:
         """What the chain meta-learns, by name, at its initial values."""

@@ -2,6 +2,22 @@
 
 from metaloop.models.conv4 import Conv4
 from metaloop.models.mlp import MLP
-from metaloop.models.norm import BatchNorm, statistics_of_first
+from metaloop.models.norm import (
+    BatchNorm,
+    Statistics,
+    measured_statistics,
+    scales_and_shifts,
+    statistics_of_first,
+    stored_statistics,
+)
 
-__all__ = ["MLP", "BatchNorm", "Conv4", "statistics_of_first"]
+__all__ = [
+    "MLP",
+    "BatchNorm",
+    "Conv4",
+    "Statistics",
+    "measured_statistics",
+    "scales_and_shifts",
+    "statistics_of_first",
+    "stored_statistics",
+]

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from metaloop.arguments import Count
+from metaloop.arguments import Count, CountOrZero
 from metaloop.errors import UserError
 from metaloop.models.norm import BatchNorm
 
@@ -22,6 +23,8 @@ class Conv4(nn.Module):
         output_size: the ways.
         filters: channels of every block.
         downsample: what halves the image.
+        context_size: numbers, zero at first, that scale and shift the channels of the third
+            block (CAVIA: Zintgraf et al. 2019, arXiv:1810.03642, appendix).
 
     """
 
@@ -32,6 +35,7 @@ class Conv4(nn.Module):
         *,
         filters: Count,
         downsample: Literal["stride", "max_pool"],
+        context_size: CountOrZero = 0,
     ) -> None:
         super().__init__()
         if len(input_shape) != 3:
@@ -47,6 +51,8 @@ class Conv4(nn.Module):
                 "Set model.downsample=stride."
             )
         blocks = [_block(n, filters, strided) for n in (channels, filters, filters, filters)]
+        if context_size:
+            blocks[2].insert(2, ContextScale(context_size, filters))
         self.body = nn.Sequential(*blocks, PositionMean() if strided else nn.Flatten())
         positions = 1 if strided else (height // 16) * (width // 16)
         self.head = nn.Linear(filters * positions, output_size)
@@ -65,6 +71,21 @@ class PositionMean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))
+
+
+class ContextScale(nn.Module):
+    """x * (1 + scale) + shift, both a linear function of the context, a channel each."""
+
+    def __init__(self, context_size: int, channels: int) -> None:
+        super().__init__()
+        self.context = nn.Parameter(torch.zeros(context_size))
+        self.generate = nn.Linear(context_size, 2 * channels)
+        nn.init.zeros_(self.generate.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        generated: Tensor = self.generate(self.context)
+        scale, shift = generated[:, None, None].chunk(2)
+        return x * (1 + scale) + shift
 
 
 def _block(inputs: int, outputs: int, strided: bool) -> nn.Sequential:

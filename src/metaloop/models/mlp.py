@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from metaloop.arguments import Count, Positive
+from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.models.norm import BatchNorm
 
 
@@ -18,6 +19,8 @@ class MLP(nn.Module):
         batch_norm: normalise before every ReLU; the paper's Omniglot network does.
         init_std: weights from a normal of this deviation, truncated at two deviations, and zero
             biases (Finn: 0.01); None keeps torch's initialisation.
+        context_size: numbers, zero at first, that stand beside every input (CAVIA: Zintgraf et
+            al. 2019, arXiv:1810.03642).
 
     """
 
@@ -29,9 +32,13 @@ class MLP(nn.Module):
         hidden: Sequence[Count],
         batch_norm: bool = False,
         init_std: Positive | None = None,
+        context_size: CountOrZero = 0,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
+        if context_size:
+            self.context = nn.Parameter(torch.zeros(context_size))
+            input_size += context_size
         for inputs, outputs in zip([input_size, *hidden], hidden, strict=False):
             # a bias before batch statistics has no effect, only a gradient of rounding noise
             layers.append(nn.Linear(inputs, outputs, bias=not batch_norm))
@@ -45,6 +52,9 @@ class MLP(nn.Module):
                     _initialise(layer, init_std)
 
     def forward(self, x: Tensor) -> Tensor:
+        if hasattr(self, "context"):
+            context = self.context.to(x.dtype).expand(len(x), -1)
+            x = torch.cat([x.flatten(1), context], 1)
         outputs: Tensor = self.head(self.body(x))
         return outputs
 

@@ -1,13 +1,24 @@
 """Normalisation that stays exact under vmapped second-order gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+
+class Statistics(NamedTuple):
+    """Mean and biased variance of every channel, both [channels]."""
+
+    mean: Tensor
+    variance: Tensor
+
+
 _rows: ContextVar[int | None] = ContextVar("rows", default=None)
+_stored: ContextVar[Mapping[nn.Module, Statistics]] = ContextVar("stored", default={})  # noqa: B039
+_measured: ContextVar[dict[nn.Module, Statistics] | None] = ContextVar("measured", default=None)
 
 
 @contextmanager
@@ -20,13 +31,35 @@ def statistics_of_first(rows: int) -> Iterator[None]:
         _rows.reset(token)
 
 
+@contextmanager
+def stored_statistics(stored: Mapping[nn.Module, Statistics]) -> Iterator[None]:
+    """The norms named inside normalise by these statistics, whatever the batch."""
+    token = _stored.set(stored)
+    try:
+        yield
+    finally:
+        _stored.reset(token)
+
+
+@contextmanager
+def measured_statistics() -> Iterator[dict[nn.Module, Statistics]]:
+    """Collect the statistics of the batches that the norms inside see."""
+    measured: dict[nn.Module, Statistics] = {}
+    token = _measured.set(measured)
+    try:
+        yield measured
+    finally:
+        _measured.reset(token)
+
+
 class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe and Szegedy 2015, Algorithm 1) by the statistics of the batch.
+    """Batch normalisation (Ioffe and Szegedy 2015, Algorithm 1).
 
     y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and biased variance a channel
-    over the rows that the norm mode names. There are no running statistics: a learner of MAML
-    always normalises by the data at hand. Written from primitives because torch.nn.BatchNorm
-    has a wrong second derivative under vmap (functorch issue 534).
+    over the rows that the norm mode names, or those that it has stored. The module itself keeps
+    no running statistics: a learner of MAML normalises by the data at hand. Written from
+    primitives because torch.nn.BatchNorm has a wrong second derivative under vmap (functorch
+    issue 534).
 
     Shapes:
         x [rows, features, *any]
@@ -34,13 +67,43 @@ class BatchNorm(nn.Module):
 
     def __init__(self, features: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.eps = eps
+        self.features, self.eps = features, eps
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        axes = [0, *range(2, x.ndim)]
-        variance, mean = torch.var_mean(x[: _rows.get()], axes, correction=0, keepdim=True)
         shape = (1, -1) + (1,) * (x.ndim - 2)
+        mean, variance = (s.view(shape) for s in self._statistics(x))
         scale = torch.rsqrt(variance + self.eps) * self.weight.view(shape)
         return (x - mean) * scale + self.bias.view(shape)
+
+    def _statistics(self, x: Tensor) -> Statistics:
+        if (stored := _stored.get().get(self)) is not None:
+            return stored
+        axes = [0, *range(2, x.ndim)]
+        variance, mean = torch.var_mean(x[: _rows.get()], axes, correction=0)
+        statistics = Statistics(mean, variance)
+        if (measured := _measured.get()) is not None:
+            measured[self] = statistics
+        return statistics
+
+
+SCALED = (
+    BatchNorm,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
+
+
+def scales_and_shifts(model: nn.Module) -> dict[str, str]:
+    """The parameters of the model's norms: name -> `scale` or `shift`."""
+    kinds = {"weight": "scale", "bias": "shift"}
+    return {
+        f"{module_name}.{name}".lstrip("."): kinds[name]
+        for module_name, module in model.named_modules()
+        if isinstance(module, SCALED)
+        for name, _ in module.named_parameters(recurse=False)
+        if name in kinds
+    }

@@ -5,6 +5,7 @@ from metaloop.plots.fit import draw_fit
 from metaloop.plots.image_episode import draw_image_episode
 from metaloop.plots.learning_curve import draw_learning_curve
 from metaloop.plots.one_task import draw_one_task
+from metaloop.plots.step_sizes import draw_step_sizes
 
 __all__ = [
     "draw_adaptation_curve",
@@ -12,4 +13,5 @@ __all__ = [
     "draw_image_episode",
     "draw_learning_curve",
     "draw_one_task",
+    "draw_step_sizes",
 ]

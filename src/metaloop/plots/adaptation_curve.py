@@ -1,6 +1,6 @@
 """How loss and accuracy change from inner step to inner step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
@@ -10,12 +10,16 @@ from metaloop.metrics import Estimate
 def draw_adaptation_curve(curves: Mapping[str, Estimate], title: str) -> Figure:
     """Draw each metric's mean at phi_0 .. phi_K with its 95 % band.
 
-    `support_loss` and `query_loss` share one axis; every other metric has its own.
+    What is one quantity shares a panel: of the support and the query set, under several norm
+    modes (`accuracy`, `support_accuracy`, `accuracy@inductive`).
     """
-    losses = [name for name in curves if name.endswith("loss")]
-    panels: list[Sequence[str]] = [losses, *([name] for name in curves if name not in losses)]
+    panels: dict[str, list[str]] = {}
+    for name in curves:
+        panels.setdefault(_quantity(name), []).append(name)
     figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
-    for axis, names in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    for axis, names in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.values(), strict=True
+    ):
         for name in names:
             mean, half_width = curves[name].mean, curves[name].half_width
             steps = range(len(mean))
@@ -27,3 +31,7 @@ def draw_adaptation_curve(curves: Mapping[str, Estimate], title: str) -> Figure:
         axis.legend(frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _quantity(name: str) -> str:
+    return name.partition("@")[0].removeprefix("support_").removeprefix("query_")

@@ -18,7 +18,7 @@ from metaloop.algorithms import Algorithm
 from metaloop.arguments import Seed, check_arguments
 from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
-from metaloop.inner_loop import NormMode, Objective
+from metaloop.inner_loop import NormAdapts, NormMode, Objective
 from metaloop.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 from metaloop.run.settings import Device, Evaluation, Training
 from metaloop.run_folder import RunFolder
@@ -70,11 +70,12 @@ def build(config: Node) -> Pieces:
 
 def _run(
     *,
-    command: Literal["train", "evaluate"],  # noqa: ARG001 - the worker reads these three
-    run_id: str,  # noqa: ARG001
-    init_from: str | None,  # noqa: ARG001
+    command: Literal["train", "evaluate"],
+    run_id: str,  # noqa: ARG001 - the worker reads it
+    init_from: str | None,
     seed: Seed,
     norm_mode: NormMode,
+    norm_adapts: NormAdapts,
     task: Node,
     model: Node,
     algorithm: Node,
@@ -99,9 +100,21 @@ def _run(
         output_size=family.output_size,
     )
     objective = Objective(
-        model=network, loss=family.loss, metrics=family.metrics, norm_mode=norm_mode
+        model=network,
+        loss=family.loss,
+        metrics=family.metrics,
+        norm_mode=norm_mode,
+        norm_adapts=norm_adapts,
     )
-    learner = construct(algorithm, Algorithm, key="algorithm", objective=objective)
+    learner = construct(
+        algorithm, Algorithm, key="algorithm", objective=objective, classes=family.classes
+    )
+    is_new = command == "train" and init_from is None and not learner.collects_statistics
+    if norm_mode == "frozen" and objective.norms and is_new:
+        raise UserError(
+            "norm_mode=frozen normalises by stored statistics, and a new learner has none. Start "
+            "from a run that stored some: init_from=FOLDER of algorithm=pretrain."
+        )
     schedule, place = section(Training, training, "training"), section(Device, device, "device")
     judge = section(Evaluation, evaluation, "evaluation")
     processes = place.processes()
@@ -137,6 +150,7 @@ def _run(
         clip_norm=schedule.clip_norm,
         clip_value=schedule.clip_value,
         log_every=schedule.log_every,
+        report=schedule.report,
     )
     return Pieces(
         seed, family, learner, datamodule, meta_learner, schedule, place, judge, published

@@ -1,6 +1,7 @@
 """Evaluate a trained learner on fixed episodes; its results fill one folder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from metaloop.callbacks import Progress
 from metaloop.callbacks.pictures import save_figures
 from metaloop.datamodule import EpisodicDataModule
+from metaloop.errors import UserError
 from metaloop.metrics import estimate
 from metaloop.plots import draw_adaptation_curve, draw_one_task
 from metaloop.run.build import Pieces, build
@@ -18,7 +20,7 @@ from metaloop.run.environment import versions
 from metaloop.run.report import print_results
 from metaloop.run.results import Results, ours_beside, summarize_results, write_results
 from metaloop.run.trainer import make_trainer
-from metaloop.run.weights import find_weights, load_weights
+from metaloop.run.weights import find_judged, load_weights
 from metaloop.run_folder import RunFolder
 
 ENOUGH_EPISODES = 600
@@ -37,14 +39,14 @@ def evaluate(
 
     """
     pieces = build(config)
-    path = find_weights(run, pieces.evaluation.checkpoint)
-    checkpoint = load_weights(pieces.meta_learner, path)
+    _check_norm_modes(pieces)
+    checkpoints = load_judged(pieces, run)
     trainer = make_trainer(pieces.device, folder, [Progress()])
     trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
     evaluated = pieces.meta_learner.evaluated
     results = summarize_results(evaluated)
     results["published"] = ours_beside(pieces.published, results, config)
-    results["protocol"] = _protocol(pieces, run, path, checkpoint)
+    results["protocol"] = _protocol(pieces, run, checkpoints)
     results["overrides"] = list(overrides)
     results["versions"] = versions()
     if trainer.is_global_zero:
@@ -71,9 +73,35 @@ def warn_of_few_episodes(episodes: int) -> None:
         )
 
 
-def _protocol(
-    pieces: Pieces, run: RunFolder, path: Path, checkpoint: Mapping[str, object]
-) -> dict[str, object]:
+def load_judged(pieces: Pieces, run: RunFolder) -> dict[str, int]:
+    """Load the checkpoint to judge, or every member of an ensemble; return their meta-steps."""
+    learner = pieces.meta_learner
+    meta_steps, members = {}, []
+    for path in find_judged(run, pieces.evaluation.checkpoint):
+        meta_steps[path.name] = cast(int, load_weights(learner, path)["global_step"])
+        members.append({name: p.detach().clone() for name, p in learner.meta.items()})
+    learner.members = members if len(members) > 1 else []
+    learner.judged_step = max(meta_steps.values())
+    return meta_steps
+
+
+def _check_norm_modes(pieces: Pieces) -> None:
+    """Refuse norm modes that need what this run has not learned; tell the learner the others."""
+    algorithm, meta = pieces.algorithm, pieces.meta_learner.meta
+    own_mode = algorithm.objective.norm_mode
+    beside = [m for m in dict.fromkeys(pieces.evaluation.norm_modes) if m != own_mode]
+    for mode in beside:
+        objective = replace(algorithm.objective, norm_mode=mode)
+        needed = algorithm.judged_by(objective).own_parameters()
+        if lacking := [n for n, p in needed.items() if n not in meta or meta[n].shape != p.shape]:
+            raise UserError(
+                f"evaluation.norm_modes names {mode}, but this run has no {lacking[0]}: it was "
+                f"trained with norm_mode={own_mode}. Leave {mode} out, or train with it."
+            )
+    pieces.meta_learner.beside = beside
+
+
+def _protocol(pieces: Pieces, run: RunFolder, checkpoints: Mapping[str, int]) -> dict[str, object]:
     return {
         "split": pieces.evaluation.split,
         "episodes": pieces.evaluation.episodes,
@@ -84,8 +112,8 @@ def _protocol(
         **pieces.algorithm.describe(),
         "precision": pieces.device.precision,
         "run": run.path.resolve().name,
-        "checkpoint": path.name,
-        "meta_step": cast(int, checkpoint["global_step"]),
+        "checkpoint": ", ".join(checkpoints),
+        "meta_step": max(checkpoints.values()),
     }
 
 

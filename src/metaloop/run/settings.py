@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 
 from metaloop.algorithms import TasksAtOnce
-from metaloop.arguments import Count, Positive
+from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.errors import UserError
+from metaloop.inner_loop import NormMode
 from metaloop.tasks import Split
 
 
@@ -15,22 +16,25 @@ from metaloop.tasks import Split
 class Training:
     """How long a run trains, and how often it validates, logs and saves; all in meta-steps."""
 
-    max_steps: Count
+    max_steps: CountOrZero
     own_lr: Positive | None
     validate_every: Count
     log_every: Count
     save_every: Count
     clip_norm: Positive | None
     clip_value: Positive | None
+    report: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Which episodes judge the learner, from which checkpoint."""
+    """Which episodes judge the learner, from which checkpoint, under which norm modes."""
 
     split: Split
     episodes: Count
-    checkpoint: Literal["best", "last"]
+    checkpoint: Literal["best", "last", "ensemble"]
+    ensemble_size: Count
+    norm_modes: list[NormMode]
 
 
 @dataclass(frozen=True, kw_only=True)

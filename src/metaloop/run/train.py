@@ -9,16 +9,21 @@ from typing import cast
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metaloop.callbacks import MetricsCsv, ResumeCheckpoint
+from metaloop.callbacks import EnsembleCheckpoints, MetricsCsv, ResumeCheckpoint
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.callbacks.pictures import log_figures, save_figures
 from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.plots import draw_learning_curve
-from metaloop.run.build import build, build_callbacks, build_loggers, load_config
+from metaloop.run.build import Pieces, build, build_callbacks, build_loggers, load_config
 from metaloop.run.environment import describe_environment
 from metaloop.run.evaluate import evaluate
 from metaloop.run.trainer import make_trainer
-from metaloop.run.weights import find_initial_weights, find_resumable, load_weights, read_checkpoint
+from metaloop.run.weights import (
+    find_initial_weights,
+    find_resumable,
+    load_initial_weights,
+    read_checkpoint,
+)
 from metaloop.run.write import read_overrides, write_evaluation
 from metaloop.run_folder import RunFolder, write_json
 
@@ -33,12 +38,14 @@ def train(folder: RunFolder) -> None:
     start = cast(int, saved["global_step"])
     init_from = cast(str | None, config["init_from"])
     if init_from is not None and checkpoint is None:
-        load_weights(pieces.algorithm.objective.model, find_initial_weights(init_from))
+        load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where W&B's files are
     loggers = build_loggers(config, folder)
     save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
     callbacks = [save, *build_callbacks(config, folder, pieces.task)]
+    if pieces.evaluation.checkpoint == "ensemble":
+        callbacks.append(_ensemble(folder, pieces))
     trainer = make_trainer(pieces.device, folder.path, callbacks, loggers, pieces.training)
     _introduce(folder, start)
     _begin_logging(loggers, config, folder, start)
@@ -52,11 +59,19 @@ def train(folder: RunFolder) -> None:
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
+            if trainer.global_step == 0:  # max_steps=0: no step saved what is to be evaluated
+                trainer.save_checkpoint(folder.last_checkpoint)
         if trainer.is_global_zero:
             _draw_learning_curve(folder, loggers, trainer.global_step)
     finally:
         _close(loggers)
     _evaluate_after(folder, config, pieces.evaluation.split)
+
+
+def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
+    metric, mode = pieces.task.monitor
+    size = pieces.evaluation.ensemble_size
+    return EnsembleCheckpoints(folder.ensemble, monitor=f"val/{metric}", mode=mode, size=size)
 
 
 @rank_zero_only

@@ -95,6 +95,24 @@ def find_weights(folder: RunFolder, which: str) -> Path:
     )
 
 
+def find_judged(folder: RunFolder, which: str) -> list[Path]:
+    """The checkpoints that an evaluation judges: one, or all of an ensemble.
+
+    Raises:
+        UserError: the run has none, or kept no ensemble.
+
+    """
+    if which != "ensemble":
+        return [find_weights(folder, which)]
+    members = sorted(folder.ensemble.glob("*.ckpt"))
+    if not members:
+        raise UserError(
+            f"{folder.path} kept no ensemble: a run keeps the checkpoints of its best validations "
+            "only where its config names them. Train with evaluation.checkpoint=ensemble."
+        )
+    return members
+
+
 def load_weights(module: nn.Module, path: Path) -> Checkpoint:
     """Load a module's weights from a checkpoint or a plain state dict; return what was read.
 
@@ -127,6 +145,28 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
         )
     module.load_state_dict(weights)
     return checkpoint
+
+
+def load_initial_weights(learner: MetaLearner, path: Path) -> None:
+    """Load the model's weights to start from; with norm_mode=frozen the norms' statistics too.
+
+    Raises:
+        UserError: the file does not fit, or has no statistics where they are needed.
+
+    """
+    checkpoint = load_weights(learner.model, path)
+    if learner.algorithm.objective.norm_mode != "frozen":
+        return
+    weights = cast(dict[str, Tensor], checkpoint.get("state_dict", {}))
+    for name in learner.averages:
+        if f"own.{name}" not in weights:
+            raise UserError(
+                f"norm_mode=frozen normalises by stored statistics, and {path} has none for "
+                f"{name.split(':', 1)[1]}. Start from a run of algorithm=pretrain, which stores "
+                "them, or choose another norm_mode."
+            )
+        with torch.no_grad():
+            learner.own[name].copy_(weights[f"own.{name}"][:1])
 
 
 def find_initial_weights(init_from: str) -> Path:

@@ -49,6 +49,10 @@ class ImageClasses(ClassificationTask):
         self.ways, self.shots, self.queries, self.rotations = ways, shots, queries, rotations
         self.output_size = ways
 
+    def count_classes(self, originals: int) -> int:
+        """How many global class ids so many originals make."""
+        return 4 * originals if self.rotations else originals
+
     def open_images(
         self, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], splits: dict[Split, Tensor]
     ) -> None:

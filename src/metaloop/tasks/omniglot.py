@@ -63,6 +63,7 @@ class Omniglot(ImageClasses):
         super().__init__(ways=ways, shots=shots, queries=queries, rotations=rotations)
         for split, classes in SPLIT_SIZES.items():
             check_episode(self, split, classes=classes, images=DRAWINGS)
+        self.classes = self.count_classes(sum(SPLIT_SIZES.values()))
         self.split_seed = split_seed
         self.cache_dir = Path(cache_dir).expanduser()
         self.data_dir = None if data_dir is None else Path(data_dir).expanduser()

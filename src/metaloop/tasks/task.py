@@ -24,12 +24,15 @@ class Task(ABC):
         input_shape: X, the shape of one input.
         output_size: how many numbers the model puts out for one input: the ways of a
             classification, the width of a regression's target.
+        classes: how many global class ids there are, over all splits; 0 in regression, and
+            where nobody pretrains on them.
         monitor: the reported value that makes a learner the best, and its direction.
 
     """
 
     input_shape: tuple[int, ...]
     output_size: int
+    classes: int = 0
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("query_loss", "min")
 
     def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare

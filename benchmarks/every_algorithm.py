@@ -1,0 +1,201 @@
+"""Every algorithm under one small equal budget: sinusoids and Omniglot 5-way 1-shot.
+
+    python benchmarks/every_algorithm.py --data-dir DATA --out every_algorithm.json
+
+Each is one metaloop-train in a process of its own, with the same tasks, number of meta-steps,
+seed and 600 test episodes; model and meta-optimizer are the same too, except where an algorithm's
+definition names its own (SETTINGS). Step sizes are the configs', or were chosen on validation
+episodes from a few values. A difference is paired: of the same test episode under both learners,
+after the last inner step of each.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+BASELINE = "maml"
+BUDGET = {
+    "sinusoid": (
+        "task=sinusoid",
+        "data.meta_batch_size=25",
+        "training.max_steps=2000",
+        "training.validate_every=500",
+    ),
+    "omniglot": (
+        "task=omniglot",
+        "task.queries=1",
+        "model.filters=32",
+        "data.meta_batch_size=16",
+        "training.max_steps=600",
+        "training.validate_every=200",
+    ),
+}
+METRIC = {"sinusoid": "query_loss", "omniglot": "accuracy"}
+REPTILE = ("optimizer=sgd", "optimizer.momentum=0", "scheduler=linear")
+# What differs from the algorithm's config, by task.
+SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
+    "maml": {
+        "sinusoid": (),
+        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=3"),
+    },
+    "fomaml": {
+        "sinusoid": (),
+        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=3"),
+    },
+    "anil": {
+        "sinusoid": ("algorithm.inner_lr=0.01",),
+        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=5"),
+    },
+    "boil": {
+        "sinusoid": (),
+        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=3"),
+    },
+    "meta_sgd": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.1",)},
+    "meta_curvature": {
+        "sinusoid": (),
+        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=3"),
+    },
+    "maml_plus_plus": {
+        "sinusoid": ("algorithm.inner_lr=0.01", "algorithm.multi_step_epochs=2"),
+        "omniglot": ("algorithm.multi_step_epochs=1", "algorithm.epoch_steps=300"),
+    },
+    "cavia": {
+        "sinusoid": ("model.context_size=5",),
+        "omniglot": ("model.context_size=100", "algorithm.eval_inner_steps=3"),
+    },
+    "imaml": {"sinusoid": (), "omniglot": ()},
+    "reptile": {
+        "sinusoid": (*REPTILE, "optimizer.lr=1", "scheduler.total_iters=2000"),
+        "omniglot": (*REPTILE, "optimizer.lr=1", "scheduler.total_iters=600"),
+    },
+    "prototypical": {"omniglot": ()},
+    "pretrain": {
+        "sinusoid": (),
+        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=10"),
+    },
+    "random": {
+        "sinusoid": ("algorithm=pretrain", "training.max_steps=0"),
+        "omniglot": (
+            "algorithm=pretrain",
+            "training.max_steps=0",
+            "algorithm.inner_lr=0.5",
+            "algorithm.eval_inner_steps=10",
+        ),
+    },
+}
+
+
+def main() -> None:
+    """Train and evaluate every algorithm, then print one table a task."""
+    arguments = parse()
+    console = Console()
+    tasks = [t for t in BUDGET if t in arguments.tasks]
+    if "omniglot" in tasks and arguments.data_dir is None:
+        console.print("Omniglot is left out: name its folder with --data-dir.")
+        tasks.remove("omniglot")
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for task in tasks:
+        names = [n for n in SETTINGS if task in SETTINGS[n] and n in arguments.algorithms]
+        found[task] = {}
+        for number, name in enumerate(names, 1):
+            with console.status(f"{task}: {name} ({number} of {len(names)})"):
+                found[task][name] = train(name, task, arguments)
+            seconds = found[task][name]["seconds"]
+            console.print(f"{task:10} {name:15} {seconds:7.0f} s", highlight=False)
+        console.print(f"\n{task}\n\n{table(found[task], METRIC[task])}\n", highlight=False)
+        if arguments.out:  # after each task: an interruption loses at most one
+            arguments.out.write_text(json.dumps(found, indent=1))
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, help="Omniglot's two archives")
+    parser.add_argument("--tasks", nargs="+", choices=BUDGET, default=list(BUDGET))
+    parser.add_argument("--algorithms", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--runs", type=Path, default=Path("outputs/every_algorithm"))
+    parser.add_argument("--set", nargs="*", default=[], help="further overrides, for all runs")
+    parser.add_argument("--out", type=Path, help="a JSON file for all values")
+    return parser.parse_args()
+
+
+def train(name: str, task: str, arguments: argparse.Namespace) -> dict[str, object]:
+    """Run one metaloop-train; its test values, seconds and peak memory."""
+    choice = () if name == "random" else (f"algorithm={name}",)
+    data = [] if arguments.data_dir is None else [f"task.data_dir={arguments.data_dir.resolve()}"]
+    command = [
+        str(Path(sys.executable).parent / "metaloop-train"),
+        *BUDGET[task],
+        *choice,
+        *SETTINGS[name][task],
+        *(data if task == "omniglot" else []),
+        f"output_dir={arguments.runs}",
+        "logger=csv",
+        "callbacks.pictures=null",
+        *arguments.set,
+    ]
+    start = time.perf_counter()
+    log = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert log.stdout is not None
+    said = log.stdout.read()
+    _, status, usage = os.wait4(log.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        sys.exit(f"{' '.join(command)}\nended with an error:\n{said}")
+    (folder,) = re.findall(r"^Training: (.*)$", said, re.MULTILINE)
+    with (Path(folder) / "evaluations/test/episodes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    last = max(int(column.rsplit("_", 1)[1]) for column in rows[0] if "step" in column)
+    values = [float(row[f"{METRIC[task]}_step_{last}"]) for row in rows]
+    before = [float(row[f"{METRIC[task]}_step_0"]) for row in rows]
+    return {
+        "command": " ".join(["metaloop-train", *command[1:]]),
+        "values": values,
+        "before": before,
+        "inner_steps": last,
+        "seconds": seconds,
+        "peak_mib": usage.ru_maxrss / 1024,
+    }
+
+
+def table(found: dict[str, dict[str, object]], metric: str) -> str:
+    """A row an algorithm, in Markdown."""
+    percent = metric == "accuracy"
+    name = "accuracy, %" if percent else "mean squared error"
+    lines = [
+        f"| algorithm | inner steps | {name}, before | after | minus `{BASELINE}`, paired "
+        "| wall time, s | peak memory, MiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for algorithm, run in found.items():
+        values = np.array(run["values"])
+        paired = "-"
+        if BASELINE in found and algorithm != BASELINE:
+            paired = interval(values - np.array(found[BASELINE]["values"]), percent)
+        before = interval(np.array(run["before"]), percent)
+        after = interval(values, percent)
+        lines.append(
+            f"| `{algorithm}` | {run['inner_steps']} | {before} | {after} | {paired} "
+            f"| {run['seconds']:.0f} | {run['peak_mib']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def interval(values: np.ndarray, percent: bool) -> str:
+    """Mean +/- 1.96 standard errors."""
+    scale, digits = (100, 1) if percent else (1, 3)
+    width = 1.96 * values.std(ddof=1) / len(values) ** 0.5
+    return f"{scale * values.mean():.{digits}f} +/- {scale * width:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Pretraining on all tasks at once: the baseline of Finn et al. 2017 (arXiv:1703.03400)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from metaloop.algorithms.gradient_based import GradientBased
+from metaloop.algorithms.linear_head import BIAS, WEIGHT, linear_head
+from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.episode import Episode
+from metaloop.errors import UserError
+from metaloop.inner_loop import (
+    Objective,
+    Parameters,
+    Part,
+    Report,
+    StepSize,
+    Update,
+    own_statistics,
+    tracking_loss,
+)
+
+ALL_CLASSES = {WEIGHT: "all_classes.weight", BIAS: "all_classes.bias"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(GradientBased):
+    """Ordinary training, no inner loop; at test the learner is fine-tuned by gradient descent.
+
+    Regression (section 5.1): one network for all tasks descends the mean loss over their
+    examples. Classification: a head over all classes learns their global ids, and at test a
+    fresh head, the model's as it was initialised, is fine-tuned with the rest.
+
+    Running averages of the norms' statistics are kept (own `statistics.*`), which another
+    run takes up with `init_from` and `norm_mode=frozen`.
+
+    Attributes:
+        classes: how many global class ids there are, over all splits; 0 in regression.
+
+    """
+
+    classes: CountOrZero
+    collects_statistics = True
+
+    def own_parameters(self) -> dict[str, Tensor]:
+        own = own_statistics(self.objective, 1)
+        if self.classes:
+            head = linear_head(self.objective, "pretrain")
+            fresh = nn.Linear(head.in_features, self.classes, dtype=head.weight.dtype)
+            own |= {ALL_CLASSES[WEIGHT]: fresh.weight.detach()}
+            own |= {ALL_CLASSES[BIAS]: torch.zeros_like(fresh.bias.detach())}
+        return own
+
+    def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
+        theta, own = self._divide(meta)
+        inputs = torch.cat([episode.support.inputs, episode.query.inputs])
+        targets = torch.cat([episode.support.targets, episode.query.targets])
+        if targets.is_floating_point():
+            loss = self.objective.loss(self.objective.predict(theta, inputs), targets)
+        else:
+            loss = self._classify(theta, own, inputs, episode.classes[targets])
+        if self.objective.norms:
+            loss = loss + tracking_loss(self.objective, own, theta, 0, inputs)
+        return loss, self._report(meta, episode)
+
+    def describe(self) -> dict[str, float | int | str]:
+        return {**super().describe(), "outer_loss": "pretraining", "adjoint": "none"}
+
+    def _classify(self, theta: Parameters, own: Parameters, inputs: Tensor, ids: Tensor) -> Tensor:
+        if not self.classes:
+            raise UserError(
+                "Pretraining on classes needs their number: the task has to say how many global "
+                "class ids there are (its attribute `classes`)."
+            )
+        head = {name: own[mine] for name, mine in ALL_CLASSES.items()}
+        return self.objective.loss(self.objective.predict({**theta, **head}, inputs), ids)
+
+    def _report(self, meta: Parameters, episode: Episode) -> Report:
+        """The query set's, after fine-tuning."""
+        constant: Mapping[str, Tensor] = {name: p.detach() for name, p in meta.items()}
+        *_, tuned = self.adapt(constant, episode.support, self.inner_steps)
+        return self.objective.judge_query(tuned, episode)[1]
+
+
+def pretrain(
+    objective: Objective,
+    *,
+    classes: CountOrZero,
+    inner_lr: Positive,
+    inner_steps: Count,
+    eval_inner_steps: CountOrZero,
+    part: Part,
+) -> Pretrain:
+    """Train on all tasks as if they were one, fine-tune on the one at hand (section 5.1).
+
+        theta <- theta - beta * grad mean_tasks L(theta; support and query)
+        phi_{k+1} = phi_k - alpha * grad L(phi_k; support), at test
+
+    With `training.max_steps=0` nothing is trained: the baseline `random`.
+
+    Args:
+        objective: model, loss and metrics.
+        classes: global class ids over all splits, 0 in regression; the task knows.
+        inner_lr: alpha of the fine-tuning.
+        inner_steps: K of the fine-tuning that training reports.
+        eval_inner_steps: K in evaluation.
+        part: which parameters are fine-tuned: everything, or the head.
+
+    """
+    return Pretrain(
+        objective=objective,
+        classes=classes,
+        part=part,
+        update=Update([StepSize(inner_lr)]),
+        adjoint="first_order",
+        inner_steps=inner_steps,
+        eval_inner_steps=eval_inner_steps,
+    )

@@ -1,0 +1,53 @@
+"""Learned step sizes, tensor by tensor."""
+
+from collections.abc import Mapping
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from metaloop.inner_loop import LearnedAlpha, learned_step_sizes
+
+SHOWN = 40  # tensors at most
+
+
+def draw_step_sizes(meta: Mapping[str, Tensor]) -> Figure | None:
+    """Draw a row a tensor: its step sizes over the inner steps, or over its elements.
+
+    None where the algorithm has learned no step sizes.
+    """
+    learned = dict(list(learned_step_sizes(meta).items())[:SHOWN])
+    if not learned:
+        return None
+    figure = Figure(figsize=(7.0, 1.2 + 0.26 * len(learned)), layout="constrained")
+    axis = figure.subplots()
+    if next(iter(learned.values())).is_per_step:
+        _draw_steps(figure, axis, learned)
+    else:
+        _draw_spread(axis, learned)
+    axis.set_yticks(range(len(learned)), list(learned), fontsize=7)
+    axis.set_title("learned inner step sizes", fontsize=10)
+    return figure
+
+
+def _draw_steps(figure: Figure, axis: Axes, learned: Mapping[str, LearnedAlpha]) -> None:
+    rows = torch.stack([alpha.values for alpha in learned.values()]).float().cpu()
+    largest = float(rows.abs().max())
+    image = axis.imshow(rows, aspect="auto", cmap="RdBu_r", vmin=-largest, vmax=largest)
+    axis.set_xticks(range(rows.shape[1]))
+    axis.set_xlabel("inner step")
+    figure.colorbar(image, ax=axis)
+
+
+def _draw_spread(axis: Axes, learned: Mapping[str, LearnedAlpha]) -> None:
+    levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+    for row, alpha in enumerate(learned.values()):
+        values = alpha.values.flatten().float().cpu()
+        low, quarter, middle, three, high = values.quantile(levels).tolist()
+        axis.plot([low, high], [row, row], color="C0", linewidth=1)
+        axis.plot([quarter, three], [row, row], color="C0", linewidth=4)
+        axis.plot(middle, row, "o", color="C1", markersize=4)
+    axis.axvline(0, color="0.7", linewidth=0.8)
+    axis.invert_yaxis()
+    axis.set_xlabel("elements: 5, 25, 50, 75, 95 %")
