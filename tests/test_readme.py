@@ -111,7 +111,8 @@ def test_every_algorithm_and_experiment_has_its_row():
         assert f"| `{path.stem}` |" in README
     for path in (CONF / "experiment").rglob("*.yaml"):
         name = str(path.relative_to(CONF / "experiment").with_suffix(""))
-        assert name in README or f".._{name.split('omniglot_')[-1]}" in README
+        family = re.sub(r"_\d+way_\d+shot$", "_", name)
+        assert f"`{name}`" in README or f"`{family}.." in README, name
 
 
 def test_the_pictures_are_there():
