@@ -42,56 +42,55 @@ BUDGET = {
 METRIC = {"sinusoid": "query_loss", "omniglot": "accuracy"}
 REPTILE = ("optimizer=sgd", "optimizer.momentum=0", "scheduler=linear")
 # What differs from the algorithm's config, by task.
+STEPS = "algorithm.eval_inner_steps"
 SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
-    "maml": {
-        "sinusoid": (),
-        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=3"),
-    },
-    "fomaml": {
-        "sinusoid": (),
-        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=3"),
-    },
+    "maml": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
+    "fomaml": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
     "anil": {
-        "sinusoid": ("algorithm.inner_lr=0.01",),
-        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=5"),
+        "sinusoid": ("algorithm.inner_lr=0.05",),
+        "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=5"),
     },
-    "boil": {
-        "sinusoid": (),
-        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=3"),
-    },
-    "meta_sgd": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.1",)},
-    "meta_curvature": {
-        "sinusoid": (),
-        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=3"),
-    },
+    "boil": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
+    "meta_sgd": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5",)},
+    "meta_curvature": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
     "maml_plus_plus": {
-        "sinusoid": ("algorithm.inner_lr=0.01", "algorithm.multi_step_epochs=2"),
+        "sinusoid": (
+            "algorithm.inner_lr=0.01",
+            "algorithm.multi_step_epochs=1",
+            "training.own_lr=0.0001",
+        ),
         "omniglot": ("algorithm.multi_step_epochs=1", "algorithm.epoch_steps=300"),
     },
     "cavia": {
         "sinusoid": ("model.context_size=5",),
-        "omniglot": ("model.context_size=100", "algorithm.eval_inner_steps=3"),
+        "omniglot": ("model.context_size=100", "algorithm.inner_lr=10", f"{STEPS}=3"),
     },
-    "imaml": {"sinusoid": (), "omniglot": ()},
-    "reptile": {
-        "sinusoid": (*REPTILE, "optimizer.lr=1", "scheduler.total_iters=2000"),
-        "omniglot": (*REPTILE, "optimizer.lr=1", "scheduler.total_iters=600"),
-    },
-    "prototypical": {"omniglot": ()},
-    "pretrain": {
+    "imaml": {
         "sinusoid": (),
-        "omniglot": ("algorithm.inner_lr=0.5", "algorithm.eval_inner_steps=10"),
-    },
-    "random": {
-        "sinusoid": ("algorithm=pretrain", "training.max_steps=0"),
         "omniglot": (
-            "algorithm=pretrain",
-            "training.max_steps=0",
-            "algorithm.inner_lr=0.5",
-            "algorithm.eval_inner_steps=10",
+            "algorithm.inner_lr=0.2",
+            "algorithm.strength=0.2",
+            "algorithm.inner_steps=10",
+            f"{STEPS}=10",
+            "norm_adapts=none",
         ),
     },
+    "reptile": {
+        "sinusoid": (*REPTILE, "optimizer.lr=1", "scheduler.total_iters=2000"),
+        "omniglot": (
+            *REPTILE,
+            "optimizer.lr=1",
+            "scheduler.total_iters=600",
+            "algorithm.inner_lr=0.001",
+            f"{STEPS}=20",
+        ),
+    },
+    "prototypical": {"omniglot": ()},
+    "pretrain": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10")},
+    "random": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10")},
 }
+# The baselines that are another algorithm's config.
+RANDOM = ("algorithm=pretrain", "training.max_steps=0")
 
 
 def main() -> None:
@@ -130,11 +129,11 @@ def parse() -> argparse.Namespace:
 
 def train(name: str, task: str, arguments: argparse.Namespace) -> dict[str, object]:
     """Run one metaloop-train; its test values, seconds and peak memory."""
-    choice = () if name == "random" else (f"algorithm={name}",)
+    choice = RANDOM if name == "random" else (f"algorithm={name}",)
     data = [] if arguments.data_dir is None else [f"task.data_dir={arguments.data_dir.resolve()}"]
     command = [
         str(Path(sys.executable).parent / "metaloop-train"),
-        *BUDGET[task],
+        *(b for b in BUDGET[task] if not b.startswith("training.max_steps") or name != "random"),
         *choice,
         *SETTINGS[name][task],
         *(data if task == "omniglot" else []),

@@ -86,6 +86,7 @@ PUBLISHED = {
     "antoniou2019/omniglot": ([99.47], [99.93], [97.65], [99.33]),
     "raghu2020/omniglot": (None, None, [96.2], [98.0]),
     "rajeswaran2019/omniglot": ([99.16], [99.67], [94.46], [98.69]),
+    "rajeswaran2019/hessian_free_omniglot": ([99.50], [99.74], [96.18], [99.14]),
 }
 META_STEPS = {"finn2017/sinusoid": 70_000, "nichol2018": 100_000, "antoniou2019": 50_000}
 VALUES = {

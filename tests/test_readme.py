@@ -19,6 +19,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
+ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
 NEEDS_ACCOUNT = ("wandb sync",)
@@ -71,10 +72,10 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
     configs = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     places = re.findall(r"`(mine/.*?\.yaml)`", README)
     for place, config in zip(places, configs, strict=True):
-        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text(config)
-    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "own.py").write_text(script.split("pl.seed_everything")[0])
+    (tmp_path / "own_algorithm.py").write_text(ALGORITHM)
+    (tmp_path / "own.py").write_text(SCRIPT.split("pl.seed_everything")[0])
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
@@ -94,9 +95,8 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
 
 
 def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
-    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len([line for line in script.split("pl.seed_everything")[1].splitlines() if line]) < 20
-    (tmp_path / "own.py").write_text(script)
+    assert len([line for line in SCRIPT.split("pl.seed_everything")[1].splitlines() if line]) < 20
+    (tmp_path / "own.py").write_text(SCRIPT)
     done = run("python own.py", tmp_path)
     assert done.returncode == 0, done.stderr
     losses = [float(x) for x in re.findall(r"inner steps: ([\d.]+)", done.stdout)]

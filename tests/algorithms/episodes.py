@@ -83,7 +83,7 @@ def recipe(name: str, objective: Objective, adjoint: str = "unrolled") -> Algori
         classes = 0 if objective.loss is F.mse_loss else CLASSES
         return pretrain(objective, **values, classes=classes, part="everything")
     if name == "imaml":
-        return imaml(objective, **values, strength=2.0, cg_steps=3)
+        return imaml(objective, **values, strength=2.0, cg_steps=3, hessian_free_steps=None)
     if name == "maml_plus_plus":
         switches = {"epoch_steps": 10, "multi_step_epochs": 2, "first_order_epochs": 0}
         switches |= {"learned_step_sizes": True, "per_step_norm": True, "part": "everything"}

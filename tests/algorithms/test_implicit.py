@@ -1,16 +1,19 @@
 """The implicit adjoint is exact at the minimum, and says how far from it the numbers are."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from metaloop.algorithms import GradientBased, MultiStepLoss, meta_gradient
+from metaloop.algorithms import GradientBased, MultiStepLoss, imaml, meta_gradient
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import (
     LearnedStepSize,
     Momentum,
+    Newton,
     Objective,
     StepSize,
     TowardsTheta,
@@ -106,6 +109,39 @@ def test_a_part_that_does_not_adapt_gets_its_gradient_through_the_minimum():
     assert float(report["query_loss"].mean()) == pytest.approx(float(loss.detach()), rel=1e-9)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-10)
+
+
+def test_newton_steps_reach_the_same_minimum():
+    algorithm, episodes = ridge("head"), numbers()
+    newton = imaml(
+        algorithm.objective,
+        inner_lr=1.0,
+        inner_steps=1,  # the problem is quadratic
+        eval_inner_steps=1,
+        strength=0.7,
+        cg_steps=10,
+        hessian_free_steps=5,
+    )
+    newton = replace(newton, part="head")
+    meta = initial_meta(algorithm)
+    expected, _ = meta_gradient(algorithm, meta, episodes)
+    found, report = meta_gradient(newton, meta, episodes)
+    assert report["proximal_gradient"].max() < 1e-10
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-10)
+
+
+def test_a_newton_step_can_be_unrolled_too():
+    algorithm, episodes = ridge("head"), numbers()
+    chain = [TowardsTheta(0.7), Newton(0.7, 5), StepSize(1.0)]
+    pieces = {"update": Update(chain), "cg_steps": None, "inner_steps": 1}
+    meta = initial_meta(algorithm)
+    expected, _ = meta_gradient(algorithm, meta, episodes)  # one Newton step is at the minimum
+    found, _ = meta_gradient(replace(algorithm, adjoint="unrolled", **pieces), meta, episodes)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-10)
+    with pytest.raises(UserError, match="also reads the Hessian"):
+        replace(algorithm, adjoint="recomputed", **pieces)
 
 
 def test_memory_does_not_grow_with_the_steps():

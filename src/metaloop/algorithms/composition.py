@@ -23,6 +23,11 @@ def check_composition(algorithm: GradientBased) -> None:
     algorithm.outer_loss.check(algorithm.inner_steps)
     if algorithm.adjoint == "implicit" or algorithm.cg_steps is not None:
         _check_implicit(algorithm)
+    if algorithm.adjoint == "recomputed" and algorithm.update.reads_hessian:
+        raise UserError(
+            "adjoint=recomputed differentiates an update of the gradient alone, and this one also "
+            "reads the Hessian (Newton). Use adjoint=implicit, or unrolled."
+        )
     outer_loss = type(algorithm.outer_loss).__name__
     if not algorithm.outer_loss.differentiates_path and algorithm.adjoint != "first_order":
         raise UserError(

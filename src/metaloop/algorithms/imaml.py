@@ -2,7 +2,14 @@
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.arguments import Count, CountOrZero, Positive
-from metaloop.inner_loop import Objective, StepSize, TowardsTheta, Update
+from metaloop.inner_loop import (
+    Newton,
+    Objective,
+    StepSize,
+    TowardsTheta,
+    Transformation,
+    Update,
+)
 
 
 def imaml(
@@ -13,10 +20,11 @@ def imaml(
     eval_inner_steps: CountOrZero,
     strength: Positive,
     cg_steps: Count,
+    hessian_free_steps: Count | None,
 ) -> GradientBased:
     """MAML whose meta-gradient depends on where the inner loop ends, not on the way there.
 
-    Inner problem (eq. 3), solved by K steps of gradient descent:
+    Inner problem (eq. 3), solved by K steps of gradient descent or of Newton's method:
 
         phi = argmin L(phi; support) + lambda / 2 * |phi - theta|^2
 
@@ -35,12 +43,17 @@ def imaml(
         inner_steps: K in meta-training.
         eval_inner_steps: K in evaluation.
         strength: lambda.
-        cg_steps: steps of conjugate gradient.
+        cg_steps: steps of conjugate gradient for the meta-gradient.
+        hessian_free_steps: descend along Newton's direction instead, by so many steps of conjugate
+            gradient each ("Hessian-free" inside); inner_lr is then a fraction of a Newton step.
 
     """
+    chain: list[Transformation] = [TowardsTheta(strength)]
+    if hessian_free_steps is not None:
+        chain.append(Newton(strength, hessian_free_steps))
     return GradientBased(
         objective=objective,
-        update=Update([TowardsTheta(strength), StepSize(inner_lr)]),
+        update=Update([*chain, StepSize(inner_lr)]),
         adjoint="implicit",
         cg_steps=cg_steps,
         inner_steps=inner_steps,

@@ -5,6 +5,7 @@ from metaloop.inner_loop.adjoint import ADJOINTS, Adjoint, AdjointName
 from metaloop.inner_loop.curvature import Curvature
 from metaloop.inner_loop.implicit import implicit_meta_loss
 from metaloop.inner_loop.inner_step import InnerStep
+from metaloop.inner_loop.newton import Newton
 from metaloop.inner_loop.objective import (
     STATISTICS,
     NormAdapts,
@@ -44,6 +45,7 @@ __all__ = [
     "LearnedAlpha",
     "LearnedStepSize",
     "Momentum",
+    "Newton",
     "NormAdapts",
     "NormMode",
     "Objective",

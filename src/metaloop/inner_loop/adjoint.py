@@ -20,7 +20,7 @@ def unrolled(
 ) -> State:
     """Exact: the step's graph is kept, with the Hessian that its gradient depends on."""
     gradient = inner.gradient(state.phi, theta, support)
-    return inner.move(state, gradient, theta, own, step)
+    return inner.move(state, gradient, theta, own, support, step)
 
 
 def first_order(
@@ -33,7 +33,7 @@ def first_order(
     """
     constant = {n: p.detach() for n, p in state.phi.items()}
     fixed = {n: p.detach() for n, p in theta.items()}
-    return inner.move(state, inner.gradient(constant, fixed, support), theta, own, step)
+    return inner.move(state, inner.gradient(constant, fixed, support), theta, own, support, step)
 
 
 def recomputed(

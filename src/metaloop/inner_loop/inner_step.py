@@ -6,6 +6,7 @@ from typing import cast
 import torch
 
 from metaloop.episode import Examples
+from metaloop.inner_loop.hessian import hessian_product
 from metaloop.inner_loop.objective import Objective, Parameters
 from metaloop.inner_loop.update import State, Update
 
@@ -29,7 +30,20 @@ class InnerStep:
         return cast(Parameters, torch.func.grad(loss)(dict(phi)))
 
     def move(
-        self, state: State, gradient: Parameters, theta: Parameters, own: Parameters, step: int
+        self,
+        state: State,
+        gradient: Parameters,
+        theta: Parameters,
+        own: Parameters,
+        support: Examples,
+        step: int,
     ) -> State:
         """Update phi_k along the gradient."""
-        return self.update(state, gradient, {n: theta[n] for n in state.phi}, own, step)
+        adapting = {n: theta[n] for n in state.phi}
+        if not self.update.reads_hessian:
+            return self.update(state, gradient, adapting, own, step)
+
+        def hessian(v: Parameters) -> Parameters:
+            return hessian_product(self.gradient, {**theta, **state.phi}, support, v)
+
+        return self.update(state, gradient, adapting, own, step, hessian)

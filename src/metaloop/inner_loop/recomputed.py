@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from metaloop.episode import Examples
+from metaloop.inner_loop.hessian import hessian_product
 from metaloop.inner_loop.inner_step import InnerStep
 from metaloop.inner_loop.objective import Parameters
 from metaloop.inner_loop.update import State
@@ -65,7 +66,7 @@ class _Recomputed(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         state, theta, own, support = pytree.tree_unflatten(list(leaves), spec)
         gradient = inner.gradient(state.phi, theta, support)
-        new = inner.move(state, gradient, theta, own, step)
+        new = inner.move(state, gradient, theta, own, support, step)
         # an output may not be an input: what the step leaves as it is, is copied
         return (
             *(leaf.clone() for leaf in pytree.tree_leaves(new)),
@@ -103,34 +104,9 @@ class _Recomputed(torch.autograd.Function):
         )
         state_bar, gradient_bar, theta_bar, own_bar = pull_back(new_bar)
 
-        product = hessian_product(ctx.inner, {**theta, **state.phi}, support, gradient_bar)
+        product = hessian_product(ctx.inner.gradient, {**theta, **state.phi}, support, gradient_bar)
         phi_bar = {name: bar + product[name] for name, bar in state_bar.phi.items()}
         theta_bar = {name: theta_bar.get(name, product[name]) for name in theta}
         bars = pytree.tree_leaves((state_bar._replace(phi=phi_bar), theta_bar, own_bar))
         nothing = [None] * len(pytree.tree_leaves(support))
         return (None, None, None, None, *bars, *nothing)
-
-
-def hessian_product(
-    inner: InnerStep, phi: Parameters, support: Examples, direction: Parameters
-) -> Parameters:
-    """H(phi) direction over all parameters, the direction zero where it names none.
-
-    Forward over reverse: reverse over forward takes a little less time, but is wrong for torch's
-    LayerNorm, BatchNorm and InstanceNorm, silently and even without vmap. And the gradient inside
-    records its own graph although nothing asks for it: without, forward mode fails on the backward
-    kernels of GroupNorm and SiLU, which torch takes apart only when it records them.
-    """
-    tangent = {n: direction.get(n, torch.zeros_like(p)) for n, p in phi.items()}
-    # The examples' zero tangents are spelled out: mse_loss fails on torch's implicit ones.
-    numbers = [t for t in support if t.is_floating_point()]
-
-    def gradient(phi: Parameters, *numbers: Tensor) -> Parameters:
-        rest = iter(numbers)
-        seen = Examples(*(next(rest) if t.is_floating_point() else t for t in support))
-        return inner.gradient(phi, {}, seen)
-
-    product = torch.func.jvp(
-        gradient, (dict(phi), *numbers), (tangent, *map(torch.zeros_like, numbers))
-    )[1]
-    return cast(Parameters, product)

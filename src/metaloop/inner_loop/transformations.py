@@ -4,9 +4,9 @@ In the spirit of optax: each is a pure function that takes a direction and what 
 the steps before, and returns both anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,17 +21,21 @@ class Moment(NamedTuple):
     """Where in the inner loop a step is taken.
 
     step counts from 0; phi, theta hold the parameters that adapt; own holds what the chain itself
-    has meta-learned.
+    has meta-learned; hessian multiplies a direction by the support loss's Hessian at phi.
     """
 
     step: int
     phi: Parameters
     theta: Parameters
     own: Parameters
+    hessian: Callable[[Parameters], Parameters] | None = None
 
 
 class Transformation:
     """The contract; a transformation that remembers or learns nothing overrides __call__ alone."""
+
+    # Whether it asks for moment.hessian.
+    reads_hessian: ClassVar[bool] = False
 
     def start(self, phi: Parameters) -> Memory:
         """What is remembered before the first step."""

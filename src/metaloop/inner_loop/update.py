@@ -1,6 +1,6 @@
 """One step of the inner loop: from phi_k and a gradient to phi_{k+1}."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,9 +33,15 @@ class Update:
         return State(phi, tuple(t.start(phi) for t in self.chain))
 
     def __call__(
-        self, state: State, gradient: Parameters, theta: Parameters, own: Parameters, step: int
+        self,
+        state: State,
+        gradient: Parameters,
+        theta: Parameters,
+        own: Parameters,
+        step: int,
+        hessian: Callable[[Parameters], Parameters] | None = None,
     ) -> State:
-        moment = Moment(step, state.phi, theta, own)
+        moment = Moment(step, state.phi, theta, own, hessian)
         direction, memories = gradient, []
         for transformation, memory in zip(self.chain, state.memories, strict=True):
             direction, remembered = transformation(direction, memory, moment)
@@ -47,6 +53,11 @@ class Update:
     def strength(self) -> float:
         """How strongly the chain pulls towards theta: iMAML's lambda."""
         return sum(t.strength for t in self.chain if isinstance(t, TowardsTheta))
+
+    @property
+    def reads_hessian(self) -> bool:
+        """Whether the chain asks for the support loss's Hessian."""
+        return any(t.reads_hessian for t in self.chain)
 
     def own_parameters(self, theta: Parameters, inner_steps: int) -> dict[str, Tensor]:
         """What the chain meta-learns, by name, at its initial values."""

@@ -20,10 +20,11 @@ def print_results(results: Results, folder: Path) -> None:
     assert isinstance(protocol, dict)
     trained = int(protocol["inner_steps"])
     title = f"{results['episodes']} {protocol['split']} episodes, mean and 95 % interval"
-    table = Table("inner step", *(n.replace("_", " ") for n in metrics), title=title)
+    shown = {n: v for n, v in metrics.items() if n == "support_loss" or "support_" not in n}
+    table = Table("inner step", *(n.replace("_", " ") for n in shown), title=title)
     for step in sorted({*SHOWN_STEPS, trained, len(steps) - 1} & set(steps)):
         label = f"{step} (as trained)" if step == trained else str(step)
-        table.add_row(label, *(_cell(name, v, step) for name, v in metrics.items()))
+        table.add_row(label, *(_cell(name, v, step) for name, v in shown.items()))
     console.print(table)
     gain = results["adaptation_gain"]
     assert isinstance(gain, dict)
@@ -60,7 +61,7 @@ def _cell(name: str, values: Mapping[str, list[float]], step: int) -> str:
 def _number(name: str, mean: float | None, width: float | None) -> str:
     if mean is None:
         return "diverged"
-    style = ".2%" if name == "accuracy" else ".4f"
+    style = ".2%" if "accuracy" in name else ".4f"
     return f"{mean:{style}} {_interval(width, style)}".strip()
 
 

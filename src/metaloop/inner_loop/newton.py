@@ -1,0 +1,35 @@
+"""Newton's direction, without ever forming a Hessian."""
+
+from dataclasses import dataclass
+
+from metaloop.inner_loop.hessian import Vector, conjugate_gradient
+from metaloop.inner_loop.objective import Parameters
+from metaloop.inner_loop.transformations import Memory, Moment, Transformation
+
+
+@dataclass(frozen=True)
+class Newton(Transformation):
+    """Divide the direction by H + damping, by conjugate gradient (Martens 2010, "Hessian-free").
+
+    After TowardsTheta(lambda) with damping = lambda this is Newton's method on the proximal inner
+    problem of iMAML (Rajeswaran et al. 2019, arXiv:1909.04630), H the support loss's Hessian.
+    """
+
+    damping: float
+    cg_steps: int
+    reads_hessian = True
+
+    def __call__(
+        self, direction: Parameters, memory: Memory, moment: Moment
+    ) -> tuple[Parameters, Memory]:
+        hessian = moment.hessian
+        assert hessian is not None
+
+        def operator(v: Vector) -> Vector:
+            curved = hessian(v)
+            return {name: curved[name] + self.damping * v[name] for name in v}
+
+        return conjugate_gradient(operator, direction, self.cg_steps), memory
+
+    def describe(self) -> dict[str, float | int | str]:
+        return {"inner_optimizer": f"newton(damping={self.damping}, cg_steps={self.cg_steps})"}
