@@ -221,3 +221,24 @@ def test_evaluation_reports_every_inner_step_and_leaves_the_weights():
         float(loss.detach()), rel=1e-5
     )
     assert all(torch.equal(before[n], p) for n, p in module.meta.items())
+
+
+def test_statistics_of_norms_are_running_averages_that_no_optimizer_touches():
+    torch.manual_seed(0)
+    model = MLP(1, 1, hidden=[8], batch_norm=True)
+    objective = Objective(model=model, loss=F.mse_loss, norm_mode="per_step")
+    values = {"inner_lr": 0.05, "inner_steps": 2, "eval_inner_steps": 3, "adjoint": "unrolled"}
+    decay = functools.partial(torch.optim.SGD, lr=0.1, weight_decay=0.5)
+    module = MetaLearner(maml(objective, **values), optimizer=decay, clip_norm=1e-3)
+    theta = {n: p.detach().clone() for n, p in module.meta.items()}
+    episodes = next(iter(MetaTrainingStream(TASK, 0, 4))).episodes
+    for kind, start in (("mean", 0.0), ("variance", 1.0)):
+        name, met = f"statistics.body.2.{kind}", []
+        for t in range(4):
+            support = torch.utils._pytree.tree_map(lambda x, t=t: x[t], episodes.support)
+            path = module.algorithm.adapt(theta, support, 2)
+            seen = [objective.measure_statistics(phi, support.inputs)[name] for phi in path]
+            met.append(torch.stack(seen))
+        expected = 0.9 * start + 0.1 * torch.stack(met).mean(0)
+        found = fit(copy.deepcopy(module), steps=1).meta[name].detach()
+        torch.testing.assert_close(found, expected)

@@ -12,6 +12,7 @@ from metaloop.plots import (
     draw_image_episode,
     draw_learning_curve,
     draw_one_task,
+    draw_step_sizes,
 )
 from metaloop.tasks import Sinusoid
 from tests.algorithms.episodes import random_case
@@ -99,3 +100,28 @@ def test_what_has_no_picture_has_none():
         objective=algorithm.objective, update=algorithm.update, inner_steps=1, eval_inner_steps=1
     )
     assert draw_one_task(still, theta, wide) is None
+
+
+def test_one_quantity_has_one_panel_whatever_set_or_norm_mode_it_is_of():
+    values = Estimate(torch.tensor([2.0, 1.0]), torch.tensor([0.1, 0.1]), 600)
+    names = ("support_loss", "query_loss", "query_loss@inductive", "accuracy", "support_accuracy")
+    left, right = draw_adaptation_curve(dict.fromkeys(names, values), "title").axes
+    assert set(lines(left)) == {"support loss", "query loss", "query loss@inductive"}
+    assert set(lines(right)) == {"accuracy", "support accuracy"}
+
+
+def test_step_sizes_are_drawn_for_every_step_or_over_the_elements():
+    theta = {"body.weight": torch.zeros(3, 2), "head.bias": torch.zeros(2)}
+    per_step = {f"step_size.{n}": torch.tensor([0.1, -0.2]) for n in theta}
+    axis, _ = draw_step_sizes({**theta, **per_step}).axes
+    np.testing.assert_allclose(axis.images[0].get_array(), [[0.1, -0.2], [0.1, -0.2]], rtol=1e-6)
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["body.weight", "head.bias"]
+
+    of_elements = {f"step_size.{n}": torch.full_like(p, 0.3) for n, p in theta.items()}
+    (axis,) = draw_step_sizes({**theta, **of_elements}).axes
+    medians = [line.get_xdata()[0] for line in axis.get_lines() if line.get_marker() == "o"]
+    assert medians == pytest.approx([0.3, 0.3])
+
+
+def test_without_learned_step_sizes_there_is_no_such_picture():
+    assert draw_step_sizes({"head.bias": torch.zeros(2)}) is None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.algorithms.composition import check_composition
+from metaloop.algorithms.composition import Composition, check_composition
 from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
 from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples
@@ -26,6 +26,7 @@ from metaloop.inner_loop import (
     implicit_meta_loss,
     own_scales_and_shifts,
     own_statistics,
+    refuse_to_split,
     tracking_loss,
 )
 
@@ -63,8 +64,19 @@ class GradientBased(Algorithm):
     cg_steps: Count | None = None
 
     def __post_init__(self) -> None:
-        _ = self.names  # refuses a part that the model has not
-        check_composition(self)
+        refuse_to_split(self.part, self.objective.shared_names())
+        check_composition(
+            Composition(
+                part=self.part,
+                update=self.update,
+                adjoint=self.adjoint,
+                outer_loss=self.outer_loss,
+                inner_steps=self.inner_steps,
+                batch_size=self.batch_size,
+                cg_steps=self.cg_steps,
+                own=self._own_of_the_path(),
+            )
+        )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -81,7 +93,7 @@ class GradientBased(Algorithm):
             statistics = own_statistics(self.objective, self.inner_steps + 1)
         elif self.objective.norm_mode == "frozen":
             statistics = own_statistics(self.objective, 1)
-        return {**self.own_of_the_path(), **statistics}
+        return {**self._own_of_the_path(), **statistics}
 
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
         theta, own = self._divide(meta)
@@ -134,7 +146,7 @@ class GradientBased(Algorithm):
         theta = {name: meta[name] for name in self.objective.meta_parameters()}
         return theta, {name: p for name, p in meta.items() if name not in theta}
 
-    def own_of_the_path(self) -> dict[str, Tensor]:
+    def _own_of_the_path(self) -> dict[str, Tensor]:
         """What is learned by the gradient through the inner loop."""
         theta = self.objective.meta_parameters()
         parts = {name: theta[name].detach() for name in self.names}

@@ -32,8 +32,8 @@ def draw_step_sizes(meta: Mapping[str, Tensor]) -> Figure | None:
 
 
 def _draw_steps(figure: Figure, axis: Axes, learned: Mapping[str, LearnedAlpha]) -> None:
-    rows = torch.stack([alpha.values for alpha in learned.values()]).float().cpu()
-    largest = float(rows.abs().max())
+    rows = torch.stack([alpha.values for alpha in learned.values()]).float().cpu().numpy()
+    largest = float(abs(rows).max())
     image = axis.imshow(rows, aspect="auto", cmap="RdBu_r", vmin=-largest, vmax=largest)
     axis.set_xticks(range(rows.shape[1]))
     axis.set_xlabel("inner step")
