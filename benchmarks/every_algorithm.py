@@ -110,7 +110,9 @@ def main() -> None:
                 found[task][name] = train(name, task, arguments)
             seconds = found[task][name]["seconds"]
             console.print(f"{task:10} {name:15} {seconds:7.0f} s", highlight=False)
-        console.print(f"\n{task}\n\n{table(found[task], METRIC[task])}\n", highlight=False)
+        console.print(
+            f"\n{task}\n\n{table(found[task], METRIC[task])}\n", highlight=False, soft_wrap=True
+        )
         if arguments.out:  # after each task: an interruption loses at most one
             arguments.out.write_text(json.dumps(found, indent=1))
 

@@ -1,0 +1,112 @@
+"""Meta-trains every algorithm for three steps: python -m tests.ranks PROCESSES FOLDER.
+
+Started once as it is and once by torchrun; the test beside it compares what came out.
+"""
+
+import os
+import sys
+import warnings
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from metaloop.callbacks import MetricsCsv
+from metaloop.datamodule import EpisodicDataModule
+from metaloop.episode import Episode, Examples
+from metaloop.inner_loop import Objective
+from metaloop.meta_learner import MetaLearner
+from metaloop.models import BatchNorm
+from metaloop.run.settings import Device, Training
+from metaloop.run.trainer import make_trainer
+from metaloop.tasks import ClassificationTask
+from tests.algorithms.episodes import CLASSES, RECIPES, named, recipe
+
+
+class Blobs(ClassificationTask):
+    """Noise around one made-up image a class, 3-way 2-shot."""
+
+    input_shape, output_size, classes = (1, 6, 6), 3, CLASSES
+
+    def draw(self, split, dice):
+        generator = torch.Generator().manual_seed(0)
+        centres = torch.randn(CLASSES, 1, 6, 6, generator=generator)
+        chosen = dice.choose(count=3, population=CLASSES)
+        noise = dice.uniform(3, 4, 1, 6, 6, low=-1, high=1)
+        images = centres[chosen][:, :, None] + noise
+        labels = torch.arange(3)[:, None].expand(len(images), 3, 4)
+        support, query = (
+            Examples(images[:, :, part].flatten(1, 2), labels[:, :, part].flatten(1, 2))
+            for part in (slice(None, 2), slice(2, None))
+        )
+        return Episode(support, query, chosen)
+
+
+class Shifted(nn.Linear):
+    """A layer with a context."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.context = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x):
+        return super().forward(x) + self.context
+
+
+def learner(name: str) -> MetaLearner:
+    torch.manual_seed(0)
+    # no bias before the norm: its gradient is rounding noise, which the inner Adam blows up
+    body = nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=3, bias=False), BatchNorm(4), nn.Tanh(), nn.Flatten()
+    )
+    body.append(Shifted(16, 8) if name == "cavia" else nn.Linear(16, 8))
+    objective = Objective(
+        model=named(body, nn.Linear(8, 3)),
+        loss=F.cross_entropy,
+        metrics=Blobs().metrics,
+        norm_mode="per_step",
+    )
+    return MetaLearner(
+        recipe(name, objective),
+        optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01),
+        own_lr=0.001,
+        clip_norm=0.5,
+        report=True,
+        log_every=2,
+    )
+
+
+def train(name: str, processes: int, folder: str) -> dict[str, torch.Tensor]:
+    device = Device(
+        accelerator="cpu",
+        devices=processes,
+        nodes=1,
+        precision="64-true",
+        tasks_at_once="all",
+        compile=False,
+        deterministic=False,
+    )
+    training = Training(
+        max_steps=3,
+        validate_every=2,
+        log_every=2,
+        save_every=1000,
+        clip_norm=None,
+        own_lr=None,
+        clip_value=None,
+        report=True,
+    )
+    trainer = make_trainer(device, folder, [], [MetricsCsv(f"{folder}/{name}.csv")], training)
+    module = learner(name)
+    data = EpisodicDataModule(Blobs(), seed=0, meta_batch_size=4, validation_episodes=5)
+    trainer.fit(module, datamodule=data)
+    return {n: p.detach() for n, p in module.meta.items()}
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    processes, folder = int(sys.argv[1]), sys.argv[2]
+    weights = {name: train(name, processes, folder) for name in RECIPES}
+    if int(os.environ.get("RANK", 0)) == 0:
+        torch.save(weights, f"{folder}/weights.pt")
