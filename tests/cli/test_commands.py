@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tests.conftest import ROOT, run_command
 
@@ -267,6 +268,24 @@ def test_a_multirun_makes_a_run_of_each_job_and_a_failing_one_fails_the_command(
     done = run_command("metaloop-train", "-m", *TINY, "optimizer.lr=-1", cwd=tmp_path)
     assert done.returncode == 1
     assert "optimizer: Invalid learning rate" in done.stderr
+
+
+def test_wandb_is_told_which_sweep_a_job_is_of_and_what_varied(tmp_path):
+    done = run_command(
+        "metaloop-train",
+        "-m",
+        "experiment=smoke",
+        "algorithm=maml,fomaml",
+        "task.shots=5",
+        "compose_only=true",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "outputs/multirun").iterdir()
+    nodes = [yaml.safe_load(p.read_text())["logger"]["wandb"] for p in sweep.glob("*/config.yaml")]
+    assert {node["name"] for node in nodes} == {"algorithm=maml", "algorithm=fomaml"}
+    assert {node["group"] for node in nodes} == {sweep.name}
+    assert sorted(node["tags"] for node in nodes) == [["sinusoid", "fomaml"], ["sinusoid", "maml"]]
 
 
 def test_names_of_evaluations_differ_where_their_numbers_may():

@@ -1,6 +1,7 @@
 """Pure functions from numbers to figures."""
 
 from metaloop.plots.adaptation_curve import draw_adaptation_curve
+from metaloop.plots.comparison import draw_comparison
 from metaloop.plots.fit import draw_fit
 from metaloop.plots.image_episode import draw_image_episode
 from metaloop.plots.learning_curve import draw_learning_curve
@@ -9,6 +10,7 @@ from metaloop.plots.step_sizes import draw_step_sizes
 
 __all__ = [
     "draw_adaptation_curve",
+    "draw_comparison",
     "draw_fit",
     "draw_image_episode",
     "draw_learning_curve",

@@ -6,6 +6,7 @@ a debugger (python -m pdb -m metaloop.run FOLDER), srun or torchrun.
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def _how_to_go_on(folder: RunFolder) -> str:
 def _held(folder: RunFolder) -> Iterator[None]:
     """Lock the folder and keep its status true, however the work ends."""
     with folder.lock():
-        folder.write_status("running", pid=os.getpid())
+        folder.write_status("running", pid=os.getpid(), host=socket.gethostname())
         try:
             yield
         except Interrupted as stop:

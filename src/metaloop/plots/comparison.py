@@ -1,0 +1,21 @@
+"""Results side by side, each with its interval."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+
+def draw_comparison(
+    results: Mapping[str, tuple[float, float | None]], axis_title: str, title: str
+) -> Figure:
+    """Draw a row a result: its mean and, where there is one, the half-width of its interval."""
+    figure = Figure(figsize=(7.0, 1.3 + 0.32 * len(results)), layout="constrained")
+    axis = figure.subplots()
+    for row, (mean, half_width) in enumerate(results.values()):
+        axis.errorbar(mean, row, xerr=half_width, fmt="o", color="C0", capsize=3)
+    axis.set_yticks(range(len(results)), list(results), fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel(axis_title)
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_title(title, fontsize=10)
+    return figure
