@@ -103,6 +103,22 @@ def test_several_norm_modes_stand_side_by_side_in_the_results(make_run, omniglot
         assert "accuracy@inductive_step_1" in next(csv.reader(file))
 
 
+def test_a_run_that_stored_statistics_can_be_judged_by_a_mode_that_reads_none(
+    make_run, omniglot, cache
+):
+    data = (f"task.data_dir={omniglot}", f"task.cache_dir={cache}", "task.queries=1")
+    mode, modes = "norm_mode=per_step", "evaluation.norm_modes=[transductive]"
+    folder = make_run(
+        "task=omniglot", *data, "model.filters=4", mode, modes, "training.max_steps=1"
+    )
+    train(folder)
+    beside = results(folder)["metrics"]["accuracy@transductive"]["mean"]
+    config = load_config(folder) | {"norm_mode": "transductive"}
+    (folder.evaluations / "other").mkdir()
+    alone = evaluate(config, folder, folder.evaluations / "other", [])
+    assert alone["metrics"]["accuracy"]["mean"] == beside
+
+
 def test_a_norm_mode_that_the_run_has_not_learned_is_refused_by_name(make_run, omniglot, cache):
     data = (f"task.data_dir={omniglot}", f"task.cache_dir={cache}", "task.queries=1")
     folder = make_run("task=omniglot", *data, "model.filters=4", "training.max_steps=1")

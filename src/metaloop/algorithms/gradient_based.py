@@ -132,9 +132,11 @@ class GradientBased(Algorithm):
         return replace(self, outer_loss=outer_loss, adjoint=adjoint, cg_steps=cg_steps)
 
     def describe(self) -> dict[str, float | int | str]:
+        optional = {"batch_size": self.batch_size, "cg_steps": self.cg_steps}
         return {
             **super().describe(),
             **self.update.describe(),
+            **{name: value for name, value in optional.items() if value is not None},
             "part": self.part,
             "adjoint": self.adjoint,
             "outer_loss": type(self.outer_loss).__name__,

@@ -13,6 +13,7 @@ from metaloop.meta_learner import MetaLearner
 from metaloop.run_folder import RunFolder
 
 Checkpoint = dict[str, object]
+AVERAGES = "own.statistics:"
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -130,6 +131,8 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
         weights = {
             n.removeprefix("model."): t for n, t in weights.items() if n.startswith("model.")
         }
+    # averages that another norm mode stored: this one does not read them
+    weights = {n: t for n, t in weights.items() if n in expected or not n.startswith(AVERAGES)}
     problems = [f"lacks {name}" for name in expected if name not in weights]
     problems += [f"has {name}, which is unknown here" for name in weights if name not in expected]
     problems += [
