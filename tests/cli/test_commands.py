@@ -173,7 +173,7 @@ def test_help_helps_at_once_and_without_torch(command, tmp_path):
         ("algorithm.inner_rate=1", "Did you mean inner_lr", 1.5),
         ("algorithm=mmal", "algorithm=mmal is unknown. Did you mean maml", 1.5),
         ("--verbos", "unrecognized arguments: --verbos", 1.5),
-        ("experiment=finn/omniglot", "Choices: finn2017/omniglot", 1.5),
+        ("experiment=finn/omniglot", "finn2017/omniglot_5way_1shot, finn2017", 1.5),
         ("max_steps=3", "Did you mean training.max_steps", 1.5),
         ("init_from=nowhere", "neither a run folder nor a file", 5),
         ("task=omniglot task.shots=20", r"shots=20 \+ queries=5.* 1100 classes with 20 each", 5),
