@@ -64,7 +64,7 @@ def learner(name: str) -> MetaLearner:
         model=named(body, nn.Linear(8, 3)),
         loss=F.cross_entropy,
         metrics=Blobs().metrics,
-        norm_mode="per_step",
+        norm_mode="transductive" if name in ("pretrain", "prototypical") else "per_step",
     )
     return MetaLearner(
         recipe(name, objective),

@@ -18,6 +18,7 @@ from metaloop.models import MLP
 from metaloop.run.settings import Device, Training
 from metaloop.run.trainer import make_trainer
 from metaloop.tasks import Sinusoid
+from tests.algorithms.episodes import recipe
 
 TASK = Sinusoid(shots=5, queries=5)
 SGD = functools.partial(torch.optim.SGD, lr=0.1)
@@ -242,3 +243,24 @@ def test_statistics_of_norms_are_running_averages_that_no_optimizer_touches():
         expected = 0.9 * start + 0.1 * torch.stack(met).mean(0)
         found = fit(copy.deepcopy(module), steps=1).meta[name].detach()
         torch.testing.assert_close(found, expected)
+
+
+def test_weight_decay_is_of_trained_weights_alone():
+    task_model = MLP(1, 3, hidden=[4], batch_norm=True)
+    objective = Objective(model=task_model, loss=F.cross_entropy)
+    decayed = {}
+    for name in ("pretrain", "prototypical", "maml_plus_plus", "meta_curvature"):
+        module = MetaLearner(
+            recipe(name, objective), optimizer=functools.partial(torch.optim.AdamW, lr=0.1)
+        )
+        named = {p: n for n, p in module.meta.items()}
+        groups = module.configure_optimizers().param_groups
+        decayed[name] = {named[p] for g in groups if g["weight_decay"] for p in g["params"]}
+    theta = {"body.1.weight", "body.2.weight", "body.2.bias", "head.weight", "head.bias"}
+    heads, norms = {"head.weight", "head.bias"}, {"body.2.weight", "body.2.bias"}
+    assert decayed == {
+        "pretrain": theta - heads,  # every test task starts with that head as it was initialised
+        "prototypical": theta - heads,
+        "maml_plus_plus": theta - norms,  # each step has a scale and shift of its own
+        "meta_curvature": theta,
+    }

@@ -105,12 +105,13 @@ class MetaLearner(pl.LightningModule):
         return {**self.algorithm.objective.meta_parameters(), **own}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        groups: list[dict[str, object]] = [
-            {"params": list(self.algorithm.objective.meta_parameters().values())}
-        ]
+        untrained = self.algorithm.untrained
+        theta = self.algorithm.objective.meta_parameters().items()
+        groups: list[dict[str, object]] = [{"params": [p for n, p in theta if n not in untrained]}]
         if learned := [p for name, p in self.own.items() if name not in self.averages]:
             own_lr = {} if self.own_lr is None else {"lr": self.own_lr}
-            groups.append({"params": learned, **own_lr})
+            # decay towards zero is a prior of weights, not of step sizes or preconditioners
+            groups.append({"params": learned, "weight_decay": 0.0, **own_lr})
         optimizer = self.make_optimizer(groups)
         if self.make_scheduler is None:
             return optimizer

@@ -144,14 +144,22 @@ def test_a_newton_step_can_be_unrolled_too():
         replace(algorithm, adjoint="recomputed", **pieces)
 
 
-def test_memory_does_not_grow_with_the_steps():
+@pytest.mark.parametrize("hessian_free_steps", [None, 2])
+def test_memory_does_not_grow_with_the_steps(hessian_free_steps):
     from tests.algorithms.peak import Peak
 
     def peak(steps):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 1)).double()
-        objective = Objective(model=model, loss=F.mse_loss)
-        algorithm = proximal(objective, 1.0, steps, cg_steps=2)
+        algorithm = imaml(
+            Objective(model=model, loss=F.mse_loss),
+            inner_lr=0.01,
+            inner_steps=steps,
+            eval_inner_steps=1,
+            strength=1.0,
+            cg_steps=2,
+            hessian_free_steps=hessian_free_steps,
+        )
         with Peak() as mode:
             meta_gradient(algorithm, initial_meta(algorithm), random_episodes("mlp"))
         return mode.largest
@@ -165,18 +173,23 @@ def test_memory_does_not_grow_with_the_steps():
         ({"chain": [StepSize(0.1)]}, "without a pull towards theta there is none"),
         (
             {"chain": [TowardsTheta(1.0), LearnedStepSize(0.1, "element")]},
-            r"step_size\.0\.weight \(one of 2\) would never be learned",
+            r"step_size\.0\.weight \(one of 4\) would never be learned",
         ),
         ({"outer_loss": MultiStepLoss([0.5, 0.5])}, "knows phi_K alone: MultiStepLoss"),
         ({"cg_steps": None}, "adjoint=implicit and cg_steps belong together"),
         ({"adjoint": "unrolled"}, "adjoint=implicit and cg_steps belong together"),
         ({"batch_size": 2}, "over the whole support set"),
+        (
+            {"adjoint": "first_order", "cg_steps": None, "per_step_norm": True},
+            "the loss at phi_K reaches the last row alone",
+        ),
     ],
 )
 def test_what_has_no_proximal_minimum_is_refused_with_the_reason(pieces, says):
     chain = pieces.pop("chain", [TowardsTheta(1.0), StepSize(0.1)])
     values = {"adjoint": "implicit", "cg_steps": 3, **pieces}
-    objective = Objective(model=nn.Sequential(nn.Linear(1, 1)), loss=F.mse_loss)
+    model = nn.Sequential(nn.Linear(1, 1), nn.GroupNorm(1, 1))
+    objective = Objective(model=model, loss=F.mse_loss)
     with pytest.raises(UserError, match=says):
         GradientBased(
             objective=objective, update=Update(chain), inner_steps=2, eval_inner_steps=2, **values

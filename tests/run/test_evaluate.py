@@ -27,7 +27,7 @@ def results(folder: RunFolder) -> dict:
 def test_an_ensemble_is_kept_where_it_is_named_and_averages_its_members(make_run):
     folder = make_run(*ENSEMBLE, *OFTEN)
     train(folder)
-    members = find_judged(folder, "ensemble")
+    members = find_judged(folder, "ensemble", 2)
     assert len(members) == 2
     assert results(folder)["protocol"]["checkpoint"] == ", ".join(p.name for p in members)
 
@@ -77,7 +77,7 @@ def test_a_resumed_run_ends_with_the_same_ensemble(make_run):
     train(stopped)
     rewrite_run(stopped, config, [])
     train(stopped)
-    one, other = (find_judged(folder, "ensemble") for folder in (straight, stopped))
+    one, other = (find_judged(folder, "ensemble", 2) for folder in (straight, stopped))
     assert [p.name for p in one] == [p.name for p in other]
     for a, b in zip(one, other, strict=True):
         weights = [torch.load(p, weights_only=True)["state_dict"] for p in (a, b)]
@@ -88,7 +88,7 @@ def test_a_run_that_kept_no_ensemble_says_how_to_keep_one(make_run):
     folder = make_run()
     train(folder)
     with pytest.raises(UserError, match=r"Train with evaluation\.checkpoint=ensemble"):
-        find_judged(folder, "ensemble")
+        find_judged(folder, "ensemble", 2)
 
 
 def test_several_norm_modes_stand_side_by_side_in_the_results(make_run, omniglot, cache):
@@ -206,3 +206,27 @@ def test_the_reports_gradients_are_those_of_the_losses():
     torch.testing.assert_close(report["gradient_cosine"][1, 1], cosine)
     torch.testing.assert_close(report["support_gradient_norm"][1, 1], flat[0].norm())
     torch.testing.assert_close(report["query_gradient_norm"][1, 1], flat[1].norm())
+
+
+def test_an_ensemble_is_judged_in_float64_too(make_run):
+    folder = make_run(*ENSEMBLE, *OFTEN, "device.precision=64-true")
+    train(folder)
+    assert results(folder)["episodes"] == 20
+
+
+def test_an_ensemble_that_no_validation_would_make_is_refused_before_training():
+    with pytest.raises(UserError, match="a run of 3 meta-steps is never validated"):
+        build(composed("evaluation.checkpoint=ensemble", "training.max_steps=3"))
+
+
+def test_an_ensembles_size_cannot_change_afterwards(make_run):
+    folder = make_run(*ENSEMBLE, *OFTEN)
+    train(folder)
+    with pytest.raises(UserError, match=r"kept an ensemble of 2; evaluation\.ensemble_size=1"):
+        find_judged(folder, "ensemble", 1)
+
+
+def test_an_algorithm_that_stores_no_statistics_is_refused_modes_that_read_them():
+    for mode in ("frozen", "per_step"):
+        with pytest.raises(UserError, match="Prototypical stores none"):
+            build(composed("task=omniglot", "algorithm=prototypical", f"norm_mode={mode}"))

@@ -1,5 +1,6 @@
 """How learners adapt, judged at every inner step: what evaluation and the reports look at."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -59,7 +60,7 @@ def averaged(predictions: Sequence[Tensor], targets: Tensor) -> Tensor:
     stacked = torch.stack(list(predictions))
     if targets.is_floating_point():
         return stacked.mean(0)
-    return stacked.log_softmax(-1).logsumexp(0) - torch.tensor(len(stacked)).log()
+    return stacked.log_softmax(-1).logsumexp(0) - math.log(len(stacked))
 
 
 def _judge_path(

@@ -45,6 +45,11 @@ class Algorithm(ABC):
         """The parameters that differ from theta once the learner has adapted."""
         return tuple(self.objective.meta_parameters())
 
+    @property
+    def untrained(self) -> frozenset[str]:
+        """The model's parameters that the meta-loss never reaches: no optimizer may decay them."""
+        return frozenset()
+
     def own_parameters(self) -> dict[str, Tensor]:
         """What the algorithm meta-learns beside the model's parameters, at its initial values."""
         return {}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
 from metaloop.errors import UserError
-from metaloop.inner_loop import AdjointName, Part, Update
+from metaloop.inner_loop import PER_STEP, AdjointName, Part, Update
 
 
 class Composition(NamedTuple):
@@ -18,6 +18,7 @@ class Composition(NamedTuple):
     inner_steps: int
     batch_size: int | None
     cg_steps: int | None
+    is_annealed: bool  # first order for a while, exact after
     own: Collection[str]  # what the gradient through the inner loop would learn beside theta
 
 
@@ -36,6 +37,11 @@ def check_composition(pieces: Composition) -> None:
             "adjoint=recomputed differentiates an update of the gradient alone, and this one also "
             "reads the Hessian (Newton). Use adjoint=implicit, or unrolled."
         )
+    if not pieces.outer_loss.differentiates_path and pieces.part == "context":
+        raise UserError(
+            "part=context meta-learns all but the context, through the inner loop, which "
+            f"{type(pieces.outer_loss).__name__} does not differentiate. Use a query loss."
+        )
     outer_loss = type(pieces.outer_loss).__name__
     if not pieces.outer_loss.differentiates_path and pieces.adjoint != "first_order":
         raise UserError(
@@ -49,6 +55,13 @@ def check_composition(pieces: Composition) -> None:
             f"{next(iter(pieces.own))} (one of {len(pieces.own)}) would never be learned: no "
             f"gradient reaches it through {way}. Take pieces that learn nothing of their own "
             "(StepSize, per_step_norm=false), or a query loss with adjoint=unrolled or recomputed."
+        )
+    rows = [name for name in pieces.own if name.startswith(PER_STEP)]
+    if rows and pieces.adjoint == "first_order" and not pieces.is_annealed:
+        raise UserError(
+            f"per_step_norm learns a row of {rows[0]} for every inner step, and with "
+            "adjoint=first_order the loss at phi_K reaches the last row alone. Use "
+            "adjoint=unrolled or recomputed, or per_step_norm=false."
         )
 
 

@@ -14,6 +14,7 @@ from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import (
     ADJOINTS,
+    PER_STEP,
     AdjointName,
     InnerStep,
     Objective,
@@ -74,6 +75,7 @@ class GradientBased(Algorithm):
                 inner_steps=self.inner_steps,
                 batch_size=self.batch_size,
                 cg_steps=self.cg_steps,
+                is_annealed=self.first_order_steps > 0,
                 own=self._own_of_the_path(),
             )
         )
@@ -86,6 +88,11 @@ class GradientBased(Algorithm):
             fixed = replace(self.objective, norm_adapts="none").fixed_norm_parameters
         movable = [n for n in self.objective.meta_parameters() if n not in fixed]
         return adapting(self.part, movable)
+
+    @property
+    def untrained(self) -> frozenset[str]:
+        replaced = {n.removeprefix(PER_STEP) for n in self._own_of_the_path() if PER_STEP in n}
+        return frozenset({*replaced, *(self.names if self.part == "context" else ())})
 
     def own_parameters(self) -> dict[str, Tensor]:
         statistics: dict[str, Tensor] = {}
@@ -113,7 +120,10 @@ class GradientBased(Algorithm):
 
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
         theta, own = self._divide(meta)
-        path = self.adapt(meta, episode.support, self.inner_steps)
+        start = meta
+        if self.adjoint == "implicit":  # the way to the minimum is a constant
+            start = {name: p.detach() for name, p in meta.items()}
+        path = self.adapt(start, episode.support, self.inner_steps)
         tracking: list[Tensor] = []
         if self.objective.norm_mode == "per_step" and self.objective.norms:
             path = self._tracked(path, own, episode.support.inputs, tracking)

@@ -44,6 +44,18 @@ class Pretrain(GradientBased):
     classes: CountOrZero
     collects_statistics = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective.norm_mode == "per_step" or self.per_step_norm:
+            raise UserError(
+                "Pretraining takes no inner steps, so that nothing can be learned or stored for "
+                "each of them. Choose another norm_mode, and per_step_norm=false."
+            )
+
+    @property
+    def untrained(self) -> frozenset[str]:
+        return frozenset({WEIGHT, BIAS} if self.classes else ())
+
     def own_parameters(self) -> dict[str, Tensor]:
         own = own_statistics(self.objective, 1)
         if self.classes:

@@ -35,6 +35,10 @@ class Prototypical(Algorithm):
     def names(self) -> tuple[str, ...]:
         return (WEIGHT, BIAS)
 
+    @property
+    def untrained(self) -> frozenset[str]:
+        return frozenset(self.names)
+
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
         theta = dict(meta)
         yield theta

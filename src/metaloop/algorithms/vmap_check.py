@@ -13,7 +13,7 @@ from metaloop.algorithms.meta_gradient import Gradient, TasksAtOnce, meta_gradie
 from metaloop.algorithms.second_derivative import error_of_hessian_product, norm_of
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.inner_loop import Objective, Parameters
+from metaloop.inner_loop import STATISTICS, Objective, Parameters
 
 REMEDY = (
     "Use metaloop.models.BatchNorm or torch.nn.GroupNorm instead; for a layer without a "
@@ -200,7 +200,11 @@ def _parameters_and_support(
 
 
 def _theta_and_two_tasks(meta: Parameters, episodes: Episode) -> tuple[dict[str, Tensor], Episode]:
-    theta = {name: _moved(p.detach().double()) for name, p in meta.items()}
+    theta = {
+        # a variance that is stored must stay positive
+        name: p.detach().double() if name.startswith(STATISTICS) else _moved(p.detach().double())
+        for name, p in meta.items()
+    }
     return theta, pytree.tree_map(_two_in_float64, episodes)
 
 

@@ -62,7 +62,7 @@ def _job(config: DictConfig) -> None:
     pieces = build(values)
     pieces.device.require()
     run = RunFolder.open(Path(str(path)))
-    find_judged(run, pieces.evaluation.checkpoint)
+    find_judged(run, pieces.evaluation.checkpoint, pieces.evaluation.ensemble_size)
     name = _checked(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)
     processes = pieces.device.processes_here()

@@ -15,7 +15,12 @@ from metaloop.inner_loop.objective import (
     Report,
 )
 from metaloop.inner_loop.part import Part, adapting, refuse_to_split
-from metaloop.inner_loop.per_step import own_scales_and_shifts, own_statistics, tracking_loss
+from metaloop.inner_loop.per_step import (
+    PER_STEP,
+    own_scales_and_shifts,
+    own_statistics,
+    tracking_loss,
+)
 from metaloop.inner_loop.step_size import (
     LearnedAlpha,
     LearnedStepSize,
@@ -34,6 +39,7 @@ from metaloop.inner_loop.update import State, Update
 
 __all__ = [
     "ADJOINTS",
+    "PER_STEP",
     "STATISTICS",
     "Adam",
     "Adjoint",

@@ -33,7 +33,9 @@ def first_order(
     """
     constant = {n: p.detach() for n, p in state.phi.items()}
     fixed = {n: p.detach() for n, p in theta.items()}
-    return inner.move(state, inner.gradient(constant, fixed, support), theta, own, support, step)
+    gradient = inner.gradient(constant, fixed, support)
+    at = {**fixed, **constant}
+    return inner.move(state, gradient, theta, own, support, step, at=at)
 
 
 def recomputed(

@@ -37,13 +37,16 @@ class InnerStep:
         own: Parameters,
         support: Examples,
         step: int,
+        *,
+        at: Parameters | None = None,
     ) -> State:
-        """Update phi_k along the gradient."""
+        """Update phi_k along the gradient; `at`, where a Hessian is taken if not at phi_k."""
         adapting = {n: theta[n] for n in state.phi}
         if not self.update.reads_hessian:
             return self.update(state, gradient, adapting, own, step)
 
         def hessian(v: Parameters) -> Parameters:
-            return hessian_product(self.gradient, {**theta, **state.phi}, support, v)
+            here = {**theta, **state.phi} if at is None else at
+            return hessian_product(self.gradient, here, support, v)
 
         return self.update(state, gradient, adapting, own, step, hessian)

@@ -18,7 +18,7 @@ from metaloop.algorithms import Algorithm
 from metaloop.arguments import Seed, check_arguments
 from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
-from metaloop.inner_loop import NormAdapts, NormMode, Objective
+from metaloop.inner_loop import STATISTICS, NormAdapts, NormMode, Objective
 from metaloop.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 from metaloop.run.settings import Device, Evaluation, Training
 from metaloop.run_folder import RunFolder
@@ -109,14 +109,10 @@ def _run(
     learner = construct(
         algorithm, Algorithm, key="algorithm", objective=objective, classes=family.classes
     )
-    is_new = command == "train" and init_from is None and not learner.collects_statistics
-    if norm_mode == "frozen" and objective.norms and is_new:
-        raise UserError(
-            "norm_mode=frozen normalises by stored statistics, and a new learner has none. Start "
-            "from a run that stored some: init_from=FOLDER of algorithm=pretrain."
-        )
+    _check_statistics(learner, is_new=command == "train" and init_from is None)
     schedule, place = section(Training, training, "training"), section(Device, device, "device")
     judge = section(Evaluation, evaluation, "evaluation")
+    judge.require(schedule)
     processes = place.processes()
     if (tasks := data.get("meta_batch_size")) and isinstance(tasks, int) and tasks % processes:
         raise UserError(
@@ -155,6 +151,23 @@ def _run(
     return Pieces(
         seed, family, learner, datamodule, meta_learner, schedule, place, judge, published
     )
+
+
+def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
+    """Refuse a norm mode that reads stored statistics where none are."""
+    mode = learner.objective.norm_mode
+    if mode not in ("frozen", "per_step") or not learner.objective.norms:
+        return
+    if not any(name.startswith(STATISTICS) for name in learner.own_parameters()):
+        raise UserError(
+            f"norm_mode={mode} normalises by stored statistics, and {type(learner).__name__} "
+            "stores none. Choose another norm_mode, or another algorithm."
+        )
+    if mode == "frozen" and is_new and not learner.collects_statistics:
+        raise UserError(
+            "norm_mode=frozen normalises by stored statistics, and a new learner has none, nor has "
+            "one that was trained without. Train with init_from=FOLDER of algorithm=pretrain."
+        )
 
 
 def build_callbacks(config: Node, folder: RunFolder, task: Task) -> list[Callback]:

@@ -36,6 +36,20 @@ class Evaluation:
     ensemble_size: Count
     norm_modes: list[NormMode]
 
+    def require(self, training: Training) -> None:
+        """Refuse an ensemble of validations that never happen.
+
+        Raises:
+            UserError: the run is too short to be validated.
+
+        """
+        if self.checkpoint == "ensemble" and training.max_steps < training.validate_every:
+            raise UserError(
+                "evaluation.checkpoint=ensemble averages the best checkpoints in validation, and "
+                f"a run of {training.max_steps} meta-steps is never validated. Lower "
+                f"training.validate_every={training.validate_every}, or take checkpoint=last."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Device:

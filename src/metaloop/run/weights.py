@@ -96,11 +96,11 @@ def find_weights(folder: RunFolder, which: str) -> Path:
     )
 
 
-def find_judged(folder: RunFolder, which: str) -> list[Path]:
+def find_judged(folder: RunFolder, which: str, ensemble_size: int) -> list[Path]:
     """The checkpoints that an evaluation judges: one, or all of an ensemble.
 
     Raises:
-        UserError: the run has none, or kept no ensemble.
+        UserError: the run has none, kept no ensemble, or kept a larger one.
 
     """
     if which != "ensemble":
@@ -110,6 +110,11 @@ def find_judged(folder: RunFolder, which: str) -> list[Path]:
         raise UserError(
             f"{folder.path} kept no ensemble: a run keeps the checkpoints of its best validations "
             "only where its config names them. Train with evaluation.checkpoint=ensemble."
+        )
+    if len(members) > ensemble_size:
+        raise UserError(
+            f"{folder.path} kept an ensemble of {len(members)}; evaluation.ensemble_size="
+            f"{ensemble_size} cannot choose among them. Leave it as the run has it."
         )
     return members
 
