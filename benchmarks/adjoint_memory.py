@@ -31,9 +31,8 @@ ADJOINTS = ("unrolled", "recomputed")
 WAYS, SHOTS, QUERIES, TASKS = 5, 5, 15, 4
 IMAGE = (1, 28, 28)
 INNER_LR = 0.01
-MEBIBYTE = 1024  # of the kibibytes that Linux counts in; macOS counts bytes
-if sys.platform == "darwin":
-    MEBIBYTE = 1024 * 1024
+# what a resident set is counted in: kibibytes on Linux, bytes on macOS
+UNITS_A_MEBIBYTE = 1024 * 1024 if sys.platform == "darwin" else 1024
 
 Measurement = dict[str, float]
 
@@ -100,12 +99,11 @@ def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurem
 
     from metaloop.algorithms import maml, meta_gradient
     from metaloop.episode import Episode, Examples
-    from metaloop.inner_loop import ADJOINTS, Objective
+    from metaloop.inner_loop import Objective
     from metaloop.models import Conv4
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    adjoint_name = next(name for name in ADJOINTS if name == adjoint)
 
     def examples(each: int) -> Examples:
         targets = torch.arange(WAYS).repeat_interleave(each).expand(TASKS, -1)
@@ -118,7 +116,7 @@ def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurem
         inner_lr=INNER_LR,
         inner_steps=steps,
         eval_inner_steps=steps,
-        adjoint=adjoint_name,
+        adjoint=adjoint,
     )
     theta = algorithm.objective.meta_parameters()
 
@@ -139,7 +137,7 @@ def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurem
 
 def peak() -> float:
     """The largest resident set of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBIBYTE
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_A_MEBIBYTE
 
 
 def compare(

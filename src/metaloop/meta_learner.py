@@ -31,6 +31,8 @@ from metaloop.reports import along_the_path, of_step_sizes, summarize
 
 MakeOptimizer = Callable[[Iterable[dict[str, object]]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
+# how names of running averages begin among the own parameters: torch allows no dot there
+AVERAGES = STATISTICS.replace(".", ":")
 # how much of its running averages a meta-step renews, as in torch's batch norms
 AVERAGING_RATE = 0.1
 
@@ -82,7 +84,7 @@ class MetaLearner(pl.LightningModule):
             for n, p in algorithm.own_parameters().items()
         }
         self.own = torch.nn.ParameterDict(own)
-        self.averages = [n for n in own if n.startswith(STATISTICS.replace(".", ":"))]
+        self.averages = [n for n in own if n.startswith(AVERAGES)]
         self.own_lr = own_lr
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
@@ -237,8 +239,7 @@ class MetaLearner(pl.LightningModule):
         if self.report:
             values = {f"{stage}_path/{n}": v for n, v in along_the_path(path).items()}
             values |= {f"step_size/{n}": v for n, v in of_step_sizes(self.meta).items()}
-            for logger in self.loggers:
-                logger.log_metrics(values, self.global_step)
+            self._log(values)
 
     def _move_averages(self) -> None:
         """Running averages: their gradient is stored - measured, the mean over all processes."""
@@ -269,13 +270,18 @@ class MetaLearner(pl.LightningModule):
         self._write({**logged, "lr": lr, **self._cost(tasks)}, "train")
 
     def _write(self, values: Mapping[str, float], stage: str) -> None:
+        """Log the values of a stage, and keep them to be shown."""
+        named = {f"{stage}/{name}": value for name, value in values.items()}
+        self.shown.update(named)
+        self._log(named)
+
+    def _log(self, values: dict[str, float]) -> None:
         """One row for the loggers, its x-axis the meta-step.
 
         Not by self.log: Lightning would write the last logged values again at every step.
         """
-        self.shown.update({f"{stage}/{name}": value for name, value in values.items()})
         for logger in self.loggers:
-            logger.log_metrics({f"{stage}/{n}": v for n, v in values.items()}, self.global_step)
+            logger.log_metrics(values, self.global_step)
 
     def _cost(self, tasks: int) -> dict[str, float]:
         """Episodes a second since the last logged step, and the peak memory so far."""

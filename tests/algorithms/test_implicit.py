@@ -20,6 +20,7 @@ from metaloop.inner_loop import (
     Update,
 )
 from tests.algorithms.episodes import initial_meta, named, random_episodes, reference_case
+from tests.algorithms.peak import Peak
 
 
 class LateMomentum(Momentum):
@@ -146,8 +147,6 @@ def test_a_newton_step_can_be_unrolled_too():
 
 @pytest.mark.parametrize("hessian_free_steps", [None, 2])
 def test_memory_does_not_grow_with_the_steps(hessian_free_steps):
-    from tests.algorithms.peak import Peak
-
     def peak(steps):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 1)).double()

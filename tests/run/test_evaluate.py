@@ -13,7 +13,9 @@ from metaloop.run.build import build, load_config
 from metaloop.run.evaluate import evaluate
 from metaloop.run.train import train
 from metaloop.run.weights import find_judged, load_weights
+from metaloop.run.write import rewrite_run
 from metaloop.run_folder import RunFolder
+from tests.algorithms.episodes import initial_meta, random_case
 from tests.conftest import composed
 
 ENSEMBLE = ("evaluation.checkpoint=ensemble", "evaluation.ensemble_size=2")
@@ -52,8 +54,6 @@ def test_an_ensemble_is_kept_where_it_is_named_and_averages_its_members(make_run
 
 def test_an_ensemble_of_classifiers_averages_probabilities():
     torch.manual_seed(0)
-    from tests.algorithms.episodes import initial_meta, random_case
-
     algorithm, _, episodes = random_case("conv")
     members = [initial_meta(algorithm)]
     members.append({n: p + 0.3 * torch.randn_like(p) for n, p in members[0].items()})
@@ -71,8 +71,6 @@ def test_a_resumed_run_ends_with_the_same_ensemble(make_run):
     straight, stopped = make_run(*ENSEMBLE, *OFTEN), make_run(*ENSEMBLE, *OFTEN)
     train(straight)
     config = load_config(stopped)
-    from metaloop.run.write import rewrite_run
-
     rewrite_run(stopped, {**config, "training": {**config["training"], "max_steps": 6}}, [])
     train(stopped)
     rewrite_run(stopped, config, [])
@@ -191,8 +189,6 @@ def test_without_a_report_nothing_of_it_is_logged(make_run):
 
 
 def test_the_reports_gradients_are_those_of_the_losses():
-    from tests.algorithms.episodes import random_case
-
     algorithm, theta, episodes = random_case("mlp", tasks=2)
     report = adaptation_path(algorithm, theta, episodes, steps=1, is_detailed=True)
     task = torch.utils._pytree.tree_map(lambda x: x[1], episodes)

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from torch import Tensor
 
 from metaloop.episode import Episode, Examples
-from metaloop.inner_loop import Objective, Parameters, Report
+from metaloop.inner_loop import STATISTICS, Objective, Parameters, Report
 
 
 class Algorithm(ABC):
@@ -44,6 +44,13 @@ class Algorithm(ABC):
     def names(self) -> tuple[str, ...]:
         """The parameters that differ from theta once the learner has adapted."""
         return tuple(self.objective.meta_parameters())
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """Whether the norm mode reads stored statistics, and this algorithm stores none."""
+        objective = self.objective
+        reads = objective.norm_mode in ("frozen", "per_step") and bool(objective.norms)
+        return reads and not any(name.startswith(STATISTICS) for name in self.own_parameters())
 
     @property
     def untrained(self) -> frozenset[str]:

@@ -14,7 +14,6 @@ from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import (
     ADJOINTS,
-    PER_STEP,
     AdjointName,
     InnerStep,
     Objective,
@@ -30,6 +29,7 @@ from metaloop.inner_loop import (
     refuse_to_split,
     tracking_loss,
 )
+from metaloop.models import scales_and_shifts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +85,13 @@ class GradientBased(Algorithm):
         """The parameters that adapt."""
         fixed = self.objective.fixed_norm_parameters
         if self.per_step_norm:
-            fixed = replace(self.objective, norm_adapts="none").fixed_norm_parameters
+            fixed = frozenset(scales_and_shifts(self.objective.model))
         movable = [n for n in self.objective.meta_parameters() if n not in fixed]
         return adapting(self.part, movable)
 
     @property
     def untrained(self) -> frozenset[str]:
-        replaced = {n.removeprefix(PER_STEP) for n in self._own_of_the_path() if PER_STEP in n}
+        replaced = scales_and_shifts(self.objective.model) if self.per_step_norm else ()
         return frozenset({*replaced, *(self.names if self.part == "context" else ())})
 
     def own_parameters(self) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Prototypical networks, Snell, Swersky, Zemel 2017 (arXiv:1703.05175)."""
 
 from collections.abc import Iterator
+from itertools import repeat
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -42,11 +43,10 @@ class Prototypical(Algorithm):
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
         theta = dict(meta)
         yield theta
-        prototypes = self._class_means(theta, support) if steps else None
-        for _ in range(steps):
-            assert prototypes is not None
-            head = {WEIGHT: 2 * prototypes, BIAS: -prototypes.square().sum(1)}
-            yield {**theta, **head}
+        if steps:
+            means = self._class_means(theta, support)
+            head = {WEIGHT: 2 * means, BIAS: -means.square().sum(1)}
+            yield from repeat({**theta, **head}, steps)
 
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
         *_, adapted = self.adapt(meta, episode.support, 1)

@@ -41,7 +41,7 @@ def main() -> None:
 def _show(folder: Path, metric: str | None, split: str) -> None:
     from metaloop.callbacks.pictures import save_figures  # here: --help needs no torch
     from metaloop.plots import draw_comparison
-    from metaloop.run.sweep import over_seeds, read_sweep, write_csv
+    from metaloop.run.sweep import SEED, over_seeds, read_sweep, write_csv
 
     sweep = read_sweep(folder, metric, split)
     console = Console()
@@ -55,7 +55,7 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     console.print(jobs)
     groups = over_seeds(sweep.jobs)
     if any(result.values > 1 for _, result in groups):
-        table = Table(*(k for k in keys if k != "seed"), "seeds", f"{split} {name}, over seeds")
+        table = Table(*(k for k in keys if k != SEED), "seeds", f"{split} {name}, over seeds")
         for varied, result in groups:
             cell = _number(result.mean, result.half_width)
             table.add_row(*varied.values(), str(result.values), cell)

@@ -18,7 +18,7 @@ from metaloop.algorithms import Algorithm
 from metaloop.arguments import Seed, check_arguments
 from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
-from metaloop.inner_loop import STATISTICS, NormAdapts, NormMode, Objective
+from metaloop.inner_loop import NormAdapts, NormMode, Objective
 from metaloop.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 from metaloop.run.settings import Device, Evaluation, Training
 from metaloop.run_folder import RunFolder
@@ -148,6 +148,8 @@ def _run(
         log_every=schedule.log_every,
         report=schedule.report,
     )
+    if place.precision == "64-true":  # before any weights are loaded: they are not to be rounded
+        meta_learner.double()
     return Pieces(
         seed, family, learner, datamodule, meta_learner, schedule, place, judge, published
     )
@@ -156,14 +158,13 @@ def _run(
 def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
     """Refuse a norm mode that reads stored statistics where none are."""
     mode = learner.objective.norm_mode
-    if mode not in ("frozen", "per_step") or not learner.objective.norms:
-        return
-    if not any(name.startswith(STATISTICS) for name in learner.own_parameters()):
+    if learner.lacks_statistics:
         raise UserError(
             f"norm_mode={mode} normalises by stored statistics, and {type(learner).__name__} "
             "stores none. Choose another norm_mode, or another algorithm."
         )
-    if mode == "frozen" and is_new and not learner.collects_statistics:
+    needs_some = mode == "frozen" and learner.objective.norms
+    if needs_some and is_new and not learner.collects_statistics:
         raise UserError(
             "norm_mode=frozen normalises by stored statistics, and a new learner has none, nor has "
             "one that was trained without. Train with init_from=FOLDER of algorithm=pretrain."

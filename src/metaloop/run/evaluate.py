@@ -13,7 +13,6 @@ from metaloop.callbacks import Progress
 from metaloop.callbacks.pictures import save_figures
 from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
-from metaloop.inner_loop import STATISTICS
 from metaloop.metrics import estimate
 from metaloop.plots import draw_adaptation_curve, draw_one_task
 from metaloop.run.build import Pieces, build
@@ -77,8 +76,6 @@ def warn_of_few_episodes(episodes: int) -> None:
 def load_judged(pieces: Pieces, run: RunFolder) -> dict[str, int]:
     """Load the checkpoint to judge, or every member of an ensemble; return their meta-steps."""
     learner = pieces.meta_learner
-    if pieces.device.precision == "64-true":  # before the weights: they are not to be rounded
-        learner.double()
     meta_steps, members = {}, []
     judge = pieces.evaluation
     for path in find_judged(run, judge.checkpoint, judge.ensemble_size):
@@ -95,14 +92,13 @@ def _check_norm_modes(pieces: Pieces) -> None:
     own_mode = algorithm.objective.norm_mode
     beside = [m for m in dict.fromkeys(pieces.evaluation.norm_modes) if m != own_mode]
     for mode in beside:
-        objective = replace(algorithm.objective, norm_mode=mode)
-        needed = algorithm.judged_by(objective).own_parameters()
-        is_stored = any(name.startswith(STATISTICS) for name in needed)
-        if mode in ("frozen", "per_step") and objective.norms and not is_stored:
+        judged = algorithm.judged_by(replace(algorithm.objective, norm_mode=mode))
+        if judged.lacks_statistics:
             raise UserError(
                 f"evaluation.norm_modes names {mode}, which needs stored statistics, and "
                 f"{type(algorithm).__name__} stores none. Leave {mode} out."
             )
+        needed = judged.own_parameters()
         if lacking := [n for n, p in needed.items() if n not in meta or meta[n].shape != p.shape]:
             raise UserError(
                 f"evaluation.norm_modes names {mode}, but this run has no {lacking[0]}: it was "

@@ -70,7 +70,8 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
         raise UserError(f"{root} holds no runs. Name the folder that the sweep's jobs are in.")
     rows = {folder.path: read_rows(folder.metrics) for folder in folders}
     logged = {name for of_run in rows.values() for row in of_run for name in row}
-    tested = {name for folder in folders for name in _tested(folder, split)["metrics"]}
+    results = {folder.path: _results(folder, split) for folder in folders}
+    tested = {name for of_run in results.values() for name in of_run["metrics"]}
     known = {n.removeprefix("val/") for n in logged if n.startswith("val/")} | tested
     chosen = metric or ("accuracy" if "accuracy" in known else "query_loss")
     if metric is not None and metric not in known:
@@ -86,7 +87,7 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
                 values,
                 _state(status),
                 _best(rows[folder.path], chosen),
-                _test(folder, chosen, split),
+                _test(results[folder.path], chosen),
                 str(status.get("error", "")),
             )
         )
@@ -157,15 +158,14 @@ def _best(rows: Sequence[Mapping[str, str]], metric: str) -> float | None:
     return min(values) if metric.endswith("loss") else max(values)
 
 
-def _test(folder: RunFolder, metric: str, split: str) -> Result | None:
-    results = _tested(folder, split)
+def _test(results: Mapping[str, Any], metric: str) -> Result | None:
     found = results["metrics"].get(metric)
     if found is None or found["mean"][-1] is None:
         return None
     return Result(found["mean"][-1], found["ci95"][-1], results["episodes"])
 
 
-def _tested(folder: RunFolder, split: str) -> dict[str, Any]:
+def _results(folder: RunFolder, split: str) -> dict[str, Any]:
     path = folder.evaluations / split / "results.json"
     return json.loads(path.read_text()) if path.is_file() else {"metrics": {}}
 

@@ -38,8 +38,6 @@ def train(folder: RunFolder) -> None:
     start = cast(int, saved["global_step"])
     init_from = cast(str | None, config["init_from"])
     if init_from is not None and checkpoint is None:
-        if pieces.device.precision == "64-true":  # before the weights: they are not to be rounded
-            pieces.meta_learner.double()
         load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where W&B's files are

@@ -9,11 +9,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from metaloop.errors import UserError
-from metaloop.meta_learner import MetaLearner
+from metaloop.meta_learner import AVERAGES, MetaLearner
 from metaloop.run_folder import RunFolder
 
 Checkpoint = dict[str, object]
-AVERAGES = "own.statistics:"
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -137,7 +136,9 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
             n.removeprefix("model."): t for n, t in weights.items() if n.startswith("model.")
         }
     # averages that another norm mode stored: this one does not read them
-    weights = {n: t for n, t in weights.items() if n in expected or not n.startswith(AVERAGES)}
+    weights = {
+        n: t for n, t in weights.items() if n in expected or not n.startswith(f"own.{AVERAGES}")
+    }
     problems = [f"lacks {name}" for name in expected if name not in weights]
     problems += [f"has {name}, which is unknown here" for name in weights if name not in expected]
     problems += [
@@ -170,8 +171,8 @@ def load_initial_weights(learner: MetaLearner, path: Path) -> None:
         if f"own.{name}" not in weights:
             raise UserError(
                 f"norm_mode=frozen normalises by stored statistics, and {path} has none for "
-                f"{name.split(':', 1)[1]}. Start from a run of algorithm=pretrain, which stores "
-                "them, or choose another norm_mode."
+                f"{name.removeprefix(AVERAGES)}. Start from a run of algorithm=pretrain, which "
+                "stores them, or choose another norm_mode."
             )
         with torch.no_grad():
             learner.own[name].copy_(weights[f"own.{name}"][:1])

@@ -1,0 +1,60 @@
+"""The benchmarks that the README's figures come from run, shortened."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+
+def run(script, *arguments, cwd):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_every_algorithm_is_trained_and_stands_in_the_table(tmp_path):
+    shorter = ("training.max_steps=2", "training.validate_every=1", "evaluation.episodes=5")
+    chosen = ("--tasks", "sinusoid", "--algorithms", "maml", "random", "--out", "out.json")
+    done = run("every_algorithm.py", *chosen, "--set", *shorter, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())["sinusoid"]
+    assert {name: len(of_run["values"]) for name, of_run in found.items()} == {
+        "maml": 5,
+        "random": 5,
+    }
+    assert re.search(r"\| `maml` \| 10 \| .* \| - \| \d+ \| \d+ \|", done.stdout)
+    assert re.search(r"\| `random` \| 10 \| .* \+/- .* \|", done.stdout)
+
+
+def test_memory_and_time_of_the_adjoints_are_measured_in_fresh_processes(tmp_path):
+    done = run(
+        "adjoint_memory.py",
+        "--steps",
+        "1",
+        "2",
+        "--repeats",
+        "1",
+        "--out",
+        "out.json",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = json.loads((tmp_path / "out.json").read_text())["measurements"]
+    assert {(one["adjoint"], one["inner_steps"]) for one in measured} == {
+        (adjoint, steps) for adjoint in ("unrolled", "recomputed") for steps in (1, 2)
+    }
+    assert all(0 < one["above_baseline_mib"] < one["peak_mib"] for one in measured)
+
+
+def test_every_benchmark_the_readme_names_is_there():
+    named = set(re.findall(r"benchmarks/(\w+\.py)", (ROOT / "README.md").read_text()))
+    assert named == {path.name for path in (ROOT / "benchmarks").glob("*.py")}
