@@ -11,6 +11,7 @@ ROOMS = [
     "interrupted",
     "arguments",
     "run_folder",
+    "sweep_folder",
     "episode",
     "models",
     "tasks",

@@ -51,7 +51,7 @@ def test_make_knows_its_targets(target):
 
 def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     command = command.replace("FOLDER", str(folder)).replace("DATA", str(data))
-    command = command.replace("SWEEP", "outputs/multirun/*")
+    command = command.replace("SWEEP", "$(ls -d outputs/multirun/* | head -n 1)")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
     if "metaloop-train" in command and "--help" not in command:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ class RunFolder:
     environment.json     versions, git state          status.json      composed ... completed
     checkpoints/         last, previous, best         metrics.csv      one row a logging step
     plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
+    log.txt              what a job of a sweep said, where several run at once
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -71,6 +73,10 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.csv"
 
@@ -112,15 +118,33 @@ class RunFolder:
         path = self.path / "status.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
+    def state(self) -> str:
+        """The state of status.json, but "killed" for a run whose process is gone."""
+        status = self.read_status()
+        state, pid = str(status.get("state", "composed")), status.get("pid")
+        is_here = status.get("host") == socket.gethostname()
+        if state != "running" or not is_here or not isinstance(pid, int):
+            return state
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return "killed"
+        except PermissionError:
+            pass  # it lives, as someone else's
+        return state
+
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, wait: float = 0) -> Iterator[None]:
         """Hold the folder for one worker; the lock dies with its process.
+
+        Args:
+            wait: seconds for another process to let it go.
 
         Raises:
             UserError: another process works in this folder.
 
         """
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        lock = filelock.FileLock(self.path / ".lock", timeout=wait)
         try:
             lock.acquire()
         except filelock.Timeout:

@@ -62,13 +62,17 @@ class Device:
     tasks_at_once: TasksAtOnce
     compile: bool
     deterministic: bool
+    threads: Count | None = None
+
+    def gpus_here(self) -> int:
+        """How many GPUs the run may choose from; 0 where it computes on none."""
+        return 0 if self.accelerator in ("cpu", "mps") else torch.cuda.device_count()
 
     def processes_here(self) -> int:
         """How many processes the run starts on this machine."""
         if self.devices != "auto":
             return self.devices
-        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
-        return torch.cuda.device_count() if on_gpu else 1
+        return max(1, self.gpus_here())
 
     def processes(self) -> int:
         """How many processes the run has, over all its machines."""

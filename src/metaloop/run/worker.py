@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.errors import UserError
@@ -45,6 +46,8 @@ def work() -> int:
 
 def _execute(folder: RunFolder) -> None:
     config = load_config(folder)
+    if threads := cast(dict[str, dict[str, int | None]], config)["device"].get("threads"):
+        torch.set_num_threads(threads)
     warn_of_few_episodes(cast(dict[str, dict[str, int]], config)["evaluation"]["episodes"])
     if config["command"] == "train":
         train(folder)

@@ -10,6 +10,9 @@ from omegaconf import OmegaConf
 from metaloop.errors import UserError
 from metaloop.run_folder import RunFolder, write_text
 
+# seconds that the worker of a sweep that was killed may still need to save and end
+SAVING = 60.0
+
 
 def write_run(
     config: Mapping[str, object], overrides: Sequence[str], root: str | Path, name: str
@@ -37,6 +40,16 @@ def write_evaluation(
 def rewrite_run(run: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
     """Replace a run's config, adding the overrides that changed it."""
     _write(run, config, [*read_overrides(run), *overrides])
+
+
+def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
+    """Write the run of a sweep's job: new, or again, then as the same run for W&B."""
+    job.path.mkdir(parents=True, exist_ok=True)
+    with job.lock(wait=SAVING):
+        if job.config.is_file():
+            run_id = OmegaConf.select(OmegaConf.load(job.config), "run_id")
+            config = {**config, "run_id": run_id}
+        _write(job, config, overrides)
 
 
 def read_overrides(folder: RunFolder) -> list[str]:
