@@ -1,5 +1,6 @@
 """metaloop-train: compose a run, write its folder, execute it."""
 
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def _job(config: DictConfig) -> None:
 
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
-    content = {"command": "train", "run_id": secrets.token_hex(4), **anchored(values)}
+    content = {"command": "train", "run_id": _run_id(), **anchored(values)}
     device = build(content).device
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
@@ -44,6 +45,12 @@ def _job(config: DictConfig) -> None:
     _label(content, hydra_config, place)
     folder = write_run(content, list(hydra_config.overrides.task), place, name)
     execute(folder, device.processes_here(), compose_only=compose_only, is_job=is_multirun())
+
+
+def _run_id() -> str:
+    """Name the run at W&B: as the agent of a W&B sweep did, of whose jobs this is one."""
+    own = secrets.token_hex(4)
+    return own if is_multirun() else os.environ.get("WANDB_RUN_ID", own)
 
 
 def _label(content: dict[str, object], hydra_config: HydraConf, place: str) -> None:
