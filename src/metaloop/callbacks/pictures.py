@@ -63,8 +63,10 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
         figure.savefig(folder / f"{name}.png", dpi=120)
 
 
-def log_figures(figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int) -> None:
-    """Send each figure to W&B, where a run logs there."""
+def log_figures(
+    figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int | None = None
+) -> None:
+    """Send each figure to W&B, where a run logs there, at this meta-step or the last logged."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             for name, figure in figures.items():

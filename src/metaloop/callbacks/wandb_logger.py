@@ -46,6 +46,7 @@ class OutageProofWandbLogger(WandbLogger):
         **wandb_init: Any,  # noqa: ANN401 - as Lightning's
     ) -> None:
         super().__init__(name=name, save_dir=save_dir, id=id, project=project, **wandb_init)
+        del self._wandb_init["anonymous"]  # wandb warns of it, whatever it says
         self._is_forgiven = False
         mode = os.environ.get("WANDB_MODE", "offline")
         _require_account(mode)
@@ -64,6 +65,7 @@ class OutageProofWandbLogger(WandbLogger):
             except Exception as error:
                 if not self._instead:
                     raise
+                _let_go()  # or the id counts as in use
                 mode, what = self._instead.pop(0)
                 self._wandb_init["mode"] = mode
                 _say(f"W&B cannot start, and the run {what}: {_first_line(error)}")
@@ -107,6 +109,7 @@ class OutageProofWandbLogger(WandbLogger):
             )
         except Exception as error:
             _say(f"W&B did not finish: {_first_line(error)}\nIts files: {settings.sync_dir}")
+            _let_go()
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -139,6 +142,19 @@ def _require_account(mode: str) -> None:
             f"WANDB_MODE={mode} needs an account at W&B, and there is no API key. Run wandb login "
             "(or set WANDB_API_KEY), or set WANDB_MODE=offline and send the run later."
         )
+
+
+def _let_go() -> None:
+    """End wandb's own process, or forget one that is dead: the next run starts anew."""
+    import wandb
+
+    try:
+        wandb.teardown()
+    except Interrupted:
+        raise
+    except Exception as error:
+        _say(f"W&B's process did not end by itself: {_first_line(error)}")
+    wandb.run = None
 
 
 @rank_zero_only

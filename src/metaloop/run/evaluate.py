@@ -78,9 +78,7 @@ def _tell_wandb(
 ) -> None:
     """Put the results into the summary of the W&B run, the pictures beside its others."""
     split = pieces.evaluation.split
-    step = pieces.meta_learner.judged_step
-    assert step is not None
-    log_figures({f"{split}_{name}": figure for name, figure in figures.items()}, loggers, step)
+    log_figures({f"{split}_{name}": figure for name, figure in figures.items()}, loggers)
     values = {f"{split}/{name}": value for name, value in summarize(evaluated).items()}
     for logger in loggers:
         if isinstance(logger, OutageProofWandbLogger):
