@@ -279,10 +279,13 @@ def test_wandb_is_told_which_sweep_a_job_is_of_and_what_varied(tmp_path):
         "task.shots=5",
         "compose_only=true",
         cwd=tmp_path,
+        env={**os.environ, "WANDB_RUN_ID": "notforall"},
     )
     assert done.returncode == 0, done.stderr
     (sweep,) = (tmp_path / "outputs/multirun").iterdir()
-    nodes = [yaml.safe_load(p.read_text())["logger"]["wandb"] for p in sweep.glob("*/config.yaml")]
+    configs = [yaml.safe_load(p.read_text()) for p in sweep.glob("*/config.yaml")]
+    assert len({config["run_id"] for config in configs} - {"notforall"}) == 2
+    nodes = [config["logger"]["wandb"] for config in configs]
     assert {node["name"] for node in nodes} == {"algorithm=maml", "algorithm=fomaml"}
     assert {node["group"] for node in nodes} == {sweep.name}
     assert sorted(node["tags"] for node in nodes) == [["sinusoid", "fomaml"], ["sinusoid", "maml"]]

@@ -9,6 +9,7 @@ import pytest
 
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.run.build import load_config
+from metaloop.run.train import _settle_wandb
 from metaloop.run_folder import RunFolder
 from tests.conftest import run_command
 from tests.wandb_records import read_records, rows, summary
@@ -94,6 +95,33 @@ def test_the_summary_ends_with_the_test_results_and_their_intervals(run):
     assert values["test/query_loss_ci95"] == pytest.approx(loss["ci95"][-1], rel=1e-12)
     assert values["test/query_loss_before"] == pytest.approx(loss["mean"][0], rel=1e-12)
     assert values["trainer/global_step"] == 20
+
+
+@pytest.mark.parametrize(
+    ("sweep", "mode", "expected"),
+    [
+        (None, None, "offline"),
+        (None, "online", "online"),
+        ("sweep123", None, "online"),  # its server waits for the values
+        ("sweep123", "offline", "offline"),
+    ],
+)
+def test_where_nothing_is_set_a_run_is_offline_and_an_agents_job_online(
+    sweep, mode, expected, monkeypatch
+):
+    given = {
+        "WANDB_SWEEP_ID": sweep,
+        "WANDB_MODE": mode,
+        "WANDB_RUN_ID": None,
+        "WANDB_SILENT": None,
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
+    _settle_wandb("testrun1")
+    assert os.environ["WANDB_MODE"] == expected
+    assert os.environ.get("WANDB_RUN_ID") == ("testrun1" if sweep else None)
 
 
 def test_other_loggers_never_touch_wandb(make_run, monkeypatch):

@@ -72,8 +72,14 @@ class OutageProofWandbLogger(WandbLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: argparse.Namespace | dict[str, Any]) -> None:
+        """Attach a config. A choice that a W&B sweep holds fast (algorithm) is beside its keys."""
+        values = vars(params) if isinstance(params, argparse.Namespace) else params
         with self._forgiving():
-            super().log_hyperparams(params)
+            held = {n for n, v in self.experiment.config.items() if not isinstance(v, Mapping)}
+            for name in held & set(values):
+                if isinstance(values[name], Mapping):
+                    values = values | {f"{name}.{n}": v for n, v in values[name].items()}
+            super().log_hyperparams(values)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
