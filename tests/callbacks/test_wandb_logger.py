@@ -70,6 +70,15 @@ def trained_to_the_end(run: RunFolder) -> bool:
     return steps == list(range(1, 11)) and (run.evaluations / "test/results.json").exists()
 
 
+def sent_later(server: WandbServer, folder: Path) -> list[int]:
+    """The meta-steps that wandb sync sends of a folder to the server, which is well again."""
+    server.status = 200
+    done = run_command("wandb", "sync", "--include-online", str(folder), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    lines = server.history["testrun1"].values()
+    return [line["trainer/global_step"] for line in lines if "train/query_loss" in line]
+
+
 def test_a_server_that_answers_gets_every_row_and_the_results(server, logged_run, capfd):
     run = logged_run("NoFault")
     train(run)
@@ -89,7 +98,7 @@ def test_a_server_that_cannot_be_reached_leaves_the_run_offline(
     run = logged_run("NoFault")
     start = time.perf_counter()
     train(run)
-    assert time.perf_counter() - start < 60
+    assert time.perf_counter() - start < 120
     assert trained_to_the_end(run)
     assert wandb_folders(run) == ["offline", "run"]
     (folder,) = run.path.glob("wandb/offline-run-*-testrun1")
@@ -114,21 +123,15 @@ def test_a_server_lost_in_mid_run_ends_no_run_and_what_it_missed_can_be_sent(
     run = logged_run(fault)
     start = time.perf_counter()
     train(run)
-    assert time.perf_counter() - start < FINISH + 60
+    assert time.perf_counter() - start < FINISH + 120
     assert trained_to_the_end(run)
     said = capfd.readouterr().err
     (folder,) = run.path.glob("wandb/run-*-testrun1")
     assert f"W&B has not taken everything within {FINISH:g} s" in said
-    command = f"wandb sync --include-online {folder}"
-    assert command in said
+    assert f"wandb sync --include-online {folder}" in said
     assert rows(read_records(folder)) == written(run)
     if fault != "Gone":
-        server.status = 200
-        done = run_command(*command.split(), cwd=run.path)
-        assert done.returncode == 0, done.stderr
-        lines = server.history["testrun1"].values()
-        sent = [line["trainer/global_step"] for line in lines if "train/query_loss" in line]
-        assert sent == list(range(1, 11))
+        assert sent_later(server, folder) == list(range(1, 11))
 
 
 @pytest.mark.slow
@@ -141,6 +144,7 @@ def test_a_server_that_takes_no_more_of_an_account_ends_no_run(server, logged_ru
     assert "Use `wandb sync` at the end of the run" in capfd.readouterr().err
     (folder,) = run.path.glob("wandb/run-*-testrun1")
     assert rows(read_records(folder)) == written(run)
+    assert sent_later(server, folder) == list(range(1, 11))
 
 
 def test_w_and_bs_own_process_may_die(server, logged_run, capfd):

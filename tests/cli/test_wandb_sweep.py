@@ -38,7 +38,7 @@ def test_an_agent_of_a_wandb_sweep_runs_metaloop_train_under_its_ids(tmp_path, m
     agent = Agent(None, None, sweep_id="sweep123")
     agent._sweep_command = [*SWEEP["command"], *SHORTER]  # as it reads the YAML from the server
     agent._command_run({"run_id": "agentrun", "program": SWEEP["program"], "args": arguments})
-    assert agent._run_processes["agentrun"].wait(timeout=300) == 0
+    assert agent._run_processes["agentrun"].wait(timeout=900) == 0
 
     (path,) = (tmp_path / "outputs").iterdir()
     config = load_config(RunFolder(path))
@@ -73,6 +73,7 @@ def test_every_job_of_a_multirun_is_a_run_of_its_own_in_one_group(tmp_path):
         "task.shots=5",
         cwd=tmp_path,
         env=environment,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     (sweep,) = (tmp_path / "outputs/multirun").iterdir()

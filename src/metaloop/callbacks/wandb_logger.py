@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -90,6 +91,15 @@ class OutageProofWandbLogger(WandbLogger):
     def log_image(self, key: str, images: list[Any], step: int | None = None, **of: Any) -> None:  # noqa: ANN401
         with self._forgiving():
             super().log_image(key, images, step, **of)
+
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        with self._forgiving():
+            super().after_save_checkpoint(checkpoint_callback)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        with self._forgiving():
+            super().finalize(status)
 
     @rank_zero_only
     def log_summary(self, values: Mapping[str, float]) -> None:
