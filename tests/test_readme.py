@@ -22,7 +22,7 @@ COMMANDS = [
 ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
-NEEDS_ACCOUNT = ("wandb sync",)
+NEEDS_ACCOUNT = ("wandb ", "WANDB_MODE=online")
 SHARED_OMNIGLOT = (
     Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
 )

@@ -259,15 +259,21 @@ def test_a_users_config_directory_and_classes_work(tmp_path):
     assert "slope: 3" in (folder / "config.yaml").read_text()
 
 
-def test_a_multirun_makes_a_run_of_each_job_and_a_failing_one_fails_the_command(tmp_path):
+def test_a_multirun_makes_a_run_of_each_job_and_evaluates_one_in_several_ways(tmp_path):
     done = run_command("metaloop-train", "-m", *TINY, "algorithm=maml,fomaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     runs = sorted(p.parent for p in tmp_path.glob("outputs/multirun/*/*/status.json"))
-    assert {"maml", "fomaml"} == {p.name.split("_")[-1] for p in runs}
+    assert {"maml", "fomaml"} == {p.name.split("_")[1] for p in runs}
     assert all(json.loads((p / "status.json").read_text())["state"] == "completed" for p in runs)
-    done = run_command("metaloop-train", "-m", *TINY, "optimizer.lr=-1", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "optimizer: Invalid learning rate" in done.stderr
+    shots = (f"run={runs[0]}", "task.shots=2,5")
+    done = run_command("metaloop-evaluate", "-m", *shots, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 jobs: 2 completed, 0 not." in done.stdout
+    for name in ("test_task.shots=2", "test_task.shots=5"):
+        assert (runs[0] / "evaluations" / name / "results.json").is_file()
+    refused = run_command("metaloop-evaluate", "-m", *shots, "name=x", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "name=x is one evaluation's" in refused.stderr
 
 
 def test_wandb_is_told_which_sweep_a_job_is_of_and_what_varied(tmp_path):
@@ -279,10 +285,13 @@ def test_wandb_is_told_which_sweep_a_job_is_of_and_what_varied(tmp_path):
         "task.shots=5",
         "compose_only=true",
         cwd=tmp_path,
+        env={**os.environ, "WANDB_RUN_ID": "notforall"},
     )
     assert done.returncode == 0, done.stderr
     (sweep,) = (tmp_path / "outputs/multirun").iterdir()
-    nodes = [yaml.safe_load(p.read_text())["logger"]["wandb"] for p in sweep.glob("*/config.yaml")]
+    configs = [yaml.safe_load(p.read_text()) for p in sweep.glob("*/config.yaml")]
+    assert len({config["run_id"] for config in configs} - {"notforall"}) == 2
+    nodes = [config["logger"]["wandb"] for config in configs]
     assert {node["name"] for node in nodes} == {"algorithm=maml", "algorithm=fomaml"}
     assert {node["group"] for node in nodes} == {sweep.name}
     assert sorted(node["tags"] for node in nodes) == [["sinusoid", "fomaml"], ["sinusoid", "maml"]]

@@ -5,12 +5,14 @@ from metaloop.callbacks.metrics_csv import MetricsCsv
 from metaloop.callbacks.pictures import Pictures
 from metaloop.callbacks.progress import Progress
 from metaloop.callbacks.resume_checkpoint import DurableCheckpointIO, ResumeCheckpoint
+from metaloop.callbacks.wandb_logger import OutageProofWandbLogger
 
 __all__ = [
     "BestCheckpoint",
     "DurableCheckpointIO",
     "EnsembleCheckpoints",
     "MetricsCsv",
+    "OutageProofWandbLogger",
     "Pictures",
     "Progress",
     "ResumeCheckpoint",

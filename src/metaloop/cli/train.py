@@ -1,5 +1,6 @@
 """metaloop-train: compose a run, write its folder, execute it; or run it as a job of a sweep."""
 
+import os
 import secrets
 from pathlib import Path
 from typing import cast
@@ -27,7 +28,7 @@ def _job(config: DictConfig) -> float | None:
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
     objective = cast(str | None, values.pop("objective"))
-    content = {"command": "train", "run_id": secrets.token_hex(4), **anchored(values)}
+    content = {"command": "train", "run_id": _run_id(), **anchored(values)}
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
     hydra_config = HydraConfig.get()
@@ -55,6 +56,12 @@ def _job(config: DictConfig) -> float | None:
     folder = write_run(content, overrides, root, name)
     execute(folder, device.processes_here(), compose_only=compose_only)
     return None
+
+
+def _run_id() -> str:
+    """Name the run at W&B: as the agent of a W&B sweep did, of whose jobs this is one."""
+    own = secrets.token_hex(4)
+    return own if is_multirun() else os.environ.get("WANDB_RUN_ID", own)
 
 
 def anchored(values: dict[str, object]) -> dict[str, object]:

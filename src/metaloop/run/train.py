@@ -9,7 +9,12 @@ from typing import cast
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metaloop.callbacks import EnsembleCheckpoints, MetricsCsv, ResumeCheckpoint
+from metaloop.callbacks import (
+    EnsembleCheckpoints,
+    MetricsCsv,
+    OutageProofWandbLogger,
+    ResumeCheckpoint,
+)
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.callbacks.pictures import log_figures, save_figures
 from metaloop.callbacks.resume_checkpoint import STOPPED
@@ -39,8 +44,7 @@ def train(folder: RunFolder) -> None:
     init_from = cast(str | None, config["init_from"])
     if init_from is not None and checkpoint is None:
         load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
-    os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where W&B's files are
+    _settle_wandb(cast(str, config["run_id"]))
     loggers = build_loggers(config, folder)
     save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
     callbacks = [save, *build_callbacks(config, folder, pieces.task)]
@@ -48,8 +52,9 @@ def train(folder: RunFolder) -> None:
         callbacks.append(_ensemble(folder, pieces))
     trainer = make_trainer(pieces.device, folder.path, callbacks, loggers, pieces.training)
     _introduce(folder, start)
-    _begin_logging(loggers, config, folder, start)
+    exit_code = 1
     try:
+        _begin_logging(loggers, config, folder, start)
         if saved[STOPPED]:
             print("Early stopping had ended this run: nothing is left to train.", flush=True)
         else:
@@ -63,9 +68,24 @@ def train(folder: RunFolder) -> None:
                 trainer.save_checkpoint(folder.last_checkpoint)
         if trainer.is_global_zero:
             _draw_learning_curve(folder, loggers, trainer.global_step)
+        _evaluate_after(folder, config, pieces.evaluation.split, loggers)
+        exit_code = 0
     finally:
-        _close(loggers)
-    _evaluate_after(folder, config, pieces.evaluation.split)
+        _close(loggers, exit_code)
+    _print_next_commands(folder.path)
+
+
+def _settle_wandb(run_id: str) -> None:
+    """Tell W&B by its environment what a run is where nothing else says so.
+
+    Offline unless WANDB_MODE or an agent of a W&B sweep, which needs its server, says otherwise.
+    """
+    is_of_agent = "WANDB_SWEEP_ID" in os.environ
+    mode = os.environ.setdefault("WANDB_MODE", "online" if is_of_agent else "offline")
+    if mode != "online":  # the run says itself where W&B's files are
+        os.environ.setdefault("WANDB_SILENT", "true")
+    if is_of_agent:  # whose id wins over what wandb.init is given
+        os.environ["WANDB_RUN_ID"] = run_id
 
 
 def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
@@ -89,8 +109,11 @@ def _begin_logging(
         if isinstance(logger, MetricsCsv):
             logger.rewind(start)
         logger.log_hyperparams(config)
-        if isinstance(logger, WandbLogger) and os.environ["WANDB_MODE"] != "disabled":
-            print(f"W&B: {logger.experiment.url or folder.path / 'wandb'}", flush=True)
+        if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
+            is_offline = logger.experiment.offline
+            print(
+                f"W&B: {folder.path / 'wandb' if is_offline else logger.experiment.url}", flush=True
+            )
 
 
 def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:
@@ -100,12 +123,13 @@ def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) ->
         log_figures(figures, loggers, step)
 
 
-def _evaluate_after(folder: RunFolder, config: dict[str, object], split: str) -> None:
+def _evaluate_after(
+    folder: RunFolder, config: dict[str, object], split: str, loggers: list[Logger]
+) -> None:
     overrides = read_overrides(folder)
     place = write_evaluation(folder, split, config, overrides)
-    evaluate(config, folder, place.path, overrides)
+    evaluate(config, folder, place.path, overrides, loggers)
     place.write_status("completed")
-    _print_next_commands(folder.path)
 
 
 @rank_zero_only
@@ -121,9 +145,10 @@ def _print_next_commands(path: Path) -> None:
     )
 
 
-def _close(loggers: list[Logger]) -> None:
+def _close(loggers: list[Logger], exit_code: int) -> None:
     """Finish W&B, or the next run in this process would write into this one's."""
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
-        import wandb
-
-        wandb.finish()
+    for logger in loggers:
+        if isinstance(logger, OutageProofWandbLogger):
+            logger.finish(exit_code)
+        elif isinstance(logger, WandbLogger):
+            logger.experiment.finish(exit_code)
