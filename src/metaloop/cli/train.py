@@ -1,5 +1,6 @@
 """metaloop-train: compose a run, write its folder, execute it."""
 
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ from omegaconf import DictConfig
 from metaloop.cli.execute import execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.errors import UserError
+from metaloop.requeue import NO_REQUEUE
 from metaloop.run.write import write_run
 
 
 def main() -> None:
     """Run the command."""
+    os.environ[NO_REQUEUE] = "1"  # a job that starts again with this command makes a new run
     run_hydra("train", _job)
 
 
