@@ -51,4 +51,5 @@ def _scontrol(*arguments: str) -> tuple[str, str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", str(error)
-    return done.stdout, "" if done.returncode == 0 else done.stderr.strip()
+    failure = done.stderr.strip() or f"scontrol ended with status {done.returncode}"
+    return done.stdout, failure if done.returncode else ""

@@ -11,6 +11,7 @@ from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.run.test_resume import assert_same_run, finish, uninterrupted, weights, write
+from tests.test_readme import JOB
 
 __all__ = ["uninterrupted"]
 pytestmark = pytest.mark.slow
@@ -85,7 +86,7 @@ def test_a_preempted_job_saves_and_goes_on_when_there_is_room_again(
 
 
 def test_a_cancelled_job_saves_and_is_not_started_again(slurm, tmp_path):
-    folder = write(tmp_path)
+    folder = write(tmp_path, "logger=wandb")  # whose own process is signalled as well
     job = slurm.submit(script(folder))
     wait_for_step(slurm, job, folder, 70)
     slurm.run("scancel", job)
@@ -126,6 +127,18 @@ def test_two_tasks_stop_at_one_step_and_go_on_to_the_weights_of_two_never_stoppe
     assert slurm.finish(stopped) == "COMPLETED", said(folders[1])
     assert slurm.job(stopped)["Restarts"] == "1"
     assert_same_run(folders[1], folders[0])
+
+
+def test_the_script_of_the_readme_trains_the_folder_that_it_names(slurm, tmp_path):
+    folder = write(tmp_path, *DDP, "device.devices=2", "training.max_steps=20")
+    gpus = "#SBATCH --gpus-per-node=2\n"  # there are none here
+    assert gpus in JOB
+    text = JOB.replace(gpus, "").replace("--cpus-per-task=4", "").replace("FOLDER", "run")
+    folder.path.rename(tmp_path / "run")
+    (tmp_path / "job.sh").write_text(text)
+    job = slurm.submit(tmp_path / "job.sh", f"--chdir={tmp_path}")
+    assert slurm.finish(job) == "COMPLETED", (tmp_path / "job.out").read_text()
+    assert RunFolder(tmp_path / "run").read_status()["state"] == "completed"
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ class ResumeCheckpoint(pl.Callback):
     Saves at the start of a step: then all that belongs to the step before is done, its row of
     metrics and its validation included, so a resumed run repeats nothing and misses nothing.
 
-    A stop signal saves at the next step and ends the run by `Interrupted`; the same one again
-    ends it at once. (Another one does not: Slurm has SIGTERM follow on what it has sent before.)
+    A stop signal saves at the next step and ends the run by `Interrupted`; Ctrl-C after that ends
+    it at once. (SIGTERM does not: Slurm has it follow on what it has sent before.)
 
     Args:
         folder: where the checkpoints go.
@@ -104,12 +104,10 @@ class ResumeCheckpoint(pl.Callback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signal is None:
-            print("\nStopping after this meta-step; once more to stop at once.", flush=True)
-            self._signal, self._signalled = number, now
-        elif number != self._signal:
-            self._signal, self._signalled = number, now
-        elif now - self._signalled > ONE_PRESS:
+            print("\nStopping after this meta-step; Ctrl-C now to stop at once.", flush=True)
+        elif number == signal.SIGINT and now - self._signalled > ONE_PRESS:
             raise Interrupted(number, "at once, back to the last checkpoint")
+        self._signal, self._signalled = number, now
 
 
 class DurableCheckpointIO(TorchCheckpointIO):

@@ -76,7 +76,9 @@ def run_worker(folder: RunFolder, processes: int) -> None:
     try:
         status = child.wait()
     finally:
-        child.kill()
+        if child.poll() is None:  # at SIGUSR2 submitit ends this process, by an exception
+            child.terminate()
+            child.wait()  # it saves
         for number, handler in before.items():
             signal.signal(number, handler)
     if received:
