@@ -53,9 +53,16 @@ def test_outside_of_a_job_lightning_knows_the_processes(in_job):
 
 
 def test_under_torchrun_lightning_knows_the_processes(in_job, monkeypatch):
-    in_job(STEP_TASKS_PER_NODE="1")
+    in_job(STEP_TASKS_PER_NODE="1(x2)")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     assert cluster_environments(device(2)) == []
+
+
+def test_torchrun_started_twice_on_a_machine_is_refused(in_job, monkeypatch):
+    in_job(STEP_TASKS_PER_NODE="2(x3)")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    with pytest.raises(UserError, match="one task a machine"):
+        cluster_environments(device(2, nodes=3))
 
 
 @pytest.mark.parametrize("variables", [{}, {"NTASKS": "4"}, {"STEP_TASKS_PER_NODE": "1"}])

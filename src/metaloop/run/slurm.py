@@ -21,22 +21,34 @@ def cluster_environments(device: Device) -> list[ClusterEnvironment]:
         UserError: Slurm has started another number of processes than the config says.
 
     """
-    if TorchElasticEnvironment.detect() or "SLURM_JOB_ID" not in os.environ:
+    if "SLURM_JOB_ID" not in os.environ:
         return []
-    _require_allocation(device)
+    # "2", on three machines "2(x3)"; a script or a shell that no srun started has none
+    started = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1")
+    if TorchElasticEnvironment.detect():
+        _require_one_agent(started)
+        return []
+    _require_tasks(started, device)
     return [SlurmStep() if device.processes() > 1 else LightningEnvironment()]
 
 
-def _require_allocation(device: Device) -> None:
-    # of a script or a shell in the job, that no srun started, it says nothing
-    started = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1")
+def _require_one_agent(started: str) -> None:
+    if started.partition("(")[0] != "1":
+        raise UserError(
+            f"srun has started {started} tasks a machine, and torchrun its processes in each: that "
+            "many runs of one config. Give torchrun one task a machine, or let srun start the "
+            "processes: compose_only=true, then srun python -m metaloop.run FOLDER."
+        )
+
+
+def _require_tasks(started: str, device: Device) -> None:
     here, nodes = device.processes_here(), device.nodes
     if started != (str(here) if nodes == 1 else f"{here}(x{nodes})"):
         raise UserError(
-            f"The config is for {here} on each of {nodes} machines (device.devices={here}, "
-            f"device.nodes={nodes}), but the tasks that Slurm has started on each are {started}. "
-            f"Start the folder by srun --nodes={nodes} --ntasks-per-node={here} python -m "
-            "metaloop.run FOLDER, or compose it with device.devices and device.nodes as they are."
+            f"The processes of this config are device.devices={here} a machine on device.nodes="
+            f"{nodes}; Slurm has started {started} a machine. Start the folder by srun --nodes="
+            f"{nodes} --ntasks-per-node={here} python -m metaloop.run FOLDER, or compose it for "
+            "the tasks that there are."
         )
 
 
