@@ -98,6 +98,7 @@ class Slurm:
 
     def stop(self) -> None:
         self.run("scancel", "--user", getpass.getuser())
+        _wait_until(lambda: not self.run("squeue", "--noheader").stdout, 120, "the last job")
         for daemon in reversed(self._daemons):
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(timeout=60)

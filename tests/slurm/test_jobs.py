@@ -86,7 +86,7 @@ def test_a_preempted_job_saves_and_goes_on_when_there_is_room_again(
 
 
 def test_a_cancelled_job_saves_and_is_not_started_again(slurm, tmp_path):
-    folder = write(tmp_path, "logger=wandb")  # whose own process is signalled as well
+    folder = write(tmp_path)
     job = slurm.submit(script(folder))
     wait_for_step(slurm, job, folder, 70)
     slurm.run("scancel", job)

@@ -64,7 +64,8 @@ def test_a_job_of_two_processes_is_one_task_in_which_torchrun_starts_them(slurm,
 
 
 def test_a_job_whose_time_is_up_is_saved_before_submitit_requeues_it(slurm, tmp_path):
-    long = ("seed=0", "training.max_steps=3000", "training.save_every=100000")
+    steps = {"max_steps": 500, "validate_every": 250, "log_every": 10, "save_every": 100000}
+    long = ["seed=0", *(f"training.{key}={value}" for key, value in steps.items())]
     with (tmp_path / "output").open("w") as output:
         sweep = subprocess.Popen(
             [*SWEEP, *long],
@@ -73,14 +74,17 @@ def test_a_job_whose_time_is_up_is_saved_before_submitit_requeues_it(slurm, tmp_
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    wait_until(lambda: list(tmp_path.glob("outputs/multirun/*/*/metrics.csv")), tmp_path)
-    (first,) = runs(tmp_path)
-    number = slurm.run("squeue", "--noheader", "--format=%i").stdout.strip()
-    slurm.signal(number, "USR2")  # as submitit's --signal=USR2@..
-    wait_until(lambda: runs(tmp_path)[first] == "interrupted", tmp_path)
-    assert (first / "checkpoints/last.ckpt").exists()
-    wait_until(lambda: slurm.job(number)["Restarts"] == "1", tmp_path)
-    assert sweep.wait(timeout=400) == 0, (tmp_path / "output").read_text() + reports(tmp_path)
+    try:
+        wait_until(lambda: list(tmp_path.glob("outputs/multirun/*/*/metrics.csv")), tmp_path)
+        (first,) = runs(tmp_path)
+        number = slurm.run("squeue", "--noheader", "--format=%i").stdout.strip()
+        slurm.signal(number, "USR2")  # as submitit's --signal=USR2@..
+        wait_until((first / "checkpoints/last.ckpt").exists, tmp_path)
+        wait_until(lambda: slurm.job(number)["Restarts"] == "1", tmp_path)
+        assert sweep.wait(timeout=400) == 0, (tmp_path / "output").read_text() + reports(tmp_path)
+    finally:
+        sweep.kill()
+    assert "Caught signal SIGUSR2" in reports(tmp_path)
     assert list(runs(tmp_path).values())[-1] == "completed"
 
 
