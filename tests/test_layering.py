@@ -9,6 +9,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "metaloop"
 ROOMS = [
     "errors",
     "interrupted",
+    "requeue",
     "arguments",
     "run_folder",
     "sweep_folder",

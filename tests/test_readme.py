@@ -23,6 +23,8 @@ ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
 NEEDS_ACCOUNT = ("wandb ", "WANDB_MODE=online")
+NEEDS_CLUSTER = ("sbatch", "metaloop-train -m hydra/launcher=submitit_slurm")  # tests/slurm has one
+(JOB,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 SHARED_OMNIGLOT = (
     Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
 )
@@ -80,7 +82,7 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
-        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT)):
+        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
             continue
         if "DATA" in command and not has_omniglot:
             continue
@@ -93,6 +95,18 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         folder = plain[-1] if plain else folder
         if folder is None and made:
             folder = made[-1]
+
+
+def test_what_needs_a_cluster_composes(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no submitit launcher")
+    commands = [c for c in COMMANDS if c.startswith(NEEDS_CLUSTER)]
+    assert len(commands) == len(NEEDS_CLUSTER)
+    composing = commands[1].replace(" -m ", " --cfg hydra ").replace("seed=0,1,2", "seed=0")
+    done = run(composing, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "hydra_submitit_launcher.submitit_launcher.SlurmLauncher" in done.stdout
+    assert "timeout_min: 240" in done.stdout
+    subprocess.run(["bash", "-n"], input=JOB, text=True, check=True)
 
 
 def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):

@@ -14,7 +14,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from metaloop.arguments import Count
 from metaloop.datamodule import MetaBatch
-from metaloop.interrupted import Interrupted
+from metaloop.interrupted import STOP_SIGNALS, Interrupted
 
 # Seconds within which signals count as one: Ctrl-C reaches a process from the terminal, and once
 # more from a launcher that passes it on.
@@ -29,8 +29,8 @@ class ResumeCheckpoint(pl.Callback):
     Saves at the start of a step: then all that belongs to the step before is done, its row of
     metrics and its validation included, so a resumed run repeats nothing and misses nothing.
 
-    Ctrl-C or SIGTERM saves at the next step and ends the run by `Interrupted`; a second one
-    ends it at once.
+    A stop signal saves at the next step and ends the run by `Interrupted`; Ctrl-C after that ends
+    it at once. (SIGTERM does not: Slurm has it follow on what it has sent before.)
 
     Args:
         folder: where the checkpoints go.
@@ -54,7 +54,7 @@ class ResumeCheckpoint(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_step = trainer.global_step
         # not earlier: Lightning sets a handler of its own for SIGTERM just before
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
 
     def on_train_batch_start(
@@ -64,14 +64,15 @@ class ResumeCheckpoint(pl.Callback):
         batch: MetaBatch,
         batch_idx: int,
     ) -> None:
-        is_stopping = self._signal is not None
+        number = self._signal or 0
         if trainer.world_size > 1:  # a signal reaches the ranks at different steps: agree on one
-            is_stopping = trainer.strategy.reduce_boolean_decision(is_stopping, all=False)
-        if is_stopping or trainer.global_step % self.every == 0:
+            numbers = torch.tensor(number, device=trainer.strategy.root_device)
+            number = int(trainer.strategy.reduce(numbers, reduce_op="max"))
+        if number or trainer.global_step % self.every == 0:
             self._save(trainer)
-        if is_stopping:
-            number = self._signal or signal.SIGTERM
-            raise Interrupted(number, f"at meta-step {trainer.global_step}, which is saved")
+        if number:
+            where = f"at meta-step {trainer.global_step}, which is saved"
+            raise Interrupted(number, where, is_agreed=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer)
@@ -103,10 +104,10 @@ class ResumeCheckpoint(pl.Callback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signal is None:
-            print("\nStopping after this meta-step; once more to stop at once.", flush=True)
-            self._signal, self._signalled = number, now
-        elif now - self._signalled > ONE_PRESS:
+            print("\nStopping after this meta-step; Ctrl-C now to stop at once.", flush=True)
+        elif number == signal.SIGINT and now - self._signalled > ONE_PRESS:
             raise Interrupted(number, "at once, back to the last checkpoint")
+        self._signal, self._signalled = number, now
 
 
 class DurableCheckpointIO(TorchCheckpointIO):

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from metaloop.errors import UserError
+from metaloop.interrupted import STOP_SIGNALS
 from metaloop.run_folder import RunFolder
 
 PR_SET_PDEATHSIG = 1
@@ -136,7 +137,8 @@ def worker_arguments(folder: RunFolder, processes: int) -> list[str]:
     if processes == 1:
         return worker
     agent = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [*agent, *worker]
+    signals = ",".join(("SIGHUP", "SIGQUIT", *(number.name for number in STOP_SIGNALS)))
+    return [*agent, f"--signals-to-handle={signals}", *worker]
 
 
 def _environment() -> Mapping[str, str]:

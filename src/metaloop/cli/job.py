@@ -116,17 +116,17 @@ def recorded(
     if os.getppid() == leader:
         die_with_parent()  # joblib's processes would outlive a killed command
     see_all_gpus(sweep)
-    number, error = HydraConfig.get().job.num, ""
+    number = HydraConfig.get().job.num
+    record = JobRecord(list(varied), str(folder.path), "")
     try:
         if sweep.is_stopping():
             raise UserError("The sweep was stopped before this job began.")
         value = work()
     except Exception as failure:
-        error = f"{failure}"
-        _say(f"{' '.join(varied)}: {error}")
-        raise UserError(error) from failure
-    finally:
-        sweep.record(number, JobRecord(list(varied), str(folder.path), error))
+        sweep.record(number, record._replace(error=f"{failure}"))
+        _say(f"{' '.join(varied)}: {failure}")
+        raise UserError(f"{failure}") from failure
+    sweep.record(number, record)
     _say(f"{' '.join(varied)}: completed")
     return value
 

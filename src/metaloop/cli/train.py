@@ -12,12 +12,14 @@ from metaloop.cli.execute import execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.labels import label
 from metaloop.errors import UserError
+from metaloop.requeue import NO_REQUEUE
 from metaloop.run.write import write_run
 from metaloop.sweep_folder import SweepFolder
 
 
 def main() -> None:
     """Run the command."""
+    os.environ[NO_REQUEUE] = "1"  # a job that starts again with this command makes a new run
     run_hydra("train", _job)
 
 

@@ -3,6 +3,7 @@
 import sys
 
 from metaloop.interrupted import Interrupted, stop_on_signals
+from metaloop.requeue import requeue_job
 
 
 def main() -> int:
@@ -11,10 +12,13 @@ def main() -> int:
     try:
         from metaloop.run.worker import work  # seconds of imports, already interruptible
 
-        return work()
+        status = work()
     except Interrupted as stop:
         print(f"\nStopped by {stop}.", flush=True)
-        return 128 + stop.signal_number
+        status = 128 + stop.signal_number
+    if status > 128:
+        requeue_job(status - 128)
+    return status
 
 
 if __name__ == "__main__":

@@ -29,16 +29,18 @@ def work() -> int:
     """Execute the folder named on the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
+    # Lightning has read the rank from torchrun's or Slurm's environment
+    is_first = vars(rank_zero_only).get("rank", 0) == 0
     try:
         folder = RunFolder.open(parser.parse_args().folder)
-        # Lightning has read the rank from torchrun's or Slurm's environment
-        is_first = vars(rank_zero_only).get("rank", 0) == 0
         with _held(folder) if is_first else _not_held():
             _execute(folder)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     except Interrupted as stop:
+        if stop.is_agreed and not is_first:
+            return 0  # a failure would have srun or torchrun end the first one while it finishes
         print(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}", flush=True)
         return 128 + stop.signal_number
     return 0
