@@ -8,7 +8,9 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "metaloop"
 ROOMS = [
     "errors",
+    "full_disk",
     "interrupted",
+    "parent_process",
     "arguments",
     "run_folder",
     "episode",

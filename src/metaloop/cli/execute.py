@@ -1,6 +1,5 @@
 """From a written folder to the process that works in it."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -10,9 +9,9 @@ from pathlib import Path
 from types import FrameType
 
 from metaloop.errors import UserError
+from metaloop.parent_process import stop_with_parent
 from metaloop.run_folder import RunFolder
 
-PR_SET_PDEATHSIG = 1
 # What a launcher or an earlier Lightning process leaves behind; ranks get their own.
 STALE = (
     "LOCAL_RANK",
@@ -63,7 +62,7 @@ def run_worker(folder: RunFolder, processes: int) -> None:
         _command(folder, processes),
         env=_environment(),
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=stop_with_parent,
     )
     received = []
 
@@ -82,12 +81,6 @@ def run_worker(folder: RunFolder, processes: int) -> None:
         raise KeyboardInterrupt
     if status != 0:
         raise UserError(f"The run {folder.path} ended with status {status}; see its status.json.")
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when the one that started it ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _command(folder: RunFolder, processes: int) -> list[str]:

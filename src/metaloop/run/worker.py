@@ -16,12 +16,13 @@ from typing import cast
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.errors import UserError
+from metaloop.full_disk import full_disk
 from metaloop.interrupted import Interrupted
 from metaloop.run.build import load_config
 from metaloop.run.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
 from metaloop.run.write import read_overrides
-from metaloop.run_folder import RunFolder
+from metaloop.run_folder import RunFolder, State
 
 
 def work() -> int:
@@ -40,6 +41,15 @@ def work() -> int:
     except Interrupted as stop:
         print(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}", flush=True)
         return 128 + stop.signal_number
+    except Exception as error:
+        if (what := full_disk(error)) is None:
+            raise
+        print(
+            f"Error: {what}: nothing more can be written, and the run has ended. Kept is "
+            f"{_what_is_kept(folder)}. Make room. {_how_to_go_on(folder)}",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 
@@ -59,6 +69,13 @@ def _how_to_go_on(folder: RunFolder) -> str:
     return f"To evaluate again:\n  python -m metaloop.run {folder.path}"
 
 
+def _what_is_kept(folder: RunFolder) -> str:
+    for path in (folder.last_checkpoint, folder.previous_checkpoint):
+        if path.exists():
+            return f"the checkpoint {path}"
+    return "no checkpoint: none had been saved"
+
+
 @contextmanager
 def _held(folder: RunFolder) -> Iterator[None]:
     """Lock the folder and keep its status true, however the work ends."""
@@ -67,12 +84,22 @@ def _held(folder: RunFolder) -> Iterator[None]:
         try:
             yield
         except Interrupted as stop:
-            folder.write_status("interrupted", reason=str(stop))
+            _write_last_status(folder, "interrupted", reason=str(stop))
             raise
         except BaseException as error:
-            folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+            reason = full_disk(error) or f"{type(error).__name__}: {error}"
+            _write_last_status(folder, "failed", error=reason)
             raise
         folder.write_status("completed")
+
+
+def _write_last_status(folder: RunFolder, state: State, **details: str) -> None:
+    """Say how the work ended, unless the disk is full: that is not to hide why it ended."""
+    try:
+        folder.write_status(state, **details)
+    except OSError as error:
+        if full_disk(error) is None:
+            raise
 
 
 @contextmanager
