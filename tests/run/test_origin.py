@@ -92,7 +92,7 @@ def test_every_checkpoint_carries_config_and_versions_in_plain_containers(make_r
         (
             "algorithm._target_",
             "metaloop.algorithms.fomaml",
-            r"of another algorithm .*\n  algorithm._target_: metaloop.algorithms.maml -> metaloop.a",
+            r"of another algorithm .*\n  algorithm._target_: metaloop.algorithms.maml",
         ),
     ],
 )
