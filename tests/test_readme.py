@@ -23,6 +23,7 @@ ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
 NEEDS_ACCOUNT = ("wandb sync",)
+NEEDS_CLUSTER = ("torchrun --nnodes",)  # tests/run/test_processes.py runs it on one machine
 SHARED_OMNIGLOT = (
     Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
 )
@@ -80,7 +81,7 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
-        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT)):
+        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
             continue
         if "DATA" in command and not has_omniglot:
             continue

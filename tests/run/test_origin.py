@@ -65,12 +65,16 @@ def accept_change(folder: RunFolder, path: str, value: object) -> None:
     accept(folder, changes_between(before, load_config(folder)), 10)
 
 
-def resume(monkeypatch, capsys, folder: RunFolder, *arguments: str) -> str:
-    """What metaloop-resume says when it refuses."""
+def enter(monkeypatch, folder: RunFolder, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["metaloop-resume", str(folder.path), *arguments])
     monkeypatch.setattr(sys, "path", list(sys.path))
+    metaloop.cli.resume.main()
+
+
+def resume(monkeypatch, capsys, folder: RunFolder, *arguments: str) -> str:
+    """What metaloop-resume says when it refuses."""
     with pytest.raises(SystemExit) as ended:
-        metaloop.cli.resume.main()
+        enter(monkeypatch, folder, *arguments)
     assert ended.value.code == 1
     return capsys.readouterr().err
 
@@ -156,7 +160,6 @@ def test_a_changed_key_is_shown_before_and_after_and_refused_by_command_and_work
         ("optimizer.lr=-1", "optimizer: Invalid learning rate"),
         ("training.max_steps=5", "training.max_steps=5 is shorter than the run's 20"),
         ("training.max_steps=more", "training.max_steps='more' .* valid integer"),
-        ("device.nodes=2", "every machine starts its own processes. The folder is ready"),
     ],
 )
 def test_what_no_resuming_can_change_is_refused(argument, says, stopped, monkeypatch, capsys):
@@ -164,15 +167,9 @@ def test_what_no_resuming_can_change_is_refused(argument, says, stopped, monkeyp
 
 
 def test_an_accepted_change_is_recorded_with_its_meta_step(stopped, monkeypatch, capsys):
-    # two machines: the command writes the folder, and leaves executing it to their cluster
-    resume(
-        monkeypatch,
-        capsys,
-        stopped,
-        "optimizer.lr=0.1",
-        "device.nodes=2",
-        "--accept-changes",
-    )
+    # two machines: the command writes the folder, and says how they execute it
+    enter(monkeypatch, stopped, "optimizer.lr=0.1", "device.nodes=2", "--accept-changes")
+    assert "torchrun --nnodes=2 --nproc-per-node=1 --master-addr=FIRST" in capsys.readouterr().out
     recorded = json.loads(stopped.changes.read_text())["accepted"]
     assert recorded == [{"meta_step": 10, "changes": {"optimizer.lr": [0.01, 0.1]}}]
     assert yaml.safe_load(stopped.overrides.read_text())[-2:] == [

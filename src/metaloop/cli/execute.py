@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
+from omegaconf import OmegaConf
+
 from metaloop.errors import UserError
 from metaloop.parent_process import stop_with_parent
 from metaloop.run_folder import RunFolder
@@ -32,12 +34,23 @@ def find_own_classes() -> None:
 def execute(folder: RunFolder, processes: int, *, compose_only: bool, is_job: bool) -> None:
     """Say how to execute a folder, run it as a job of a sweep, or become its worker."""
     if compose_only:
-        command = " ".join(["python", *worker_arguments(folder, processes)])
-        print(f"Composed {folder.path}. To execute it:\n  {command}")
+        print(f"Composed {folder.path}. To execute it{by_hand(folder, processes)}")
     elif is_job:
         run_worker(folder, processes)
     else:
         become_worker(folder, processes)
+
+
+def by_hand(folder: RunFolder, processes: int) -> str:
+    """How a user executes a folder: here, or on each of its machines."""
+    nodes = OmegaConf.load(folder.config).device.nodes
+    if nodes == 1:
+        return ":\n  " + " ".join(["python", *worker_arguments(folder, processes)])
+    return (
+        f" on {nodes} machines, of which FIRST is number 0, enter on each with its number as NODE"
+        f" (or use srun):\n  torchrun --nnodes={nodes} --nproc-per-node={processes} "
+        f"--master-addr=FIRST --node-rank=NODE -m metaloop.run {folder.path}"
+    )
 
 
 def become_worker(folder: RunFolder, processes: int) -> None:

@@ -6,7 +6,7 @@ from typing import cast
 
 from omegaconf import OmegaConf
 
-from metaloop.cli.execute import become_worker, find_own_classes
+from metaloop.cli.execute import become_worker, by_hand, find_own_classes
 from metaloop.errors import UserError, nearest
 from metaloop.full_disk import full_disk
 from metaloop.run.write import rewrite_run
@@ -93,10 +93,8 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> None:
                 accept(folder, changes, found.content["global_step"])
             rewrite_run(folder, config, as_overrides(changes, beside=overrides))
     if device.nodes > 1:
-        raise UserError(
-            f"device.nodes={device.nodes}: every machine starts its own processes. The folder is "
-            "ready: execute it on each, by torchrun or srun."
-        )
+        print(f"Ready is {folder.path}. To go on{by_hand(folder, device.processes_here())}")
+        return
     become_worker(folder, device.processes_here())
 
 
