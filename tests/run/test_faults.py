@@ -155,7 +155,7 @@ def namespaces_can_be_had() -> bool:
     ("step", "before", "kept"),
     [
         (89, "step", "Kept is the checkpoint"),  # the next to be written: the checkpoint of 90
-        (25, "step", "no checkpoint: none had been saved"),  # the same of 30
+        (25, "step", "Kept is no checkpoint, none had been saved"),  # the same of 30
         (38, "step", "Kept is the checkpoint"),  # the first row of a validation, at 40
         (40, "pictures", "Kept is the checkpoint"),
     ],

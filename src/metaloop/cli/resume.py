@@ -86,7 +86,7 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> None:
     trained = before if found is None else saved_config(found.content)
     changes = refused(folder, changes_between(trained, config))
     if changes and not accepted:
-        raise UserError(explain_changes(folder, changes))
+        raise UserError(explain_changes(folder, changes, overrides))
     if overrides or changes:
         with folder.lock():
             if changes and found is not None:

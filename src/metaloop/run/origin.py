@@ -53,7 +53,7 @@ def require_same_kind(checkpoint: Config, path: Path, config: Config) -> None:
     for kind, is_of in (("model", _is_of_model), ("algorithm", _is_of_algorithm)):
         if others := {key: values for key, values in changes.items() if is_of(key, values)}:
             raise UserError(
-                f"{path} is of another {kind} than config.yaml says, before -> after:\n"
+                f"{path} is of another {kind} than the config says, before -> after:\n"
                 f"{table(others)}\nSet it back, or start a new run with the other {kind}."
             )
 
@@ -77,21 +77,25 @@ def table(changes: Changes) -> str:
     return "\n".join(f"  {key}: {_told(a)} -> {_told(b)}" for key, (a, b) in changes.items())
 
 
-def explain_changes(folder: RunFolder, changes: Changes) -> str:
-    """What to say of changes that nobody has accepted."""
-    told = " ".join(as_overrides(changes))
+def explain_changes(folder: RunFolder, changes: Changes, overrides: Sequence[str] = ()) -> str:
+    """What to say of changes that nobody has accepted, `overrides` those that a command asked."""
+    command = " ".join(["metaloop-resume", str(folder.path), *overrides, "--accept-changes"])
     return (
         f"The config is not the one that {folder.path} was trained with, before -> after:\n"
         f"{table(changes)}\nA run that changes is no longer the one it was. To go on with the "
-        f"change from its checkpoint on:\n  metaloop-resume {folder.path} {told} --accept-changes"
-        f"\nFor a run of its own start a new one, with init_from={folder.path}."
+        f"change from its checkpoint on:\n  {command}\n"
+        f"For a run of its own start a new one, with init_from={folder.path}."
     )
 
 
-def as_overrides(changes: Changes, beside: Sequence[str] = ()) -> list[str]:
+def as_overrides(changes: Changes, beside: Sequence[str]) -> list[str]:
     """Say changes as arguments of a command, after those that say some of them already."""
     given = {override.partition("=")[0] for override in beside}
-    own = [f"{k}={_argument(after)}" for k, (_, after) in changes.items() if k not in given]
+    own = [
+        f"~{key}" if after is None else f"{key}={_argument(after)}"
+        for key, (_, after) in changes.items()
+        if key not in given
+    ]
     return [*beside, *own]
 
 

@@ -113,7 +113,7 @@ def _check_resumed(
     changes = changes_between(saved_config(checkpoint), config)
     if unaccepted := refused(folder, changes):
         raise UserError(explain_changes(folder, unaccepted))
-    fitting_weights(pieces.meta_learner, checkpoint, path)
+    checkpoint["state_dict"] = fitting_weights(pieces.meta_learner, checkpoint, path)
     take_effect(changes, checkpoint, pieces.meta_learner, callbacks)
     if (reason := inexact_because(checkpoint, config, pieces.device)) is not None:
         rank_zero_only(print)(

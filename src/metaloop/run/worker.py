@@ -44,11 +44,7 @@ def work() -> int:
     except Exception as error:
         if (what := full_disk(error)) is None:
             raise
-        print(
-            f"Error: {what}: nothing more can be written, and the run has ended. Kept is "
-            f"{_what_is_kept(folder)}. Make room. {_how_to_go_on(folder)}",
-            file=sys.stderr,
-        )
+        print(f"Error: {what}: {_explain_full(folder)}", file=sys.stderr)
         return 1
     return 0
 
@@ -69,11 +65,15 @@ def _how_to_go_on(folder: RunFolder) -> str:
     return f"To evaluate again:\n  python -m metaloop.run {folder.path}"
 
 
-def _what_is_kept(folder: RunFolder) -> str:
-    for path in (folder.last_checkpoint, folder.previous_checkpoint):
-        if path.exists():
-            return f"the checkpoint {path}"
-    return "no checkpoint: none had been saved"
+def _explain_full(folder: RunFolder) -> str:
+    """What a full disk leaves, and how to go on."""
+    kept = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
+    what = f"the checkpoint {kept[0]}" if kept else "no checkpoint, none had been saved"
+    is_kept = f" Kept is {what}." if load_config(folder)["command"] == "train" else ""
+    return (
+        f"nothing more can be written, and the run has ended.{is_kept} Make room. "
+        f"{_how_to_go_on(folder)}"
+    )
 
 
 @contextmanager
