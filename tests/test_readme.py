@@ -23,7 +23,9 @@ ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
 NEEDS_ACCOUNT = ("wandb ", "WANDB_MODE=online")
-NEEDS_CLUSTER = ("sbatch", "metaloop-train -m hydra/launcher=submitit_slurm")  # tests/slurm has one
+ON_SLURM = "metaloop-train -m hydra/launcher=submitit_slurm"
+# tests/slurm has a Slurm; tests/run/test_processes.py takes one machine for two
+NEEDS_CLUSTER = ("sbatch", ON_SLURM, "torchrun --nnodes")
 (JOB,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 SHARED_OMNIGLOT = (
     Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
@@ -101,7 +103,8 @@ def test_what_needs_a_cluster_composes(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no submitit launcher")
     commands = [c for c in COMMANDS if c.startswith(NEEDS_CLUSTER)]
     assert len(commands) == len(NEEDS_CLUSTER)
-    composing = commands[1].replace(" -m ", " --cfg hydra ").replace("seed=0,1,2", "seed=0")
+    (on_slurm,) = (c for c in commands if c.startswith(ON_SLURM))
+    composing = on_slurm.replace(" -m ", " --cfg hydra ").replace("seed=0,1,2", "seed=0")
     done = run(composing, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "hydra_submitit_launcher.submitit_launcher.SlurmLauncher" in done.stdout

@@ -21,6 +21,7 @@ class RunFolder:
 
     config.yaml          the resolved config          overrides.yaml   what the user changed
     environment.json     versions, git state          status.json      composed ... completed
+    changes.json         accepted on resuming
     checkpoints/         last, previous, best         metrics.csv      one row a logging step
     plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
     log.txt              what a job of a sweep said, where several run at once
@@ -71,6 +72,10 @@ class RunFolder:
     @property
     def environment(self) -> Path:
         return self.path / "environment.json"
+
+    @property
+    def changes(self) -> Path:
+        return self.path / "changes.json"
 
     @property
     def log(self) -> Path:
@@ -133,6 +138,10 @@ class RunFolder:
             pass  # it lives, as someone else's
         return state
 
+    def read_changes(self) -> list[dict[str, object]]:
+        """Read changes.json: what the user accepted on resuming; [] where there is nothing."""
+        return json.loads(self.changes.read_text())["accepted"] if self.changes.is_file() else []
+
     @contextmanager
     def lock(self, wait: float = 0) -> Iterator[None]:
         """Hold the folder for one worker; the lock dies with its process.
@@ -166,5 +175,10 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write beside the target, then rename: a reader never sees half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        temporary.unlink(missing_ok=True)
+        raise

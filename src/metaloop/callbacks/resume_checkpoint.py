@@ -1,6 +1,5 @@
 """Checkpoints to resume from, saved where a step is over and the next not begun."""
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -9,10 +8,9 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from metaloop.arguments import Count
+from metaloop.callbacks.agreement import Agreement
 from metaloop.datamodule import MetaBatch
 from metaloop.interrupted import STOP_SIGNALS, Interrupted
 
@@ -44,6 +42,7 @@ class ResumeCheckpoint(pl.Callback):
         self._saved_step = 0
         self._signal: int | None = None
         self._signalled = 0.0
+        self._agreement: Agreement | None = None
         self._handlers: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -53,6 +52,8 @@ class ResumeCheckpoint(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_step = trainer.global_step
+        if trainer.world_size > 1:  # a signal reaches the ranks at different steps
+            self._agreement = Agreement()
         # not earlier: Lightning sets a handler of its own for SIGTERM just before
         for number in STOP_SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
@@ -65,9 +66,8 @@ class ResumeCheckpoint(pl.Callback):
         batch_idx: int,
     ) -> None:
         number = self._signal or 0
-        if trainer.world_size > 1:  # a signal reaches the ranks at different steps: agree on one
-            numbers = torch.tensor(number, device=trainer.strategy.root_device)
-            number = int(trainer.strategy.reduce(numbers, reduce_op="max"))
+        if self._agreement is not None:
+            number = self._agreement.ask(number)
         if number or trainer.global_step % self.every == 0:
             self._save(trainer)
         if number:
@@ -75,6 +75,8 @@ class ResumeCheckpoint(pl.Callback):
             raise Interrupted(number, where, is_agreed=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._agreement is not None:
+            self._agreement.settle()
         self._save(trainer)
 
     def on_save_checkpoint(
@@ -108,26 +110,3 @@ class ResumeCheckpoint(pl.Callback):
         elif number == signal.SIGINT and now - self._signalled > ONE_PRESS:
             raise Interrupted(number, "at once, back to the last checkpoint")
         self._signal, self._signalled = number, now
-
-
-class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target, to the disk, then renames: never a torn file.
-
-    Lightning's own passes through a temporary folder, which may lie on another file system.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, object], path: str | Path, storage_options: None = None
-    ) -> None:
-        assert storage_options is None
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")  # one worker a folder: a fixed name suffices
-        try:
-            with part.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)

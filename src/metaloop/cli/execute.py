@@ -1,6 +1,5 @@
 """From a written folder to the process that works in it."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -9,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from metaloop.errors import UserError
 from metaloop.interrupted import STOP_SIGNALS
+from metaloop.parent_process import stop_with_parent
 from metaloop.run_folder import RunFolder
 
-PR_SET_PDEATHSIG = 1
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
 # What a launcher or an earlier Lightning process leaves behind; ranks get their own.
@@ -36,10 +37,21 @@ def find_own_classes() -> None:
 def execute(folder: RunFolder, processes: int, *, compose_only: bool) -> None:
     """Say how to execute a folder, or become its worker."""
     if compose_only:
-        command = " ".join(["python", *worker_arguments(folder, processes)])
-        print(f"Composed {folder.path}. To execute it:\n  {command}")
+        print(f"Composed {folder.path}. To execute it{by_hand(folder, processes)}")
     else:
         become_worker(folder, processes)
+
+
+def by_hand(folder: RunFolder, processes: int) -> str:
+    """How a user executes a folder: here, or on each of its machines."""
+    nodes = OmegaConf.load(folder.config).device.nodes
+    if nodes == 1:
+        return ":\n  " + " ".join(["python", *worker_arguments(folder, processes)])
+    return (
+        f" on {nodes} machines, of which FIRST is number 0, enter on each with its number as NODE"
+        f" (or use srun):\n  torchrun --nnodes={nodes} --nproc-per-node={processes} "
+        f"--master-addr=FIRST --node-rank=NODE -m metaloop.run {folder.path}"
+    )
 
 
 def become_worker(folder: RunFolder, processes: int) -> None:
@@ -83,7 +95,7 @@ def run_worker(
             stdout=output,
             stderr=None if output is None else subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=stop_with_parent,
         )
         try:
             status = _wait(child, is_stopping)
@@ -119,12 +131,6 @@ def _end(child: subprocess.Popen[bytes], number: int) -> int:
         except subprocess.TimeoutExpired:
             child.kill()
     return child.wait()
-
-
-def die_with_parent() -> None:
-    """Ask Linux to end this process when the one that started it ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _command(folder: RunFolder, processes: int) -> list[str]:

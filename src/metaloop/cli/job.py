@@ -10,7 +10,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from metaloop.cli.execute import die_with_parent, execute, run_worker
+from metaloop.cli.execute import execute, run_worker
 from metaloop.cli.labels import label
 from metaloop.cli.share import (
     is_allocated,
@@ -20,6 +20,7 @@ from metaloop.cli.share import (
     visible_gpus,
 )
 from metaloop.errors import UserError
+from metaloop.parent_process import stop_with_parent
 from metaloop.run.build import Pieces, build
 from metaloop.run.identity import ELSEWHERE, PATH, identity
 from metaloop.run.objective import choose_objective, read_objective
@@ -114,7 +115,7 @@ def recorded(
     if os.getpid() != leader:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sign to stop comes from the command
     if os.getppid() == leader:
-        die_with_parent()  # joblib's processes would outlive a killed command
+        stop_with_parent()  # joblib's processes would outlive a killed command
     see_all_gpus(sweep)
     number = HydraConfig.get().job.num
     record = JobRecord(list(varied), str(folder.path), "")

@@ -48,6 +48,7 @@ def evaluate(
 
     """
     pieces = build(config)
+    pieces.device.require_started()
     _check_norm_modes(pieces)
     checkpoints = load_judged(pieces, run)
     trainer = make_trainer(pieces.device, folder, [Progress()])

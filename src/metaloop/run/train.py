@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 from typing import cast
 
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.callbacks import (
+    DurableCheckpointIO,
     EnsembleCheckpoints,
     MetricsCsv,
     OutageProofWandbLogger,
@@ -18,16 +21,28 @@ from metaloop.callbacks import (
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.callbacks.pictures import log_figures, save_figures
 from metaloop.callbacks.resume_checkpoint import STOPPED
+from metaloop.errors import UserError
 from metaloop.plots import draw_learning_curve
 from metaloop.run.build import Pieces, build, build_callbacks, build_loggers, load_config
 from metaloop.run.environment import describe_environment
 from metaloop.run.evaluate import evaluate
+from metaloop.run.origin import (
+    changes_between,
+    explain_changes,
+    inexact_because,
+    origin,
+    refused,
+    require_same_kind,
+    saved_config,
+)
+from metaloop.run.take_effect import take_effect
 from metaloop.run.trainer import make_trainer
 from metaloop.run.weights import (
+    Resumable,
     find_initial_weights,
     find_resumable,
+    fitting_weights,
     load_initial_weights,
-    read_checkpoint,
 )
 from metaloop.run.write import read_overrides, write_evaluation
 from metaloop.run_folder import RunFolder, write_json
@@ -38,24 +53,30 @@ def train(folder: RunFolder) -> None:
     config = load_config(folder)
     pieces = build(config)
     pieces.device.require()
-    checkpoint = find_resumable(folder)
-    saved = read_checkpoint(checkpoint) if checkpoint else {"global_step": 0, STOPPED: False}
-    start = cast(int, saved["global_step"])
+    pieces.device.require_started()
+    found = find_resumable(folder)
     init_from = cast(str | None, config["init_from"])
-    if init_from is not None and checkpoint is None:
+    if init_from is not None and found is None:
         load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
     _settle_wandb(cast(str, config["run_id"]))
     loggers = build_loggers(config, folder)
     save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
-    callbacks = [save, *build_callbacks(config, folder, pieces.task)]
+    named = build_callbacks(config, folder, pieces.task)
+    callbacks = [save, *named.values()]
     if pieces.evaluation.checkpoint == "ensemble":
         callbacks.append(_ensemble(folder, pieces))
-    trainer = make_trainer(pieces.device, folder.path, callbacks, loggers, pieces.training)
-    _introduce(folder, start)
+    start, is_stopped = _check_resumed(found, folder, config, pieces, named)
+    files = DurableCheckpointIO(origin(config, pieces.device), dict([found] if found else []))
+    checkpoint = found.path if found else None
+    del found  # its tensors: Lightning takes them out of `files`
+    trainer = make_trainer(
+        pieces.device, folder.path, callbacks, loggers, pieces.training, files=files
+    )
+    _introduce(folder, start, trainer, pieces)
     exit_code = 1
     try:
         _begin_logging(loggers, config, folder, start)
-        if saved[STOPPED]:
+        if is_stopped:
             print("Early stopping had ended this run: nothing is left to train.", flush=True)
         else:
             trainer.fit(
@@ -88,6 +109,35 @@ def _settle_wandb(run_id: str) -> None:
         os.environ["WANDB_RUN_ID"] = run_id
 
 
+def _check_resumed(
+    found: Resumable | None,
+    folder: RunFolder,
+    config: dict[str, object],
+    pieces: Pieces,
+    callbacks: dict[str, Callback],
+) -> tuple[int, bool]:
+    """Refuse another run's checkpoint; return its meta-step, and whether it had been ended there.
+
+    Raises:
+        UserError: it is of another run, or the config changed and nobody accepted that.
+
+    """
+    if found is None:
+        return 0, False
+    path, checkpoint = found
+    require_same_kind(checkpoint, path, config)
+    changes = changes_between(saved_config(checkpoint), config)
+    if unaccepted := refused(folder, changes):
+        raise UserError(explain_changes(folder, unaccepted))
+    checkpoint["state_dict"] = fitting_weights(pieces.meta_learner, checkpoint, path)
+    take_effect(changes, checkpoint, pieces.meta_learner, callbacks)
+    if (reason := inexact_because(checkpoint, config, pieces.device)) is not None:
+        rank_zero_only(print)(
+            f"Not bit for bit what the run would have been from here on: {reason}.", flush=True
+        )
+    return cast(int, checkpoint["global_step"]), cast(bool, checkpoint[STOPPED])
+
+
 def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
     metric, mode = pieces.task.monitor
     size = pieces.evaluation.ensemble_size
@@ -95,10 +145,12 @@ def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
 
 
 @rank_zero_only
-def _introduce(folder: RunFolder, start: int) -> None:
+def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Pieces) -> None:
     write_json(folder.environment, describe_environment())
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
     print(f"{what}: {folder.path}", flush=True)
+    if trainer.strategy.root_device.type == "cuda" and not pieces.device.deterministic:
+        print("On a GPU resuming is exact only with device.deterministic=true.", flush=True)
 
 
 @rank_zero_only

@@ -31,8 +31,12 @@ def make_trainer(
     callbacks: list[Callback],
     loggers: list[Logger] | None = None,
     training: Training | None = None,
+    files: DurableCheckpointIO | None = None,
 ) -> pl.Trainer:
-    """Make the Trainer of a run, or with neither loggers nor training that of an evaluation."""
+    """Make the Trainer of a run, or with neither loggers nor training that of an evaluation.
+
+    `files` writes the checkpoints; by default they carry nothing that says what they are of.
+    """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
@@ -62,5 +66,5 @@ def make_trainer(
         logger=loggers or False,
         callbacks=callbacks,
         default_root_dir=folder,
-        plugins=[DurableCheckpointIO(), *cluster_environments(device)],
+        plugins=[files or DurableCheckpointIO(), *cluster_environments(device)],
     )

@@ -20,9 +20,9 @@ def write_run(
     """Make a run folder root/<date_time>_<name> with its config and overrides."""
     try:
         folder = RunFolder.create(root, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+        _write(folder, config, overrides)
     except OSError as error:
         raise UserError(f"No run folder can be made in output_dir={root}: {error}") from error
-    _write(folder, config, overrides)
     return folder
 
 
