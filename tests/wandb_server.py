@@ -27,9 +27,6 @@ class WandbServer(ThreadingHTTPServer):
         self.files: list[str] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
-    def handle_error(self, *_: object) -> None:
-        """Let a client hang up: wandb does at its end."""
-
     def answer(self, path: str, body: bytes) -> dict:
         if path == "/graphql":
             return {"data": self._graphql(json.loads(body))}
@@ -65,15 +62,19 @@ class WandbServer(ThreadingHTTPServer):
         own = {"id": "1", "name": run_id, "displayName": run_id, "config": "{}"}
         return {**own, "project": project, "historyLineCount": len(self.history[run_id])}
 
-    def _resumed(self, run_id: str) -> dict | None:
-        lines = self.history[run_id]
-        if not lines:  # a new run
-            return None
-        last = json.dumps(lines[max(lines)])
-        counts = {"logLineCount": 0, "eventsLineCount": 0}
-        tails = {"historyTail": json.dumps([last]), "eventsTail": "[]"}
-        own = {"summaryMetrics": last, "tags": [], "wandbConfig": json.dumps({"t": 1})}
-        return {**self._bucket(run_id), **counts, **tails, **own}
+    def _resumed(self, variables: dict) -> dict:
+        lines = self.history.get(variables["name"]) or {}
+        last = lines[max(lines)] if lines else {}
+        return {
+            **self._bucket(variables["name"]),
+            "summaryMetrics": json.dumps(last),
+            "logLineCount": 0,
+            "eventsLineCount": 0,
+            "historyTail": json.dumps([json.dumps(last)]),
+            "eventsTail": "[]",
+            "tags": [],
+            "wandbConfig": json.dumps({"t": 1}),
+        }
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -20,7 +20,7 @@ from tests.conftest import run_command
 from tests.wandb_records import read_records, rows
 from tests.wandb_server import WandbServer
 
-FINISH = 3.0  # seconds that W&B is given at the end here
+FINISH = 4.0  # seconds that W&B is given at the end here
 BROKEN = "2"  # the meta-step after which the fault comes
 
 
@@ -44,12 +44,12 @@ def server(monkeypatch):
 def logged_run(make_run):
     """Write a run's folder that logs to W&B and breaks it after meta-step 2."""
 
-    def make(fault: str) -> RunFolder:
+    def make(fault: str, init_timeout: int = 90) -> RunFolder:
         return make_run(
             "logger=wandb",
             "training.log_every=1",
             "evaluation.episodes=2",
-            "logger.wandb.settings.init_timeout=2",
+            f"logger.wandb.settings.init_timeout={init_timeout}",
             f"logger.wandb.settings.finish_timeout={FINISH}",
             f"+callbacks.fault._target_={__name__}.{fault}",
         )
@@ -95,7 +95,7 @@ def test_a_server_that_cannot_be_reached_leaves_the_run_offline(
 ):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
     wandb.teardown()
-    run = logged_run("NoFault")
+    run = logged_run("NoFault", init_timeout=2)
     start = time.perf_counter()
     train(run)
     assert time.perf_counter() - start < 120

@@ -48,7 +48,7 @@ class OutageProofWandbLogger(WandbLogger):
     ) -> None:
         super().__init__(name=name, save_dir=save_dir, id=id, project=project, **wandb_init)
         del self._wandb_init["anonymous"]  # wandb warns of it, whatever it says
-        self._is_forgiven = False
+        self._has_failed = False
         mode = os.environ.get("WANDB_MODE", "offline")
         _require_account(mode)
         # what to do where W&B cannot start
@@ -134,9 +134,9 @@ class OutageProofWandbLogger(WandbLogger):
         except (Interrupted, UserError):
             raise
         except Exception as error:
-            if not self._is_forgiven:
+            if not self._has_failed:
                 _say(f"W&B fails, and the run goes on without it: {_first_line(error)}")
-            self._is_forgiven = True
+            self._has_failed = True
 
 
 def _require_account(mode: str) -> None:
