@@ -35,9 +35,12 @@ TWO = ("device=ddp", "device.accelerator=cpu")
 ENDLESS = ("training.max_steps=100000", "training.save_every=10")
 
 
-def kill(victim: str, folder: RunFolder, agent: subprocess.Popen) -> None:
-    """Kill one of a run's processes just after a step, and wait until none is left."""
-    wait_for_step(folder, 14, agent)
+def kill(victim: str, folder: RunFolder) -> None:
+    """Kill one of a run's processes some steps on, and wait until none is left."""
+    rows = read_rows(folder.metrics)
+    reached = int(rows[-1]["step"]) if rows else 0
+    agent = start(folder, 2)
+    wait_for_step(folder, reached + 14, agent)
     assert {"", "0", "1"} <= set(running(folder).values())
     os.kill(agent.pid if victim == "agent" else rank(folder, int(victim[-1])), signal.SIGKILL)
     agent.communicate(timeout=90)
@@ -47,7 +50,7 @@ def kill(victim: str, folder: RunFolder, agent: subprocess.Popen) -> None:
 
 def test_ranks_end_with_the_agent_that_is_killed_and_save_before(tmp_path):
     folder = write(tmp_path, *TWO, *ENDLESS)
-    kill("agent", folder, start(folder, 2))
+    kill("agent", folder)
     assert folder.read_status()["state"] == "interrupted"
     assert f"at meta-step {saved_step(folder)}, which is saved" in folder.read_status()["reason"]
     with folder.lock():
@@ -60,7 +63,7 @@ def test_whichever_process_dies_all_end_and_the_run_goes_on_to_the_same_weights(
     whole, folder = write(tmp_path / "whole", *arguments), write(tmp_path / "parts", *arguments)
     finish(whole)
     for victim in ("rank 0", "rank 1", "agent"):
-        kill(victim, folder, start(folder, 2))
+        kill(victim, folder)
     finish(folder)
     assert_same_run(folder, whole)
 

@@ -24,11 +24,12 @@ from tests.run.stopped_runs import (
 
 
 class SlowStep(pl.Callback):
-    """Makes the step after the first logged one last a minute."""
+    """Makes the step after the first logged one last ten minutes."""
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if trainer.global_step == 7:
-            time.sleep(60)
+            print("A slow step", flush=True)
+            time.sleep(600)
 
 
 class Dropping(nn.Module):
@@ -58,16 +59,20 @@ def test_a_stop_signal_saves_at_the_step_and_ends_cleanly(number, uninterrupted,
     assert_same_run(folder, uninterrupted)
 
 
+def wait_for_line(worker, says):
+    while says not in (line := worker.stdout.readline()):
+        assert line, "the worker has ended"
+
+
 def test_a_second_stop_signal_ends_at_once(tmp_path):
     folder = write(tmp_path, "+callbacks.slow._target_=tests.run.test_resume.SlowStep")
     worker = start(folder)
-    wait_for_step(folder, 7, worker)
+    wait_for_line(worker, "A slow step")
     worker.send_signal(signal.SIGINT)
-    while "Stopping after this meta-step" not in (line := worker.stdout.readline()):
-        assert line, "the worker ended at its first signal"
+    wait_for_line(worker, "Stopping after this meta-step")
     time.sleep(2 * ONE_PRESS)
     worker.send_signal(signal.SIGINT)
-    said = worker.communicate(timeout=20)[0]
+    said = worker.communicate(timeout=120)[0]
     assert worker.returncode == 128 + signal.SIGINT
     assert "SIGINT at once" in said
 
