@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -48,41 +48,43 @@ from metaloop.run.write import read_overrides, write_evaluation
 from metaloop.run_folder import RunFolder, write_json
 
 
+class Start(NamedTuple):
+    """Where a run begins: at meta-step 0, or at a checkpoint, which `files` hands to Lightning."""
+
+    step: int
+    is_stopped: bool
+    checkpoint: Path | None
+    files: DurableCheckpointIO
+
+
 def train(folder: RunFolder) -> None:
     """Execute a training run's folder: train what is left to train, then evaluate."""
     config = load_config(folder)
     pieces = build(config)
     pieces.device.require()
     pieces.device.require_started()
-    found = find_resumable(folder)
-    init_from = cast(str | None, config["init_from"])
-    if init_from is not None and found is None:
-        load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
+    named = build_callbacks(config, folder, pieces.task)
+    start = _find_start(folder, config, pieces, named)
     _settle_wandb(cast(str, config["run_id"]))
     loggers = build_loggers(config, folder)
     save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
-    named = build_callbacks(config, folder, pieces.task)
     callbacks = [save, *named.values()]
     if pieces.evaluation.checkpoint == "ensemble":
         callbacks.append(_ensemble(folder, pieces))
-    start, is_stopped = _check_resumed(found, folder, config, pieces, named)
-    files = DurableCheckpointIO(origin(config, pieces.device), dict([found] if found else []))
-    checkpoint = found.path if found else None
-    del found  # its tensors: Lightning takes them out of `files`
     trainer = make_trainer(
-        pieces.device, folder.path, callbacks, loggers, pieces.training, files=files
+        pieces.device, folder.path, callbacks, loggers, pieces.training, files=start.files
     )
-    _introduce(folder, start, trainer, pieces)
+    _introduce(folder, start.step, trainer, pieces)
     exit_code = 1
     try:
-        _begin_logging(loggers, config, folder, start)
-        if is_stopped:
+        _begin_logging(loggers, config, folder, start.step)
+        if start.is_stopped:
             print("Early stopping had ended this run: nothing is left to train.", flush=True)
         else:
             trainer.fit(
                 pieces.meta_learner,
                 datamodule=pieces.datamodule,
-                ckpt_path=checkpoint,
+                ckpt_path=start.checkpoint,
                 weights_only=True,
             )
             if trainer.global_step == 0:  # max_steps=0: no step saved what is to be evaluated
@@ -109,21 +111,35 @@ def _settle_wandb(run_id: str) -> None:
         os.environ["WANDB_RUN_ID"] = run_id
 
 
+def _find_start(
+    folder: RunFolder, config: dict[str, object], pieces: Pieces, callbacks: dict[str, Callback]
+) -> Start:
+    """Find the checkpoint to resume from and check it, or load what the run starts with."""
+    its_origin = origin(config, pieces.device)
+    found = find_resumable(folder)
+    if found is None:
+        if (init_from := cast(str | None, config["init_from"])) is not None:
+            load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
+        return Start(0, False, None, DurableCheckpointIO(its_origin))
+    _check_resumed(found, folder, config, pieces, callbacks)
+    step, is_stopped = found.content["global_step"], found.content[STOPPED]
+    files = DurableCheckpointIO(its_origin, {found.path: found.content})
+    return Start(cast(int, step), cast(bool, is_stopped), found.path, files)
+
+
 def _check_resumed(
-    found: Resumable | None,
+    found: Resumable,
     folder: RunFolder,
     config: dict[str, object],
     pieces: Pieces,
     callbacks: dict[str, Callback],
-) -> tuple[int, bool]:
-    """Refuse another run's checkpoint; return its meta-step, and whether it had been ended there.
+) -> None:
+    """Refuse another run's checkpoint, and make changes that were accepted take effect in it.
 
     Raises:
         UserError: it is of another run, or the config changed and nobody accepted that.
 
     """
-    if found is None:
-        return 0, False
     path, checkpoint = found
     require_same_kind(checkpoint, path, config)
     changes = changes_between(saved_config(checkpoint), config)
@@ -135,7 +151,6 @@ def _check_resumed(
         rank_zero_only(print)(
             f"Not bit for bit what the run would have been from here on: {reason}.", flush=True
         )
-    return cast(int, checkpoint["global_step"]), cast(bool, checkpoint[STOPPED])
 
 
 def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
