@@ -103,7 +103,7 @@ class Slurm:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(timeout=60)
 
-    def run(self, *command: str, timeout: float = 300, **kwargs) -> subprocess.CompletedProcess:
+    def run(self, *command: str, timeout: float = 900, **kwargs) -> subprocess.CompletedProcess:
         return subprocess.run(
             command,
             env=self.environment,
@@ -131,7 +131,7 @@ class Slurm:
         done = self.run("scancel", f"--signal={name}", number)
         assert done.returncode == 0, done.stderr
 
-    def finish(self, number: str, timeout: float = 600) -> str:
+    def finish(self, number: str, timeout: float = 900) -> str:
         """Wait for the end of a job; return the state that it ended in."""
         _wait_until(lambda: self.job(number)["JobState"] in DONE, timeout, f"job {number}")
         return self.job(number)["JobState"]

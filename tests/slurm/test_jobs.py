@@ -38,7 +38,7 @@ def said(folder: RunFolder) -> str:
 
 
 def wait_for_step(slurm, job: str, folder: RunFolder, step: int) -> None:
-    end = time.monotonic() + 300
+    end = time.monotonic() + 900
     while not any(int(row["step"]) >= step for row in read_rows(folder.metrics)):
         state = slurm.job(job)["JobState"]
         assert state in ("PENDING", "RUNNING", "CONFIGURING"), f"{state}\n{said(folder)}"

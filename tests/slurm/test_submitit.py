@@ -81,7 +81,7 @@ def test_a_job_whose_time_is_up_is_saved_before_submitit_requeues_it(slurm, tmp_
         slurm.signal(number, "USR2")  # as submitit's --signal=USR2@..
         wait_until((first / "checkpoints/last.ckpt").exists, tmp_path)
         wait_until(lambda: slurm.job(number)["Restarts"] == "1", tmp_path)
-        assert sweep.wait(timeout=400) == 0, (tmp_path / "output").read_text() + reports(tmp_path)
+        assert sweep.wait(timeout=900) == 0, (tmp_path / "output").read_text() + reports(tmp_path)
     finally:
         sweep.kill()
     assert "Caught signal SIGUSR2" in reports(tmp_path)
@@ -89,7 +89,7 @@ def test_a_job_whose_time_is_up_is_saved_before_submitit_requeues_it(slurm, tmp_
 
 
 def wait_until(is_true, folder: Path) -> None:
-    end = time.monotonic() + 200
+    end = time.monotonic() + 600
     while not is_true():
         assert time.monotonic() < end, f"{runs(folder)}\n{reports(folder)}"
         time.sleep(0.1)
