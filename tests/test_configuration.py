@@ -31,6 +31,8 @@ FILES = sorted(CONF.rglob("*.yaml"))
 def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path):
     needs = {
         "conv4": ("task=omniglot",),
+        "resnet12": ("task=omniglot",),
+        "wide_resnet": ("task=omniglot",),
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),

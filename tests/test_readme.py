@@ -107,8 +107,10 @@ def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
     assert losses[-1] < 0.1
 
 
-def test_every_algorithm_and_experiment_has_its_row():
+def test_every_algorithm_model_and_experiment_has_its_row():
     for path in (CONF / "algorithm").glob("*.yaml"):
+        assert f"| `{path.stem}` |" in README
+    for path in (CONF / "model").glob("*.yaml"):
         assert f"| `{path.stem}` |" in README
     for path in (CONF / "experiment").rglob("*.yaml"):
         name = str(path.relative_to(CONF / "experiment").with_suffix(""))

@@ -10,12 +10,16 @@ from metaloop.models.norm import (
     statistics_of_first,
     stored_statistics,
 )
+from metaloop.models.resnet12 import ResNet12
+from metaloop.models.wide_resnet import WideResNet
 
 __all__ = [
     "MLP",
     "BatchNorm",
     "Conv4",
+    "ResNet12",
     "Statistics",
+    "WideResNet",
     "measured_statistics",
     "scales_and_shifts",
     "statistics_of_first",
