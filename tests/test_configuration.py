@@ -33,10 +33,14 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "conv4": ("task=omniglot",),
         "resnet12": ("task=omniglot",),
         "wide_resnet": ("task=omniglot",),
+        "word_attention": ("task=clinc150",),
+        "hf_encoder": ("task=clinc150",),
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
     }
+    if choice == "hf_encoder":
+        pytest.importorskip("transformers")
     config = composed(*needs.get(choice, ()), f"{group}={choice}")
     pieces = build(config)
     folder = RunFolder(tmp_path)

@@ -26,6 +26,7 @@ NEEDS_ACCOUNT = ("wandb sync",)
 SHARED_OMNIGLOT = (
     Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
 )
+SHARED_CLINC150 = SHARED_OMNIGLOT.parent / "text_intents" / "clinc150"
 SHORTER = (
     "training.max_steps=4",
     "training.validate_every=2",
@@ -51,6 +52,7 @@ def test_make_knows_its_targets(target):
 
 def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     command = command.replace("FOLDER", str(folder)).replace("DATA", str(data))
+    command = command.replace("CLINC150", str(SHARED_CLINC150))
     command = command.replace("SWEEP", "outputs/multirun/*")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
@@ -83,6 +85,8 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         if command.startswith((*INSTALLS, *NEEDS_ACCOUNT)):
             continue
         if "DATA" in command and not has_omniglot:
+            continue
+        if "CLINC150" in command and not SHARED_CLINC150.exists():
             continue
         data = request.getfixturevalue("omniglot") if "DATA" in command else None
         done = run(shortened(command, folder, data), tmp_path)

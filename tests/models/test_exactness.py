@@ -9,7 +9,7 @@ from metaloop.algorithms import meta_gradient
 from metaloop.cli.hydra_app import CONF
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
-from metaloop.models import MLP, Conv4, ResNet12, WideResNet
+from metaloop.models import MLP, Conv4, ResNet12, WideResNet, WordAttention
 from tests.algorithms.episodes import drawer, make
 
 IMAGE = (2, 16, 16)
@@ -19,12 +19,15 @@ NETWORKS = {
     "conv4, strided": lambda: Conv4(IMAGE, 3, filters=3, downsample="stride"),
     "resnet12": lambda: ResNet12(IMAGE, 3, widths=[2, 3, 3, 4]),
     "wide_resnet": lambda: WideResNet(IMAGE, 3, depth=10, width=1),
+    "word_attention": lambda: WordAttention(3, 20, embedding_size=5, hidden_size=4),
 }
+# has layer norms, and runs task by task: tests/models/test_text.py
+FOREIGN = {"hf_encoder"}
 
 
 def test_every_shipped_network_is_here():
     shipped = {path.stem for path in (CONF / "model").glob("*.yaml")}
-    assert {name.partition(",")[0] for name in NETWORKS} == shipped
+    assert {name.partition(",")[0] for name in NETWORKS} | FOREIGN == shipped
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -34,8 +37,13 @@ def test_the_vmapped_meta_gradient_is_exact(name):
     model = NETWORKS[name]().double()
     draw = drawer(1)
     labels = (torch.arange(9) % 3).repeat(2, 1)
-    support = Examples(draw(2, 6, *IMAGE), labels[:, :6])
-    episodes = Episode(support, Examples(draw(2, 9, *IMAGE), labels), torch.zeros(2, 3))
+    support, query = draw(2, 6, *IMAGE), draw(2, 9, *IMAGE)
+    if name == "word_attention":  # sentences of up to seven words, some padded
+        support, query = (
+            (10 + 5 * x[:, :, 0, 0, :7]).long().clamp(0, 19) for x in (support, query)
+        )
+    parts = Examples(support, labels[:, :6]), Examples(query, labels)
+    episodes = Episode(*parts, torch.zeros(2, 3))
     algorithm = make("maml", Objective(model=model, loss=F.cross_entropy), 0.1, 2)
     meta = {n: p.detach() + 0.05 * draw(*p.shape) for n, p in model.named_parameters()}
 

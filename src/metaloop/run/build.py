@@ -98,6 +98,7 @@ def _run(
         input_shape=family.input_shape,
         input_size=prod(family.input_shape),
         output_size=family.output_size,
+        vocabulary_size=family.vocabulary_size,
     )
     objective = Objective(
         model=network,

@@ -26,6 +26,8 @@ class Task(ABC):
             classification, the width of a regression's target.
         classes: how many global class ids there are, over all splits; 0 in regression, and
             where nobody pretrains on them.
+        vocabulary_size: how many token numbers there are where inputs are tokens (0 pads), else
+            0: inputs are numbers. A model is supplied with it if its constructor asks.
         monitor: the reported value that makes a learner the best, and its direction.
 
     """
@@ -33,6 +35,7 @@ class Task(ABC):
     input_shape: tuple[int, ...]
     output_size: int
     classes: int = 0
+    vocabulary_size: int = 0
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("query_loss", "min")
 
     def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare
