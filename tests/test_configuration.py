@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -39,9 +40,12 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
     }
+    if choice == "arrays":
+        np.savez(tmp_path / "own.npz", features=np.zeros((6, 2)), label=np.arange(6))
+        needs["arrays"] = (f"task.data_dir={tmp_path}", "task.file=own.npz")
     if choice == "hf_encoder":
         pytest.importorskip("transformers")
-    config = composed(*needs.get(choice, ()), f"{group}={choice}")
+    config = composed(f"{group}={choice}", *needs.get(choice, ()))
     pieces = build(config)
     folder = RunFolder(tmp_path)
     assert len(build_callbacks(config, folder, pieces.task)) == len(config["callbacks"])

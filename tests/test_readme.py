@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metaloop.cli.hydra_app import CONF
@@ -53,6 +54,7 @@ def test_make_knows_its_targets(target):
 def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     command = command.replace("FOLDER", str(folder)).replace("DATA", str(data))
     command = command.replace("CLINC150", str(SHARED_CLINC150))
+    command = command.replace("MINE", "tables")
     command = command.replace("SWEEP", "outputs/multirun/*")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
@@ -61,6 +63,15 @@ def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     if command.startswith("metaloop-evaluate"):
         return f"{command} evaluation.episodes=4"
     return command
+
+
+def write_own_arrays(folder: Path) -> None:
+    """A table of labelled rows, and small data sets, as a reader would bring them."""
+    folder.mkdir()
+    rows = [f"{i % 7},{i % 5},species {i % 15}" for i in range(150)]
+    (folder / "flowers.csv").write_text("\n".join(["width,length,species", *rows]))
+    task, x = np.arange(150) % 15, np.linspace(-1, 1, 150)
+    np.savez(folder / "curves.npz", features=x, y=task * x, task=task)
 
 
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -79,6 +90,7 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         (tmp_path / place).write_text(config)
     (tmp_path / "own_algorithm.py").write_text(ALGORITHM)
     (tmp_path / "own.py").write_text(SCRIPT.split("pl.seed_everything")[0])
+    write_own_arrays(tmp_path / "tables")
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:

@@ -27,7 +27,10 @@ def _job(config: DictConfig) -> None:
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
     content = {"command": "train", "run_id": secrets.token_hex(4), **anchored(values)}
-    device = build(content).device
+    pieces = build(content)
+    device = pieces.device
+    if isinstance(content["task"], dict):
+        content["task"] |= pieces.task.found
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
     if not compose_only:

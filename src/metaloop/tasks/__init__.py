@@ -1,5 +1,6 @@
 """Where episodes come from."""
 
+from metaloop.tasks.arrays import ArrayClasses, ArrayRegression, arrays
 from metaloop.tasks.dice import SPLITS, Dice, Split
 from metaloop.tasks.image_classes import ImageClasses
 from metaloop.tasks.omniglot import Omniglot
@@ -10,6 +11,8 @@ from metaloop.tasks.task import ClassificationTask, RegressionTask, Task
 
 __all__ = [
     "SPLITS",
+    "ArrayClasses",
+    "ArrayRegression",
     "ClassificationTask",
     "Dice",
     "ImageClasses",
@@ -20,4 +23,5 @@ __all__ = [
     "Sinusoid",
     "Split",
     "Task",
+    "arrays",
 ]

@@ -28,6 +28,8 @@ class Task(ABC):
             where nobody pretrains on them.
         vocabulary_size: how many token numbers there are where inputs are tokens (0 pads), else
             0: inputs are numbers. A model is supplied with it if its constructor asks.
+        found: keys of the family's config that were null and that it has read from its data; a
+            run's config gets their values, so that its learner needs the data no more.
         monitor: the reported value that makes a learner the best, and its direction.
 
     """
@@ -36,6 +38,7 @@ class Task(ABC):
     output_size: int
     classes: int = 0
     vocabulary_size: int = 0
+    found: Mapping[str, object] = {}
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("query_loss", "min")
 
     def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare
