@@ -62,6 +62,11 @@ class Dice:
         fraction = (self._words(*shape).astype(np.float64) + 0.5) * 2.0**-32
         return torch.from_numpy(low + (high - low) * fraction)
 
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers, one from each uniform by the inverse of Phi, [T, *shape]."""
+        normal: Tensor = torch.special.ndtri(self.uniform(*shape))
+        return normal
+
     def integers(self, *shape: int, high: int) -> Tensor:
         """Integers 0..high-1, int64 [T, *shape]; high < 2**32, bias below high / 2**32."""
         return torch.from_numpy(_below(self._words(*shape), high))
