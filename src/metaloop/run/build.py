@@ -104,6 +104,7 @@ def _run(
         model=network,
         loss=family.loss,
         metrics=family.metrics,
+        forward=family.forward,
         norm_mode=norm_mode,
         norm_adapts=norm_adapts,
     )

@@ -5,6 +5,7 @@ from metaloop.tasks.dice import SPLITS, Dice, Split
 from metaloop.tasks.harmonic import Harmonic
 from metaloop.tasks.image_classes import ImageClasses
 from metaloop.tasks.omniglot import Omniglot
+from metaloop.tasks.point_navigation import PointNavigation
 from metaloop.tasks.row_classes import RowClasses
 from metaloop.tasks.sentence_classes import SentenceClasses
 from metaloop.tasks.sinusoid import Sinusoid
@@ -20,6 +21,7 @@ __all__ = [
     "Harmonic",
     "ImageClasses",
     "Omniglot",
+    "PointNavigation",
     "RegressionTask",
     "RowClasses",
     "SentenceClasses",
