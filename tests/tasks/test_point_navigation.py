@@ -1,5 +1,6 @@
 """Policy gradients inside and outside: the surrogate's derivatives, by hand and by difference."""
 
+import json
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from metaloop.algorithms import GradientBased, meta_gradient
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, StepSize, Update
 from metaloop.models import MLP
+from metaloop.run.train import train
 from metaloop.tasks import Dice, PointNavigation
 
 STD, ALPHA = 0.5, 0.3
@@ -211,3 +213,30 @@ def test_episodes_are_goals_in_the_square_with_their_noise():
 def test_a_single_rollout_is_refused():
     with pytest.raises(UserError, match="2 or more, not 1 and 4"):
         make(shots=1, queries=4)
+
+
+@pytest.mark.slow
+def test_maml_walks_to_the_goal_after_one_step(make_run):
+    folder = make_run(
+        "task=point_navigation",
+        "task.horizon=20",
+        "task.shots=10",
+        "task.queries=10",
+        "model.hidden=[32,32]",
+        "algorithm.inner_lr=1",
+        "algorithm.eval_inner_steps=1",
+        "optimizer.lr=0.005",
+        "data.meta_batch_size=20",
+        "training.max_steps=150",
+        "training.validate_every=150",
+        "training.save_every=150",
+        "data.eval_meta_batch_size=100",
+        "evaluation.episodes=100",
+    )
+    train(folder)
+    results = json.loads((folder.evaluations / "test" / "results.json").read_text())
+    before, after = results["metrics"]["return"]["mean"]
+    standing_still = -0.3826 * 20  # the mean distance of the goals from the origin, every step
+    assert after > before + 2
+    assert after > standing_still
+    assert results["metrics"]["query_loss"]["mean"] == pytest.approx([-before, -after])
