@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -31,11 +32,20 @@ FILES = sorted(CONF.rglob("*.yaml"))
 def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path):
     needs = {
         "conv4": ("task=omniglot",),
+        "resnet12": ("task=omniglot",),
+        "wide_resnet": ("task=omniglot",),
+        "word_attention": ("task=clinc150",),
+        "hf_encoder": ("task=clinc150",),
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
     }
-    config = composed(*needs.get(choice, ()), f"{group}={choice}")
+    if choice == "arrays":
+        np.savez(tmp_path / "own.npz", features=np.zeros((6, 2)), label=np.arange(6))
+        needs["arrays"] = (f"task.data_dir={tmp_path}", "task.file=own.npz")
+    if choice == "hf_encoder":
+        pytest.importorskip("transformers")
+    config = composed(f"{group}={choice}", *needs.get(choice, ()))
     pieces = build(config)
     folder = RunFolder(tmp_path)
     assert len(build_callbacks(config, folder, pieces.task)) == len(config["callbacks"])

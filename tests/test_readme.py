@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metaloop.cli.hydra_app import CONF
@@ -30,6 +31,7 @@ NEEDS_CLUSTER = ("sbatch", ON_SLURM, "torchrun --nnodes")
 SHARED_OMNIGLOT = (
     Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
 )
+SHARED_CLINC150 = SHARED_OMNIGLOT.parent / "text_intents" / "clinc150"
 SHORTER = (
     "training.max_steps=4",
     "training.validate_every=2",
@@ -55,6 +57,8 @@ def test_make_knows_its_targets(target):
 
 def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     command = command.replace("FOLDER", str(folder)).replace("DATA", str(data))
+    command = command.replace("CLINC150", str(SHARED_CLINC150))
+    command = command.replace("MINE", "tables")
     command = command.replace("SWEEP", "$(ls -d outputs/multirun/* | head -n 1)")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
@@ -63,6 +67,15 @@ def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     if command.startswith("metaloop-evaluate"):
         return f"{command} evaluation.episodes=4"
     return command
+
+
+def write_own_arrays(folder: Path) -> None:
+    """A table of labelled rows, and small data sets, as a reader would bring them."""
+    folder.mkdir()
+    rows = [f"{i % 7},{i % 5},species {i % 15}" for i in range(150)]
+    (folder / "flowers.csv").write_text("\n".join(["width,length,species", *rows]))
+    task, x = np.arange(150) % 15, np.linspace(-1, 1, 150)
+    np.savez(folder / "curves.npz", features=x, y=task * x, task=task)
 
 
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -81,12 +94,15 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         (tmp_path / place).write_text(config)
     (tmp_path / "own_algorithm.py").write_text(ALGORITHM)
     (tmp_path / "own.py").write_text(SCRIPT.split("pl.seed_everything")[0])
+    write_own_arrays(tmp_path / "tables")
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
         if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
             continue
         if "DATA" in command and not has_omniglot:
+            continue
+        if "CLINC150" in command and not SHARED_CLINC150.exists():
             continue
         data = request.getfixturevalue("omniglot") if "DATA" in command else None
         done = run(shortened(command, folder, data), tmp_path)
@@ -124,8 +140,10 @@ def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
     assert losses[-1] < 0.1
 
 
-def test_every_algorithm_and_experiment_has_its_row():
+def test_every_algorithm_model_and_experiment_has_its_row():
     for path in (CONF / "algorithm").glob("*.yaml"):
+        assert f"| `{path.stem}` |" in README
+    for path in (CONF / "model").glob("*.yaml"):
         assert f"| `{path.stem}` |" in README
     for path in (CONF / "experiment").rglob("*.yaml"):
         name = str(path.relative_to(CONF / "experiment").with_suffix(""))

@@ -21,7 +21,7 @@ from metaloop.cli.share import (
 )
 from metaloop.errors import UserError
 from metaloop.parent_process import stop_with_parent
-from metaloop.run.build import Pieces, build
+from metaloop.run.build import Pieces, build, complete
 from metaloop.run.identity import ELSEWHERE, PATH, identity
 from metaloop.run.objective import choose_objective, read_objective
 from metaloop.run.settings import Device
@@ -77,6 +77,7 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
                 return _value(composed, build(composed.content), job.folder)
             rewrite_job(job.folder, composed.content, composed.overrides)
             pieces = _checked(composed, job.folder)
+            rewrite_job(job.folder, complete(composed.content, pieces), composed.overrides)
             run_in_sweep(sweep, job.folder, pieces.device)
             return _value(composed, pieces, job.folder)
 
@@ -86,9 +87,9 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
 def compose_job(sweep: SweepFolder, composed: Composed) -> None:
     """Write a job's run folder and say how to execute it."""
     job = _of(sweep, composed)
-    device = build(composed.content).device
-    rewrite_job(job.folder, composed.content, composed.overrides)
-    execute(job.folder, device.processes_here(), compose_only=True)
+    pieces = build(composed.content)
+    rewrite_job(job.folder, complete(composed.content, pieces), composed.overrides)
+    execute(job.folder, pieces.device.processes_here(), compose_only=True)
 
 
 def _of(sweep: SweepFolder, composed: Composed) -> Job:
