@@ -23,7 +23,11 @@ COMMANDS = [
 ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
-NEEDS_ACCOUNT = ("wandb sync",)
+NEEDS_ACCOUNT = ("wandb ", "WANDB_MODE=online")
+ON_SLURM = "metaloop-train -m hydra/launcher=submitit_slurm"
+# tests/slurm has a Slurm; tests/run/test_processes.py takes one machine for two
+NEEDS_CLUSTER = ("sbatch", ON_SLURM, "torchrun --nnodes")
+(JOB,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 SHARED_OMNIGLOT = (
     Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
 )
@@ -55,7 +59,7 @@ def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     command = command.replace("FOLDER", str(folder)).replace("DATA", str(data))
     command = command.replace("CLINC150", str(SHARED_CLINC150))
     command = command.replace("MINE", "tables")
-    command = command.replace("SWEEP", "outputs/multirun/*")
+    command = command.replace("SWEEP", "$(ls -d outputs/multirun/* | head -n 1)")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
     if "metaloop-train" in command and "--help" not in command:
@@ -94,7 +98,7 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
-        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT)):
+        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
             continue
         if "DATA" in command and not has_omniglot:
             continue
@@ -109,6 +113,19 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         folder = plain[-1] if plain else folder
         if folder is None and made:
             folder = made[-1]
+
+
+def test_what_needs_a_cluster_composes(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no submitit launcher")
+    commands = [c for c in COMMANDS if c.startswith(NEEDS_CLUSTER)]
+    assert len(commands) == len(NEEDS_CLUSTER)
+    (on_slurm,) = (c for c in commands if c.startswith(ON_SLURM))
+    composing = on_slurm.replace(" -m ", " --cfg hydra ").replace("seed=0,1,2", "seed=0")
+    done = run(composing, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "hydra_submitit_launcher.submitit_launcher.SlurmLauncher" in done.stdout
+    assert "timeout_min: 240" in done.stdout
+    subprocess.run(["bash", "-n"], input=JOB, text=True, check=True)
 
 
 def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):

@@ -1,7 +1,7 @@
 """Pictures of a run while it trains: in its folder and in W&B."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -17,6 +17,8 @@ from metaloop.plots import draw_adaptation_curve, draw_one_task, draw_step_sizes
 
 class Pictures(pl.Callback):
     """After every validation: one task before and after adaptation, and the adaptation curve.
+
+    Where the algorithm learns step sizes, those too.
 
     Args:
         folder: where the pictures go; each validation replaces them, W&B keeps all.
@@ -48,7 +50,7 @@ class Pictures(pl.Callback):
         task = draw_one_task(pl_module.algorithm, pl_module.meta, self._first.episodes)
         if task is not None:
             figures["one_task"] = task
-        if pl_module.report and (alphas := draw_step_sizes(pl_module.meta)) is not None:
+        if (alphas := draw_step_sizes(pl_module.meta)) is not None:
             figures["step_sizes"] = alphas
         save_figures(figures, self.folder)
         log_figures(figures, trainer.loggers, trainer.global_step)
@@ -61,17 +63,17 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
         figure.savefig(folder / f"{name}.png", dpi=120)
 
 
-def log_figures(figures: Mapping[str, Figure], loggers: list[Logger], step: int) -> None:
-    """Send each figure to W&B, where a run logs there."""
+def log_figures(
+    figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int | None = None
+) -> None:
+    """Send each figure to W&B, where a run logs there, at this meta-step or the last logged."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             for name, figure in figures.items():
-                logger.log_metrics({f"pictures/{name}": _wandb_image(figure)}, step=step)
+                logger.log_image(f"pictures/{name}", [_pixels(figure)], step)
 
 
-def _wandb_image(figure: Figure):  # type: ignore[no-untyped-def] # noqa: ANN202 - wandb's
-    import wandb
-
+def _pixels(figure: Figure) -> Image.Image:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=100)
-    return wandb.Image(Image.open(buffer))
+    return Image.open(buffer)

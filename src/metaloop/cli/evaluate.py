@@ -14,6 +14,7 @@ from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.errors import UserError
 from metaloop.run.write import write_evaluation
 from metaloop.run_folder import RunFolder
+from metaloop.sweep_folder import SweepFolder
 
 OWN_KEYS = ("run", "name", "compose_only")
 CHANGES_NO_NUMBER = (
@@ -63,10 +64,20 @@ def _job(config: DictConfig) -> None:
     pieces.device.require()
     run = RunFolder.open(Path(str(path)))
     find_judged(run, pieces.evaluation.checkpoint, pieces.evaluation.ensemble_size)
+    if name and is_multirun():
+        raise UserError(
+            f"name={name} is one evaluation's; several of a multirun would take one another's "
+            "folder. Leave it out: each is named by what it changes."
+        )
     name = _checked(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)
-    processes = pieces.device.processes_here()
-    execute(folder, processes, compose_only=bool(compose_only), is_job=is_multirun())
+    if is_multirun() and not compose_only:
+        from metaloop.cli.job import recorded, run_in_sweep
+
+        sweep = SweepFolder(HydraConfig.get().sweep.dir)
+        recorded(sweep, folder, overrides, lambda: run_in_sweep(sweep, folder, pieces.device))
+        return
+    execute(folder, pieces.device.processes_here(), compose_only=bool(compose_only))
 
 
 def _checked(name: str) -> str:

@@ -173,8 +173,8 @@ def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
         )
 
 
-def build_callbacks(config: Node, folder: RunFolder, task: Task) -> list[Callback]:
-    """Build the callbacks, each supplied with what it asks for by an argument's name."""
+def build_callbacks(config: Node, folder: RunFolder, task: Task) -> dict[str, Callback]:
+    """Build the callbacks by name, each supplied with what it asks for by an argument's name."""
     metric, mode = task.monitor
     supplied = {
         "dirpath": folder.checkpoints,
@@ -193,7 +193,7 @@ def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
         "id": config["run_id"],
         "name": folder.path.resolve().name,
     }
-    return _build_each(config, "logger", Logger, supplied)
+    return list(_build_each(config, "logger", Logger, supplied).values())
 
 
 def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) -> Section:
@@ -289,10 +289,10 @@ def _try_optimizer(
 
 def _build_each(
     config: Node, group: str, kind: type[Section], supplied: Mapping[str, object]
-) -> list[Section]:
+) -> dict[str, Section]:
     nodes = cast(Mapping[str, Node | None], config[group])
-    return [
-        construct(node, kind, key=f"{group}.{name}", **supplied)
+    return {
+        name: construct(node, kind, key=f"{group}.{name}", **supplied)
         for name, node in nodes.items()
         if node is not None
-    ]
+    }
