@@ -11,9 +11,9 @@ import yaml
 from metaloop.cli.hydra_app import CONF
 from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
+from metaloop.run.build import load_config
 from metaloop.run.train import train
 from metaloop.tasks import Dice, arrays
-from tests.conftest import run_command
 
 CLASSES = 10
 
@@ -154,15 +154,12 @@ def test_a_learner_is_trained_and_evaluated_on_own_arrays(kind, tmp_path, make_r
     assert '"file": "own.npz"' in (folder.evaluations / "test" / "results.json").read_text()
 
 
-def test_a_runs_config_gets_what_was_read_and_needs_the_file_no_more(tmp_path):
+def test_a_runs_config_gets_what_was_read_and_needs_the_file_no_more(tmp_path, make_run):
     file = write(tmp_path, "csv")
     own = (f"task.data_dir={tmp_path}", f"task.file={file}", "task.ways=2", "task.queries=2")
-    done = run_command(
-        "metaloop-train", "task=arrays", *own, "compose_only=true", "logger=csv", cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    (config,) = tmp_path.glob("outputs/*/config.yaml")
-    written = yaml.safe_load(config.read_text())["task"]
+    folder = make_run("task=arrays", *own, "training.max_steps=0")
+    train(folder)
+    written = load_config(folder)["task"]
     assert (written["input_shape"], written["classes"]) == ([2], 10)
     (tmp_path / file).unlink()
     del written["_target_"]

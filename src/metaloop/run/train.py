@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -44,7 +45,7 @@ from metaloop.run.weights import (
     fitting_weights,
     load_initial_weights,
 )
-from metaloop.run.write import read_overrides, write_evaluation
+from metaloop.run.write import read_overrides, write_config, write_evaluation
 from metaloop.run_folder import RunFolder, write_json
 
 
@@ -61,6 +62,7 @@ def train(folder: RunFolder) -> None:
     """Execute a training run's folder: train what is left to train, then evaluate."""
     config = load_config(folder)
     pieces = build(config)
+    _keep_found(folder, config, pieces.task.found)
     pieces.device.require()
     pieces.device.require_started()
     named = build_callbacks(config, folder, pieces.task)
@@ -96,6 +98,14 @@ def train(folder: RunFolder) -> None:
     finally:
         _close(loggers, exit_code)
     _print_next_commands(folder.path)
+
+
+def _keep_found(folder: RunFolder, config: dict[str, object], found: Mapping[str, object]) -> None:
+    """Write into the run's config what its task has read from the data: later it is not needed."""
+    task = cast(dict[str, object], config["task"])
+    if not found.items() <= task.items():
+        config["task"] = {**task, **found}
+        rank_zero_only(write_config)(folder, config)
 
 
 def _settle_wandb(run_id: str) -> None:

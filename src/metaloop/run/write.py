@@ -52,6 +52,11 @@ def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequenc
         _write(job, config, overrides)
 
 
+def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
+    """Write a folder's config alone."""
+    write_text(folder.config, OmegaConf.to_yaml(dict(config)))
+
+
 def read_overrides(folder: RunFolder) -> list[str]:
     """Read what the user changed."""
     return [str(line) for line in OmegaConf.load(folder.overrides)]
@@ -59,5 +64,5 @@ def read_overrides(folder: RunFolder) -> list[str]:
 
 def _write(folder: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
     write_text(folder.overrides, OmegaConf.to_yaml(list(overrides)))
-    write_text(folder.config, OmegaConf.to_yaml(dict(config)))
+    write_config(folder, config)
     folder.write_status("composed")
