@@ -20,9 +20,11 @@ ROOMS = [
     "metrics",
     "reports",
     "meta_learner",
+    "adapted",
     "plots",
     "callbacks",
     "run",
+    "learner",
     "cli",
 ]
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from metaloop.cli.hydra_app import CONF
+from metaloop.run.train import train
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -19,7 +20,10 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
-ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+(ALGORITHM,) = (s for s in SCRIPTS if "class SignDescent" in s)
+(SCRIPT,) = (s for s in SCRIPTS if "class Lines" in s)
+(LEARNER,) = (s for s in SCRIPTS if "Learner.load" in s)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
 NEEDS_ACCOUNT = ("wandb sync",)
@@ -105,6 +109,16 @@ def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
     # lines of random slope: unadapted they are missed by their variance, adapted they are met
     assert losses[0] > 0.5
     assert losses[-1] < 0.1
+
+
+def test_the_script_that_adapts_a_trained_learner_predicts(tmp_path, make_run):
+    folder = make_run("training.max_steps=150", "algorithm.inner_lr=0.05", "optimizer.lr=0.01")
+    train(folder)
+    (tmp_path / "adapt.py").write_text(LEARNER.replace("FOLDER", str(folder.path)))
+    done = run("python adapt.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"y at 0: -?[\d.]+", done.stdout)
+    assert float(re.search(r"R\^2: (-?[\d.]+)", done.stdout).group(1)) > 0.3
 
 
 def test_every_algorithm_and_experiment_has_its_row():

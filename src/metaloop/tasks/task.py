@@ -56,6 +56,14 @@ class Task(ABC):
         support, query = (_cast(part, dtype) for part in (drawn.support, drawn.query))
         return Episode(support, query, drawn.classes)
 
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Turn inputs as a user holds them, [rows, *X], into what `gather` gives a model."""
+        return inputs.to(dtype)
+
+    def class_name(self, class_id: int) -> str:
+        """What to call a global class in tables and pictures."""
+        return f"class {class_id}"
+
     @abstractmethod
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The mean loss over the examples, a scalar."""
