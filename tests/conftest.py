@@ -85,6 +85,32 @@ def make_run(tmp_path) -> Callable[..., RunFolder]:
     return make
 
 
+@pytest.fixture
+def untrained(make_run) -> Callable[..., RunFolder]:
+    """A run folder with a checkpoint of moved weights; arguments are overrides."""
+
+    def make(*overrides: str) -> RunFolder:
+        from metaloop.run.build import build, load_config
+
+        folder = make_run(*overrides)
+        learner = build(load_config(folder)).meta_learner
+        torch.manual_seed(3)
+        weights = {n: p + 0.1 * torch.randn_like(p) for n, p in learner.state_dict().items()}
+        folder.checkpoints.mkdir()
+        torch.save({"state_dict": weights, "global_step": 7}, folder.last_checkpoint)
+        return folder
+
+    return make
+
+
+def striped(ways: int, shots: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes of noise, each class with its own period of bright stripes."""
+    x = np.random.default_rng(seed).integers(0, 100, (ways, shots, 1, 28, 28), dtype=np.uint8)
+    for c in range(ways):
+        x[c, :, 0, :, :: c + 2] += 150
+    return x.reshape(-1, 1, 28, 28), np.repeat(np.arange(ways), shots)
+
+
 def run_command(*arguments: str, timeout: float = 240, **kwargs) -> subprocess.CompletedProcess:
     """Run one of the installed commands, or python with arguments, and return what it said."""
     program = Path(sys.executable).parent / arguments[0]

@@ -11,33 +11,10 @@ from metaloop.errors import UserError
 from metaloop.learner import Learner
 from metaloop.run.build import build, load_config
 from metaloop.run_folder import RunFolder
+from tests.conftest import striped
 
 IMAGES = ("task=omniglot", "model.filters=4", "device.precision=64-true")
 QUICK = ("model.filters=8", "algorithm.inner_lr=1.0")
-
-
-@pytest.fixture
-def untrained(make_run):
-    """A run folder with a checkpoint of moved weights; arguments are overrides."""
-
-    def make(*overrides: str) -> RunFolder:
-        folder = make_run(*overrides)
-        learner = build(load_config(folder)).meta_learner
-        torch.manual_seed(3)
-        weights = {n: p + 0.1 * torch.randn_like(p) for n, p in learner.state_dict().items()}
-        folder.checkpoints.mkdir()
-        torch.save({"state_dict": weights, "global_step": 7}, folder.last_checkpoint)
-        return folder
-
-    return make
-
-
-def images(ways: int, shots: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes of noise, each class with its own period of bright stripes."""
-    x = np.random.default_rng(seed).integers(0, 100, (ways, shots, 1, 28, 28), dtype=np.uint8)
-    for c in range(ways):
-        x[c, :, 0, :, :: c + 2] += 150
-    return x.reshape(-1, 1, 28, 28), np.repeat(np.arange(ways), shots)
 
 
 def first_test_episode(folder: RunFolder):
@@ -99,7 +76,7 @@ def test_a_regression_predicts_numbers_in_the_shape_of_y(untrained):
 )
 def test_labels_of_any_hashable_kind_come_back(labels, classes, untrained):
     learner = Learner.load(untrained(*IMAGES, *QUICK, "norm_mode=inductive").path)
-    x, y = images(3, 4)
+    x, y = striped(3, 4)
     adapted = learner.adapt(x, [labels[i] for i in y], steps=60)
     assert adapted.classes_.tolist() == classes
     assert adapted.predict(x[[0, 4, 8]]).tolist() == labels
@@ -107,7 +84,7 @@ def test_labels_of_any_hashable_kind_come_back(labels, classes, untrained):
 
 def test_with_fewer_classes_the_unused_logits_take_no_part(untrained):
     learner = Learner.load(untrained(*IMAGES, "norm_mode=inductive").path)
-    x, y = images(3, 2)
+    x, y = striped(3, 2)
     adapted = learner.adapt(x, y, steps=4)
     assert adapted.predict_proba(x).shape == (6, 3)
     # a network that never had the two other outputs goes the same way
@@ -135,7 +112,7 @@ def test_with_fewer_classes_the_unused_logits_take_no_part(untrained):
 
 def test_with_more_classes_the_head_is_a_choice_to_make(untrained):
     learner = Learner.load(untrained(*IMAGES, *QUICK).path)
-    x, y = images(7, 2)
+    x, y = striped(7, 2)
     with pytest.raises(UserError, match=r"tells 5 classes apart, .* has 7. Choose head=mean"):
         learner.adapt(x, y)
     mean = learner.adapt(x, y, head="mean", steps=0)
@@ -165,7 +142,7 @@ def test_with_more_classes_the_head_is_a_choice_to_make(untrained):
 def test_what_an_algorithm_learned_for_each_row_fits_another_head(algorithm, checks, untrained):
     steps = ["algorithm.inner_steps=2"] if algorithm == "maml_plus_plus" else []
     learner = Learner.load(untrained(*IMAGES, f"algorithm={algorithm}", *steps).path)
-    x, y = images(7, 2)
+    x, y = striped(7, 2)
     adapted = learner.adapt(x, y, head="fresh")
     assert adapted.predict_proba(x).shape == (14, 7)
     for name, shape in checks.items():
@@ -176,7 +153,7 @@ def test_what_an_algorithm_learned_for_each_row_fits_another_head(algorithm, che
 
 
 def test_equal_rows_are_refused_where_the_head_does_not_adapt(untrained):
-    x, y = images(7, 1)
+    x, y = striped(7, 1)
     learner = Learner.load(untrained(*IMAGES, "algorithm=boil").path)
     with pytest.raises(UserError, match="the head does not adapt. Choose head=fresh"):
         learner.adapt(x, y, head="mean")
@@ -185,7 +162,7 @@ def test_equal_rows_are_refused_where_the_head_does_not_adapt(untrained):
 @pytest.mark.parametrize("algorithm", ["maml", "reptile"])
 def test_uneven_shots_count_by_example_and_the_order_of_classes_does_not(algorithm, untrained):
     learner = Learner.load(untrained(*IMAGES, f"algorithm={algorithm}").path)
-    x, y = images(5, 4)
+    x, y = striped(5, 4)
     by_class = [0, 1, 2, 3, 4, 8, 12, 13, 14, 16, 17, 18, 19]
     by_shot = sorted(by_class, key=lambda row: row % 4)  # Reptile's minibatches go by position
     one, other = (learner.adapt(x[rows], y[rows]) for rows in (by_class, by_shot))
@@ -194,7 +171,7 @@ def test_uneven_shots_count_by_example_and_the_order_of_classes_does_not(algorit
 
 
 def test_rows_that_are_normalised_apart_are_predicted_apart(untrained, monkeypatch):
-    x, y = images(5, 3)
+    x, y = striped(5, 3)
     for norm_mode in ("inductive", "support_plus_one"):
         learner = Learner.load(untrained(*IMAGES).path, norm_mode=norm_mode)
         adapted = learner.adapt(x, y)
@@ -213,7 +190,7 @@ def test_loading_leaves_chance_as_it_was_and_the_saved_weights_load(untrained, t
     learner = Learner.load(folder.path)
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
-    x, y = images(5, 1)
+    x, y = striped(5, 1)
     adapted: Adapted = learner.adapt(x, [f"letter {c}" for c in y])
     adapted.save(tmp_path / "adapted.pt")
     saved = torch.load(tmp_path / "adapted.pt", weights_only=True)
@@ -228,7 +205,7 @@ def without_row(y, row):
     return [label for i, label in enumerate(y) if i != row]
 
 
-X, Y = images(5, 2)
+X, Y = striped(5, 2)
 
 
 @pytest.mark.parametrize(

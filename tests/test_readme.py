@@ -1,5 +1,6 @@
 """Every command and script of the README runs, shortened."""
 
+import math
 import os
 import re
 import shlex
@@ -8,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metaloop.cli.hydra_app import CONF
 from metaloop.run.train import train
-from tests.conftest import ROOT
+from tests.conftest import ROOT, striped
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
@@ -54,8 +56,9 @@ def test_make_knows_its_targets(target):
 
 
 def shortened(command: str, folder: Path | None, data: Path | None) -> str:
-    command = command.replace("FOLDER", str(folder)).replace("DATA", str(data))
+    command = re.sub(r"\bFOLDER", str(folder), command).replace("DATA", str(data))
     command = command.replace("SWEEP", "outputs/multirun/*")
+    command = command.replace("OMNIGLOT_RUN", "$(ls -d outputs/*_omniglot_maml | head -n 1)")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
     if "metaloop-train" in command and "--help" not in command:
@@ -63,6 +66,17 @@ def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     if command.startswith("metaloop-evaluate"):
         return f"{command} evaluation.episodes=4"
     return command
+
+
+def write_examples(place: Path) -> None:
+    """What the commands adapt to: points of a sine, and striped images of two classes."""
+    points = [f"{x / 2},{math.sin(x / 2)}" for x in range(-6, 7)]
+    (place / "points.csv").write_text("\n".join(["x,y", *points]))
+    (place / "more.csv").write_text("x\n0.3\n0.7\n")
+    for i, (image, c) in enumerate(zip(*striped(2, 2), strict=True)):
+        for file in (f"LABELLED/class {c}/{i}.png", f"REST/{i}.png"):
+            (place / file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0]).save(place / file)
 
 
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -81,12 +95,13 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         (tmp_path / place).write_text(config)
     (tmp_path / "own_algorithm.py").write_text(ALGORITHM)
     (tmp_path / "own.py").write_text(SCRIPT.split("pl.seed_everything")[0])
+    write_examples(tmp_path)
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
         if command.startswith((*INSTALLS, *NEEDS_ACCOUNT)):
             continue
-        if "DATA" in command and not has_omniglot:
+        if ("DATA" in command or "OMNIGLOT_RUN" in command) and not has_omniglot:
             continue
         data = request.getfixturevalue("omniglot") if "DATA" in command else None
         done = run(shortened(command, folder, data), tmp_path)

@@ -9,9 +9,11 @@ from typing import Literal, cast
 import numpy as np
 import torch
 
-from metaloop.adapted import Adapted, Arrays, Head, Labels, adapt_to
+from metaloop.adapted import Adapted, Arrays, Head, Labels, adapt_to, export, freeze
+from metaloop.adapted.adapted import kind_of
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import CountOrZero, Seed
+from metaloop.episode import Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import NormMode, Parameters
 from metaloop.run.build import build, load_config
@@ -63,7 +65,9 @@ class Learner:
         run = RunFolder.open(folder)
         config = load_config(run)
         if config["command"] != "train":
-            raise UserError(f"{folder} is an evaluation. Name the run that it belongs to.")
+            raise UserError(
+                f"{folder} is an evaluation or adaptation. Name the run that it belongs to."
+            )
         if norm_mode is not None:
             config["norm_mode"] = norm_mode
         # one process here, whatever it was trained on
@@ -95,6 +99,23 @@ class Learner:
         return adapt_to(
             self.algorithm, self.meta, self.task, x, y, steps=steps, head=head, seed=seed
         )
+
+    def export(self, path: str | Path) -> None:
+        """Write the network at theta, before any adaptation, as .pt2 or .onnx.
+
+        Its outputs are logits, or numbers. Norms need stored statistics (frozen, per_step): those
+        of a support set are not there yet.
+        """
+        *_, phi = self.algorithm.adapt(self.meta, _nothing(self), 0)
+        example = torch.zeros(1, *self.task.input_shape, dtype=kind_of(self.meta)[0])
+        export(freeze(self.algorithm.objective, phi, None, None), example, Path(path))
+
+
+def _nothing(learner: Learner) -> Examples:
+    """An empty support set: no step is taken on it."""
+    dtype, device = kind_of(learner.meta)
+    empty = torch.empty(0, *learner.task.input_shape, dtype=dtype, device=device)
+    return Examples(empty, empty[:, :0])
 
 
 @contextmanager

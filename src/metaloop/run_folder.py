@@ -22,6 +22,7 @@ class RunFolder:
     environment.json     versions, git state          status.json      composed ... completed
     checkpoints/         last, previous, best         metrics.csv      one row a logging step
     plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
+                                                      adaptations/     one folder an adaptation
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -101,6 +102,10 @@ class RunFolder:
     @property
     def evaluations(self) -> Path:
         return self.path / "evaluations"
+
+    @property
+    def adaptations(self) -> Path:
+        return self.path / "adaptations"
 
     def write_status(self, state: State, **details: str | int | None) -> None:
         """Replace status.json, atomically."""

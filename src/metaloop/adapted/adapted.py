@@ -19,6 +19,7 @@ from metaloop.adapted.arrays import (
     to_labels,
     to_numbers,
 )
+from metaloop.adapted.export import export, freeze
 from metaloop.adapted.ways import Head, fit_ways
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import CountOrZero, Seed
@@ -93,7 +94,7 @@ class Adapted:
 
     def score(self, x: Arrays, y: Labels) -> float:
         """Accuracy; in regression R^2, the share of y's variance that is explained."""
-        query = Examples(to_inputs(self.task, x, *self._kind), self.to_targets(y))
+        query = Examples(self.to_inputs(x), self.to_targets(y))
         require_as_many(query)
         outputs = self.outputs_of(self.phi, query.inputs)
         if self.classes_ is not None:
@@ -104,7 +105,7 @@ class Adapted:
 
     def outputs(self, x: Arrays) -> Tensor:
         """The network's outputs: logits of the classes [rows, classes], or numbers."""
-        return self.outputs_of(self.phi, to_inputs(self.task, x, *self._kind))
+        return self.outputs_of(self.phi, self.to_inputs(x))
 
     def outputs_of(self, phi: Parameters, inputs: Tensor) -> Tensor:
         """The same under any phi of the path, of inputs already in the run's scale."""
@@ -116,6 +117,10 @@ class Adapted:
             ]
         outputs = torch.cat(parts)
         return outputs if self.classes_ is None else outputs[:, : len(self.classes_)]
+
+    def to_inputs(self, x: Arrays) -> Tensor:
+        """Inputs in the run's scale."""
+        return to_inputs(self.task, x, *self._kind)
 
     def to_targets(self, y: Labels) -> Tensor:
         """Labels as class numbers, or numbers as they are."""
@@ -133,6 +138,20 @@ class Adapted:
         weights = {name: p.cpu().clone() for name, p in self.state_dict().items()}
         classes = None if self.classes_ is None else self.classes_.tolist()
         torch.save({"state_dict": weights, "classes": classes}, path)
+
+    def export(self, path: str | Path) -> None:
+        """Write the adapted network as .pt2 or .onnx: inputs in the run's scale, any batch size.
+
+        It gives probabilities of the classes, in order, or numbers. With norm_mode=inductive the
+        support set's statistics are part of it; what depends on the batch (transductive,
+        support_plus_one) is refused, unless the model has no batch norms.
+        """
+        ways, classes = None, None
+        if self.classes_ is not None:
+            ways, classes = len(self.classes_), [str(label) for label in self.classes_]
+        inputs = self.support.inputs
+        network = freeze(self.algorithm.objective, self.phi, inputs, ways)
+        export(network, inputs, Path(path), classes)
 
     @property
     def _kind(self) -> tuple[torch.dtype, torch.device]:

@@ -1,16 +1,14 @@
 """metaloop-evaluate: a run's learner, judged as the run was or in another way."""
 
-import hashlib
-import re
 import sys
 from pathlib import Path
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metaloop.cli.execute import execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
+from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
 from metaloop.errors import UserError
 from metaloop.run.write import write_evaluation
 from metaloop.run_folder import RunFolder
@@ -25,31 +23,15 @@ CHANGES_NO_NUMBER = (
     "device.nodes=",
     "device.tasks_at_once=",
 )
-UNFIT = r"[^\w.=,-]+"
-LONGEST = 100
 
 
 def main() -> None:
     """Run the command."""
     try:
-        _offer_run_config(sys.argv[1:])
+        offer_run_config("metaloop-evaluate", sys.argv[1:])
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+        exit_on_mistake(error)
     run_hydra("evaluate", _job)
-
-
-def _offer_run_config(arguments: list[str]) -> None:
-    """Let Hydra compose over the config of the run that the command line names."""
-    named = [a.removeprefix("run=") for a in arguments if a.startswith("run=")]
-    config: dict[str, object] = {}
-    if named:
-        folder = RunFolder.open(named[0].strip("'\""))
-        config = {str(k): v for k, v in OmegaConf.load(folder.config).items()}
-    elif not any(a.startswith("-") for a in arguments):
-        given = f", not {arguments[0]}" if arguments else ""
-        raise UserError(f"metaloop-evaluate needs the run to evaluate: run=outputs/FOLDER{given}.")
-    ConfigStore.instance().store(name="run_config", node=OmegaConf.create(config))
 
 
 def _job(config: DictConfig) -> None:
@@ -63,24 +45,12 @@ def _job(config: DictConfig) -> None:
     pieces.device.require()
     run = RunFolder.open(Path(str(path)))
     find_judged(run, pieces.evaluation.checkpoint, pieces.evaluation.ensemble_size)
-    name = _checked(str(name)) if name else _name(pieces.evaluation.split, overrides)
+    name = checked_name(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)
     processes = pieces.device.processes_here()
     execute(folder, processes, compose_only=bool(compose_only), is_job=is_multirun())
 
 
-def _checked(name: str) -> str:
-    if name != re.sub(UNFIT, "-", name) or name.startswith("."):
-        raise UserError(
-            f"name={name} names the evaluation's folder: letters, digits and _ . = , - only."
-        )
-    return name
-
-
 def _name(split: str, overrides: list[str]) -> str:
     """Name an evaluation by what it changes: test, test_task.shots=5 .."""
-    changes = [o for o in overrides if not o.startswith(CHANGES_NO_NUMBER)]
-    name = re.sub(UNFIT, "-", "_".join([split, *changes]))
-    if len(name) <= LONGEST:
-        return name
-    return f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return made_name([split, *(o for o in overrides if not o.startswith(CHANGES_NO_NUMBER))])

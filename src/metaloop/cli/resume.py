@@ -56,7 +56,9 @@ def _resume(folder: RunFolder, changes: list[str]) -> None:
 
     config = load_config(folder)
     if config["command"] != "train":
-        raise UserError(f"{folder.path} is an evaluation. Resume the run that it belongs to.")
+        raise UserError(
+            f"{folder.path} is an evaluation or adaptation. Resume the run that it belongs to."
+        )
     before = cast(dict[str, dict[str, int]], config)["training"]["max_steps"]
     merged = OmegaConf.merge(OmegaConf.create(config), OmegaConf.from_dotlist(changes))
     config = cast(dict[str, object], OmegaConf.to_container(merged))

@@ -70,7 +70,7 @@ def build(config: Node) -> Pieces:
 
 def _run(
     *,
-    command: Literal["train", "evaluate"],
+    command: Literal["train", "evaluate", "adapt"],
     run_id: str,  # noqa: ARG001 - the worker reads it
     init_from: str | None,
     seed: Seed,

@@ -19,15 +19,15 @@ def summarize_results(evaluated: Report) -> Results:
     metrics = {}
     for name, values in evaluated.items():
         mean, half_width, _ = estimate(values)
-        metrics[name] = {"mean": _finite(mean.tolist()), "ci95": _finite(half_width.tolist())}
+        metrics[name] = {"mean": finite(mean.tolist()), "ci95": finite(half_width.tolist())}
     gain = estimate(evaluated["query_loss"][:, :1] - evaluated["query_loss"][:, -1:])
     return {
         "episodes": episodes,
         "inner_steps": list(range(steps)),
         "metrics": metrics,
         "adaptation_gain": {
-            "mean": _finite(gain.mean.tolist())[0],
-            "ci95": _finite(gain.half_width.tolist())[0],
+            "mean": finite(gain.mean.tolist())[0],
+            "ci95": finite(gain.half_width.tolist())[0],
         },
     }
 
@@ -74,6 +74,6 @@ def _look_up(config: Mapping[str, object], dotted_key: str) -> object:
     return value
 
 
-def _finite(values: list[float]) -> list[float | None]:
+def finite(values: list[float]) -> list[float | None]:
     """JSON has no nan and no infinity: one episode has no interval, a diverged loss no mean."""
     return [v if math.isfinite(v) else None for v in values]

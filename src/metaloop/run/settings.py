@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from metaloop.adapted import Format, Head
 from metaloop.algorithms import TasksAtOnce
 from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.errors import UserError
@@ -52,6 +53,19 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What a learner adapts to, what it then predicts, and how."""
+
+    support: str
+    query: str | None
+    steps: CountOrZero | None
+    head: Head | None
+    checkpoint: Literal["best", "last"]
+    skip_odd_files: bool
+    export: list[Format]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Device:
     """Where and how a run computes."""
 
@@ -62,6 +76,13 @@ class Device:
     tasks_at_once: TasksAtOnce
     compile: bool
     deterministic: bool
+
+    def torch_device(self) -> torch.device:
+        """Where a single process computes."""
+        if self.accelerator == "mps":
+            return torch.device("mps")
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        return torch.device("cuda" if on_gpu else "cpu")
 
     def processes_here(self) -> int:
         """How many processes the run starts on this machine."""

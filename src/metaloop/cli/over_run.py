@@ -1,0 +1,58 @@
+"""Commands that compose over a run's config: evaluate and adapt."""
+
+import hashlib
+import re
+import sys
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from metaloop.errors import UserError
+from metaloop.run_folder import RunFolder
+
+UNFIT = r"[^\w.=,-]+"
+LONGEST = 100
+
+
+def offer_run_config(command: str, arguments: list[str]) -> None:
+    """Let Hydra compose over the config of the run that the command line names.
+
+    Raises:
+        UserError: it names none, or no run folder.
+
+    """
+    named = [a.removeprefix("run=") for a in arguments if a.startswith("run=")]
+    config: dict[str, object] = {}
+    if named:
+        folder = RunFolder.open(named[0].strip("'\""))
+        config = {str(k): v for k, v in OmegaConf.load(folder.config).items()}
+        if config.get("command") != "train":
+            raise UserError(
+                f"{folder.path} is an evaluation or adaptation of a run. Name the run: the folder "
+                "that metaloop-train printed."
+            )
+    elif not any(a.startswith("-") for a in arguments):
+        given = f", not {arguments[0]}" if arguments else ""
+        raise UserError(f"{command} needs the run: run=outputs/FOLDER{given}.")
+    ConfigStore.instance().store(name="run_config", node=OmegaConf.create(config))
+
+
+def exit_on_mistake(error: UserError) -> None:
+    """Say what is wrong before there is a config to speak of."""
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+
+def checked_name(name: str) -> str:
+    """A folder's name that the user chose."""
+    if name != re.sub(UNFIT, "-", name) or name.startswith("."):
+        raise UserError(f"name={name} names a folder: letters, digits and _ . = , - only.")
+    return name
+
+
+def made_name(parts: list[str]) -> str:
+    """A folder's name of what distinguishes it; where it is cut, a hash keeps it apart."""
+    name = re.sub(UNFIT, "-", "_".join(parts)).lstrip(".") or "unnamed"
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
