@@ -82,9 +82,7 @@ def _statistics(
     foreign = [
         name
         for name, module in objective.model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._NormBase)
-        and not module.track_running_stats
-        and isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.track_running_stats
     ]
     if foreign:
         raise UserError(
