@@ -1,9 +1,11 @@
 """What many tests need: shared data, composed runs, commands as a user starts them."""
 
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import matplotlib as mpl
@@ -109,6 +111,22 @@ def striped(ways: int, shots: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     for c in range(ways):
         x[c, :, 0, :, :: c + 2] += 150
     return x.reshape(-1, 1, 28, 28), np.repeat(np.arange(ways), shots)
+
+
+@pytest.fixture
+def said(monkeypatch, capsys) -> Callable[..., object]:
+    """Run a command in this process, for what ends before there is a worker; what it said."""
+
+    def say(command: str, *arguments: str, status: int = 0) -> object:
+        monkeypatch.setattr(sys, "argv", [f"metaloop-{command}", *arguments])
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        main = importlib.import_module(f"metaloop.cli.{command}").main
+        with pytest.raises(SystemExit) if status else nullcontext() as stop:
+            main()
+        assert stop is None or stop.value.code == status
+        return capsys.readouterr()
+
+    return say
 
 
 def run_command(*arguments: str, timeout: float = 240, **kwargs) -> subprocess.CompletedProcess:

@@ -18,6 +18,7 @@ ROOMS = [
     "algorithms",
     "datamodule",
     "metrics",
+    "confusion",
     "reports",
     "meta_learner",
     "adapted",

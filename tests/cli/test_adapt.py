@@ -4,12 +4,9 @@ import csv
 import json
 import os
 import re
-import sys
-from contextlib import nullcontext
 
 import pytest
 
-from metaloop.cli.adapt import main
 from tests.conftest import run_command
 
 POINTS = "x,y\n-2,-0.9\n-1,-0.8\n0,0\n1,0.8\n2,0.9\n"
@@ -18,21 +15,6 @@ POINTS = "x,y\n-2,-0.9\n-1,-0.8\n0,0\n1,0.8\n2,0.9\n"
 @pytest.fixture
 def run(untrained):
     return untrained().path
-
-
-@pytest.fixture
-def said(monkeypatch, capsys):
-    """Run the command in this process, for what ends before there is a worker."""
-
-    def say(*arguments, status=0):
-        monkeypatch.setattr(sys, "argv", ["metaloop-adapt", *arguments])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        with pytest.raises(SystemExit) if status else nullcontext() as stop:
-            main()
-        assert stop is None or stop.value.code == status
-        return capsys.readouterr()
-
-    return say
 
 
 @pytest.fixture
@@ -78,7 +60,7 @@ def test_it_adapts_predicts_and_exports_in_a_folder_of_its_own(run, points, said
     # a second one does not overwrite it, unless it is named
     for name, place in ((None, "points-2"), ("points", "points")):
         named = [] if name is None else [f"name={name}"]
-        out = said(f"run={run}", f"support={points}", "compose_only=true", *named).out
+        out = said("adapt", f"run={run}", f"support={points}", "compose_only=true", *named).out
         assert f"python -m metaloop.run {run}/adaptations/{place}\n" in out
 
 
@@ -115,6 +97,6 @@ def test_mistakes_are_refused_before_a_folder_is_made(
 ):
     (tmp_path / "a.txt").write_text("")
     places = {"run": run, "points": points, "here": tmp_path, "fresh": make_run().path}
-    heard = said(*(a.format(**places) for a in arguments), status=1)
+    heard = said("adapt", *(a.format(**places) for a in arguments), status=1)
     assert re.search(says, heard.err)
     assert not (run / "adaptations").exists()

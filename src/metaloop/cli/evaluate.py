@@ -1,5 +1,6 @@
 """metaloop-evaluate: a run's learner, judged as the run was or in another way."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -27,23 +28,29 @@ CHANGES_NO_NUMBER = (
 
 def main() -> None:
     """Run the command."""
+    chosen = [a for a in sys.argv[1:] if a.startswith("task=")][-1:]
+    task = chosen[0].removeprefix("task=") if chosen else None
+    sys.argv[1:] = [a for a in sys.argv[1:] if not a.startswith("task=")]
     try:
-        offer_run_config("metaloop-evaluate", sys.argv[1:])
+        offer_run_config("metaloop-evaluate", sys.argv[1:], task)
     except UserError as error:
         exit_on_mistake(error)
-    run_hydra("evaluate", _job)
+    run_hydra("evaluate", functools.partial(_job, chosen))
 
 
-def _job(config: DictConfig) -> None:
+def _job(chosen: list[str], config: DictConfig) -> None:
     from metaloop.run.build import build, plain
+    from metaloop.run.other_task import fit_to_run
     from metaloop.run.weights import find_judged
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
-    overrides = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in OWN_KEYS]
+    given = HydraConfig.get().overrides.task
+    overrides = [*chosen, *(o for o in given if o.split("=")[0] not in OWN_KEYS)]
+    run = RunFolder.open(Path(str(path)))
+    values = fit_to_run(values, run)
     pieces = build(values)
     pieces.device.require()
-    run = RunFolder.open(Path(str(path)))
     find_judged(run, pieces.evaluation.checkpoint, pieces.evaluation.ensemble_size)
     name = checked_name(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)

@@ -3,26 +3,32 @@
 import hashlib
 import re
 import sys
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from metaloop.cli.hydra_app import compose_choice
 from metaloop.errors import UserError
 from metaloop.run_folder import RunFolder
 
 UNFIT = r"[^\w.=,-]+"
 LONGEST = 100
+EPISODE_SIZE = ("ways", "shots", "queries")
 
 
-def offer_run_config(command: str, arguments: list[str]) -> None:
+def offer_run_config(command: str, arguments: list[str], task: str | None = None) -> None:
     """Let Hydra compose over the config of the run that the command line names.
 
+    With `task`, a choice of that group, it stands in place of the run's, with the run's size of
+    an episode.
+
     Raises:
-        UserError: it names none, or no run folder.
+        UserError: it names none, or no run folder; or there is no such task.
 
     """
     named = [a.removeprefix("run=") for a in arguments if a.startswith("run=")]
-    config: dict[str, object] = {}
+    config: dict[str, Any] = {}
     if named:
         folder = RunFolder.open(named[0].strip("'\""))
         config = {str(k): v for k, v in OmegaConf.load(folder.config).items()}
@@ -34,6 +40,10 @@ def offer_run_config(command: str, arguments: list[str]) -> None:
     elif not any(a.startswith("-") for a in arguments):
         given = f", not {arguments[0]}" if arguments else ""
         raise UserError(f"{command} needs the run: run=outputs/FOLDER{given}.")
+    if task is not None and config:
+        own, other = config["task"], compose_choice("task", task, arguments)
+        config["task"] = other | {k: own[k] for k in EPISODE_SIZE if k in own and k in other}
+        config["published"] = []  # of the run's own task
     ConfigStore.instance().store(name="run_config", node=OmegaConf.create(config))
 
 

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
+from matplotlib.figure import Figure
 
 from metaloop.adapted import Adapted, Arrays, adapt_to
 from metaloop.callbacks.pictures import save_figures
+from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.metrics import estimate
-from metaloop.plots import draw_adaptation_curve
+from metaloop.plots import draw_adaptation_curve, draw_curve, draw_predictions, is_curve
 from metaloop.run.adaptation_curve import judge, print_adaptation, summarize_curve, title_of
 from metaloop.run.build import Pieces, build, section
 from metaloop.run.environment import versions
@@ -75,7 +78,8 @@ def adapt(
     }
     write_json(folder / "results.json", results)
     curves = {name: estimate(values) for name, values in judged.report.items()}
-    save_figures({"adaptation_curve": draw_adaptation_curve(curves, title_of(judged))}, folder)
+    figures = {"adaptation_curve": draw_adaptation_curve(curves, title_of(judged))}
+    save_figures(figures | _pictures(adapted, query, x_new), folder)
     print_adaptation(results, folder)
     return results
 
@@ -103,6 +107,24 @@ def _check_classes(support: Given, query: Given) -> None:
                 f"example (it has {', '.join(sorted(known)[:6])}). Add support examples of it, or "
                 "take it out of the query."
             )
+
+
+def _pictures(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> dict[str, Figure]:
+    """The fit of a curve, on the query's points if they are labelled; or answers to images."""
+    support = adapted.support
+    task = Episode(support, support, support.inputs[:0])
+    if is_curve(task):
+        if query is not None and query.labels is not None and x_new is not None:
+            points = Examples(adapted.to_inputs(x_new), adapted.to_targets(query.labels))
+            task = task._replace(query=points)
+        return {"fit": draw_curve(adapted.algorithm, list(adapted.path()), task)}
+    if query is None or x_new is None or not query.files or adapted.classes_ is None:
+        return {}
+    probabilities = torch.from_numpy(adapted.predict_proba(x_new))
+    images = adapted.to_inputs(x_new).float().cpu()
+    labels = None if query.labels is None else [str(label) for label in query.labels]
+    classes = [str(label) for label in adapted.classes_]
+    return {"predictions": draw_predictions(images, probabilities, classes, labels)}
 
 
 def _protocol(

@@ -3,9 +3,10 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from metaloop.confusion import Confusion, rows_of
 from metaloop.inner_loop import Report
 from metaloop.metrics import estimate
 from metaloop.run_folder import write_json, write_text
@@ -43,6 +44,16 @@ def write_results(folder: Path, results: Results, evaluated: Report) -> None:
     writer.writerows([i, *map(repr, row)] for i, row in enumerate(rows))
     write_text(folder / "episodes.csv", text.getvalue())
     write_json(folder / "results.json", results)
+
+
+def write_confusion(folder: Path, confusion: Confusion, class_name: Callable[[int], str]) -> None:
+    """Write confusion.csv: each pair of classes once mistaken, how often, of how many times."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["class", "taken_for", "times", "was_a_choice"])
+    for true, other, times, met in rows_of(confusion):
+        writer.writerow([class_name(true), class_name(other), times, met])
+    write_text(folder / "confusion.csv", text.getvalue())
 
 
 def ours_beside(
