@@ -69,11 +69,9 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
     folder = write_run(composed(*shorter), shorter, tmp_path, "run")
     train(folder)
     assert len((folder.evaluations / "test" / "episodes.csv").read_text().splitlines()) == 1 + 2
-    assert {p.stem for p in folder.plots.iterdir()} == {
-        "adaptation_curve",
-        "learning_curve",
-        "one_task",
-    }
+    pictures = {"adaptation_curve", "learning_curve", "one_task"}
+    pictures |= set() if "sinusoid" in choice or choice == "smoke" else {"confusion"}
+    assert {p.stem for p in folder.plots.iterdir()} == pictures
 
 
 # protocols of the papers: what is published, in percent, for 5w1s, 5w5s, 20w1s, 20w5s

@@ -23,13 +23,17 @@ def draw_adaptation_curve(
     for axis, (quantity, names) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
+        others = (f"C{number}" for number in range(1, 10))  # the query set's, mode by mode
         for name in names:
+            is_support = name.startswith("support_")
             mean, half_width = curves[name].mean, curves[name].half_width
             steps = range(len(mean))
-            dashes = "--" if name.startswith("support_") else "-"
+            color, dashes = ("C0", "--") if is_support else (next(others), "-")
             label = f"{name.replace('_', ' ')}: {float(mean[0]):.3g} to {float(mean[-1]):.3g}"
-            axis.plot(steps, mean, dashes, marker="o", markersize=3, label=label)
-            axis.fill_between(steps, mean - half_width, mean + half_width, alpha=0.25)
+            axis.plot(steps, mean, dashes, color=color, marker="o", markersize=3, label=label)
+            axis.fill_between(
+                steps, mean - half_width, mean + half_width, color=color, alpha=0.25, linewidth=0
+            )
         if trained_steps is not None and 0 < trained_steps < len(steps) - 1:
             axis.axvline(trained_steps, color="0.5", linestyle=":", label="as trained")
         axis.set_xlabel("inner step")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from metaloop.confusion import Confusion, rows_of
 
@@ -63,7 +64,8 @@ def _draw_pairs(axis: Axes, confusion: Confusion, class_name: ClassName) -> None
     axis.invert_yaxis()
     axis.set_xlabel("query examples")
     axis.set_title("most often mistaken", fontsize=9)
-    axis.legend(frameon=False, fontsize=7)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(fontsize=7, loc="lower right")
 
 
 def _draw_classes(axis: Axes, confusion: Confusion, names: list[str]) -> None:
@@ -77,4 +79,5 @@ def _draw_classes(axis: Axes, confusion: Confusion, names: list[str]) -> None:
     axis.invert_yaxis()
     axis.set_xlabel("query examples")
     axis.set_title("hardest classes", fontsize=9)
-    axis.legend(frameon=False, fontsize=7)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(fontsize=7, loc="lower right")

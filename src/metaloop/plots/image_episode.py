@@ -11,7 +11,7 @@ from metaloop.episode import Episode
 SHOWN = 5  # images of a class at most, of each set
 ROWS = 20  # classes at most
 RIGHT, WRONG, GIVEN = "#1a9641", "#d7191c", "0.55"
-LONGEST = 22  # letters of a name
+LONGEST = 16  # letters of a name over an image
 
 
 def draw_image_episode(
@@ -42,9 +42,8 @@ def draw_image_episode(
     for label in range(ways):
         for axis, i in zip(axes[label], support[label], strict=False):
             show_image(axis, episode.support.inputs[i], GIVEN)
-        axes[label][0].set_ylabel(
-            shortened(names[label]), rotation=0, ha="right", va="center", fontsize=8
-        )
+        name = names[label].replace(" ", "\n", 1)
+        axes[label][0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
         for axis, i in zip(axes[label][shots + 1 :], query[label], strict=False):
             was, now = int(before[i].argmax()), int(after[i].argmax())
             frame = RIGHT if now == label else WRONG
@@ -69,8 +68,8 @@ def show_image(axis: Axes, image: Tensor, frame: str) -> None:
 
 
 def shortened(name: str) -> str:
-    """A name that fits over an image."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 2]}.."
+    """A name that fits over an image; what tells names apart is often their end."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}..{name[-7:]}"
 
 
 def _summary(targets: Tensor, before: Tensor, after: Tensor) -> str:

@@ -77,9 +77,10 @@ class Omniglot(ImageClasses):
         self.open_images(self._images(), split_classes(self.split_seed))
 
     def class_name(self, class_id: int) -> str:
+        """Alphabet, number of the character, and by how many degrees it is rotated."""
         original, turns = divmod(class_id, 4) if self.rotations else (class_id, 0)
         name = class_names()[original].replace("/character", " ")
-        return f"{name}, {90 * turns} degrees" if turns else name
+        return f"{name} r{90 * turns}" if turns else name
 
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "split_seed": self.split_seed}
