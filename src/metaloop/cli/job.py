@@ -21,7 +21,7 @@ from metaloop.cli.share import (
 )
 from metaloop.errors import UserError
 from metaloop.parent_process import stop_with_parent
-from metaloop.run.build import Pieces, build, complete
+from metaloop.run.build import Pieces, build
 from metaloop.run.identity import ELSEWHERE, PATH, identity
 from metaloop.run.objective import choose_objective, read_objective
 from metaloop.run.settings import Device
@@ -77,7 +77,6 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
                 return _value(composed, build(composed.content), job.folder)
             rewrite_job(job.folder, composed.content, composed.overrides)
             pieces = _checked(composed, job.folder)
-            rewrite_job(job.folder, complete(composed.content, pieces), composed.overrides)
             run_in_sweep(sweep, job.folder, pieces.device)
             return _value(composed, pieces, job.folder)
 
@@ -88,7 +87,7 @@ def compose_job(sweep: SweepFolder, composed: Composed) -> None:
     """Write a job's run folder and say how to execute it."""
     job = _of(sweep, composed)
     pieces = build(composed.content)
-    rewrite_job(job.folder, complete(composed.content, pieces), composed.overrides)
+    rewrite_job(job.folder, composed.content, composed.overrides)
     execute(job.folder, pieces.device.processes_here(), compose_only=True)
 
 
@@ -101,6 +100,12 @@ def _of(sweep: SweepFolder, composed: Composed) -> Job:
     if device.get("threads") is None:
         device["threads"] = threads_of_a_job(HydraConfig.get().launcher, device.get("devices"))
     return Job(composed, varied, key, sweep.run_folder(composed.name, key))
+
+
+def folder_job(folder: RunFolder, overrides: Sequence[str], device: Device) -> None:
+    """Execute an evaluation's or adaptation's folder as a job of a multirun."""
+    sweep = SweepFolder(HydraConfig.get().sweep.dir)
+    recorded(sweep, folder, overrides, lambda: run_in_sweep(sweep, folder, device))
 
 
 def recorded(

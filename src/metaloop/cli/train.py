@@ -26,7 +26,6 @@ def main() -> None:
 def _job(config: DictConfig) -> float | None:
     from metaloop.run.build import (  # here: --help and unknown keys need no torch
         build,
-        complete,
         plain,
     )
     from metaloop.run.weights import find_initial_weights
@@ -51,8 +50,7 @@ def _job(config: DictConfig) -> float | None:
             return train_job(sweep, composed)
         compose_job(sweep, composed)
         return None
-    pieces = build(content)
-    device = pieces.device
+    device = build(content).device
     if not compose_only:
         device.require()
         if device.nodes > 1:
@@ -60,7 +58,7 @@ def _job(config: DictConfig) -> float | None:
                 f"device.nodes={device.nodes}: several machines are started by their cluster. Add "
                 "compose_only=true and execute the folder on each, by srun or torchrun."
             )
-    folder = write_run(complete(content, pieces), overrides, root, name)
+    folder = write_run(content, overrides, root, name)
     execute(folder, device.processes_here(), compose_only=compose_only)
     return None
 

@@ -63,14 +63,9 @@ def build(config: Node) -> Pieces:
     return _run(**config)  # type: ignore[arg-type]
 
 
-def complete(config: dict[str, object], pieces: Pieces) -> dict[str, object]:
-    """Add what the task has found in its data: a run's learner needs the data no more."""
-    return {**config, "task": {**cast(Node, config["task"]), **pieces.task.found}}
-
-
 def _run(
     *,
-    command: Literal["train", "evaluate"],
+    command: Literal["train", "evaluate", "adapt"],
     run_id: str,  # noqa: ARG001 - the worker reads it
     init_from: str | None,
     seed: Seed,
