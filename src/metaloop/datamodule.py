@@ -1,18 +1,22 @@
 """Meta-batches of episodes for Lightning, each a pure function of (seed, split, index)."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from metaloop.arguments import Count, CountOrZero, Seed
 from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.tasks import Dice, Split, Task
+
+BLOCK = 512  # episodes drawn together: what a draw costs beside its numbers is paid once a block
 
 
 class MetaBatch(NamedTuple):
@@ -132,9 +136,14 @@ class MetaTrainingStream(IterableDataset[MetaBatch]):
         worker = get_worker_info()
         first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         share = self.meta_batch_size // self.world
-        for step in count(self.first_step + first, stride):
-            start = step * self.meta_batch_size + self.rank * share
-            yield draw(self.task, self.seed, "train", torch.arange(start, start + share))
+        together = max(1, BLOCK // share)
+        for step in count(self.first_step + first, stride * together):
+            steps = step + stride * torch.arange(together)
+            starts = steps * self.meta_batch_size + self.rank * share
+            indices = (starts[:, None] + torch.arange(share)).flatten()
+            block = draw(self.task, self.seed, "train", indices)
+            for i in range(0, len(indices), share):
+                yield tree_map(partial(_part, start=i, end=i + share), block)
 
 
 class EvaluationEpisodes(Dataset[MetaBatch]):
@@ -160,6 +169,10 @@ class EvaluationEpisodes(Dataset[MetaBatch]):
         if item >= len(self):
             raise IndexError(item)
         return draw(self.task, self.seed, self.split, self.batches[item])
+
+
+def _part(tensor: Tensor, *, start: int, end: int) -> Tensor:
+    return tensor[start:end]
 
 
 def draw(task: Task, seed: int, split: Split, indices: Tensor) -> MetaBatch:
