@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -47,6 +48,21 @@ def omniglot() -> Path:
 def cache(tmp_path_factory) -> Path:
     """One cache of decoded images for a session's tests."""
     return tmp_path_factory.getbasetemp().parent / "metaloop-test-cache"
+
+
+@pytest.fixture(scope="session")
+def cifar100(cache) -> Path:
+    """CIFAR-100 in its official layout, unpacked once for a session's tests."""
+    shared("cifar100")
+    folder = cache / "cifar100"
+    cache.mkdir(exist_ok=True)
+    with filelock.FileLock(cache / "cifar100.lock"):
+        if not folder.exists():
+            unpacking = folder.with_name("cifar100.unpacking")
+            script = shared("unpack_cifar100.py")
+            subprocess.run([sys.executable, str(script), str(unpacking)], check=True)
+            unpacking.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Where episodes come from."""
 
 from metaloop.tasks.augmentation import Augmentation
+from metaloop.tasks.cifar100 import FC100, CifarFS
 from metaloop.tasks.dice import SPLITS, Dice, Split
 from metaloop.tasks.image_classes import ImageClasses
 from metaloop.tasks.image_dataset import ImageDataset
@@ -10,8 +11,10 @@ from metaloop.tasks.sinusoid import Sinusoid
 from metaloop.tasks.task import ClassificationTask, RegressionTask, Task
 
 __all__ = [
+    "FC100",
     "SPLITS",
     "Augmentation",
+    "CifarFS",
     "ClassificationTask",
     "Dice",
     "ImageClasses",
