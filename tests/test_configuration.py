@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from metaloop.callbacks import MetricsCsv
 from metaloop.cli.hydra_app import CONF
@@ -27,6 +28,11 @@ EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
 FILES = sorted(CONF.rglob("*.yaml"))
 
 
+def save_image(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(path)
+
+
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path):
     needs = {
@@ -34,7 +40,10 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
+        "image_folder": (f"task.data_dir={tmp_path / 'data'}", "task.split=folders"),
     }
+    for name in ("train/a", "val/b", "test/c"):  # what is known of a user's folder at the start
+        save_image(tmp_path / "data" / name / "0.png")
     config = composed(*needs.get(choice, ()), f"{group}={choice}")
     pieces = build(config)
     folder = RunFolder(tmp_path)

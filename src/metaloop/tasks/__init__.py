@@ -5,6 +5,7 @@ from metaloop.tasks.cifar100 import FC100, CifarFS
 from metaloop.tasks.dice import SPLITS, Dice, Split
 from metaloop.tasks.image_classes import ImageClasses
 from metaloop.tasks.image_dataset import ImageDataset
+from metaloop.tasks.image_folder import ImageFolder
 from metaloop.tasks.image_store import ImageStore, store_arrays
 from metaloop.tasks.omniglot import Omniglot
 from metaloop.tasks.sinusoid import Sinusoid
@@ -19,6 +20,7 @@ __all__ = [
     "Dice",
     "ImageClasses",
     "ImageDataset",
+    "ImageFolder",
     "ImageStore",
     "Omniglot",
     "RegressionTask",

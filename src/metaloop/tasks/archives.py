@@ -48,7 +48,7 @@ def unpack(archive: Path, target: Path, advice: str) -> Path:
                     check_names(archive, tar.getnames())
                     tar.extractall(content, filter="data")
             except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-                reason = str(error).splitlines()[0]
+                reason = (str(error) or type(error).__name__).splitlines()[0]
                 raise UserError(
                     f"{archive} is no whole tar archive ({reason}): it was probably cut short. "
                     f"Nothing was kept; fetch it again. {advice}"

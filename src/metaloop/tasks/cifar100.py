@@ -50,7 +50,8 @@ class Cifar100Classes(DownloadedImages):
 
         def read(row: int) -> Pixels:
             if self.input_shape == (3, 32, 32):
-                return images[row].transpose(2, 0, 1)
+                pixels: Pixels = images[row].transpose(2, 0, 1)
+                return pixels
             return resized(Image.fromarray(images[row]).convert(mode), size)
 
         # stable, so that a class's images keep the files' order

@@ -110,11 +110,14 @@ def _build(path: Path, source: ImageSource[Item], skip_odd: bool) -> None:
         source.close()
     with (building / "images.npy").open("rb") as file:
         os.fsync(file.fileno())
+    chunks = [journal[number] for number in sorted(journal)]
     index: Index = {
         "names": list(source.classes),
         "counts": [len(images) for images in source.classes.values()],
-        "crc32": [journal[number].crc32 for number in sorted(journal)],
-        "odd": {str(row): why for chunk in journal.values() for row, why in chunk.odd.items()},
+        "crc32": [chunk.crc32 for chunk in chunks],
+        "odd": {
+            str(r): why for _, chunk in sorted(journal.items()) for r, why in chunk.odd.items()
+        },
     }
     (building / "index.json").write_text(json.dumps(index))
     (building / "journal.jsonl").unlink()
@@ -216,13 +219,13 @@ def _open(path: Path, storage: Storage, skip_odd: bool) -> ImageStore:
         usable = ~np.isin(rows, list(odd))
         counts = np.bincount(classes[usable], minlength=len(counts))
         rows = rows[usable]
-        print(f"Left out {len(odd)} unusable images, the first: {next(iter(odd.values()))}")
     return ImageStore(
         torch.from_numpy(images),
         torch.from_numpy(counts),
         index["names"],
         rows=torch.from_numpy(rows) if odd else None,
         storage=storage,
+        odd=list(odd.values()),
     )
 
 

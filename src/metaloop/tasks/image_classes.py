@@ -78,11 +78,14 @@ class ImageClasses(ClassificationTask):
     ) -> None:
         """Take the images and each split's classes.
 
-        Classes with fewer images than an episode needs are refused, or left out and named.
+        Classes with fewer images than an episode needs are refused, or left out.
         """
         self.store = store
+        names, counts = store.names, store.counts.tolist()
         self.split_classes = {
-            split: torch.tensor(usable_classes(self, split, store, splits[split], skip_small))
+            split: torch.tensor(
+                usable_classes(self, split, names, counts, splits[split], skip_small)
+            )
             for split in SPLITS
         }
 
@@ -159,7 +162,12 @@ def check_episode(task: ImageClasses, split: Split, *, classes: int, images: int
 
 
 def usable_classes(
-    task: ImageClasses, split: Split, store: ImageStore, classes: Sequence[int], skip_small: bool
+    task: ImageClasses,
+    split: Split,
+    names: Sequence[str],
+    counts: Sequence[int],
+    classes: Sequence[int],
+    skip_small: bool,
 ) -> list[int]:
     """The classes of a split that have images enough for an episode.
 
@@ -168,12 +176,12 @@ def usable_classes(
 
     """
     needed = task.shots + task.queries
-    sizes = {c: int(store.counts[c]) for c in classes}
-    if sizes and len(set(sizes.values())) == 1:
+    sizes = {c: counts[c] for c in classes}
+    if len(set(sizes.values())) == 1:
         check_episode(task, split, classes=len(sizes), images=next(iter(sizes.values())))
     usable = [c for c, size in sizes.items() if size >= needed]
     small = sorted((size, c) for c, size in sizes.items() if size < needed)
-    named = f"'{store.names[small[0][1]]}' has only {small[0][0]}" if small else ""
+    named = f"'{names[small[0][1]]}' has only {small[0][0]}" if small else ""
     if len(usable) < task.ways:
         raise UserError(
             f"{_needs(task)}, but the {split} split has {len(usable)}"
@@ -186,12 +194,6 @@ def usable_classes(
             f"queries={task.queries}), but of the {split} split's {len(sizes)} classes "
             f"{len(small)} have fewer: {named}. Add images, lower task.shots or task.queries, or "
             "leave such classes out with task.skip_unusable=true."
-        )
-    if small:
-        print(
-            f"Left out {len(small)} of the {split} split's {len(sizes)} classes, which have fewer "
-            f"than {needed} images: {named}",
-            flush=True,
         )
     return usable
 

@@ -12,7 +12,7 @@ from metaloop.tasks.augmentation import Augmentation
 from metaloop.tasks.dice import SPLITS, Split
 from metaloop.tasks.download import download
 from metaloop.tasks.image_cache import ImageSource, load_or_build
-from metaloop.tasks.image_classes import ImageClasses, check_episode
+from metaloop.tasks.image_classes import ImageClasses, check_episode, usable_classes
 from metaloop.tasks.image_files import fingerprint
 from metaloop.tasks.image_store import ImageStore, Storage
 
@@ -84,7 +84,13 @@ class ImageDataset(ImageClasses):
         return self.data_dir
 
     def prepare(self) -> None:
-        self._open(self._load("mapped"))
+        store = self._load("mapped")
+        self._open(store)
+        if store.odd:
+            print(f"Left out {len(store.odd)} unusable images, the first: {store.odd[0]}")
+        for part, names in self.split(store.names).items():
+            if left_out := len(names) - len(self.split_classes[part]):
+                print(f"Left out {left_out} of the {part} split's classes: too few images.")
 
     def setup(self) -> None:
         self._open(self._load(self.storage))
@@ -96,26 +102,38 @@ class ImageDataset(ImageClasses):
         place = self.locate()
         form = "x".join(map(str, self.input_shape))
         return load_or_build(
-            self.cache_dir / f"{self.title}-{form}-{fingerprint(place)}",
-            lambda: self.find_images(place),
+            self.cache_dir / f"{self.title}-{form}-{self._state(place)}",
+            lambda: self._find_checked(place),
             storage=storage,
             skip_odd=self.skip_unusable,
         )
 
+    def _state(self, place: Path) -> str:
+        """Name all that the decoded images depend on."""
+        return fingerprint(place)
+
+    def _find_checked(self, place: Path) -> ImageSource[object]:
+        """Find the images, and refuse too few before they are decoded."""
+        source = self.find_images(place)
+        names, counts = list(source.classes), [len(images) for images in source.classes.values()]
+        for part, classes in self._ids(names).items():
+            usable_classes(self, part, names, counts, classes, self.skip_unusable)
+        return source
+
     def _open(self, store: ImageStore) -> None:
-        ids = {name: i for i, name in enumerate(store.names)}
-        split = self.split(store.names)
+        self.open_images(store, self._ids(store.names), skip_small=self.skip_unusable)
+
+    def _ids(self, names: Sequence[str]) -> dict[Split, list[int]]:
+        """The numbers of each split's classes."""
+        ids = {name: i for i, name in enumerate(names)}
+        split = self.split(names)
         for part in SPLITS:
             if unknown := [name for name in split[part] if name not in ids]:
                 raise UserError(
                     f"{self.data_dir or self.cache_dir} lacks {len(unknown)} classes of the "
                     f"{part} split, the first '{unknown[0]}'. {self.what_to_put}"
                 )
-        self.open_images(
-            store,
-            {part: [ids[name] for name in split[part]] for part in SPLITS},
-            skip_small=self.skip_unusable,
-        )
+        return {part: [ids[name] for name in split[part]] for part in SPLITS}
 
 
 class DownloadedImages(ImageDataset):

@@ -3,16 +3,16 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metaloop.errors import UserError
 from metaloop.tasks.archives import check_names
-from metaloop.tasks.image_cache import OddImageError
+from metaloop.tasks.image_cache import ImageSource, OddImageError
 from metaloop.tasks.image_store import Pixels
 
 GREY_MODES = ("1", "L", "LA", "La")
@@ -108,18 +108,31 @@ def resized(image: Image.Image, size: int) -> Pixels:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def count_channels(file: ImageFile) -> int:
-    """How many channels, 1 or 3, an image has by its header.
+def files_source(
+    classes: Mapping[str, Sequence[ImageFile]],
+    shape: tuple[int, ...],
+    *,
+    is_strict: bool = False,
+    is_inverted: bool = False,
+) -> ImageSource[ImageFile]:
+    """Image files to be decoded to `shape`: channels, height and width."""
+    channels, size, _ = shape
+    files = ImageFiles(size, channels, is_strict=is_strict, is_inverted=is_inverted)
+    return ImageSource(classes, files.read, (channels, size, size), files.close)
+
+
+def count_channels(file: ImageFile) -> Literal[1, 3]:
+    """How many channels an image has by its header.
 
     Raises:
-        UserError: it is no readable image.
+        OddImageError: it is no readable image.
 
     """
     try:
         with Image.open(file.name) as image:
             return 1 if image.mode in GREY_MODES else 3
     except UNREADABLE as error:
-        raise UserError(f"{file} is no readable image ({error}). Mend or remove it.") from error
+        raise OddImageError(f"{file} is no readable image ({error}).") from error
 
 
 def zipped_files(folder: Path, advice: str) -> Iterator[ImageFile]:
@@ -142,9 +155,9 @@ def zipped_files(folder: Path, advice: str) -> Iterator[ImageFile]:
         yield from (ImageFile(path, name) for name in names if not name.startswith("__MACOSX"))
 
 
-def fingerprint(place: Path) -> str:
-    """Name the state of a file or folder without reading it: the key of its cache."""
-    state = [str(place.resolve())]
+def fingerprint(place: Path, *beside: object) -> str:
+    """Name the state of a file or folder without reading it, and what else matters."""
+    state = [str(place.resolve()), *map(str, beside)]
     for path in [place] if place.is_file() else sorted(place.rglob("*")):
         stat = path.stat()
         state.append(f"{path.relative_to(place)} {stat.st_size} {stat.st_mtime_ns}")

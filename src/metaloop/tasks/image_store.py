@@ -27,6 +27,7 @@ class ImageStore:
         names: the classes' names.
         rows: where in `images` the usable ones lie, class after class; None: all are usable.
         storage: where the images lie.
+        odd: what was wrong with each image that is not usable.
 
     Shapes:
         images [R, channels, height, width] uint8   counts [C]   rows [sum of counts]
@@ -41,7 +42,9 @@ class ImageStore:
         *,
         rows: Tensor | None = None,
         storage: Storage = "auto",
+        odd: Sequence[str] = (),
     ) -> None:
+        self.odd = list(odd)
         self.names, self.counts, self.storage = list(names), counts, storage
         self.first = counts.cumsum(0) - counts
         self._images, self._rows = images, rows

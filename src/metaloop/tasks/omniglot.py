@@ -12,7 +12,7 @@ from metaloop.tasks.augmentation import Augmentation
 from metaloop.tasks.dice import Split
 from metaloop.tasks.image_cache import ImageSource
 from metaloop.tasks.image_dataset import DownloadedImages
-from metaloop.tasks.image_files import ImageFile, ImageFiles
+from metaloop.tasks.image_files import ImageFile, files_source
 from metaloop.tasks.image_store import Storage
 from metaloop.tasks.omniglot_files import (
     DRAWINGS,
@@ -82,9 +82,7 @@ class Omniglot(DownloadedImages):
         )
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        files = ImageFiles(self.input_shape[-1], 1, is_inverted=True)
-        shape = (1, self.input_shape[-1], self.input_shape[-1])
-        return ImageSource(find_drawings(place), files.read, shape, files.close)
+        return files_source(find_drawings(place), self.input_shape, is_inverted=True)
 
     def split(self, names: Sequence[str]) -> dict[Split, list[str]]:
         if self.split_name == "vinyals2016":
