@@ -43,12 +43,10 @@ BUDGET = {
         "task=cifar_fs",
         "task.queries=5",
         "model.filters=32",
-        "model.downsample=max_pool",
-        "data.meta_batch_size=4",
-        "data.validation_episodes=100",
+        "data.meta_batch_size=16",
         "training.max_steps=1000",
         "training.validate_every=250",
-        "device.tasks_at_once=1",
+        "device.tasks_at_once=8",
     ),
 }
 HAVE_DATA = ("omniglot", "cifar_fs")  # each in a folder of its own
@@ -60,7 +58,7 @@ SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "maml": {
         "sinusoid": (),
         "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3"),
-        "cifar_fs": ("algorithm.inner_lr=0.1", "algorithm.inner_steps=5"),
+        "cifar_fs": ("algorithm.inner_lr=0.2", "algorithm.inner_steps=3", f"{STEPS}=3"),
     },
     "fomaml": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
     "anil": {
@@ -104,7 +102,7 @@ SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
             f"{STEPS}=20",
         ),
     },
-    "prototypical": {"omniglot": ()},
+    "prototypical": {"omniglot": (), "cifar_fs": ()},
     "pretrain": {
         "sinusoid": (),
         "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10"),

@@ -40,6 +40,8 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
+        "mini_imagenet": (f"task.data_dir={tmp_path}",),
+        "tiered_imagenet": (f"task.data_dir={tmp_path}",),
         "image_folder": (f"task.data_dir={tmp_path / 'data'}", "task.split=folders"),
     }
     for name in ("train/a", "val/b", "test/c"):  # what is known of a user's folder at the start

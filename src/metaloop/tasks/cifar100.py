@@ -4,18 +4,18 @@ CIFAR-100 (Krizhevsky 2009, cs.toronto.edu/~kriz/cifar.html) states no licence; 
 be cited. Training and test images of its own division are put together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, cast
 
 import numpy as np
-from PIL import Image
 
 from metaloop.errors import UserError
 from metaloop.tasks.class_splits import Classes, published_split
+from metaloop.tasks.dice import Split
 from metaloop.tasks.image_cache import ImageSource
 from metaloop.tasks.image_dataset import DownloadedImages
-from metaloop.tasks.image_files import MODES, resized
+from metaloop.tasks.image_files import fitted
 from metaloop.tasks.image_store import Pixels
 from metaloop.tasks.safe_pickle import as_text, read_pickle
 
@@ -40,26 +40,21 @@ class Cifar100Classes(DownloadedImages):
     title = "cifar-100"  # the two share one cache
     what_to_put = WHAT_TO_PUT
     images_a_class = IMAGES
-    archives = {ARCHIVE: "eb9058c3a382ffc7106e4002c42a8d85"}  # noqa: RUF012 - a constant
+    archives: Mapping[str, str] = {ARCHIVE: "eb9058c3a382ffc7106e4002c42a8d85"}
     split_file: ClassVar[str]
 
     def find_images(self, place: Path) -> ImageSource[int]:  # type: ignore[override]
         folder = place / FOLDER if (place / FOLDER).is_dir() else place
         images, labels, names = read_cifar100(folder)
-        size, mode = self.input_shape[-1], MODES[self.input_shape[0]]
-
-        def read(row: int) -> Pixels:
-            if self.input_shape == (3, 32, 32):
-                pixels: Pixels = images[row].transpose(2, 0, 1)
-                return pixels
-            return resized(Image.fromarray(images[row]).convert(mode), size)
-
         # stable, so that a class's images keep the files' order
         order = np.argsort(labels, kind="stable")
         bounds = np.searchsorted(labels[order], np.arange(len(names) + 1)).tolist()
         of_class = {n: order[bounds[c] : bounds[c + 1]].tolist() for c, n in enumerate(names)}
-        shape = (self.input_shape[0], size, size)
-        return ImageSource(dict(sorted(of_class.items())), read, shape)
+        return ImageSource(
+            dict(sorted(of_class.items())),
+            lambda row: fitted(images[row], self.input_shape),
+            self.input_shape,
+        )
 
     def split(self, names: Sequence[str]) -> Classes:
         return published_split(self.split_file)
@@ -69,14 +64,14 @@ class CifarFS(Cifar100Classes):
     """CIFAR-FS, 64/16/20 classes at random (Bertinetto et al. 2019, arXiv:1805.08136)."""
 
     split_file = "cifar_fs"
-    split_sizes = {"train": 64, "validation": 16, "test": 20}  # noqa: RUF012 - a constant
+    split_sizes: Mapping[Split, int] = {"train": 64, "validation": 16, "test": 20}
 
 
 class FC100(Cifar100Classes):
     """FC100, 60/20/20 classes of 12/4/4 superclasses (Oreshkin et al. 2018, arXiv:1805.10123)."""
 
     split_file = "fc100"
-    split_sizes = {"train": 60, "validation": 20, "test": 20}  # noqa: RUF012 - a constant
+    split_sizes: Mapping[Split, int] = {"train": 60, "validation": 20, "test": 20}
 
 
 def read_cifar100(

@@ -42,7 +42,7 @@ def split_by_prefix(names: Sequence[str]) -> Classes:
             raise UserError(
                 f"The class '{label}' is in {other} and in {folder}. Few-shot learning tests on "
                 "classes that training has not seen: every class belongs to one split. Move all "
-                "its images into one, or put the classes into one folder with task.split=seeded."
+                "its images into one."
             )
     return split
 

@@ -46,7 +46,7 @@ class ImageSource(Generic[Item]):
 
     classes: Mapping[str, Sequence[Item]]
     read: Callable[[Item], Pixels]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     close: Callable[[], None] = lambda: None
 
 

@@ -35,7 +35,7 @@ class ImageDataset(ImageClasses):
     title: ClassVar[str]  # begins the cache's name
     what_to_put: ClassVar[str]  # what the user may put where, and what of the licence to know
     split_sizes: Mapping[Split, int] = {}  # classes of the published split
-    images_a_class: ClassVar[int] = 2**31  # of the smallest class, where it is published
+    images_a_class: ClassVar[int]  # that no class exceeds, where the classes are known
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class DownloadedImages(ImageDataset):
 
     """
 
-    archives: ClassVar[Mapping[str, str]]  # the archives' names and MD5 checksums
+    archives: Mapping[str, str]  # the archives' names and MD5 checksums
 
     def __init__(
         self,

@@ -108,6 +108,14 @@ def resized(image: Image.Image, size: int) -> Pixels:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
+def fitted(pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
+    """A decoded image [height, width, 3] as `shape`: channels, height and width."""
+    channels, size, _ = shape
+    if (channels, size, size) == (pixels.shape[2], *pixels.shape[:2]):
+        return pixels.transpose(2, 0, 1)
+    return resized(Image.fromarray(pixels).convert(MODES[channels]), size)
+
+
 def files_source(
     classes: Mapping[str, Sequence[ImageFile]],
     shape: tuple[int, ...],
@@ -118,7 +126,7 @@ def files_source(
     """Image files to be decoded to `shape`: channels, height and width."""
     channels, size, _ = shape
     files = ImageFiles(size, channels, is_strict=is_strict, is_inverted=is_inverted)
-    return ImageSource(classes, files.read, (channels, size, size), files.close)
+    return ImageSource(classes, files.read, shape, files.close)
 
 
 def count_channels(file: ImageFile) -> Literal[1, 3]:

@@ -3,7 +3,7 @@
 MIT licence, github.com/brendenlake/omniglot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +43,7 @@ class Omniglot(DownloadedImages):
     title = "omniglot"
     what_to_put = WHAT_TO_PUT
     images_a_class = DRAWINGS
-    archives = {  # noqa: RUF012 - a constant of the class
+    archives: Mapping[str, str] = {
         "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
         "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from metaloop.errors import UserError
+from metaloop.tasks.image_store import Pixels
 
 
 class _Unpickler(pickle.Unpickler):
@@ -61,9 +62,29 @@ def read_pickle(path: Path, advice: str) -> dict[str, object]:
         UserError: it wants to execute something, is damaged, or is no dict.
 
     """
+    content = _load(path, advice)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, not a dict. {advice}")
+    return {as_text(key): value for key, value in content.items()}
+
+
+def read_pickled_list(path: Path, advice: str) -> list[Pixels]:
+    """Read a pickled list of arrays of bytes.
+
+    Raises:
+        UserError: it wants to execute something, is damaged, or is no such list.
+
+    """
+    content = _load(path, advice)
+    if not isinstance(content, list) or not all(isinstance(v, np.ndarray) for v in content):
+        raise UserError(f"{path} holds no list of arrays. {advice}")
+    return content
+
+
+def _load(path: Path, advice: str) -> object:
     try:
         with path.open("rb") as file:
-            content = _Unpickler(file, encoding="latin1").load()
+            return _Unpickler(file, encoding="latin1").load()
     except _ForbiddenError as error:
         raise UserError(
             f"{path} wants to execute {error}. A pickle of images holds arrays and lists and needs "
@@ -75,9 +96,6 @@ def read_pickle(path: Path, advice: str) -> dict[str, object]:
             f"{path} cannot be read as a pickle ({type(error).__name__}: {error}): it was probably "
             f"cut short. Fetch it again. {advice}"
         ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a dict. {advice}")
-    return {as_text(key): value for key, value in content.items()}
 
 
 def as_text(name: object) -> str:
