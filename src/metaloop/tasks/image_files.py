@@ -28,6 +28,13 @@ UNREADABLE = (
 )
 
 
+def reason(error: Exception) -> str:
+    """Why an image cannot be read, in words."""
+    if isinstance(error, UnidentifiedImageError):  # whose own words name a buffer's address
+        return "its content is of no image format that Pillow knows"
+    return str(error)
+
+
 class ImageFile(NamedTuple):
     """Where one image lies: in an archive under this name, or, without archive, at this path."""
 
@@ -72,7 +79,7 @@ class ImageFiles:
         except UNREADABLE as error:
             if isinstance(error, OddImageError):
                 raise
-            raise OddImageError(f"{file} is no readable image ({error}).") from error
+            raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
         return 255 - pixels if self.is_inverted else pixels
 
     def close(self) -> None:
@@ -140,7 +147,7 @@ def count_channels(file: ImageFile) -> Literal[1, 3]:
         with Image.open(file.name) as image:
             return 1 if image.mode in GREY_MODES else 3
     except UNREADABLE as error:
-        raise OddImageError(f"{file} is no readable image ({error}).") from error
+        raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
 
 
 def zipped_files(folder: Path, advice: str) -> Iterator[ImageFile]:
