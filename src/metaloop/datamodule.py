@@ -1,14 +1,13 @@
 """Meta-batches of episodes for Lightning, each a pure function of (seed, split, index)."""
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import count
 from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from metaloop.arguments import Count, CountOrZero, Seed
@@ -107,6 +106,7 @@ class EpisodicDataModule(pl.LightningDataModule):
         return DataLoader(
             source,
             batch_size=None,  # a meta-batch is drawn whole
+            collate_fn=_as_it_is,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -142,8 +142,9 @@ class MetaTrainingStream(IterableDataset[MetaBatch]):
             starts = steps * self.meta_batch_size + self.rank * share
             indices = (starts[:, None] + torch.arange(share)).flatten()
             block = draw(self.task, self.seed, "train", indices)
-            for i in range(0, len(indices), share):
-                yield tree_map(partial(_part, start=i, end=i + share), block)
+            tensors, form = tree_flatten(block)
+            for parts in zip(*(tensor.split(share) for tensor in tensors), strict=True):
+                yield tree_unflatten(parts, form)
 
 
 class EvaluationEpisodes(Dataset[MetaBatch]):
@@ -171,8 +172,8 @@ class EvaluationEpisodes(Dataset[MetaBatch]):
         return draw(self.task, self.seed, self.split, self.batches[item])
 
 
-def _part(tensor: Tensor, *, start: int, end: int) -> Tensor:
-    return tensor[start:end]
+def _as_it_is(batch: object) -> object:
+    return batch
 
 
 def draw(task: Task, seed: int, split: Split, indices: Tensor) -> MetaBatch:

@@ -134,9 +134,9 @@ def test_odd_images_are_left_out_on_request_and_refused_again_without(tmp_path):
     store = load_or_build(tmp_path / "x", lambda: source(read), skip_odd=True)
     assert store.odd == ["image 1 is odd.", f"image {CHUNK + 5} is odd."]
     assert store.counts.tolist() == [CHUNK + 2, 2 * CHUNK - 1, 5]
-    first_of_b = store.find(torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 0, 2, 3]))
-    seen = store.gather(first_of_b).flatten(1)
-    expected = [0, 2, CHUNK + 3, CHUNK + 6, CHUNK + 7]
+    some = store.find(torch.tensor([0, 1]), torch.tensor([[0, 1, 2], [0, 2, 3]]))
+    seen = store.gather(some.flatten()).flatten(1)
+    expected = [0, 2, 3, CHUNK + 3, CHUNK + 6, CHUNK + 7]
     assert (seen[:, 0] + 256 * seen[:, 1].int()).tolist() == expected
     with pytest.raises(UserError, match=r"is odd. 2 are like this.*task\.skip_unusable=true"):
         load_or_build(tmp_path / "x", source)

@@ -203,8 +203,8 @@ def test_a_photograph_is_turned_upright_and_transparency_dropped(tmp_path):
     turned.resize((6, 6), Image.Resampling.NEAREST).save(data / "c00" / "000.png", exif=exif)
     save(data / "c01" / "000.png", 50, 60, mode="RGBA")
     task = opened(data, tmp_path / "cache")
-    rows = task.store.find(torch.tensor([0, 1]), torch.tensor([1, 1]))
-    photograph, transparent = task.store.gather(rows)
+    rows = task.store.find(torch.tensor([0, 1]), torch.tensor([[1], [1]]))
+    photograph, transparent = task.store.gather(rows)[:, 0]
     assert photograph[0, 3, 0] > photograph[0, 3, 5]  # red is on the left
     assert photograph[1, 3, 0] < photograph[1, 3, 5]
     assert transparent[:, 0, 0].tolist() == [50, 60, 0]

@@ -160,7 +160,7 @@ def test_without_the_users_copy_it_says_what_to_put_where(kind, tmp_path):
         (
             "tiered png",
             "broken",
-            r"val_images_png\.pkl: image \d+ is no readable PNG \(its content",
+            r"val_images_png\.pkl: image \d+ is no readable PNG",
         ),
         ("tiered npz", "broken npz", r"val_images\.npz cannot be read"),
     ],

@@ -95,7 +95,7 @@ class ImageClasses(ClassificationTask):
         needed = self.shots + self.queries
         sizes = self.store.counts[chosen]
         members = dice.choose(self.ways, count=needed, population=sizes)
-        rows = self.store.find(chosen[..., None].expand(members.shape), members)
+        rows = self.store.find(chosen, members)
         turns = torch.zeros_like(chosen)
         if self.rotations:
             turns = dice.integers(self.ways, high=4)

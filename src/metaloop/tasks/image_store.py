@@ -64,8 +64,12 @@ class ImageStore:
         return {**self.__dict__, "_images": self._images[:0].clone()}
 
     def find(self, classes: Tensor, members: Tensor) -> Tensor:
-        """The rows of some images of some classes, for `gather`; both of one shape, int64."""
-        places = self.first[classes] + members
+        """The rows of some images of each class, for `gather`.
+
+        Shapes:
+            classes [..]   members [.., M] which of the class's images; the result as members
+        """
+        places = self.first[classes][..., None] + members
         return places if self._rows is None else self._rows[places]
 
     def gather(self, rows: Tensor) -> Tensor:
