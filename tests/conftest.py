@@ -1,6 +1,7 @@
 """What many tests need: shared data, composed runs, commands as a user starts them."""
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -62,6 +63,25 @@ def cifar100(cache) -> Path:
             script = shared("unpack_cifar100.py")
             subprocess.run([sys.executable, str(script), str(unpacking)], check=True)
             unpacking.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made_up_mini_imagenet(cache) -> Path:
+    """Pickles in miniImageNet's layout: every class a colour of its own and noise."""
+    folder = cache / "mini-imagenet"
+    cache.mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    with filelock.FileLock(cache / "mini-imagenet.lock"):
+        for split, classes in (("train", 64), ("val", 16), ("test", 20)):
+            path = folder / f"mini-imagenet-cache-{split}.pkl"
+            if not path.exists():
+                folder.mkdir(exist_ok=True)
+                colours = random.integers(0, 200, (classes, 1, 1, 1, 3))
+                images = colours + random.integers(0, 50, (classes, 20, 84, 84, 3))
+                rows = {f"n{split}{c}": list(range(20 * c, 20 * c + 20)) for c in range(classes)}
+                data = images.astype(np.uint8).reshape(-1, 84, 84, 3)
+                path.write_bytes(pickle.dumps({"image_data": data, "class_dict": rows}))
     return folder
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metaloop.cli.hydra_app import CONF
 from tests.conftest import ROOT
@@ -23,9 +24,9 @@ ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
 NEEDS_ACCOUNT = ("wandb sync",)
-SHARED_OMNIGLOT = (
-    Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
-)
+SHARED = Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data"))
+# the shared data, and the fixture of its name, that a folder in the commands stands for
+NEEDS_DATA = {"DATA": "omniglot", "CIFAR": "cifar100"}
 SHORTER = (
     "training.max_steps=4",
     "training.validate_every=2",
@@ -49,8 +50,20 @@ def test_make_knows_its_targets(target):
     assert done.returncode == 0, done.stderr
 
 
-def shortened(command: str, folder: Path | None, data: Path | None) -> str:
-    command = command.replace("FOLDER", str(folder)).replace("DATA", str(data))
+def save_images(folder: Path) -> None:
+    """Twenty classes of a colour each, and a table that splits six of them."""
+    for c in range(20):
+        for i in range(6 + c % 3):
+            path = folder / "images" / f"class{c}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40 + i, 30), (12 * c, 10 * i, 0)).save(path)
+    splits = ["train"] * 2 + ["validation"] * 2 + ["test"] * 2
+    lines = [f"class{c},{split}" for c, split in enumerate(splits)]
+    (folder / "split.csv").write_text("\n".join(["class,split", *lines]))
+
+
+def shortened(command: str, folder: Path | None) -> str:
+    command = command.replace("FOLDER", str(folder)).replace("IMAGES", "images")
     command = command.replace("SWEEP", "outputs/multirun/*")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
@@ -78,14 +91,17 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
     (tmp_path / "own_algorithm.py").write_text(ALGORITHM)
     (tmp_path / "own.py").write_text(SCRIPT.split("pl.seed_everything")[0])
     folder = None
-    has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
+    save_images(tmp_path)
     for command in COMMANDS:
         if command.startswith((*INSTALLS, *NEEDS_ACCOUNT)):
             continue
-        if "DATA" in command and not has_omniglot:
-            continue
-        data = request.getfixturevalue("omniglot") if "DATA" in command else None
-        done = run(shortened(command, folder, data), tmp_path)
+        needs = [word for word in NEEDS_DATA if word in command]
+        if not all((SHARED / NEEDS_DATA[word]).exists() for word in needs):
+            continue  # where the data is not, the commands that need it are left out
+        for word in needs:
+            data = request.getfixturevalue(NEEDS_DATA[word])
+            command = command.replace(word, str(data))
+        done = run(shortened(command, folder), tmp_path)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         made = sorted((tmp_path / "outputs").glob("2*"), key=lambda path: path.stat().st_ctime)
         # evaluations and resumes follow a plain run of sinusoids
