@@ -158,6 +158,14 @@ def test_a_cache_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path
         load_or_build(tmp_path / "file" / "x", source)
 
 
+def test_data_that_cannot_be_read_is_not_blamed_on_the_cache(tmp_path):
+    def find():
+        raise PermissionError(13, "Permission denied", "/photos/cat")
+
+    with pytest.raises(UserError, match=r"The data cannot be read .*/photos/cat.*task\.data_dir"):
+        load_or_build(tmp_path / "x", find)
+
+
 def test_mapped_images_stay_in_their_file_and_are_the_same(tmp_path):
     in_memory = load_or_build(tmp_path / "x", source, storage="memory")
     mapped = load_or_build(tmp_path / "x", source, storage="mapped")

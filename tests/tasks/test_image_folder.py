@@ -215,6 +215,8 @@ def odd_folder(kind: str, data: Path) -> Path:
         (data / "c02" / "notes.txt").write_text("bought in May")
     elif kind == "folder":
         (data / "c02" / "more").mkdir()
+    elif kind == "dangling link":
+        (data / "c02" / "9.png").symlink_to(data / "nowhere.png")
     elif kind == "broken":
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         Image.fromarray(noise).save(data / "c02" / "1.jpg")
@@ -233,6 +235,7 @@ def odd_folder(kind: str, data: Path) -> Path:
 ODD = [
     ("text", r"c02/notes\.txt is no image: a class's folder holds images only"),
     ("folder", r"c02/more is no image: a class's folder holds images only"),
+    ("dangling link", r"c02/9\.png is no image"),
     ("broken", r"c02/1\.jpg is no readable image .*truncated"),
     ("not an image", r"c02/1\.jpg is no readable image"),
     ("16 bit", r"c02/9\.png has more than 8 bits a channel"),

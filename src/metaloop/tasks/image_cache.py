@@ -88,13 +88,23 @@ def load_or_build(
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(path.with_name(f"{path.name}.lock")):
                 if not (path / "index.json").is_file():
-                    _build(path, find(), skip_odd)
+                    _build(path, _found(find), skip_odd)
         except OSError as error:
             raise UserError(
                 f"The cache folder {path.parent} cannot be written ({error}). "
                 "Set task.cache_dir to a folder that can."
             ) from error
     return _open(path, storage, skip_odd)
+
+
+def _found(find: Callable[[], ImageSource[Item]]) -> ImageSource[Item]:
+    try:
+        return find()
+    except OSError as error:
+        raise UserError(
+            f"The data cannot be read ({error}). Make it readable, or name another copy with "
+            "task.data_dir."
+        ) from error
 
 
 def _build(path: Path, source: ImageSource[Item], skip_odd: bool) -> None:

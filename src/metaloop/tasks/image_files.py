@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,7 @@ class ImageFiles:
         self.size, self.channels = size, channels
         self.is_strict, self.is_inverted = is_strict, is_inverted
         self._archives: dict[Path, zipfile.ZipFile] = {}
+        self._lock = threading.Lock()
 
     def read(self, file: ImageFile) -> Pixels:
         """Decode one image to [channels, size, size].
@@ -89,9 +91,9 @@ class ImageFiles:
     def _bytes(self, file: ImageFile) -> bytes:
         if file.archive is None:
             return Path(file.name).read_bytes()
-        if file.archive not in self._archives:
-            # two threads may both open it: one of the two is then unused
-            self._archives.setdefault(file.archive, zipfile.ZipFile(file.archive))
+        with self._lock:
+            if file.archive not in self._archives:
+                self._archives[file.archive] = zipfile.ZipFile(file.archive)
         return self._archives[file.archive].read(file.name)
 
     def _check_mode(self, file: ImageFile, mode: str) -> None:
@@ -174,6 +176,6 @@ def fingerprint(place: Path, *beside: object) -> str:
     """Name the state of a file or folder without reading it, and what else matters."""
     state = [str(place.resolve()), *map(str, beside)]
     for path in [place] if place.is_file() else sorted(place.rglob("*")):
-        stat = path.stat()
+        stat = path.stat() if path.exists() else path.lstat()  # a link that leads nowhere
         state.append(f"{path.relative_to(place)} {stat.st_size} {stat.st_mtime_ns}")
     return hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]
