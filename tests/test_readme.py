@@ -51,15 +51,12 @@ def test_make_knows_its_targets(target):
 
 
 def save_images(folder: Path) -> None:
-    """Twenty classes of a colour each, and a table that splits six of them."""
+    """Twenty classes of a colour each."""
     for c in range(20):
         for i in range(6 + c % 3):
             path = folder / "images" / f"class{c}" / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40 + i, 30), (12 * c, 10 * i, 0)).save(path)
-    splits = ["train"] * 2 + ["validation"] * 2 + ["test"] * 2
-    lines = [f"class{c},{split}" for c, split in enumerate(splits)]
-    (folder / "split.csv").write_text("\n".join(["class,split", *lines]))
 
 
 def shortened(command: str, folder: Path | None) -> str:

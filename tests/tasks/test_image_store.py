@@ -117,5 +117,5 @@ def test_a_store_travels_to_a_loaders_worker_without_its_images():
     store = store_arrays([np.zeros((1000, 1, 9, 9), dtype=np.uint8)])
     travelled = pickle.dumps(store)
     assert len(travelled) < 3000
-    rows = pickle.loads(travelled).find(torch.tensor([0]), torch.tensor([999]))
+    rows = pickle.loads(travelled).find(torch.tensor(0), torch.tensor([999]))
     assert rows.tolist() == [999]
