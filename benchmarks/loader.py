@@ -12,7 +12,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -32,12 +32,13 @@ def main() -> None:
     arguments = parse()
     torch.set_num_threads(1)
     task = omniglot(arguments.data_dir) if arguments.data_dir else noise()
-    parts: dict[str, Callable[[int], None]] = {
-        "drawing": lambda n: spend(batches(task, 0, n)),
-        "gathering and turning": gathering(task),
+    drawn = list(batches(task, 0, 64))
+    parts: dict[str, Callable[[int], Iterator[object]]] = {
+        "drawing": lambda n: batches(task, 0, n),
+        "gathering and turning": lambda n: gathered(task, (drawn[i % 64] for i in range(n))),
         "both, one process": lambda n: gathered(task, batches(task, 0, n)),
         "both, a worker draws": lambda n: gathered(task, batches(task, 1, n)),
-        "both and conversion to float32": lambda n: converted(task, n),
+        "both and conversion to float32": lambda n: converted(task, batches(task, 0, n)),
     }
     found = {}
     print(f"{'meta-batches':32} {'a second':>10} {'slowest, fastest':>18} {'a CPU second':>14}")
@@ -96,44 +97,31 @@ def batches(task: ImageClasses, workers: int, count: int) -> Iterator[MetaBatch]
     return islice(iter(data.train_dataloader()), count)
 
 
-def spend(stream: Iterator[MetaBatch]) -> None:
-    """Take all, do nothing."""
-    for _ in stream:
-        pass
-
-
-def gathered(task: ImageClasses, stream: Iterator[MetaBatch]) -> None:
-    """Gather and turn the images of all."""
+def gathered(task: ImageClasses, stream: Iterable[MetaBatch]) -> Iterator[object]:
+    """The images of each, gathered and turned."""
     for batch in stream:
-        task.gather_pixels(batch.episodes)
+        yield task.gather_pixels(batch.episodes)
 
 
-def converted(task: ImageClasses, count: int) -> None:
-    """Make whole episodes of all, as training sees them."""
-    for batch in batches(task, 0, count):
-        task.gather(batch.episodes, torch.float32)
+def converted(task: ImageClasses, stream: Iterable[MetaBatch]) -> Iterator[object]:
+    """The episodes of each, as training sees them."""
+    for batch in stream:
+        yield task.gather(batch.episodes, torch.float32)
 
 
-def gathering(task: ImageClasses) -> Callable[[int], None]:
-    """What is left when the episodes are drawn already."""
-    drawn = list(batches(task, 0, 64))
-    return lambda count: gathered(task, (drawn[i % len(drawn)] for i in range(count)))
-
-
-def speed(work: Callable[[int], None], count: int) -> tuple[float, float]:
+def speed(work: Callable[[int], Iterator[object]], count: int) -> tuple[float, float]:
     """Meta-batches a second of wall time, and of this process's own CPU time.
 
-    Starting a worker is no part of it: the time of a tenth of them is subtracted. On a machine
-    with other work the second number is the one to compare.
+    The clocks start after a tenth of them: starting a worker is no part of it. On a machine with
+    other work the second number is the one to compare.
     """
     clocks = (time.perf_counter, time.process_time)
-    marks = [[clock() for clock in clocks]]
-    for number in (count // 10, count):
-        work(number)
-        marks.append([clock() for clock in clocks])
+    first = count // 10
+    for number, _ in enumerate(work(first + count)):
+        if number == first:
+            start = [clock() for clock in clocks]
     wall, cpu = (
-        (count - count // 10) / ((after - middle) - (middle - before))
-        for before, middle, after in zip(*marks, strict=True)
+        (count - 1) / (clock() - before) for clock, before in zip(clocks, start, strict=True)
     )
     return wall, cpu
 

@@ -60,6 +60,25 @@ def test_storage_and_workers_change_no_episode(storage, workers, tmp_path):
             assert torch.equal(a.classes, b.classes)
 
 
+@pytest.mark.parametrize("storage", ["memory", "mapped"])
+def test_turned_images_are_the_same_whether_kept_turned_or_turned_when_gathered(storage, tmp_path):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (12, 3, 4, 4), dtype=np.uint8)
+    source = ImageSource({"a": range(12)}, lambda row: images[row], (3, 4, 4))
+    store = load_or_build(tmp_path / "x", lambda: source, storage=storage)
+    rows = torch.from_numpy(random.integers(0, 12, (5, 6)))
+    turns = torch.from_numpy(random.integers(0, 4, (5, 6)))
+    expected = np.stack(
+        [
+            np.stack([np.rot90(images[r], k, (-2, -1)) for r, k in zip(row, turn, strict=True)])
+            for row, turn in zip(rows.tolist(), turns.tolist(), strict=True)
+        ]
+    )
+    assert torch.equal(store.gather(rows), torch.from_numpy(images[rows]))
+    assert torch.equal(store.gather(rows, turns), torch.from_numpy(expected))
+    assert torch.equal(store.gather(rows), torch.from_numpy(images[rows]))
+
+
 def test_every_image_of_an_uneven_class_is_drawn_and_none_of_another():
     arrays = [np.stack([pixels((c, i)) for i in range(n)]) for c, n in enumerate(COUNTS)]
     task = make(store_arrays(arrays))

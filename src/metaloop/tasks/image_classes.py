@@ -120,8 +120,10 @@ class ImageClasses(ClassificationTask):
 
     def gather_pixels(self, drawn: DrawnImages) -> Tensor:
         """The drawn images, turned, [T, N, K+Q, channels, height, width] uint8."""
-        images = self.store.gather(drawn.images)
-        return _rotate(images, drawn.rotations) if self.rotations else images
+        if not self.rotations:
+            return self.store.gather(drawn.images)
+        turns = drawn.rotations[..., None].expand(drawn.images.shape)
+        return self.store.gather(drawn.images, turns)
 
     def describe(self) -> dict[str, int | str | bool]:
         described: dict[str, int | str | bool] = {
@@ -133,17 +135,6 @@ class ImageClasses(ClassificationTask):
         if self.augmentation is not None:
             described["augmentation"] = self.augmentation.describe()
         return described
-
-
-def _rotate(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn each class's images counter-clockwise; images [T, N, M, C, H, W], turns [T, N]."""
-    # sorted by turn, each turn is one block, and whole rows are what index_select copies fast
-    order = turns.flatten().argsort()
-    blocks = torch.index_select(images.flatten(0, 1).flatten(1), 0, order)
-    sizes = turns.flatten().bincount().tolist()
-    parts = torch.split(blocks.view(-1, *images.shape[2:]), sizes)
-    turned = torch.cat([torch.rot90(part, k, (-2, -1)) for k, part in enumerate(parts)])
-    return torch.index_select(turned.flatten(1), 0, order.argsort()).view_as(images)
 
 
 def check_episode(task: ImageClasses, split: Split, *, classes: int, images: int) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 Storage = Literal["auto", "memory", "mapped", "device"]
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+TURNS_BYTES = 2**29  # images that fit here in all four quarter turns are kept in all four
 DEVICE_SHARE = 4  # storage=auto keeps the images on a device with this many times their size free
 
 
@@ -48,6 +49,7 @@ class ImageStore:
         self.names, self.counts, self.storage = list(names), counts, storage
         self.first = counts.cumsum(0) - counts
         self._images, self._rows = images, rows
+        self._copies = 1  # of every image, each another quarter turn
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,13 +74,28 @@ class ImageStore:
         places = self.first[classes][..., None] + members
         return places if self._rows is None else self._rows[places]
 
-    def gather(self, rows: Tensor) -> Tensor:
-        """The images of these rows, uint8 [*rows.shape, channels, height, width], beside `rows`."""
+    def gather(self, rows: Tensor, turns: Tensor | None = None) -> Tensor:
+        """Some images, beside `rows`; with `turns` each in so many quarter turns, anticlockwise.
+
+        Shapes:
+            rows, turns [..]; the result [.., channels, height, width] uint8
+        """
         self._settle(rows.device)
-        wanted = rows.flatten().to(self.device)
+        if turns is not None and self._copies == 1 and self._fits_turned():
+            every = [torch.rot90(self._images, quarter, (-2, -1)) for quarter in range(4)]
+            self._images, self._copies = torch.stack(every, 1).flatten(0, 1), 4
+        wanted = self._copies * rows.flatten()
+        if turns is not None and self._copies == 4:
+            wanted = wanted + turns.flatten()
         # rows of bytes are what index_select copies fast
-        found = torch.index_select(self._images.flatten(1), 0, wanted)
-        return found.view(*rows.shape, *self.shape).to(rows.device)
+        found = torch.index_select(self._images.flatten(1), 0, wanted.to(self.device))
+        images = found.view(-1, *self.shape).to(rows.device)
+        if turns is not None and self._copies == 1:
+            images = _turn(images, turns.flatten())
+        return images.view(*rows.shape, *self.shape)
+
+    def _fits_turned(self) -> bool:
+        return self.storage != "mapped" and 4 * self._images.numel() <= TURNS_BYTES
 
     def _settle(self, device: torch.device) -> None:
         """Move the images to the device once, where they belong and fit there."""
@@ -90,6 +107,16 @@ class ImageStore:
                 self.storage = "memory"  # decided: they stay where they are
                 return
         self._images = self._images.to(device)
+
+
+def _turn(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn each image; images [B, channels, height, width], turns [B]."""
+    # sorted by turn, each turn is one block, and whole rows are what index_select copies fast
+    order = turns.argsort()
+    blocks = torch.index_select(images.flatten(1), 0, order).view_as(images)
+    parts = torch.split(blocks, turns.bincount().tolist())
+    turned = torch.cat([torch.rot90(part, k, (-2, -1)) for k, part in enumerate(parts)])
+    return torch.index_select(turned.flatten(1), 0, order.argsort()).view_as(images)
 
 
 def store_arrays(images: Sequence[Pixels], names: Sequence[str] | None = None) -> ImageStore:
