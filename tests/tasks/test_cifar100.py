@@ -1,5 +1,6 @@
 """CIFAR-FS and FC100: the published classes of the official archive."""
 
+import hashlib
 import json
 import pickle
 import tarfile
@@ -93,6 +94,28 @@ def test_archive_and_unpacked_folder_are_read_alike(layout, tmp_path):
     assert torch.equal(pixels[..., 0].long(), drawn.classes[..., None].expand(50, 5, 3))
     assert pixels[..., 1].unique().tolist() == [0, 1, 2, 3]
     assert pixels[..., 2].unique().tolist() == [0]
+
+
+def test_the_archive_is_downloaded_checked_and_unpacked_once(tmp_path, capsys):
+    archive = tmp_path / "source" / "cifar-100-python.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(made_up(tmp_path / "data"), "cifar-100-python")
+
+    class MadeUp(CifarFS):
+        archives = {archive.name: hashlib.md5(archive.read_bytes()).hexdigest()}  # noqa: RUF012
+
+    for _ in range(2):
+        task = make(MadeUp, None, tmp_path / "cache", source_url=archive.parent.as_uri())
+        task.prepare()
+        archive.unlink(missing_ok=True)  # the second start needs it no more
+    task.setup()
+    assert task.store.counts.tolist() == [4] * 100
+    said = capsys.readouterr().out
+    assert said.count("Downloading") == said.count("Unpacking") == 1
+    archive.write_bytes(b"another file")
+    with pytest.raises(UserError, match="MD5 checksum eb9058c3a382ffc7106e4002c42a8d85"):
+        make(CifarFS, None, tmp_path, source_url=archive.parent.as_uri()).prepare()
 
 
 def test_another_size_and_grey_are_made_of_the_same_images(tmp_path):

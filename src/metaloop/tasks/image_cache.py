@@ -144,6 +144,8 @@ def _begin(building: Path, shape: tuple[int, ...]) -> dict[int, Chunk]:
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir()
     np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=shape)
+    with images.open("r+b") as file:  # writing to a mapping of a full disk would kill the process
+        os.posix_fallocate(file.fileno(), 0, images.stat().st_size)
     (building / "journal.jsonl").touch()
     return {}
 

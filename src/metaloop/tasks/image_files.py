@@ -19,14 +19,6 @@ from metaloop.tasks.image_store import Pixels
 GREY_MODES = ("1", "L", "LA", "La")
 COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 MODES = {1: "L", 3: "RGB"}
-UNREADABLE = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    zipfile.BadZipFile,
-    OSError,
-    SyntaxError,
-    ValueError,
-)
 
 
 def reason(error: Exception) -> str:
@@ -78,9 +70,9 @@ class ImageFiles:
                 upright = ImageOps.exif_transpose(image)
                 # before resizing: Pillow would resize one-bit images by nearest neighbour
                 pixels = resized(upright.convert(MODES[self.channels]), self.size)
-        except UNREADABLE as error:
-            if isinstance(error, OddImageError):
-                raise
+        except OddImageError:
+            raise
+        except Exception as error:  # a damaged image fails in whatever way its bytes happen to
             raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
         return 255 - pixels if self.is_inverted else pixels
 
@@ -148,7 +140,7 @@ def count_channels(file: ImageFile) -> Literal[1, 3]:
     try:
         with Image.open(file.name) as image:
             return 1 if image.mode in GREY_MODES else 3
-    except UNREADABLE as error:
+    except Exception as error:
         raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
 
 

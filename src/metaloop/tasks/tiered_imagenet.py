@@ -17,7 +17,7 @@ from metaloop.tasks.class_folders import list_images, list_split_folders
 from metaloop.tasks.class_splits import FOLDERS
 from metaloop.tasks.dice import Split
 from metaloop.tasks.image_cache import ImageSource, OddImageError
-from metaloop.tasks.image_files import UNREADABLE, files_source, fitted, reason
+from metaloop.tasks.image_files import files_source, fitted, reason
 from metaloop.tasks.image_store import Pixels
 from metaloop.tasks.mini_imagenet import SplitImageNet
 from metaloop.tasks.safe_pickle import as_text, read_pickle, read_pickled_list
@@ -102,7 +102,7 @@ class TieredImageNet(SplitImageNet):
         try:
             with Image.open(io.BytesIO(image.tobytes())) as png:
                 return fitted(np.asarray(png.convert("RGB")), self.input_shape)
-        except UNREADABLE as error:
+        except Exception as error:
             raise OddImageError(
                 f"{place / folder}_images_png.pkl: image {row} is no readable PNG "
                 f"({reason(error)})."
