@@ -1,9 +1,11 @@
 """What many tests need: shared data, composed runs, commands as a user starts them."""
 
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import matplotlib as mpl
@@ -84,6 +86,48 @@ def make_run(tmp_path) -> Callable[..., RunFolder]:
         return write_run(composed(*arguments), arguments, tmp_path / "outputs", "run")
 
     return make
+
+
+@pytest.fixture
+def untrained(make_run) -> Callable[..., RunFolder]:
+    """A run folder with a checkpoint of moved weights; arguments are overrides."""
+
+    def make(*overrides: str) -> RunFolder:
+        from metaloop.run.build import build, load_config
+
+        folder = make_run(*overrides)
+        learner = build(load_config(folder)).meta_learner
+        torch.manual_seed(3)
+        weights = {n: p + 0.1 * torch.randn_like(p) for n, p in learner.state_dict().items()}
+        folder.checkpoints.mkdir()
+        torch.save({"state_dict": weights, "global_step": 7}, folder.last_checkpoint)
+        return folder
+
+    return make
+
+
+def striped(ways: int, shots: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes of noise, each class with its own period of bright stripes."""
+    x = np.random.default_rng(seed).integers(0, 100, (ways, shots, 1, 28, 28), dtype=np.uint8)
+    for c in range(ways):
+        x[c, :, 0, :, :: c + 2] += 150
+    return x.reshape(-1, 1, 28, 28), np.repeat(np.arange(ways), shots)
+
+
+@pytest.fixture
+def said(monkeypatch, capsys) -> Callable[..., object]:
+    """Run a command in this process, for what ends before there is a worker; what it said."""
+
+    def say(command: str, *arguments: str, status: int = 0) -> object:
+        monkeypatch.setattr(sys, "argv", [f"metaloop-{command}", *arguments])
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        main = importlib.import_module(f"metaloop.cli.{command}").main
+        with pytest.raises(SystemExit) if status else nullcontext() as stop:
+            main()
+        assert stop is None or stop.value.code == status
+        return capsys.readouterr()
+
+    return say
 
 
 def run_command(*arguments: str, timeout: float = 240, **kwargs) -> subprocess.CompletedProcess:

@@ -79,13 +79,10 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
     folder = write_run(composed(*shorter), shorter, tmp_path, "run")
     train(folder)
     assert len((folder.evaluations / "test" / "episodes.csv").read_text().splitlines()) == 1 + 2
-    learned = {"step_sizes"} if choice.startswith(("li2017", "antoniou2019")) else set()
-    assert {p.stem for p in folder.plots.iterdir()} == {
-        "adaptation_curve",
-        "learning_curve",
-        "one_task",
-        *learned,
-    }
+    pictures = {"adaptation_curve", "learning_curve", "one_task"}
+    pictures |= {"step_sizes"} if choice.startswith(("li2017", "antoniou2019")) else set()
+    pictures |= set() if "sinusoid" in choice or choice == "smoke" else {"confusion"}
+    assert {p.stem for p in folder.plots.iterdir()} == pictures
 
 
 # protocols of the papers: what is published, in percent, for 5w1s, 5w5s, 20w1s, 20w5s

@@ -22,11 +22,14 @@ ROOMS = [
     "algorithms",
     "datamodule",
     "metrics",
+    "confusion",
     "reports",
     "meta_learner",
+    "adapted",
     "plots",
     "callbacks",
     "run",
+    "learner",
     "cli",
 ]
 FILES = sorted(SOURCE.rglob("*.py"))

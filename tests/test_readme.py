@@ -1,5 +1,6 @@
 """Every command and script of the README runs, shortened."""
 
+import math
 import os
 import re
 import shlex
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from metaloop.cli.hydra_app import CONF
-from tests.conftest import ROOT
+from metaloop.run.train import train
+from tests.conftest import ROOT, striped
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
@@ -20,7 +23,10 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
-ALGORITHM, SCRIPT = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+(ALGORITHM,) = (s for s in SCRIPTS if "class SignDescent" in s)
+(SCRIPT,) = (s for s in SCRIPTS if "class Lines" in s)
+(LEARNER,) = (s for s in SCRIPTS if "Learner.load" in s)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
 NEEDS_ACCOUNT = ("wandb ", "WANDB_MODE=online")
@@ -56,10 +62,11 @@ def test_make_knows_its_targets(target):
 
 
 def shortened(command: str, folder: Path | None, data: Path | None) -> str:
-    command = command.replace("FOLDER", str(folder)).replace("DATA", str(data))
+    command = re.sub(r"\bFOLDER", str(folder), command).replace("DATA", str(data))
     command = command.replace("CLINC150", str(SHARED_CLINC150))
     command = command.replace("MINE", "tables")
     command = command.replace("SWEEP", "$(ls -d outputs/multirun/* | head -n 1)")
+    command = command.replace("OMNIGLOT_RUN", "$(ls -d outputs/*_omniglot_maml | head -n 1)")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
     if "metaloop-train" in command and "--help" not in command:
@@ -76,6 +83,17 @@ def write_own_arrays(folder: Path) -> None:
     (folder / "flowers.csv").write_text("\n".join(["width,length,species", *rows]))
     task, x = np.arange(150) % 15, np.linspace(-1, 1, 150)
     np.savez(folder / "curves.npz", features=x, y=task * x, task=task)
+
+
+def write_examples(place: Path) -> None:
+    """What the commands adapt to: points of a sine, and striped images of two classes."""
+    points = [f"{x / 2},{math.sin(x / 2)}" for x in range(-6, 7)]
+    (place / "points.csv").write_text("\n".join(["x,y", *points]))
+    (place / "more.csv").write_text("x\n0.3\n0.7\n")
+    for i, (image, c) in enumerate(zip(*striped(2, 2), strict=True)):
+        for file in (f"LABELLED/class {c}/{i}.png", f"REST/{i}.png"):
+            (place / file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0]).save(place / file)
 
 
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -95,12 +113,13 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
     (tmp_path / "own_algorithm.py").write_text(ALGORITHM)
     (tmp_path / "own.py").write_text(SCRIPT.split("pl.seed_everything")[0])
     write_own_arrays(tmp_path / "tables")
+    write_examples(tmp_path)
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
         if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
             continue
-        if "DATA" in command and not has_omniglot:
+        if ("DATA" in command or "OMNIGLOT_RUN" in command) and not has_omniglot:
             continue
         if "CLINC150" in command and not SHARED_CLINC150.exists():
             continue
@@ -138,6 +157,16 @@ def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
     # lines of random slope: unadapted they are missed by their variance, adapted they are met
     assert losses[0] > 0.5
     assert losses[-1] < 0.1
+
+
+def test_the_script_that_adapts_a_trained_learner_predicts(tmp_path, make_run):
+    folder = make_run("training.max_steps=150", "algorithm.inner_lr=0.05", "optimizer.lr=0.01")
+    train(folder)
+    (tmp_path / "adapt.py").write_text(LEARNER.replace("FOLDER", str(folder.path)))
+    done = run("python adapt.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"y at 0: -?[\d.]+", done.stdout)
+    assert float(re.search(r"R\^2: (-?[\d.]+)", done.stdout).group(1)) > 0.3
 
 
 def test_every_algorithm_model_and_experiment_has_its_row():

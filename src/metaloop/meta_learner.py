@@ -26,7 +26,7 @@ from metaloop.datamodule import MetaBatch
 from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.inner_loop import STATISTICS, NormMode, Report
-from metaloop.metrics import EpisodeValues
+from metaloop.metrics import EpisodeValues, has_classes
 from metaloop.reports import along_the_path, of_step_sizes, summarize
 
 MakeOptimizer = Callable[[Iterable[dict[str, object]]], Optimizer]
@@ -200,8 +200,9 @@ class MetaLearner(pl.LightningModule):
             tasks_at_once=self.tasks_at_once,
             norm_modes_beside=self.beside,
             is_detailed=self.report and self.trainer.validating,
+            with_answers=has_classes(batch.episodes),
         )
-        self.episode_values.update(batch.indices, path)
+        self.episode_values.update(batch.indices, path, batch.episodes)
 
     def _finish_evaluation(self) -> None:
         self.evaluated = {n: v.cpu() for n, v in self.episode_values.compute().items()}

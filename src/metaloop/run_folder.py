@@ -24,6 +24,7 @@ class RunFolder:
     changes.json         accepted on resuming
     checkpoints/         last, previous, best         metrics.csv      one row a logging step
     plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
+                                                      adaptations/     one folder an adaptation
     log.txt              what a job of a sweep said, where several run at once
     """
 
@@ -112,6 +113,10 @@ class RunFolder:
     @property
     def evaluations(self) -> Path:
         return self.path / "evaluations"
+
+    @property
+    def adaptations(self) -> Path:
+        return self.path / "adaptations"
 
     def write_status(self, state: State, **details: str | int | None) -> None:
         """Replace status.json, atomically."""

@@ -1,26 +1,37 @@
 """Figures show the numbers they are given."""
 
+import re
+
+import matplotlib.colors as colors
 import numpy as np
 import pytest
 import torch
 from torch.utils._pytree import tree_map
 
+from metaloop.confusion import count_confusion, rows_of
 from metaloop.datamodule import EvaluationEpisodes
-from metaloop.metrics import Estimate
+from metaloop.metrics import Answered, Estimate
 from metaloop.plots import (
     draw_adaptation_curve,
+    draw_confusion,
     draw_image_episode,
     draw_learning_curve,
     draw_one_task,
+    draw_predictions,
     draw_step_sizes,
 )
+from metaloop.plots.image_episode import RIGHT, WRONG
 from metaloop.tasks import Sinusoid
 from tests.algorithms.episodes import random_case
 
 
 def lines(axis):
+    """The lines by what they show; the numbers behind it in the legend left off."""
     return {
-        line.get_label(): np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()
+        re.sub(r"(:|, query loss) .*", "", line.get_label()): np.asarray(
+            line.get_ydata(), dtype=float
+        )
+        for line in axis.get_lines()
     }
 
 
@@ -66,7 +77,7 @@ def test_a_regression_task_is_drawn_before_and_after():
     assert drawn["after 3 steps"] == pytest.approx(expected.numpy(), abs=1e-5)
 
 
-def test_an_image_episode_shows_every_image_and_marks_right_answers_green():
+def test_an_image_episode_shows_every_image_and_tells_right_from_wrong_at_a_glance():
     algorithm, theta, episodes = random_case("conv")
     figure = draw_one_task(algorithm, theta, episodes)
     shown = [axis for axis in figure.axes if axis.images]
@@ -76,13 +87,70 @@ def test_an_image_episode_shows_every_image_and_marks_right_answers_green():
     task = task._replace(support=task.support._replace(targets=task.support.targets.long()))
     right = torch.nn.functional.one_hot(task.query.targets, 3).float()
     wrong = right.roll(1, -1)
-    for after, color in ((right, "C2"), (wrong, "C3")):
-        axes = [a for a in draw_image_episode(task, wrong, after).axes if "->" in a.get_title()]
+    names = ["ant", "bee", "cat"]
+    for after, color, dashes, number in ((right, RIGHT, "-", 9), (wrong, WRONG, "--", 0)):
+        figure = draw_image_episode(task, wrong, after, names)
+        axes = [a for a in figure.axes if a.get_xlabel().startswith("before: ")]
         assert len(axes) == 9
-        import matplotlib.colors as colors
+        sides = [axis.spines["left"] for axis in axes]
+        assert {colors.to_hex(side.get_edgecolor()) for side in sides} == {color}
+        assert {side.get_linestyle() for side in sides} == {dashes}
+        assert f"0 of 9 right before, {number} after adaptation" in figure.get_suptitle()
+        first = axes[0].get_title()
+        assert first == ("right, 100%" if number else "bee, 100%")
+    assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()] == names
 
-        edges = {colors.to_hex(a.spines["left"].get_edgecolor()) for a in axes}
-        assert edges == {colors.to_hex(color)}
+
+def answered(answers):
+    """Two episodes of three classes out of four, each class asked once: classes 5, 6, 7 and 9."""
+    classes = torch.tensor([[5, 7, 9], [9, 5, 6]])
+    return Answered(classes, torch.tensor([[0, 1, 2]] * 2), torch.tensor(answers))
+
+
+def test_the_confusion_shows_how_often_a_class_was_chosen_of_the_times_it_could_have_been():
+    # 5 taken for 7 in the one episode that had both; 9 for 5 in one of two
+    confusion = count_confusion(answered([[1, 1, 2], [1, 1, 2]]))
+    assert confusion.classes.tolist() == [5, 6, 7, 9]
+    assert confusion.seen.tolist() == [2, 1, 1, 2]
+    assert confusion.right.tolist() == [1, 1, 1, 1]
+    assert rows_of(confusion) == [(5, 7, 1, 1), (9, 5, 1, 2)]
+    figure = draw_confusion(confusion, "no {}".format, "test")
+    share = np.asarray(figure.axes[0].images[0].get_array())
+    expected = [
+        [0.5, 0.0, 1.0, 0.0],
+        [0.0, 1.0, np.nan, 0.0],  # 6 and 7 never met
+        [0.0, np.nan, 1.0, 0.0],
+        [0.5, 0.0, 0.0, 0.5],
+    ]
+    np.testing.assert_allclose(share, expected)
+    assert "66.7% right of 6" in figure.get_suptitle()
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
+        "no 5",
+        "no 6",
+        "no 7",
+        "no 9",
+    ]
+
+
+def test_of_many_classes_the_worst_are_shown():
+    classes = torch.arange(40).view(20, 2)
+    answers = torch.tensor([[0, 1]] * 18 + [[1, 1]] + [[0, 0]])
+    many = Answered(classes, torch.tensor([[0, 1]] * 20), answers)
+    left, right = draw_confusion(count_confusion(many), str, "test").axes
+    assert {t.get_text() for t in left.get_yticklabels()} == {"36 taken for 37", "39 taken for 38"}
+    assert [t.get_text() for t in right.get_yticklabels()][:2] == ["36", "39"]
+
+
+def test_predictions_are_framed_by_the_truth_where_it_is_known():
+    images = torch.rand(3, 1, 4, 4)
+    probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    figure = draw_predictions(images, probabilities, ["a", "b"], ["a", "b", "b"])
+    assert "2 of 3 right" in figure.get_suptitle()
+    axes = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in axes] == ["a, 90%", "b, 80%", "a, 60%"]
+    assert [axis.get_xlabel() for axis in axes] == ["", "", "is b"]
+    unknown = draw_predictions(images, probabilities, ["a", "b"], None)
+    assert "right" not in unknown.get_suptitle()
 
 
 def test_what_has_no_picture_has_none():

@@ -22,6 +22,7 @@ def adaptation_path(
     tasks_at_once: TasksAtOnce = "all",
     norm_modes_beside: Sequence[NormMode] = (),
     is_detailed: bool = False,
+    with_answers: bool = False,
 ) -> Report:
     """Adapt to every task and judge each phi_0 .. phi_steps; no outer graph is kept.
 
@@ -37,17 +38,18 @@ def adaptation_path(
     Shapes:
         episodes      [T, ...]
         report[name]  [T, steps+1]  support_loss, query_loss, the metrics of both sets
+        report["answers"]  [T, queries]  the largest logit's class after the last step, if asked
     """
     members = [meta] if isinstance(meta, Mapping) else list(meta)
     constant = [{name: p.detach() for name, p in member.items()} for member in members]
 
     def path(task: Episode) -> Report:
-        reports = _judge_path(algorithm, constant, task, steps, is_detailed)
+        reports, answers = _judge_path(algorithm, constant, task, steps, is_detailed)
         for mode in norm_modes_beside:
             objective = replace(algorithm.objective, norm_mode=mode)
-            other = _judge_path(algorithm.judged_by(objective), constant, task, steps, False)
+            other, _ = _judge_path(algorithm.judged_by(objective), constant, task, steps, False)
             reports |= {f"{n}@{mode}": v for n, v in other.items() if not n.startswith("support_")}
-        return reports
+        return reports | ({"answers": answers} if with_answers else {})
 
     with torch.no_grad():
         return concatenate([over_tasks(path, chunk) for chunk in chunks(episodes, tasks_at_once)])
@@ -69,25 +71,28 @@ def _judge_path(
     task: Episode,
     steps: int,
     is_detailed: bool,
-) -> Report:
+) -> tuple[Report, Tensor]:
     judged = []
     paths = [algorithm.adapt(member, task.support, steps) for member in members]
     for phis in zip(*paths, strict=True):
-        report = _judge(algorithm.objective, phis, task)
+        report, answers = _judge(algorithm.objective, phis, task)
         if is_detailed:
             report |= _gradients(algorithm.objective, algorithm.names, phis[0], task)
         judged.append(report)
-    return {name: torch.stack([r[name] for r in judged]) for name in judged[0]}
+    return {name: torch.stack([r[name] for r in judged]) for name in judged[0]}, answers
 
 
-def _judge(objective: Objective, phis: Sequence[Parameters], task: Episode) -> Report:
+def _judge(
+    objective: Objective, phis: Sequence[Parameters], task: Episode
+) -> tuple[Report, Tensor]:
     support, query = task.support, task.query
     seen = [objective.predict(phi, support.inputs) for phi in phis]
     unseen = [objective.predict_query(phi, task) for phi in phis]
     loss, report = objective.judge(averaged(seen, support.targets), support.targets)
     of_support = {f"support_{name}": report[name] for name in objective.metrics}
-    of_query = objective.judge(averaged(unseen, query.targets), query.targets)[1]
-    return {"support_loss": loss, **of_query, **of_support}
+    predictions = averaged(unseen, query.targets)
+    of_query = objective.judge(predictions, query.targets)[1]
+    return {"support_loss": loss, **of_query, **of_support}, predictions.argmax(-1)
 
 
 def _gradients(

@@ -9,14 +9,22 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-from metaloop.datamodule import MetaBatch
+from metaloop.confusion import count_confusion
+from metaloop.datamodule import EpisodicDataModule, MetaBatch
 from metaloop.meta_learner import MetaLearner
 from metaloop.metrics import estimate
-from metaloop.plots import draw_adaptation_curve, draw_one_task, draw_step_sizes
+from metaloop.plots import (
+    draw_adaptation_curve,
+    draw_confusion,
+    draw_one_task,
+    draw_step_sizes,
+)
+from metaloop.tasks import Task
 
 
 class Pictures(pl.Callback):
-    """After every validation: one task before and after adaptation, and the adaptation curve.
+    """After every validation: one task before and after adaptation, the adaptation curve, and
+    which classes are mistaken for which.
 
     Where the algorithm learns step sizes, those too.
 
@@ -46,14 +54,25 @@ class Pictures(pl.Callback):
             return
         curves = {name: estimate(values) for name, values in pl_module.evaluated.items()}
         title = f"validation, meta-step {trainer.global_step}"
-        figures = {"adaptation_curve": draw_adaptation_curve(curves, title)}
-        task = draw_one_task(pl_module.algorithm, pl_module.meta, self._first.episodes)
+        trained = pl_module.algorithm.inner_steps
+        figures = {"adaptation_curve": draw_adaptation_curve(curves, title, trained)}
+        name = family_of(trainer).class_name
+        task = draw_one_task(pl_module.algorithm, pl_module.meta, self._first.episodes, name)
         if task is not None:
             figures["one_task"] = task
+        if (answered := pl_module.episode_values.answered) is not None:
+            figures["confusion"] = draw_confusion(count_confusion(answered), name, title)
         if (alphas := draw_step_sizes(pl_module.meta)) is not None:
             figures["step_sizes"] = alphas
         save_figures(figures, self.folder)
         log_figures(figures, trainer.loggers, trainer.global_step)
+
+
+def family_of(trainer: pl.Trainer) -> Task:
+    """The task family that a trainer's episodes are of."""
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(datamodule, EpisodicDataModule)
+    return datamodule.task
 
 
 def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:

@@ -1,17 +1,19 @@
 """Hydra as the commands use it: where conf/ lies, and errors that speak to the user."""
 
 import functools
+import itertools
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from metaloop.cli.execute import find_own_classes
@@ -59,6 +61,26 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
         sys.exit(128 + signal.SIGINT)
     if problem is not None:
         _fail(str(problem))
+
+
+def compose_choice(group: str, choice: str, arguments: list[str]) -> dict[str, object]:
+    """What a choice of one of train.yaml's groups says, also from a --config-dir.
+
+    Raises:
+        UserError: there is no such choice.
+
+    """
+    folders = [a.partition("=")[2] for a in arguments if a.startswith("--config-dir=")]
+    folders += [v for flag, v in itertools.pairwise(arguments) if flag in ("--config-dir", "-cd")]
+    places = [f"file://{Path(folder).resolve()}" for folder in folders]
+    search = [f"hydra.searchpath=[{','.join(places)}]"] if places else []
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            node = hydra.compose("train", [f"{group}={choice}", *search])[group]
+            content = OmegaConf.to_container(node, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error)) from error
+    return cast(dict[str, object], content)
 
 
 def overrides_last(arguments: list[str]) -> list[str]:

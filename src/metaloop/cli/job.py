@@ -86,9 +86,9 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
 def compose_job(sweep: SweepFolder, composed: Composed) -> None:
     """Write a job's run folder and say how to execute it."""
     job = _of(sweep, composed)
-    device = build(composed.content).device
+    pieces = build(composed.content)
     rewrite_job(job.folder, composed.content, composed.overrides)
-    execute(job.folder, device.processes_here(), compose_only=True)
+    execute(job.folder, pieces.device.processes_here(), compose_only=True)
 
 
 def _of(sweep: SweepFolder, composed: Composed) -> Job:
@@ -100,6 +100,12 @@ def _of(sweep: SweepFolder, composed: Composed) -> Job:
     if device.get("threads") is None:
         device["threads"] = threads_of_a_job(HydraConfig.get().launcher, device.get("devices"))
     return Job(composed, varied, key, sweep.run_folder(composed.name, key))
+
+
+def folder_job(folder: RunFolder, overrides: Sequence[str], device: Device) -> None:
+    """Execute an evaluation's or adaptation's folder as a job of a multirun."""
+    sweep = SweepFolder(HydraConfig.get().sweep.dir)
+    recorded(sweep, folder, overrides, lambda: run_in_sweep(sweep, folder, device))
 
 
 def recorded(

@@ -75,7 +75,9 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> None:
 
     before = load_config(folder)
     if before["command"] != "train":
-        raise UserError(f"{folder.path} is an evaluation. Resume the run that it belongs to.")
+        raise UserError(
+            f"{folder.path} is an evaluation or adaptation. Resume the run that it belongs to."
+        )
     config = changed(before, overrides)
     device = build(config).device
     device.require()

@@ -24,7 +24,10 @@ def main() -> None:
 
 
 def _job(config: DictConfig) -> float | None:
-    from metaloop.run.build import build, plain  # here: --help and unknown keys need no torch
+    from metaloop.run.build import (  # here: --help and unknown keys need no torch
+        build,
+        plain,
+    )
     from metaloop.run.weights import find_initial_weights
 
     values = plain(config)

@@ -7,28 +7,40 @@ from matplotlib.figure import Figure
 from metaloop.metrics import Estimate
 
 
-def draw_adaptation_curve(curves: Mapping[str, Estimate], title: str) -> Figure:
+def draw_adaptation_curve(
+    curves: Mapping[str, Estimate], title: str, trained_steps: int | None = None
+) -> Figure:
     """Draw each metric's mean at phi_0 .. phi_K with its 95 % band.
 
     What is one quantity shares a panel: of the support and the query set, under several norm
-    modes (`accuracy`, `support_accuracy`, `accuracy@inductive`).
+    modes (`accuracy`, `support_accuracy`, `accuracy@inductive`). The support set's is dashed. A
+    dotted line stands where meta-training stops adapting.
     """
     panels: dict[str, list[str]] = {}
     for name in curves:
         panels.setdefault(_quantity(name), []).append(name)
     figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
-    for axis, names in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.values(), strict=True
+    for axis, (quantity, names) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
+        others = (f"C{number}" for number in range(1, 10))  # the query set's, mode by mode
         for name in names:
+            is_support = name.startswith("support_")
             mean, half_width = curves[name].mean, curves[name].half_width
             steps = range(len(mean))
-            axis.plot(steps, mean, marker="o", markersize=3, label=name.replace("_", " "))
-            axis.fill_between(steps, mean - half_width, mean + half_width, alpha=0.25)
+            color, dashes = ("C0", "--") if is_support else (next(others), "-")
+            label = f"{name.replace('_', ' ')}: {float(mean[0]):.3g} to {float(mean[-1]):.3g}"
+            axis.plot(steps, mean, dashes, color=color, marker="o", markersize=3, label=label)
+            axis.fill_between(
+                steps, mean - half_width, mean + half_width, color=color, alpha=0.25, linewidth=0
+            )
+        if trained_steps is not None and 0 < trained_steps < len(steps) - 1:
+            axis.axvline(trained_steps, color="0.5", linestyle=":", label="as trained")
         axis.set_xlabel("inner step")
+        axis.set_ylabel(quantity)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10)
     return figure
 

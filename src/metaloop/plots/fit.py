@@ -8,13 +8,19 @@ from torch import Tensor
 from metaloop.episode import Episode
 
 
-def draw_fit(episode: Episode, grid: Tensor, predictions: Mapping[int, Tensor]) -> Figure:
+def draw_fit(
+    episode: Episode,
+    grid: Tensor,
+    predictions: Mapping[int, Tensor],
+    losses: Mapping[int, float] | None = None,
+) -> Figure:
     """Draw one task's points and the learner's curve after some inner steps.
 
     Shapes:
         episode            one task: inputs and targets [.., 1]
         grid               [G, 1]
         predictions[k]     [G, 1], the learner phi_k on the grid
+        losses[k]          its query loss
     """
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axis = figure.subplots()
@@ -29,6 +35,8 @@ def draw_fit(episode: Episode, grid: Tensor, predictions: Mapping[int, Tensor]) 
     last = max(predictions)
     for step, curve in predictions.items():
         label = "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
+        if losses is not None:
+            label += f", query loss {losses[step]:.3g}"
         color, dashes = ("C3", "--") if step == 0 else ("C0", "-")
         alpha = 1.0 if step in (0, last) else 0.35
         axis.plot(grid[:, 0], curve[:, 0], dashes, color=color, alpha=alpha, label=label)

@@ -1,5 +1,7 @@
 """An episode of images: what the learner saw, what it says before and after adaptation."""
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -7,46 +9,69 @@ from torch import Tensor
 from metaloop.episode import Episode
 
 SHOWN = 5  # images of a class at most, of each set
+ROWS = 20  # classes at most
+RIGHT, WRONG, GIVEN = "#1a9641", "#d7191c", "0.55"
+LONGEST = 16  # letters of a name over an image
 
 
-def draw_image_episode(episode: Episode, before: Tensor, after: Tensor) -> Figure:
+def draw_image_episode(
+    episode: Episode, before: Tensor, after: Tensor, names: Sequence[str] | None = None
+) -> Figure:
     """Draw one row a class: its support images, then its query images with the answers.
 
-    A frame is green where the adapted learner is right; the title reads label before -> after
-    with the probability after.
+    A frame is green where the adapted learner is right, with its probability; where it is wrong
+    the frame is red and dashed, and its answer stands above. What it said before stands below.
 
     Shapes:
         episode        one task: inputs [.., channels, height, width]
         before, after  [N*Q, N] probabilities of the query images under phi_0 and phi_K
     """
-    ways = before.shape[1]
+    ways = min(before.shape[1], ROWS)
+    names = [f"class {c}" for c in range(before.shape[1])] if names is None else names
     support, query = (
         [(part.targets == c).nonzero()[:SHOWN, 0] for c in range(ways)]
         for part in (episode.support, episode.query)
     )
     shots, queries = (max(map(len, rows)) for rows in (support, query))
-    figure = Figure(figsize=(1.2 * (shots + queries) + 0.4, 1.3 * ways + 0.5), layout="constrained")
-    axes = figure.subplots(ways, shots + queries, squeeze=False)
+    widths = [*[1.0] * shots, 0.25, *[1.0] * queries]  # a gap between the two sets
+    figure = Figure(figsize=(1.25 * (shots + queries) + 1.6, 1.45 * ways + 0.8))
+    axes = figure.subplots(ways, len(widths), squeeze=False, width_ratios=widths)
+    figure.set_layout_engine("constrained")
     for axis in axes.flat:
         axis.set_axis_off()
     for label in range(ways):
         for axis, i in zip(axes[label], support[label], strict=False):
-            _show(axis, episode.support.inputs[i], f"class {label}", "0.6")
-        for axis, i in zip(axes[label][shots:], query[label], strict=False):
-            is_right = int(after[i].argmax()) == label
-            answers = f"{int(before[i].argmax())} -> {int(after[i].argmax())}"
-            title = f"{answers} ({float(after[i].max()):.0%})"
-            _show(axis, episode.query.inputs[i], title, "C2" if is_right else "C3")
-    figure.suptitle("support | query, answer before -> after", fontsize=8)
+            show_image(axis, episode.support.inputs[i], GIVEN)
+        name = names[label].replace(" ", "\n", 1)
+        axes[label][0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
+        for axis, i in zip(axes[label][shots + 1 :], query[label], strict=False):
+            was, now = int(before[i].argmax()), int(after[i].argmax())
+            frame = RIGHT if now == label else WRONG
+            show_image(axis, episode.query.inputs[i], frame)
+            sure = f"{float(after[i].max()):.0%}"
+            title = f"right, {sure}" if now == label else f"{shortened(names[now])}, {sure}"
+            axis.set_title(title, fontsize=7, pad=2, color=frame, fontweight="bold")
+            axis.set_xlabel(f"before: {shortened(names[was])}", fontsize=6, labelpad=2)
+    figure.suptitle(_summary(episode.query.targets, before, after), fontsize=10)
     return figure
 
 
-def _show(axis: Axes, image: Tensor, title: str, frame: str) -> None:
+def show_image(axis: Axes, image: Tensor, frame: str) -> None:
+    """Show an image in a frame; a wrong answer's is dashed, for who does not see red."""
     axis.set_axis_on()
     axis.set_xticks([])
     axis.set_yticks([])
     for side in axis.spines.values():
-        side.set(color=frame, linewidth=2)
-    axis.set_title(title, fontsize=7, pad=2)
+        side.set(color=frame, linewidth=3, linestyle="--" if frame == WRONG else "-")
     pixels = image.permute(1, 2, 0).clamp(0, 1).numpy()
     axis.imshow(pixels, cmap="gray" if len(image) == 1 else None)
+
+
+def shortened(name: str) -> str:
+    """A name that fits over an image; what tells names apart is often their end."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}..{name[-7:]}"
+
+
+def _summary(targets: Tensor, before: Tensor, after: Tensor) -> str:
+    was, now = (int((said.argmax(1) == targets).sum()) for said in (before, after))
+    return f"left given, right asked: {was} of {len(targets)} right before, {now} after adaptation"

@@ -1,5 +1,7 @@
 """One task before and after adaptation, as the kind of task allows."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from matplotlib.figure import Figure
 from torch.utils import _pytree as pytree
@@ -11,7 +13,12 @@ from metaloop.plots.fit import draw_fit
 from metaloop.plots.image_episode import draw_image_episode
 
 
-def draw_one_task(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> Figure | None:
+def draw_one_task(
+    algorithm: Algorithm,
+    meta: Parameters,
+    episodes: Episode,
+    class_name: Callable[[int], str] | None = None,
+) -> Figure | None:
     """Adapt to the first task of a meta-batch and draw what that changed.
 
     Curves for regression from one number to one number, a grid for images with class labels;
@@ -19,20 +26,42 @@ def draw_one_task(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> 
     """
     task = pytree.tree_map(lambda tensor: tensor[0], episodes)
     phis = list(algorithm.adapt(meta, task.support, algorithm.eval_inner_steps))
-    objective, inputs = algorithm.objective, task.support.inputs
-    shown = pytree.tree_map(lambda tensor: tensor.detach().float().cpu(), task)
+    if is_curve(task):
+        return draw_curve(algorithm, phis, task)
+    if task.support.inputs.ndim != 4 or task.support.targets.is_floating_point():
+        return None
+    objective = algorithm.objective
     with torch.no_grad():
-        if inputs.shape[1:] == (1,) and task.support.targets.is_floating_point():
-            seen = torch.cat([inputs, task.query.inputs])
-            low, high = float(seen.min()), float(seen.max())
-            grid = torch.linspace(low, high, 200, dtype=inputs.dtype, device=inputs.device)[:, None]
-            steps = sorted({0, 1, len(phis) - 1} & set(range(len(phis))))
-            curves = {k: objective.predict(phis[k], grid).float().cpu() for k in steps}
-            return draw_fit(shown, grid.float().cpu(), curves)
-        if inputs.ndim == 4 and not task.support.targets.is_floating_point():
-            before, after = (
-                objective.predict_query(phi, task).softmax(-1).float().cpu()
-                for phi in (phis[0], phis[-1])
-            )
-            return draw_image_episode(shown, before, after)
-    return None
+        before, after = (
+            objective.predict_query(phi, task).softmax(-1).float().cpu()
+            for phi in (phis[0], phis[-1])
+        )
+    names = None if class_name is None else [class_name(int(c)) for c in task.classes]
+    return draw_image_episode(_shown(task), before, after, names)
+
+
+def is_curve(task: Episode) -> bool:
+    """Whether a task is a regression from one number to one number."""
+    support = task.support
+    is_regression = support.targets.is_floating_point() and support.targets.shape[1:] == (1,)
+    return is_regression and support.inputs.shape[1:] == (1,)
+
+
+def draw_curve(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) -> Figure:
+    """Draw the fit of such a task before, after one step, and after the last."""
+    objective, inputs = algorithm.objective, task.support.inputs
+    seen = torch.cat([inputs, task.query.inputs])
+    low, high = float(seen.min()), float(seen.max())
+    grid = torch.linspace(low, high, 200, dtype=inputs.dtype, device=inputs.device)[:, None]
+    steps = sorted({0, 1, len(phis) - 1} & set(range(len(phis))))
+    with torch.no_grad():
+        curves = {k: objective.predict(phis[k], grid).float().cpu() for k in steps}
+        losses = {k: float(objective.judge_query(phis[k], task)[0]) for k in steps}
+    return draw_fit(_shown(task), grid.float().cpu(), curves, losses)
+
+
+def _shown(task: Episode) -> Episode:
+    shown: Episode = pytree.tree_map(
+        lambda t: (t.float() if t.is_floating_point() else t).detach().cpu(), task
+    )
+    return shown

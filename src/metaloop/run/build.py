@@ -1,13 +1,9 @@
 """From a config to the objects it names. Nothing else sees a DictConfig."""
 
-import functools
-import inspect
-import pydoc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
-from typing import Literal, NamedTuple, TypeVar, cast
+from typing import Literal, NamedTuple, cast
 
-import hydra.utils
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -20,14 +16,13 @@ from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
 from metaloop.inner_loop import NormAdapts, NormMode, Objective
 from metaloop.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
+from metaloop.run.construct import Node, Section, check_node, construct, partial, section
 from metaloop.run.settings import Device, Evaluation, Training
 from metaloop.run_folder import RunFolder
 from metaloop.tasks import Task
 
-Node = Mapping[str, object]
 # what callbacks and loggers are supplied with, by the names of their arguments
 SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "name")
-Section = TypeVar("Section")
 
 
 class Pieces(NamedTuple):
@@ -70,7 +65,7 @@ def build(config: Node) -> Pieces:
 
 def _run(
     *,
-    command: Literal["train", "evaluate"],
+    command: Literal["train", "evaluate", "adapt"],
     run_id: str,  # noqa: ARG001 - the worker reads it
     init_from: str | None,
     seed: Seed,
@@ -194,74 +189,6 @@ def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
         "name": folder.path.resolve().name,
     }
     return list(_build_each(config, "logger", Logger, supplied).values())
-
-
-def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) -> Section:
-    """Construct what `_target_` names from the node's values and those it is supplied with.
-
-    Of `supplied` the constructor gets what its signature names and the node does not set.
-    """
-    target = check_node(node, key=key, supplied=tuple(supplied))
-    named = inspect.signature(target).parameters
-    extra = {n: v for n, v in supplied.items() if n in named and n not in node}
-    try:
-        made = hydra.utils.instantiate(dict(node), _partial_=True, _convert_="all")(**extra)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{key}: {error}") from error
-    if not isinstance(made, kind):
-        raise UserError(
-            f"{key}._target_={node['_target_']} makes a {type(made).__name__}, but a "
-            f"{kind.__module__}.{kind.__name__} belongs there."
-        )
-    return made
-
-
-def partial(node: Node, *, key: str, supplied: str) -> Callable[..., object]:
-    """Check a node and bind its values; the one argument left is supplied later."""
-    target = check_node(node, key=key, supplied=(supplied,))
-    values = {n: v for n, v in node.items() if not n.startswith("_")}
-    return functools.partial(target, **values)
-
-
-def check_node(node: Node, *, key: str, supplied: tuple[str, ...] = ()) -> Callable[..., object]:
-    """Check a node, and those inside it, against the signature of its `_target_`; return that."""
-    name = node.get("_target_")
-    if not isinstance(name, str):
-        raise UserError(f"{key} needs a _target_, the class or function that makes it.")
-    target = _locate(name, key)
-    values = {n: v for n, v in node.items() if not n.startswith("_")}
-    nested = {n: nodes for n, v in values.items() if (nodes := _nodes_in(v))}
-    for argument, nodes in nested.items():
-        for part in nodes:
-            check_node(part, key=f"{key}.{argument}")
-    own = {n: v for n, v in values.items() if n not in nested}
-    check_arguments(target, own, key=key, supplied={*supplied, *nested})
-    return target
-
-
-def _nodes_in(value: object) -> list[Node]:
-    """The nodes that a value is, or that it lists."""
-    values = value if isinstance(value, list) else [value]
-    return [v for v in values if isinstance(v, dict) and "_target_" in v]
-
-
-def _locate(name: str, key: str) -> Callable[..., object]:
-    try:
-        found = pydoc.locate(name)
-    except pydoc.ErrorDuringImport as error:
-        raise UserError(f"{key}._target_={name} fails to import: {error.value}") from error
-    if not callable(found):
-        raise UserError(
-            f"{key}._target_={name} names no class or function that can be imported. Correct the "
-            "name, or start where your module can be imported."
-        )
-    return found
-
-
-def section(kind: Callable[..., Section], node: Node, key: str, **supplied: object) -> Section:
-    """Construct a section whose class is fixed."""
-    check_arguments(kind, node, key=key, supplied=tuple(supplied))
-    return kind(**node, **supplied)
 
 
 def _try_optimizer(

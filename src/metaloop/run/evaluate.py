@@ -13,16 +13,23 @@ from rich.console import Console
 
 from metaloop.callbacks import OutageProofWandbLogger, Progress
 from metaloop.callbacks.pictures import log_figures, save_figures
+from metaloop.confusion import count_confusion
 from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
 from metaloop.inner_loop import Report
 from metaloop.metrics import estimate
-from metaloop.plots import draw_adaptation_curve, draw_one_task
+from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
 from metaloop.reports import summarize
-from metaloop.run.build import Pieces, build
+from metaloop.run.build import Pieces, build, load_config
 from metaloop.run.environment import versions
 from metaloop.run.report import print_results
-from metaloop.run.results import Results, ours_beside, summarize_results, write_results
+from metaloop.run.results import (
+    Results,
+    ours_beside,
+    summarize_results,
+    write_confusion,
+    write_results,
+)
 from metaloop.run.trainer import make_trainer
 from metaloop.run.weights import find_judged, load_weights
 from metaloop.run_folder import RunFolder
@@ -56,14 +63,19 @@ def evaluate(
     evaluated = pieces.meta_learner.evaluated
     results = summarize_results(evaluated)
     results["published"] = ours_beside(pieces.published, results, config)
-    results["protocol"] = _protocol(pieces, run, checkpoints)
+    results["protocol"] = _protocol(pieces, run, checkpoints) | _origin(config, run)
     results["overrides"] = list(overrides)
     results["versions"] = versions()
     if trainer.is_global_zero:
         write_results(folder, results, evaluated)
         curves = {name: estimate(values) for name, values in evaluated.items()}
         title = f"{results['episodes']} {pieces.evaluation.split} episodes"
-        figures = {"adaptation_curve": draw_adaptation_curve(curves, title)}
+        trained = pieces.algorithm.inner_steps
+        figures = {"adaptation_curve": draw_adaptation_curve(curves, title, trained)}
+        if (answered := pieces.meta_learner.episode_values.answered) is not None:
+            confusion = count_confusion(answered)
+            write_confusion(folder, confusion, pieces.task.class_name)
+            figures["confusion"] = draw_confusion(confusion, pieces.task.class_name, title)
         if (picture := _draw_first_task(pieces)) is not None:
             figures["one_task"] = picture
         save_figures(figures, folder)
@@ -146,6 +158,13 @@ def _protocol(pieces: Pieces, run: RunFolder, checkpoints: Mapping[str, int]) ->
     }
 
 
+def _origin(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+    """On what the learner was trained, and where the data it is judged by lies."""
+    trained, judged = (cast(Mapping[str, object], c["task"]) for c in (load_config(run), config))
+    data = {"data_dir": judged["data_dir"]} if judged.get("data_dir") else {}
+    return {"trained_on": str(trained["_target_"]).rpartition(".")[2], **data}
+
+
 def _draw_first_task(pieces: Pieces):  # type: ignore[no-untyped-def] # noqa: ANN202
     data: EpisodicDataModule = pieces.datamodule
     first = next(iter(data.test_dataloader()))
@@ -154,4 +173,4 @@ def _draw_first_task(pieces: Pieces):  # type: ignore[no-untyped-def] # noqa: AN
     device = next(iter(learner.meta.values())).device
     drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first.episodes)
     episodes = pieces.task.gather(drawn, cast(torch.dtype, learner.dtype))
-    return draw_one_task(pieces.algorithm, learner.meta, episodes)
+    return draw_one_task(pieces.algorithm, learner.meta, episodes, pieces.task.class_name)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.errors import UserError
-from metaloop.run.build import Node, Pieces
+from metaloop.run.build import Pieces
+from metaloop.run.construct import Node
 from metaloop.run.results import read_results
 from metaloop.run_folder import RunFolder
 

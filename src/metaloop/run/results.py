@@ -4,10 +4,11 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaloop.confusion import Confusion, rows_of
 from metaloop.inner_loop import Report
 from metaloop.metrics import estimate
 from metaloop.run_folder import RunFolder, write_json, write_text
@@ -21,15 +22,15 @@ def summarize_results(evaluated: Report) -> Results:
     metrics = {}
     for name, values in evaluated.items():
         mean, half_width, _ = estimate(values)
-        metrics[name] = {"mean": _finite(mean.tolist()), "ci95": _finite(half_width.tolist())}
+        metrics[name] = {"mean": finite(mean.tolist()), "ci95": finite(half_width.tolist())}
     gain = estimate(evaluated["query_loss"][:, :1] - evaluated["query_loss"][:, -1:])
     return {
         "episodes": episodes,
         "inner_steps": list(range(steps)),
         "metrics": metrics,
         "adaptation_gain": {
-            "mean": _finite(gain.mean.tolist())[0],
-            "ci95": _finite(gain.half_width.tolist())[0],
+            "mean": finite(gain.mean.tolist())[0],
+            "ci95": finite(gain.half_width.tolist())[0],
         },
     }
 
@@ -51,6 +52,16 @@ def read_results(run: RunFolder, name: str) -> dict[str, Any]:
     """Read the results of one of a run's evaluations; empty metrics where there are none yet."""
     path = run.evaluations / name / "results.json"
     return json.loads(path.read_text()) if path.is_file() else {"metrics": {}}
+
+
+def write_confusion(folder: Path, confusion: Confusion, class_name: Callable[[int], str]) -> None:
+    """Write confusion.csv: each pair of classes once mistaken, how often, of how many times."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["class", "taken_for", "times", "was_a_choice"])
+    for true, other, times, met in rows_of(confusion):
+        writer.writerow([class_name(true), class_name(other), times, met])
+    write_text(folder / "confusion.csv", text.getvalue())
 
 
 def ours_beside(
@@ -82,6 +93,6 @@ def _look_up(config: Mapping[str, object], dotted_key: str) -> object:
     return value
 
 
-def _finite(values: list[float]) -> list[float | None]:
+def finite(values: list[float]) -> list[float | None]:
     """JSON has no nan and no infinity: one episode has no interval, a diverged loss no mean."""
     return [v if math.isfinite(v) else None for v in values]

@@ -8,6 +8,7 @@ import torch
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from metaloop.adapted import Format, Head
 from metaloop.algorithms import TasksAtOnce
 from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.errors import UserError
@@ -68,6 +69,19 @@ Precision = Annotated[Literal["32-true", "64-true", "bf16-mixed"], BeforeValidat
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What a learner adapts to, what it then predicts, and how."""
+
+    support: str
+    query: str | None
+    steps: CountOrZero | None
+    head: Head | None
+    checkpoint: Literal["best", "last"]
+    skip_odd_files: bool
+    export: list[Format]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Device:
     """Where and how a run computes."""
 
@@ -83,6 +97,13 @@ class Device:
     def gpus_here(self) -> int:
         """How many GPUs the run may choose from; 0 where it computes on none."""
         return 0 if self.accelerator in ("cpu", "mps") else torch.cuda.device_count()
+
+    def torch_device(self) -> torch.device:
+        """Where a single process computes."""
+        if self.accelerator == "mps":
+            return torch.device("mps")
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        return torch.device("cuda" if on_gpu else "cpu")
 
     def processes_here(self) -> int:
         """How many processes the run starts on this machine."""

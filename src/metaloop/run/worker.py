@@ -19,6 +19,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from metaloop.errors import UserError
 from metaloop.full_disk import full_disk
 from metaloop.interrupted import Interrupted
+from metaloop.run.adapt import adapt
 from metaloop.run.build import load_config
 from metaloop.run.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
@@ -56,18 +57,21 @@ def _execute(folder: RunFolder) -> None:
     config = load_config(folder)
     if threads := cast(dict[str, dict[str, int | None]], config)["device"].get("threads"):
         torch.set_num_threads(threads)
-    warn_of_few_episodes(cast(dict[str, dict[str, int]], config)["evaluation"]["episodes"])
+    if config["command"] != "adapt":
+        warn_of_few_episodes(cast(dict[str, dict[str, int]], config)["evaluation"]["episodes"])
     if config["command"] == "train":
         train(folder)
-    else:
-        run = RunFolder.open(os.path.normpath(folder.path / cast(str, config.pop("run"))))
-        evaluate(config, run, folder.path, read_overrides(folder))
+        return
+    run = RunFolder.open(os.path.normpath(folder.path / cast(str, config.pop("run"))))
+    work_on = adapt if config["command"] == "adapt" else evaluate
+    work_on(config, run, folder.path, read_overrides(folder))
 
 
 def _how_to_go_on(folder: RunFolder) -> str:
-    if load_config(folder)["command"] == "train":
+    command = load_config(folder)["command"]
+    if command == "train":
         return f"To go on:\n  metaloop-resume {folder.path}"
-    return f"To evaluate again:\n  python -m metaloop.run {folder.path}"
+    return f"To {command} again:\n  python -m metaloop.run {folder.path}"
 
 
 def _explain_full(folder: RunFolder) -> str:

@@ -32,8 +32,25 @@ def write_evaluation(
     """Make, or write anew, the folder of one of a run's evaluations."""
     folder = RunFolder(run.evaluations / name)
     folder.path.mkdir(parents=True, exist_ok=True)
-    place = os.path.relpath(run.path, folder.path)
-    _write(folder, {**config, "command": "evaluate", "run": place}, overrides)
+    _write(folder, {**config, "command": "evaluate", "run": _way(run, folder)}, overrides)
+    return folder
+
+
+def write_adaptation(
+    run: RunFolder,
+    name: str,
+    config: Mapping[str, object],
+    overrides: Sequence[str],
+    *,
+    replaces: bool,
+) -> RunFolder:
+    """Make the folder of one of a run's adaptations: write it anew, or name-2, name-3 .."""
+    if replaces:
+        folder = RunFolder(run.adaptations / name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = RunFolder.create(run.adaptations, name)
+    _write(folder, {**config, "command": "adapt", "run": _way(run, folder)}, overrides)
     return folder
 
 
@@ -60,6 +77,11 @@ def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
 def read_overrides(folder: RunFolder) -> list[str]:
     """Read what the user changed."""
     return [str(line) for line in OmegaConf.load(folder.overrides)]
+
+
+def _way(run: RunFolder, folder: RunFolder) -> str:
+    """From a folder to its run: both may move together."""
+    return os.path.relpath(run.path, folder.path)
 
 
 def _write(folder: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:

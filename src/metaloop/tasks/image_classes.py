@@ -1,6 +1,6 @@
 """N-way K-shot episodes over images that sit in memory once, as uint8."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ class ImageClasses(ClassificationTask):
 
     """
 
+    is_inverted: ClassVar[bool] = False  # images are the negatives of their files
     images: Tensor  # [C, M, channels, height, width] uint8, every class with M images
     split_classes: dict[Split, Tensor]  # the originals of each split
 
@@ -79,7 +80,7 @@ class ImageClasses(ClassificationTask):
         images = self.images.flatten(0, 1)[drawn.images]
         if self.rotations:
             images = _rotate(images, drawn.rotations)
-        images = images.to(dtype) / 255
+        images = self.scale(images, dtype)
         labels = torch.arange(self.ways, device=images.device)[:, None]
         labels = labels.expand(len(images), self.ways, images.shape[2])
         support, query = (
@@ -87,6 +88,22 @@ class ImageClasses(ClassificationTask):
             for part in (slice(None, self.shots), slice(self.shots, None))
         )
         return Episode(support, query, drawn.classes)
+
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Bytes 0..255 become 0..1; floats have to be there already."""
+        if inputs.dtype == torch.uint8:
+            return inputs.to(dtype) / 255
+        if not inputs.is_floating_point():
+            raise UserError(
+                f"Images are bytes 0..255 (uint8) or floats 0..1, not {inputs.dtype}. Convert "
+                "them: images.astype('uint8')."
+            )
+        if inputs.numel() and not (inputs.min() >= 0 and inputs.max() <= 1):
+            raise UserError(
+                f"Images as floats are in 0..1, but these go from {float(inputs.min()):g} to "
+                f"{float(inputs.max()):g}. Divide them by 255, or pass them as uint8."
+            )
+        return inputs.to(dtype)
 
     def describe(self) -> dict[str, int | str | bool]:
         return {

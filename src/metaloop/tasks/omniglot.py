@@ -47,6 +47,7 @@ class Omniglot(ImageClasses):
     """
 
     input_shape = (1, SIZE, SIZE)
+    is_inverted = True  # drawn black on white
 
     def __init__(
         self,
@@ -74,6 +75,12 @@ class Omniglot(ImageClasses):
 
     def setup(self) -> None:
         self.open_images(self._images(), split_classes(self.split_seed))
+
+    def class_name(self, class_id: int) -> str:
+        """Alphabet, number of the character, and by how many degrees it is rotated."""
+        original, turns = divmod(class_id, 4) if self.rotations else (class_id, 0)
+        name = class_names()[original].replace("/character", " ")
+        return f"{name} r{90 * turns}" if turns else name
 
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "split_seed": self.split_seed}

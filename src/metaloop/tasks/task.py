@@ -71,6 +71,14 @@ class Task(ABC):
         """
         return network(inputs)
 
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Turn inputs as a user holds them, [rows, *X], into what `gather` gives a model."""
+        return inputs.to(dtype)
+
+    def class_name(self, class_id: int) -> str:
+        """What to call a global class in tables and pictures."""
+        return f"class {class_id}"
+
     @abstractmethod
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """The mean loss over the examples, a scalar."""

@@ -1,0 +1,23 @@
+"""A trained learner on somebody's own examples."""
+
+from metaloop.adapted.adapted import Adapted, adapt_to
+from metaloop.adapted.arrays import Array, Arrays, Labels
+from metaloop.adapted.curve import judge_path, leave_one_out
+from metaloop.adapted.export import Format, export, freeze, require_format
+from metaloop.adapted.ways import Head, fit_ways
+
+__all__ = [
+    "Adapted",
+    "Array",
+    "Arrays",
+    "Format",
+    "Head",
+    "Labels",
+    "adapt_to",
+    "export",
+    "fit_ways",
+    "freeze",
+    "judge_path",
+    "leave_one_out",
+    "require_format",
+]

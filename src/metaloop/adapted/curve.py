@@ -1,0 +1,88 @@
+"""How an adaptation goes, inner step by inner step, example by example."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from metaloop.adapted.adapted import Adapted
+from metaloop.algorithms import Algorithm, adaptation_path, exact_tasks_at_once
+from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
+from metaloop.inner_loop import Report
+
+EXAMPLES_AT_ONCE = 512  # support examples of all the tasks that are vectorised together
+
+
+def judge_path(adapted: Adapted, query: Examples | None) -> Report:
+    """Judge phi_0 .. phi_K on each support example and, where there are any, query example.
+
+    Shapes:
+        report[name]  [examples, K+1]  support_loss, support_<metrics>, query_loss, <metrics>
+    """
+    judged: list[Report] = []
+    objective, support = adapted.algorithm.objective, adapted.support
+    for phi in adapted.path():
+        with torch.no_grad():
+            seen = objective.predict(phi, support.inputs)
+        report = {
+            f"support_{name.removeprefix('query_')}": values
+            for name, values in _each(adapted.algorithm, seen, support.targets).items()
+        }
+        if query is not None:
+            unseen = adapted.outputs_of(phi, query.inputs)
+            report |= _each(adapted.algorithm, unseen, query.targets)
+        judged.append(report)
+    return {name: torch.stack([r[name] for r in judged], 1) for name in judged[0]}
+
+
+def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
+    """Adapt anew without each support example in turn, and judge it by that.
+
+    An example that is the only one of its class stays. The adaptations are vectorised over the
+    examples left out. Norms that take the query set's own statistics (transductive) have nothing
+    to take them from in a single example: they take the support set's, as in `inductive`.
+
+    Returns:
+        the report, [examples left out, K+1], and the norm mode; None where nothing can be left
+        out: each class has one example, or the norms know no other statistics.
+
+    """
+    algorithm, support = adapted.algorithm, adapted.support
+    rows = torch.arange(len(support.inputs), device=support.inputs.device)
+    left_out = rows
+    if adapted.classes_ is not None:
+        left_out = rows[support.targets.bincount()[support.targets] > 1]
+    if len(left_out) == 0 or len(rows) < 2:
+        return None
+    if algorithm.objective.norm_mode == "transductive":
+        try:
+            inductive = replace(algorithm.objective, norm_mode="inductive")
+        except UserError:  # a norm that takes its batch's own, always
+            return None
+        if algorithm.objective.norms:
+            algorithm = algorithm.judged_by(inductive)
+    kept = torch.stack([rows[rows != row] for row in left_out])
+    episodes = Episode(
+        Examples(*(part[kept] for part in support)),
+        Examples(*(part[left_out[:, None]] for part in support)),
+        left_out[:, None],
+    )
+    at_once = max(1, EXAMPLES_AT_ONCE // len(rows))
+    report = adaptation_path(
+        algorithm,
+        adapted.meta,
+        episodes,
+        steps=adapted.steps,
+        tasks_at_once=exact_tasks_at_once(algorithm, adapted.meta, episodes, at_once),
+    )
+    return report, algorithm.objective.norm_mode
+
+
+def _each(algorithm: Algorithm, predictions: Tensor, targets: Tensor) -> Report:
+    """Loss and metrics of each example by itself, [examples]."""
+
+    def judge(prediction: Tensor, target: Tensor) -> Report:
+        return algorithm.objective.judge(prediction[None], target[None])[1]
+
+    return torch.func.vmap(judge)(predictions, targets)

@@ -1,0 +1,173 @@
+"""Networks for programs without metaloop: torch.export's .pt2 and ONNX, any batch size."""
+
+import contextlib
+import copy
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metaloop.errors import UserError
+from metaloop.inner_loop import STATISTICS, Objective, Parameters
+from metaloop.models import BatchNorm
+
+Format = Literal["pt2", "onnx"]
+ONNX = ("onnx", "onnxscript")
+CLASSES = "classes.json"  # the file in a .pt2, and the entry of an ONNX file's metadata
+
+
+class FixedNorm(nn.Module):
+    """A batch norm that normalises by statistics it holds."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, norm: BatchNorm, mean: Tensor, variance: Tensor) -> None:
+        super().__init__()
+        self.eps, self.weight, self.bias = norm.eps, norm.weight, norm.bias
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("variance", variance.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=self.eps)
+
+
+class Network(nn.Module):
+    """A model under given parameters: probabilities of `ways` classes, or numbers."""
+
+    def __init__(self, model: nn.Module, ways: int | None) -> None:
+        super().__init__()
+        self.model, self.ways = model, ways
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.model(x)
+        return outputs if self.ways is None else outputs[:, : self.ways].softmax(1)
+
+
+def freeze(
+    objective: Objective, phi: Parameters, support: Tensor | None, ways: int | None
+) -> Network:
+    """The model with phi as its weights and its norms' statistics as constants.
+
+    With norm_mode=inductive those are of the support set; frozen and per_step bring stored ones.
+
+    Raises:
+        UserError: the norms' statistics depend on what is predicted together.
+
+    """
+    statistics = _statistics(objective, phi, support)
+    model = copy.deepcopy(objective.model).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(phi.get(name, p))
+    for name in objective.norms:
+        norm = cast(BatchNorm, model.get_submodule(name))
+        values = (statistics[f"{STATISTICS}{name}.{kind}"] for kind in ("mean", "variance"))
+        path, _, last = name.rpartition(".")
+        setattr(model.get_submodule(path), last, FixedNorm(norm, *values))
+    return Network(model.requires_grad_(False), ways).cpu()
+
+
+def _statistics(
+    objective: Objective, phi: Parameters, support: Tensor | None
+) -> Mapping[str, Tensor]:
+    mode = objective.norm_mode
+    foreign = [
+        name
+        for name, module in objective.model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.track_running_stats
+    ]
+    if foreign:
+        raise UserError(
+            f"{foreign[0]} takes the statistics of whatever batch it is given, so what is exported "
+            "would predict differently for each batch size. Use metaloop.models.BatchNorm in the "
+            "model."
+        )
+    if not objective.norms or mode in ("frozen", "per_step"):
+        return phi
+    if mode == "inductive" and support is not None:
+        return objective.measure_statistics(phi, support)
+    if support is None:
+        raise UserError(
+            f"With norm_mode={mode} the norms have no statistics before there is a support set, so "
+            "that the learner by itself cannot be exported. Export an adapted one, or a learner "
+            "with norm_mode=frozen or per_step, or without batch norms."
+        )
+    raise UserError(
+        f"With norm_mode={mode} a prediction depends on what the norms measure on the very inputs "
+        "to be predicted, which an exported network does not. Adapt with norm_mode=inductive: the "
+        "support set's statistics are then part of it."
+    )
+
+
+def export(
+    network: Network, example: Tensor, path: Path, classes: Sequence[str] | None = None
+) -> None:
+    """Write a network as .pt2 or .onnx, for any number of rows of `example`'s shape.
+
+    The classes' names go with it: in a .pt2 as its extra file `classes.json`, in ONNX as the
+    metadata of that name.
+
+    Raises:
+        UserError: another ending, packages missing, or a model that torch cannot export.
+
+    """
+    format_ = path.suffix.removeprefix(".")
+    if format_ not in get_args(Format):
+        raise UserError(f"{path} is to end in .pt2 (torch.export) or .onnx.")
+    require_format(cast(Format, format_))
+    rows = torch.cat([example[:1]] * 2).cpu()  # one row would be taken for a constant
+    shapes = ({0: torch.export.Dim("rows", min=1)},)
+    names = json.dumps(None if classes is None else list(classes))
+    with _quietly():
+        try:
+            program = torch.export.export(network.eval(), (rows,), dynamic_shapes=shapes)
+            if format_ == "pt2":
+                torch.export.save(program, path, extra_files={CLASSES: names})
+                return
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                input_names=["x"],
+                output_names=["outputs"],
+                verbose=False,
+            )
+        except Exception as error:  # whatever in a model of the user's own torch cannot trace
+            raise UserError(
+                f"torch cannot export {type(network.model).__name__}: {error}"
+            ) from error
+    assert made is not None
+    made.model.metadata_props[CLASSES] = names
+    made.save(str(path))
+
+
+def require_format(format_: Format) -> None:
+    """Refuse ONNX where its packages are missing."""
+    if format_ == "onnx" and (
+        lacking := [name for name in ONNX if importlib.util.find_spec(name) is None]
+    ):
+        raise UserError(
+            f"ONNX needs the package {lacking[0]}, which is not installed. Install the extra: "
+            "pip install 'metaloop[export]'."
+        )
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Torch's exporters log and warn about their own insides."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,128 @@
+"""A trained learner in Python: load a run, adapt to a few examples, predict."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import torch
+
+from metaloop.adapted import Adapted, Arrays, Head, Labels, adapt_to, export, freeze
+from metaloop.adapted.adapted import kind_of
+from metaloop.algorithms import Algorithm
+from metaloop.arguments import CountOrZero, Seed
+from metaloop.episode import Examples
+from metaloop.errors import UserError
+from metaloop.inner_loop import NormMode, Parameters
+from metaloop.run.build import build, load_config
+from metaloop.run.weights import find_weights, load_weights
+from metaloop.run_folder import RunFolder
+from metaloop.tasks import Task
+
+
+class Learner:
+    """What a run has meta-learned, ready to adapt; made by `Learner.load`.
+
+    Attributes:
+        algorithm: how it adapts; `algorithm.objective.model` is the network.
+        meta: everything meta-learned, by name.
+        task: the family of tasks it was trained on.
+
+    """
+
+    def __init__(self, algorithm: Algorithm, meta: Parameters, task: Task) -> None:
+        self.algorithm, self.task = algorithm, task
+        self.meta = {name: p.detach().clone() for name, p in meta.items()}
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        checkpoint: Literal["best", "last"] = "best",
+        norm_mode: NormMode | None = None,
+        device: str = "cpu",
+    ) -> "Learner":
+        """Load a run folder's learner; the run's data is not needed.
+
+        The folder's config names classes, which are constructed: load only folders that you
+        trust, as you would import a module.
+
+        Args:
+            folder: what metaloop-train made.
+            checkpoint: the best in validation, or the last.
+            norm_mode: whose statistics norms take; None as the run was evaluated.
+            device: where it computes, in torch's words.
+
+        Raises:
+            UserError: no run folder, no checkpoint, or one of another model.
+
+        """
+        if checkpoint not in ("best", "last"):
+            raise UserError(f"checkpoint={checkpoint} is unknown. Choices: best, last.")
+        run = RunFolder.open(folder)
+        config = load_config(run)
+        if config["command"] != "train":
+            raise UserError(
+                f"{folder} is an evaluation or adaptation. Name the run that it belongs to."
+            )
+        if norm_mode is not None:
+            config["norm_mode"] = norm_mode
+        # one process here, whatever it was trained on
+        config["device"] = {**cast(dict[str, object], config["device"]), "devices": 1, "nodes": 1}
+        with _chance_untouched():
+            pieces = build(config)
+        learner = pieces.meta_learner
+        step = cast(int, load_weights(learner, find_weights(run, checkpoint))["global_step"])
+        learner.to(device).eval()
+        return cls(pieces.algorithm.at(step), learner.meta, pieces.task)
+
+    def adapt(
+        self,
+        x: Arrays,
+        y: Labels,
+        *,
+        steps: CountOrZero | None = None,
+        head: Head | None = None,
+        seed: Seed = 0,
+    ) -> Adapted:
+        """Adapt to a few labelled examples, in K `steps` (None: the run's eval_inner_steps).
+
+        `x` are inputs [rows, *X] in numpy or torch: images as uint8, or as floats in 0..1,
+        channels first. `y` are labels of any hashable kind (numbers in regression); classes may
+        have different numbers of examples. With fewer classes than the run's the unused logits
+        are masked: they enter neither the support loss nor the probabilities. More need a
+        `head`: "mean" or "fresh" (drawn by `seed`).
+        """
+        return adapt_to(
+            self.algorithm, self.meta, self.task, x, y, steps=steps, head=head, seed=seed
+        )
+
+    def export(self, path: str | Path) -> None:
+        """Write the network at theta, before any adaptation, as .pt2 or .onnx.
+
+        Its outputs are logits, or numbers. Norms need stored statistics (frozen, per_step): those
+        of a support set are not there yet.
+        """
+        *_, phi = self.algorithm.adapt(self.meta, _nothing(self), 0)
+        example = torch.zeros(1, *self.task.input_shape, dtype=kind_of(self.meta)[0])
+        export(freeze(self.algorithm.objective, phi, None, None), example, Path(path))
+
+
+def _nothing(learner: Learner) -> Examples:
+    """An empty support set: no step is taken on it."""
+    dtype, device = kind_of(learner.meta)
+    empty = torch.empty(0, *learner.task.input_shape, dtype=dtype, device=device)
+    return Examples(empty, empty[:, :0])
+
+
+@contextmanager
+def _chance_untouched() -> Iterator[None]:
+    """Building a run seeds all generators; whoever loads a learner keeps theirs."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)
