@@ -73,6 +73,6 @@ def _job(config: DictConfig) -> None:
     if is_multirun() and not compose_only:
         from metaloop.cli.job import folder_job
 
-        folder_job(folder, overrides, replace(device, devices=1, nodes=1))
+        folder_job(folder, overrides, replace(pieces.device, devices=1, nodes=1))
     else:
         execute(folder, 1, compose_only=bool(compose_only))
