@@ -252,7 +252,7 @@ def lay_out(place, what):
         ("text", r"letter 0/notes.txt is no readable image .* skip_odd_files=true"),
         ("stray", r"support/list.txt lies beside the class folders. Take it out"),
         ("broken", r"letter 1/02.png is no readable image"),
-        ("colour", r"query/00.png is coloured; the run was trained on grey images"),
+        ("colour", r"query/00.png is coloured, not grey: the run was trained on such images"),
         ("one class", r"one class only \('letter 0'\)"),
         ("no labels", r"has no labels to adapt to. Make a folder for each class"),
         ("other class", r"letter 2/02.png is of class 'letter 2', of which .*support has no"),

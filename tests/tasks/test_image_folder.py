@@ -188,7 +188,7 @@ def test_mixed_channels_are_refused_unless_told_what_to_make_of_them(channels, s
     data = made_up(tmp_path / "data")
     save(data / "c03" / "9.png", 60, 0, mode="L")
     with pytest.raises(
-        UserError, match=r"c03/9\.png is grey, but the first image is coloured.*task\.channels=3"
+        UserError, match=r"c03/9\.png is grey, not coloured.*as the first image.*task\.channels=3"
     ):
         make(data, tmp_path / "cache", channels=None).prepare()
     assert opened(data, tmp_path / "cache", channels=channels).store.shape == shape

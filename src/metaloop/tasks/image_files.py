@@ -44,16 +44,16 @@ class ImageFiles:
     Args:
         size: images are resized to size x size (Lanczos), whatever their proportions.
         channels: 1 makes all grey, 3 makes all RGB.
-        is_strict: refuse images of another number of channels instead of converting them.
+        alike: why images of another number of channels are refused; "" converts them.
         is_inverted: black becomes white.
 
     """
 
     def __init__(
-        self, size: int, channels: int, *, is_strict: bool = False, is_inverted: bool = False
+        self, size: int, channels: int, *, alike: str = "", is_inverted: bool = False
     ) -> None:
         self.size, self.channels = size, channels
-        self.is_strict, self.is_inverted = is_strict, is_inverted
+        self.alike, self.is_inverted = alike, is_inverted
         self._archives: dict[Path, zipfile.ZipFile] = {}
         self._lock = threading.Lock()
 
@@ -93,12 +93,9 @@ class ImageFiles:
             raise OddImageError(
                 f"{file} has more than 8 bits a channel (Pillow's mode {mode}). Convert it."
             )
-        if self.is_strict and (mode in GREY_MODES) != (self.channels == 1):
-            found, others = ("grey", "coloured") if self.channels == 3 else ("coloured", "grey")
-            raise OddImageError(
-                f"{file} is {found}, but the first image is {others}: task.channels=null wants "
-                "all alike. Set task.channels=3 to make all RGB, 1 to make all grey."
-            )
+        if self.alike and (mode in GREY_MODES) != (self.channels == 1):
+            found, wanted = ("grey", "coloured") if self.channels == 3 else ("coloured", "grey")
+            raise OddImageError(f"{file} is {found}, not {wanted}: {self.alike}")
 
 
 def resized(image: Image.Image, size: int) -> Pixels:
@@ -121,12 +118,12 @@ def files_source(
     classes: Mapping[str, Sequence[ImageFile]],
     shape: tuple[int, ...],
     *,
-    is_strict: bool = False,
+    alike: str = "",
     is_inverted: bool = False,
 ) -> ImageSource[ImageFile]:
     """Image files to be decoded to `shape`: channels, height and width."""
     channels, size, _ = shape
-    files = ImageFiles(size, channels, is_strict=is_strict, is_inverted=is_inverted)
+    files = ImageFiles(size, channels, alike=alike, is_inverted=is_inverted)
     return ImageSource(classes, files.read, shape, files.close)
 
 

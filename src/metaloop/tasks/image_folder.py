@@ -25,6 +25,11 @@ from metaloop.tasks.image_store import Storage
 
 Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
 
+ALIKE = (
+    "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
+    "make all grey."
+)
+
 
 class ImageFolder(ImageDataset):
     """Episodes of images of any format and size in one folder a class.
@@ -93,7 +98,9 @@ class ImageFolder(ImageDataset):
             self.input_shape = (self._first_channels(), image_size, image_size)
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        return files_source(self._class_files(place), self.input_shape, is_strict=self.is_strict)
+        return files_source(
+            self._class_files(place), self.input_shape, alike=ALIKE if self.is_strict else ""
+        )
 
     def split(self, names: Sequence[str]) -> Classes:
         if self.split_rule == "seeded":
