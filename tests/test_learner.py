@@ -71,6 +71,7 @@ def test_a_regression_predicts_numbers_in_the_shape_of_y(untrained):
         (["b", "a", "c"], ["a", "b", "c"]),
         ([(1, "x"), (0, "y"), (2, "z")], [(0, "y"), (1, "x"), (2, "z")]),
         (["b", 7, None], ["b", 7, None]),  # without an order: as they appear
+        (["b", (1, 2), 7], ["b", (1, 2), 7]),
         ([True, False, 2], [False, True, 2]),
     ],
 )

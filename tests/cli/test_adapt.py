@@ -89,14 +89,17 @@ def test_help_helps_at_once_says_what_is_trusted_and_needs_no_torch(tmp_path):
         (["run={run}", "support={points}", "checkpoint=x"], "checkpoint='x'"),
         (["run={run}", "support={points}", "stps=1"], "stps is unknown. Did you mean steps"),
         (["run={run}", "support={points}", "name=../x"], "name=../x names a folder"),
+        (["run={images}", "support={here}", "export=pt2"], "depends on .* norm_mode=inductive"),
         (["run={fresh}", "support={points}"], "has no checkpoint yet. Train it first"),
     ],
 )
 def test_mistakes_are_refused_before_a_folder_is_made(
-    arguments, says, run, points, make_run, tmp_path, said
+    arguments, says, run, points, make_run, untrained, tmp_path, said
 ):
     (tmp_path / "a.txt").write_text("")
     places = {"run": run, "points": points, "here": tmp_path, "fresh": make_run().path}
+    if "run={images}" in arguments:
+        places["images"] = untrained("task=omniglot", "model.filters=2").path
     heard = said("adapt", *(a.format(**places) for a in arguments), status=1)
     assert re.search(says, heard.err)
     assert not (run / "adaptations").exists()

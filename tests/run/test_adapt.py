@@ -11,7 +11,8 @@ from PIL import Image
 from metaloop.errors import UserError
 from metaloop.learner import Learner
 from metaloop.run.adapt import adapt
-from metaloop.run.build import load_config
+from metaloop.run.build import build, load_config
+from metaloop.run.weights import load_initial_weights
 from tests.conftest import striped
 
 IMAGES = ("task=omniglot", "model.filters=4", "algorithm.inner_lr=0.5")
@@ -177,6 +178,17 @@ def test_a_table_of_numbers_is_fitted(untrained, adapted, tmp_path):
         ("2", "2.0", "-1.0"),
     ]
     assert [float(row["predicted"]) for row in rows] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_adapted_weights_start_another_run(untrained, adapted, tmp_path):
+    run = untrained(*IMAGES)
+    x, y = striped(5, 1)
+    file = adapted(run, support=write_images(tmp_path / "support", x, y)) / "adapted.pt"
+    pieces = build(load_config(run))
+    load_initial_weights(pieces.meta_learner, file)
+    saved = torch.load(file, weights_only=True)["state_dict"]
+    for name, p in pieces.meta_learner.model.state_dict().items():
+        assert torch.equal(p, saved[name])
 
 
 def test_more_classes_than_the_runs_are_told_of_the_choice(untrained, adapted, tmp_path):

@@ -3,7 +3,7 @@
 from metaloop.adapted.adapted import Adapted, adapt_to
 from metaloop.adapted.arrays import Array, Arrays, Labels
 from metaloop.adapted.curve import judge_path, leave_one_out
-from metaloop.adapted.export import Format, export, freeze, require_format
+from metaloop.adapted.export import Format, export, freeze, require_fixed_norms, require_format
 from metaloop.adapted.ways import Head, fit_ways
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "freeze",
     "judge_path",
     "leave_one_out",
+    "require_fixed_norms",
     "require_format",
 ]

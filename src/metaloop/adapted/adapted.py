@@ -207,11 +207,12 @@ def adapt_to(
     if head not in (None, "fresh", "mean"):
         raise UserError(f"head={head} is unknown. Choices: fresh, mean.")
     kind = kind_of(meta)
-    inputs, is_flat = to_inputs(task, x, *kind), np.ndim(y) == 1  # type: ignore[arg-type]
+    inputs, is_flat = to_inputs(task, x, *kind), False
     if is_regression(task, y):
         if head is not None:
             raise UserError(f"head={head} is for classes, and the task's targets are numbers.")
         support, classes = Examples(inputs, to_numbers(task, y, *kind)), None
+        is_flat = np.ndim(y) == 1  # type: ignore[arg-type]
         require_as_many(support)
     else:
         labels = to_labels(y)

@@ -61,7 +61,9 @@ def is_regression(task: Task, y: Labels) -> bool:
     """Whether the task's targets are numbers; where the task does not say, whether y's are."""
     if isinstance(task, RegressionTask | ClassificationTask):
         return isinstance(task, RegressionTask)
-    return _to_tensor(y, "y").is_floating_point()
+    if isinstance(y, Tensor):
+        return y.is_floating_point()
+    return y.dtype.kind == "f" if isinstance(y, np.ndarray) else isinstance(y[0], float)
 
 
 def to_numbers(task: Task, y: Labels, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -80,7 +82,7 @@ def to_numbers(task: Task, y: Labels, dtype: torch.dtype, device: torch.device) 
 
 def to_labels(y: Labels) -> list[Hashable]:
     """A label for every row, of any hashable kind."""
-    listed = y.tolist() if isinstance(y, np.ndarray | Tensor) else list(y)
+    listed: list[Hashable] = y.tolist() if isinstance(y, np.ndarray | Tensor) else list(y)
     for row, label in enumerate(listed):
         if not isinstance(label, Hashable):
             raise UserError(

@@ -62,7 +62,11 @@ def freeze(
         UserError: the norms' statistics depend on what is predicted together.
 
     """
-    statistics = _statistics(objective, phi, support)
+    require_fixed_norms(objective, has_support=support is not None)
+    statistics: Mapping[str, Tensor] = phi
+    if objective.norms and objective.norm_mode == "inductive":
+        assert support is not None
+        statistics = objective.measure_statistics(phi, support)
     model = copy.deepcopy(objective.model).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -75,9 +79,13 @@ def freeze(
     return Network(model.requires_grad_(False), ways).cpu()
 
 
-def _statistics(
-    objective: Objective, phi: Parameters, support: Tensor | None
-) -> Mapping[str, Tensor]:
+def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:
+    """Refuse what a network cannot be exported with: norms whose statistics the batch decides.
+
+    Raises:
+        UserError: with the way out.
+
+    """
     mode = objective.norm_mode
     foreign = [
         name
@@ -91,20 +99,19 @@ def _statistics(
             "model."
         )
     if not objective.norms or mode in ("frozen", "per_step"):
-        return phi
-    if mode == "inductive" and support is not None:
-        return objective.measure_statistics(phi, support)
-    if support is None:
+        return
+    if not has_support:
         raise UserError(
             f"With norm_mode={mode} the norms have no statistics before there is a support set, so "
             "that the learner by itself cannot be exported. Export an adapted one, or a learner "
             "with norm_mode=frozen or per_step, or without batch norms."
         )
-    raise UserError(
-        f"With norm_mode={mode} a prediction depends on what the norms measure on the very inputs "
-        "to be predicted, which an exported network does not. Adapt with norm_mode=inductive: the "
-        "support set's statistics are then part of it."
-    )
+    if mode != "inductive":
+        raise UserError(
+            f"With norm_mode={mode} a prediction depends on what the norms measure on the very "
+            "inputs to be predicted, so that it cannot be exported. Take norm_mode=inductive: "
+            "the support set's statistics are then part of the network."
+        )
 
 
 def export(

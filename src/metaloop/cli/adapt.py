@@ -40,7 +40,7 @@ def _as_hydra_reads(argument: str) -> str:
 
 
 def _job(config: DictConfig) -> None:
-    from metaloop.adapted import require_format
+    from metaloop.adapted import require_fixed_norms, require_format
     from metaloop.run.build import build, plain
     from metaloop.run.construct import section
     from metaloop.run.given import require_place
@@ -51,8 +51,8 @@ def _job(config: DictConfig) -> None:
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
     wanted = {key: values.pop(key) for key in KEYS}
     adaptation = section(Adaptation, wanted, "")
-    device = build({**values, "command": "adapt"}).device
-    device.require()
+    pieces = build({**values, "command": "adapt"})
+    pieces.device.require()
     run = RunFolder.open(Path(str(path)))
     find_weights(run, adaptation.checkpoint)
     for key in PLACES:
@@ -61,6 +61,7 @@ def _job(config: DictConfig) -> None:
             wanted[key] = str(Path(str(place)).expanduser().resolve())
     for format_ in adaptation.export:
         require_format(format_)
+        require_fixed_norms(pieces.algorithm.objective, has_support=True)
     overrides = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in OWN_KEYS]
     folder = write_adaptation(
         run,

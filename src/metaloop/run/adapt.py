@@ -14,7 +14,7 @@ from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.metrics import estimate
 from metaloop.plots import draw_adaptation_curve, draw_curve, draw_predictions, is_curve
-from metaloop.run.adaptation_curve import judge, print_adaptation, summarize_curve, title_of
+from metaloop.run.adaptation_curve import MADE, judge, print_adaptation, summarize_curve, title_of
 from metaloop.run.build import Pieces, build
 from metaloop.run.construct import section
 from metaloop.run.environment import versions
@@ -34,6 +34,7 @@ def adapt(
     config: Mapping[str, object], run: RunFolder, folder: Path, overrides: Sequence[str]
 ) -> Results:
     """Adapt as the config's section `adapt` says, predict, and write and print what came out."""
+    _clear(folder)
     content = dict(config)
     wanted = section(Adaptation, cast(Mapping[str, object], content.pop("adapt")), "")
     pieces = build(content)
@@ -84,6 +85,13 @@ def adapt(
     save_figures(figures | _pictures(adapted, query, x_new), folder)
     print_adaptation(results, folder)
     return results
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier adaptation of this name made: it may not be made again."""
+    for path in folder.iterdir():
+        if path.suffix in MADE or path.name == "results.json":
+            path.unlink()
 
 
 def _read(

@@ -21,8 +21,10 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
 
     """
     trained = load_config(run)
-    own = construct(cast(Node, trained["task"]), Task, key="task")
-    other = construct(cast(Node, config["task"]), Task, key="task")
+    mine, theirs = (cast(Node, c["task"]) for c in (trained, config))
+    if mine["_target_"] == theirs["_target_"] and "data_dir" in theirs:
+        mine = {**mine, "data_dir": theirs["data_dir"]}  # the data may have moved
+    own, other = (construct(node, Task, key="task") for node in (mine, theirs))
     name = type(other).__name__
     if tuple(other.input_shape) != tuple(own.input_shape):
         raise UserError(

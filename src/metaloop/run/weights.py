@@ -163,7 +163,8 @@ def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> di
     """
     weights = cast(dict[str, Tensor], checkpoint.get("state_dict", checkpoint))
     expected = module.state_dict()
-    if "state_dict" in checkpoint and not isinstance(module, MetaLearner):
+    # a run's checkpoint; metaloop-adapt saves the model's weights by the model's own names
+    if "global_step" in checkpoint and not isinstance(module, MetaLearner):
         weights = {
             n.removeprefix("model."): t for n, t in weights.items() if n.startswith("model.")
         }
