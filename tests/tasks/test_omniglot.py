@@ -113,9 +113,9 @@ def test_train_and_test_episodes_share_no_character(task):
 
 
 def test_the_second_start_takes_under_a_second(task, omniglot, cache):
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: others may keep the machine busy
     make(omniglot, cache).setup()
-    assert time.perf_counter() - start < 1  # the issue's own bound, not a benchmark
+    assert time.process_time() - start < 1  # the issue's own bound, not a benchmark
 
 
 def test_unpacked_and_zipped_data_give_the_same_images(task, omniglot, tmp_path):
