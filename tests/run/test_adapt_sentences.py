@@ -39,12 +39,14 @@ def test_a_csv_of_sentences_is_adapted_to_predicted_and_exported(untrained, tmp_
     query = write(tmp_path / "more.csv", ["sentence"], [[text] for text in QUERY])
     section = wanted(support=str(support), query=str(query), export=["pt2"])
     config = {**load_config(run), "command": "adapt", "adapt": section}
-    results = adapt(config, run, tmp_path, [])
+    folder = tmp_path / "adaptation"
+    folder.mkdir()
+    results = adapt(config, run, folder, [])
     assert results["protocol"]["examples"] == {"music": 1, "restaurant": 2, "weather": 2}
 
     adapted = Learner.load(run.path).adapt(list(SUPPORT), list(SUPPORT.values()), steps=30)
     probabilities = torch.from_numpy(adapted.predict_proba(QUERY))
-    with (tmp_path / "predictions.csv").open() as file:
+    with (folder / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     names = ("music", "restaurant", "weather")
     found = torch.tensor([[float(row[f"p({name})"]) for name in names] for row in rows])
@@ -52,7 +54,7 @@ def test_a_csv_of_sentences_is_adapted_to_predicted_and_exported(untrained, tmp_
     assert adapted.score(list(SUPPORT), list(SUPPORT.values())) == 1
 
     extra = {"classes.json": ""}
-    program = torch.export.load(tmp_path / "adapted.pt2", extra_files=extra)
+    program = torch.export.load(folder / "adapted.pt2", extra_files=extra)
     assert json.loads(extra["classes.json"]) == list(names)
     tokens = adapted.task.encode(QUERY)
     torch.testing.assert_close(program.module()(tokens), probabilities)
@@ -70,5 +72,6 @@ def test_a_csv_that_does_not_fit_is_refused(header, rows, says, untrained, tmp_p
     run = untrained(*RUN)
     support = write(tmp_path / "mine.csv", header, rows)
     config = {**load_config(run), "command": "adapt", "adapt": wanted(support=str(support))}
+    (tmp_path / "adaptation").mkdir()
     with pytest.raises(UserError, match=says):
-        adapt(config, run, tmp_path, [])
+        adapt(config, run, tmp_path / "adaptation", [])
