@@ -69,7 +69,8 @@ def composed(*overrides: str) -> dict[str, object]:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(compose("train", list(overrides)))
-    del config["output_dir"], config["compose_only"]
+    for key in ("output_dir", "compose_only", "objective"):  # the command's own
+        del config[key]
     return {"command": "train", "run_id": "testrun1", **config}
 
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -31,11 +32,20 @@ FILES = sorted(CONF.rglob("*.yaml"))
 def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path):
     needs = {
         "conv4": ("task=omniglot",),
+        "resnet12": ("task=omniglot",),
+        "wide_resnet": ("task=omniglot",),
+        "word_attention": ("task=clinc150",),
+        "hf_encoder": ("task=clinc150",),
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
     }
-    config = composed(*needs.get(choice, ()), f"{group}={choice}")
+    if choice == "arrays":
+        np.savez(tmp_path / "own.npz", features=np.zeros((6, 2)), label=np.arange(6))
+        needs["arrays"] = (f"task.data_dir={tmp_path}", "task.file=own.npz")
+    if choice == "hf_encoder":
+        pytest.importorskip("transformers")
+    config = composed(f"{group}={choice}", *needs.get(choice, ()))
     pieces = build(config)
     folder = RunFolder(tmp_path)
     assert len(build_callbacks(config, folder, pieces.task)) == len(config["callbacks"])
@@ -70,6 +80,7 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
     train(folder)
     assert len((folder.evaluations / "test" / "episodes.csv").read_text().splitlines()) == 1 + 2
     pictures = {"adaptation_curve", "learning_curve", "one_task"}
+    pictures |= {"step_sizes"} if choice.startswith(("li2017", "antoniou2019")) else set()
     pictures |= set() if "sinusoid" in choice or choice == "smoke" else {"confusion"}
     assert {p.stem for p in folder.plots.iterdir()} == pictures
 
@@ -173,7 +184,7 @@ def test_every_file_says_what_it_is_and_every_key_what_it_means(path: Path):
 
 def test_the_keys_that_help_names_exist():
     help_text = yaml.safe_load((CONF / "train.yaml").read_text())["hydra"]["help"]["template"]
-    listed = help_text.split("Keys that people change")[1].split("More:")[0]
+    listed = help_text.split("Keys that people change")[1].split("Sweeps (-m")[0]
     keys = set(re.findall(r"\b[a-z]+\.[a-z_]+\b", listed))
     assert len(keys) > 10
     config = composed("task=omniglot")

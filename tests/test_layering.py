@@ -8,9 +8,13 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "metaloop"
 ROOMS = [
     "errors",
+    "full_disk",
     "interrupted",
+    "requeue",
+    "parent_process",
     "arguments",
     "run_folder",
+    "sweep_folder",
     "episode",
     "models",
     "tasks",

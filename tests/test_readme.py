@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -28,10 +29,15 @@ SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 (LEARNER,) = (s for s in SCRIPTS if "Learner.load" in s)
 # what cannot run in a test, and why
 INSTALLS = ("make", "source")  # this environment is what they made
-NEEDS_ACCOUNT = ("wandb sync",)
+NEEDS_ACCOUNT = ("wandb ", "WANDB_MODE=online")
+ON_SLURM = "metaloop-train -m hydra/launcher=submitit_slurm"
+# tests/slurm has a Slurm; tests/run/test_processes.py takes one machine for two
+NEEDS_CLUSTER = ("sbatch", ON_SLURM, "torchrun --nnodes")
+(JOB,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 SHARED_OMNIGLOT = (
     Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
 )
+SHARED_CLINC150 = SHARED_OMNIGLOT.parent / "text_intents" / "clinc150"
 SHORTER = (
     "training.max_steps=4",
     "training.validate_every=2",
@@ -57,7 +63,9 @@ def test_make_knows_its_targets(target):
 
 def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     command = re.sub(r"\bFOLDER", str(folder), command).replace("DATA", str(data))
-    command = command.replace("SWEEP", "outputs/multirun/*")
+    command = command.replace("CLINC150", str(SHARED_CLINC150))
+    command = command.replace("MINE", "tables")
+    command = command.replace("SWEEP", "$(ls -d outputs/multirun/* | head -n 1)")
     command = command.replace("OMNIGLOT_RUN", "$(ls -d outputs/*_omniglot_maml | head -n 1)")
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
@@ -66,6 +74,15 @@ def shortened(command: str, folder: Path | None, data: Path | None) -> str:
     if command.startswith("metaloop-evaluate"):
         return f"{command} evaluation.episodes=4"
     return command
+
+
+def write_own_arrays(folder: Path) -> None:
+    """A table of labelled rows, and small data sets, as a reader would bring them."""
+    folder.mkdir()
+    rows = [f"{i % 7},{i % 5},species {i % 15}" for i in range(150)]
+    (folder / "flowers.csv").write_text("\n".join(["width,length,species", *rows]))
+    task, x = np.arange(150) % 15, np.linspace(-1, 1, 150)
+    np.savez(folder / "curves.npz", features=x, y=task * x, task=task)
 
 
 def write_examples(place: Path) -> None:
@@ -95,13 +112,16 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         (tmp_path / place).write_text(config)
     (tmp_path / "own_algorithm.py").write_text(ALGORITHM)
     (tmp_path / "own.py").write_text(SCRIPT.split("pl.seed_everything")[0])
+    write_own_arrays(tmp_path / "tables")
     write_examples(tmp_path)
     folder = None
     has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
     for command in COMMANDS:
-        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT)):
+        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
             continue
         if ("DATA" in command or "OMNIGLOT_RUN" in command) and not has_omniglot:
+            continue
+        if "CLINC150" in command and not SHARED_CLINC150.exists():
             continue
         data = request.getfixturevalue("omniglot") if "DATA" in command else None
         done = run(shortened(command, folder, data), tmp_path)
@@ -112,6 +132,19 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
         folder = plain[-1] if plain else folder
         if folder is None and made:
             folder = made[-1]
+
+
+def test_what_needs_a_cluster_composes(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no submitit launcher")
+    commands = [c for c in COMMANDS if c.startswith(NEEDS_CLUSTER)]
+    assert len(commands) == len(NEEDS_CLUSTER)
+    (on_slurm,) = (c for c in commands if c.startswith(ON_SLURM))
+    composing = on_slurm.replace(" -m ", " --cfg hydra ").replace("seed=0,1,2", "seed=0")
+    done = run(composing, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "hydra_submitit_launcher.submitit_launcher.SlurmLauncher" in done.stdout
+    assert "timeout_min: 240" in done.stdout
+    subprocess.run(["bash", "-n"], input=JOB, text=True, check=True)
 
 
 def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
@@ -136,8 +169,10 @@ def test_the_script_that_adapts_a_trained_learner_predicts(tmp_path, make_run):
     assert float(re.search(r"R\^2: (-?[\d.]+)", done.stdout).group(1)) > 0.3
 
 
-def test_every_algorithm_and_experiment_has_its_row():
+def test_every_algorithm_model_and_experiment_has_its_row():
     for path in (CONF / "algorithm").glob("*.yaml"):
+        assert f"| `{path.stem}` |" in README
+    for path in (CONF / "model").glob("*.yaml"):
         assert f"| `{path.stem}` |" in README
     for path in (CONF / "experiment").rglob("*.yaml"):
         name = str(path.relative_to(CONF / "experiment").with_suffix(""))

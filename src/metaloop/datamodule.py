@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from metaloop.arguments import Count, CountOrZero, Seed
 from metaloop.episode import Episode
 from metaloop.errors import UserError
+from metaloop.interrupted import leave_signals_to_parent
 from metaloop.tasks import Dice, Split, Task
 
 
@@ -106,6 +107,7 @@ class EpisodicDataModule(pl.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals_to_parent,
         )
 
     def _place(self) -> tuple[int, int]:
@@ -160,6 +162,10 @@ class EvaluationEpisodes(Dataset[MetaBatch]):
         if item >= len(self):
             raise IndexError(item)
         return draw(self.task, self.seed, self.split, self.batches[item])
+
+
+def _leave_signals_to_parent(worker: int) -> None:  # noqa: ARG001 - DataLoader's hook
+    leave_signals_to_parent()  # one that dies takes the run with it before it has saved
 
 
 def draw(task: Task, seed: int, split: Split, indices: Tensor) -> MetaBatch:

@@ -3,13 +3,21 @@
 import signal
 from types import FrameType
 
+# Ctrl-C, and what schedulers send before they end a job: Slurm SIGTERM and what `sbatch --signal`
+# names, submitit SIGUSR2. All mean the same: save, and stop.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
 
 class Interrupted(Exception):  # noqa: N818 - no error: what the user asked for
-    """The run stopped on a signal."""
+    """The run stopped on a signal.
 
-    def __init__(self, signal_number: int, where: str) -> None:
+    `is_agreed` where all its processes stop at one step, and not this one alone.
+    """
+
+    def __init__(self, signal_number: int, where: str, *, is_agreed: bool = False) -> None:
         super().__init__(f"{signal.Signals(signal_number).name} {where}")
         self.signal_number = signal_number
+        self.is_agreed = is_agreed
 
 
 def stop_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
@@ -18,6 +26,12 @@ def stop_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 
 
 
 def stop_on_signals() -> None:
-    """From now on Ctrl-C and SIGTERM raise `Interrupted`."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """From now on a stop signal raises `Interrupted`."""
+    for number in STOP_SIGNALS:
         signal.signal(number, stop_at_once)
+
+
+def leave_signals_to_parent() -> None:
+    """Ignore stop signals, in a process that its parent ends when it is done with it."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -267,8 +267,11 @@ class MetaLearner(pl.LightningModule):
         assert isinstance(mean, Tensor)
         logged = dict(zip(values, mean.tolist(), strict=True))
         tasks = len(reports["query_loss"]) * self.trainer.world_size
-        lr = self._optimizer().param_groups[0]["lr"]
-        self._write({**logged, "lr": lr, **self._cost(tasks)}, "train")
+        names = ("lr",) if self.own_lr is None else ("lr", "own_lr")  # of theta, of the rest
+        rates = (group["lr"] for group in self._optimizer().param_groups)
+        self._write(
+            {**logged, **dict(zip(names, rates, strict=False)), **self._cost(tasks)}, "train"
+        )
 
     def _write(self, values: Mapping[str, float], stage: str) -> None:
         """Log the values of a stage, and keep them to be shown."""

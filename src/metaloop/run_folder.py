@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,9 +21,11 @@ class RunFolder:
 
     config.yaml          the resolved config          overrides.yaml   what the user changed
     environment.json     versions, git state          status.json      composed ... completed
+    changes.json         accepted on resuming
     checkpoints/         last, previous, best         metrics.csv      one row a logging step
     plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
                                                       adaptations/     one folder an adaptation
+    log.txt              what a job of a sweep said, where several run at once
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -72,6 +75,14 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def changes(self) -> Path:
+        return self.path / "changes.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.csv"
 
@@ -117,15 +128,37 @@ class RunFolder:
         path = self.path / "status.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
+    def state(self) -> str:
+        """The state of status.json, but "killed" for a run whose process is gone."""
+        status = self.read_status()
+        state, pid = str(status.get("state", "composed")), status.get("pid")
+        is_here = status.get("host") == socket.gethostname()
+        if state != "running" or not is_here or not isinstance(pid, int):
+            return state
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return "killed"
+        except PermissionError:
+            pass  # it lives, as someone else's
+        return state
+
+    def read_changes(self) -> list[dict[str, object]]:
+        """Read changes.json: what the user accepted on resuming; [] where there is nothing."""
+        return json.loads(self.changes.read_text())["accepted"] if self.changes.is_file() else []
+
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, wait: float = 0) -> Iterator[None]:
         """Hold the folder for one worker; the lock dies with its process.
+
+        Args:
+            wait: seconds for another process to let it go.
 
         Raises:
             UserError: another process works in this folder.
 
         """
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        lock = filelock.FileLock(self.path / ".lock", timeout=wait)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -147,5 +180,10 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write beside the target, then rename: a reader never sees half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        temporary.unlink(missing_ok=True)
+        raise

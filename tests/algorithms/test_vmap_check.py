@@ -7,6 +7,7 @@ from torch import nn
 from metaloop.algorithms import exact_tasks_at_once, meta_gradient
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective
+from metaloop.models import MLP
 from tests.algorithms.episodes import make, random_case
 
 
@@ -106,3 +107,17 @@ def test_inductive_norms_are_refused_where_they_would_be_ignored():
         UserError, match=r"norm_mode=inductive would be ignored by 1 \(BatchNorm1d\)"
     ):
         Objective(model=model, loss=nn.functional.mse_loss, norm_mode="inductive")
+
+
+class Foreign(nn.LayerNorm):
+    """Somebody's own layer, with the layer norm's trap."""
+
+
+def test_a_model_of_ours_is_tried_once_it_holds_a_layer_of_others():
+    model = MLP(1, 1, hidden=[8]).double()
+    model.body.append(Foreign(8).double())
+    _, _, episodes = random_case("mlp")
+    algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 2)
+    theta = algorithm.objective.meta_parameters()
+    with pytest.warns(UserWarning, match=r"MLP .*task by task.*\(Foreign\)"):
+        assert exact_tasks_at_once(algorithm, theta, episodes, "all") == 1

@@ -1,10 +1,12 @@
 """The shipped networks have the papers' shapes, a body and a head."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
 from metaloop.errors import UserError
-from metaloop.models import MLP, Conv4
+from metaloop.models import MLP, Conv4, ResNet12, WideResNet
 
 
 def count(model):
@@ -55,3 +57,47 @@ def test_conv4_is_the_papers_network(shape, filters, downsample, head_inputs):
 def test_conv4_refuses_inputs_that_do_not_fit(shape, downsample, says):
     with pytest.raises(UserError, match=says):
         Conv4(shape, 5, filters=8, downsample=downsample)
+
+
+def test_resnet12_is_the_few_shot_papers_network():
+    model = ResNet12((3, 84, 84), 5, widths=[64, 160, 320, 640])
+    sizes = [3, 64, 160, 320, 640]
+    weights = sum(
+        9 * (i * o + o * o + o * o) + i * o + 4 * 2 * o  # three 3x3, one 1x1, four norms
+        for i, o in pairwise(sizes)
+    )
+    assert count(model) == weights + 640 * 5 + 5
+    assert 12.4e6 < count(model) < 12.5e6  # the 12.4 million that papers name
+    with torch.no_grad():
+        assert model.body[:-1](torch.randn(1, 3, 84, 84)).shape == (1, 640, 5, 5)
+
+
+def test_wide_resnet_28_10_is_the_papers_network():
+    model = WideResNet((3, 32, 32), 10, depth=28, width=10)
+    # table 1 counts 36.5 million; 28 layers: the stem, 24 in blocks, 2 shortcuts more, the head
+    assert round(count(model) / 1e6, 1) == 36.5
+    convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len([c for c in convolutions if c.kernel_size == (3, 3)]) == 25
+    assert len([c for c in convolutions if c.kernel_size == (1, 1)]) == 3
+    assert model.head.in_features == 640
+
+
+@pytest.mark.parametrize("size", [16, 28, 33, 84])
+def test_the_residual_networks_take_images_of_any_size(size):
+    images = torch.randn(3, 1, size, size + 4)
+    shape = tuple(images.shape[1:])
+    assert ResNet12(shape, 4, widths=[3, 4, 5, 6])(images).shape == (3, 4)
+    assert WideResNet(shape, 4, depth=10, width=1)(images).shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: ResNet12((5,), 5, widths=[4, 4, 4, 4]), r"ResNet12 takes images.*shape \(5,\)"),
+        (lambda: ResNet12((3, 8, 8), 5, widths=[4, 4, 4, 4]), "needs 16 x 16 .* not 8 x 8.*conv4"),
+        (lambda: WideResNet((3, 8, 8), 5, depth=12, width=1), "28 ..\\), not 12. Set model.depth"),
+    ],
+)
+def test_the_residual_networks_refuse_what_does_not_fit(make, says):
+    with pytest.raises(UserError, match=says):
+        make()

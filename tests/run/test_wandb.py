@@ -4,29 +4,28 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.run.build import load_config
+from metaloop.run.train import _settle_wandb
 from metaloop.run_folder import RunFolder
 from tests.conftest import run_command
+from tests.wandb_records import read_records, rows, summary
 
-RUN = ("experiment=smoke", "device=cpu", "training.max_steps=20")
+RUN = (
+    "experiment=smoke",
+    "device=cpu",
+    "training.max_steps=20",
+    "algorithm=meta_sgd",
+    "training.own_lr=0.0003",
+)
 
 
-def read_back(folder: Path) -> list[dict]:
-    """The records of a run folder's offline W&B run, in order."""
-    (run,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
-    leet = Path(sys.executable).parent / "wandb"
-    shown = subprocess.run(
-        [str(leet), "leet", "inspect", "--json", str(run)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [json.loads(line) for line in shown.stdout.splitlines() if line.strip()]
+def read_back(run: RunFolder) -> list[dict]:
+    (folder,) = run.path.glob("wandb/offline-run-*")
+    return read_records(folder)
 
 
 @pytest.fixture(scope="module")
@@ -40,38 +39,89 @@ def run(tmp_path_factory) -> RunFolder:
 
 
 def test_without_an_account_or_a_setting_it_logs_offline(run):
-    records = read_back(run.path)
-    assert records
+    assert read_back(run)
 
 
 def test_every_row_of_metrics_csv_is_there_against_the_meta_step(run):
-    history = [r["history"]["item"] for r in read_back(run.path) if r["type"] == "history"]
-    rows = [
+    written = [
         {name: float(value) for name, value in row.items() if value}
         for row in read_rows(run.metrics)
     ]
-    assert len(rows) == 10 + 4  # every 2nd step logged, every 5th validated
-    logged = [
-        {
-            name.replace("trainer/global_step", "step"): float(value)
-            for name, value in item.items()
-            if not name.startswith(("_", "pictures/"))
-        }
-        for item in history
-    ]
-    for row in rows:
-        assert row in logged
+    assert len(written) == 10 + 4  # every 2nd step logged, every 5th validated
+    assert rows(read_back(run)) == written
 
 
-def test_config_and_pictures_are_there(run):
+def test_what_there_is_to_watch_is_logged(run):
+    logged = {name for row in rows(read_back(run)) for name in row}
+    for stage in ("train", "val"):
+        assert {f"{stage}/query_loss", f"{stage}/query_loss_before"} <= logged
+    assert {"meta_gradient_norm", "episodes_per_second", "memory_mb"} <= {
+        name.removeprefix("train/") for name in logged
+    }
+
+
+def test_the_learning_rates_of_the_model_and_of_the_algorithms_own_parameters_are_logged(run):
+    rates = {
+        (row["train/lr"], row["train/own_lr"]) for row in read_rows(run.metrics) if row["train/lr"]
+    }
+    assert {tuple(map(float, pair)) for pair in rates} == {(0.001, 0.0003)}
+
+
+def test_the_whole_config_is_attached(run):
+    updates = [r["config"]["update"] for r in read_back(run) if r["type"] == "config"]
+    attached = {name: value for update in updates for name, value in update.items()}
     config = load_config(run)
-    text = json.dumps(read_back(run.path))
     assert config["algorithm"]["inner_lr"] == 0.01
-    for key in ("algorithm", "task", "optimizer", "inner_lr", "meta_batch_size"):
-        assert f'"{key}"' in text or f'\\"{key}\\"' in text
+    assert {name: attached[name] for name in config} == config
+
+
+def test_pictures_of_training_and_of_the_final_evaluation_are_there(run):
     (files,) = (run.path / "wandb").glob("offline-run-*/files")
-    pictures = {p.name.split("_")[0] + "_" + p.name.split("_")[1] for p in files.rglob("*.png")}
-    assert {"one_task", "adaptation_curve", "learning_curve"} <= pictures
+    pictures = {p.name.rsplit("_", 2)[0] for p in files.rglob("*.png")}
+    assert pictures == {
+        "one_task",
+        "adaptation_curve",
+        "step_sizes",
+        "learning_curve",
+        "test_one_task",
+        "test_adaptation_curve",
+    }
+
+
+def test_the_summary_ends_with_the_test_results_and_their_intervals(run):
+    results = json.loads((run.evaluations / "test/results.json").read_text())
+    loss, values = results["metrics"]["query_loss"], summary(read_back(run))
+    assert values["test/query_loss"] == pytest.approx(loss["mean"][-1], rel=1e-12)
+    assert values["test/query_loss_ci95"] == pytest.approx(loss["ci95"][-1], rel=1e-12)
+    assert values["test/query_loss_before"] == pytest.approx(loss["mean"][0], rel=1e-12)
+    assert values["trainer/global_step"] == 20
+
+
+@pytest.mark.parametrize(
+    ("sweep", "mode", "expected"),
+    [
+        (None, None, "offline"),
+        (None, "online", "online"),
+        ("sweep123", None, "online"),  # its server waits for the values
+        ("sweep123", "offline", "offline"),
+    ],
+)
+def test_where_nothing_is_set_a_run_is_offline_and_an_agents_job_online(
+    sweep, mode, expected, monkeypatch
+):
+    given = {
+        "WANDB_SWEEP_ID": sweep,
+        "WANDB_MODE": mode,
+        "WANDB_RUN_ID": None,
+        "WANDB_SILENT": None,
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
+    _settle_wandb("testrun1")
+    assert os.environ["WANDB_MODE"] == expected
+    assert os.environ.get("WANDB_RUN_ID") == ("testrun1" if sweep else None)
 
 
 def test_other_loggers_never_touch_wandb(make_run, monkeypatch):

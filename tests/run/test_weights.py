@@ -71,7 +71,7 @@ def test_a_damaged_last_checkpoint_is_set_aside_for_the_one_before(tmp_path, cap
     torch.save({"global_step": 9}, folder.last_checkpoint)
     whole = folder.last_checkpoint.read_bytes()
     folder.last_checkpoint.write_bytes(whole[: len(whole) // 2])
-    assert find_resumable(folder) == folder.previous_checkpoint
+    assert find_resumable(folder).path == folder.previous_checkpoint
     assert "Falling back to the checkpoint before it" in capsys.readouterr().out
     assert not folder.last_checkpoint.exists()  # else the next save would make it `previous`
 
@@ -96,7 +96,7 @@ def test_bytes_changed_inside_a_checkpoint_are_noticed(tmp_path):
     content[middle : middle + 8] = b"\xff" * 8
     folder.last_checkpoint.write_bytes(content)
     torch.load(folder.last_checkpoint, weights_only=True)  # torch itself does not notice
-    assert find_resumable(folder) == folder.previous_checkpoint
+    assert find_resumable(folder).path == folder.previous_checkpoint
 
 
 def test_a_state_dict_of_a_model_with_a_part_named_model_loads(tmp_path):

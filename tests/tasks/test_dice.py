@@ -80,3 +80,13 @@ def test_choosing_all_is_a_permutation():
     chosen = dice(*range(50)).choose(count=20, population=20)
     assert torch.equal(chosen.sort(-1).values, torch.arange(20).expand(50, 20))
     assert len(chosen.unique(dim=0)) == 50
+
+
+def test_normal_numbers_have_the_normal_distribution_one_for_each_uniform():
+    numbers = dice(*range(100)).normal(1000)
+    assert numbers.shape == (100, 1000)
+    assert abs(float(numbers.mean())) < 0.01
+    assert float(numbers.std()) == pytest.approx(1, abs=0.01)
+    for threshold, share in ((0.6745, 0.5), (1.96, 0.95)):
+        assert float((numbers.abs() < threshold).double().mean()) == pytest.approx(share, abs=0.005)
+    assert torch.equal(numbers > 0, dice(*range(100)).uniform(1000) > 0.5)

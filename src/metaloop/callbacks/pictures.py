@@ -1,7 +1,7 @@
 """Pictures of a run while it trains: in its folder and in W&B."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -25,6 +25,8 @@ from metaloop.tasks import Task
 class Pictures(pl.Callback):
     """After every validation: one task before and after adaptation, the adaptation curve, and
     which classes are mistaken for which.
+
+    Where the algorithm learns step sizes, those too.
 
     Args:
         folder: where the pictures go; each validation replaces them, W&B keeps all.
@@ -60,7 +62,7 @@ class Pictures(pl.Callback):
             figures["one_task"] = task
         if (answered := pl_module.episode_values.answered) is not None:
             figures["confusion"] = draw_confusion(count_confusion(answered), name, title)
-        if pl_module.report and (alphas := draw_step_sizes(pl_module.meta)) is not None:
+        if (alphas := draw_step_sizes(pl_module.meta)) is not None:
             figures["step_sizes"] = alphas
         save_figures(figures, self.folder)
         log_figures(figures, trainer.loggers, trainer.global_step)
@@ -80,17 +82,17 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
         figure.savefig(folder / f"{name}.png", dpi=120)
 
 
-def log_figures(figures: Mapping[str, Figure], loggers: list[Logger], step: int) -> None:
-    """Send each figure to W&B, where a run logs there."""
+def log_figures(
+    figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int | None = None
+) -> None:
+    """Send each figure to W&B, where a run logs there, at this meta-step or the last logged."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             for name, figure in figures.items():
-                logger.log_metrics({f"pictures/{name}": _wandb_image(figure)}, step=step)
+                logger.log_image(f"pictures/{name}", [_pixels(figure)], step)
 
 
-def _wandb_image(figure: Figure):  # type: ignore[no-untyped-def] # noqa: ANN202 - wandb's
-    import wandb
-
+def _pixels(figure: Figure) -> Image.Image:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=100)
-    return wandb.Image(Image.open(buffer))
+    return Image.open(buffer)

@@ -1,6 +1,5 @@
 """Checkpoints to resume from, saved where a step is over and the next not begun."""
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -9,12 +8,11 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from metaloop.arguments import Count
+from metaloop.callbacks.agreement import Agreement
 from metaloop.datamodule import MetaBatch
-from metaloop.interrupted import Interrupted
+from metaloop.interrupted import STOP_SIGNALS, Interrupted
 
 # Seconds within which signals count as one: Ctrl-C reaches a process from the terminal, and once
 # more from a launcher that passes it on.
@@ -29,8 +27,8 @@ class ResumeCheckpoint(pl.Callback):
     Saves at the start of a step: then all that belongs to the step before is done, its row of
     metrics and its validation included, so a resumed run repeats nothing and misses nothing.
 
-    Ctrl-C or SIGTERM saves at the next step and ends the run by `Interrupted`; a second one
-    ends it at once.
+    A stop signal saves at the next step and ends the run by `Interrupted`; Ctrl-C after that ends
+    it at once. (SIGTERM does not: Slurm has it follow on what it has sent before.)
 
     Args:
         folder: where the checkpoints go.
@@ -44,6 +42,7 @@ class ResumeCheckpoint(pl.Callback):
         self._saved_step = 0
         self._signal: int | None = None
         self._signalled = 0.0
+        self._agreement: Agreement | None = None
         self._handlers: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -53,8 +52,10 @@ class ResumeCheckpoint(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_step = trainer.global_step
+        if trainer.world_size > 1:  # a signal reaches the ranks at different steps
+            self._agreement = Agreement()
         # not earlier: Lightning sets a handler of its own for SIGTERM just before
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
 
     def on_train_batch_start(
@@ -64,16 +65,18 @@ class ResumeCheckpoint(pl.Callback):
         batch: MetaBatch,
         batch_idx: int,
     ) -> None:
-        is_stopping = self._signal is not None
-        if trainer.world_size > 1:  # a signal reaches the ranks at different steps: agree on one
-            is_stopping = trainer.strategy.reduce_boolean_decision(is_stopping, all=False)
-        if is_stopping or trainer.global_step % self.every == 0:
+        number = self._signal or 0
+        if self._agreement is not None:
+            number = self._agreement.ask(number)
+        if number or trainer.global_step % self.every == 0:
             self._save(trainer)
-        if is_stopping:
-            number = self._signal or signal.SIGTERM
-            raise Interrupted(number, f"at meta-step {trainer.global_step}, which is saved")
+        if number:
+            where = f"at meta-step {trainer.global_step}, which is saved"
+            raise Interrupted(number, where, is_agreed=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._agreement is not None:
+            self._agreement.settle()
         self._save(trainer)
 
     def on_save_checkpoint(
@@ -103,30 +106,7 @@ class ResumeCheckpoint(pl.Callback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signal is None:
-            print("\nStopping after this meta-step; once more to stop at once.", flush=True)
-            self._signal, self._signalled = number, now
-        elif now - self._signalled > ONE_PRESS:
+            print("\nStopping after this meta-step; Ctrl-C now to stop at once.", flush=True)
+        elif number == signal.SIGINT and now - self._signalled > ONE_PRESS:
             raise Interrupted(number, "at once, back to the last checkpoint")
-
-
-class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target, to the disk, then renames: never a torn file.
-
-    Lightning's own passes through a temporary folder, which may lie on another file system.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, object], path: str | Path, storage_options: None = None
-    ) -> None:
-        assert storage_options is None
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")  # one worker a folder: a fixed name suffices
-        try:
-            with part.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        self._signal, self._signalled = number, now

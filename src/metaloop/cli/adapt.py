@@ -1,6 +1,7 @@
 """metaloop-adapt: a run's learner on a user's own examples."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -40,7 +41,8 @@ def _as_hydra_reads(argument: str) -> str:
 
 def _job(config: DictConfig) -> None:
     from metaloop.adapted import require_fixed_norms, require_format
-    from metaloop.run.build import build, plain, section
+    from metaloop.run.build import build, plain
+    from metaloop.run.construct import section
     from metaloop.run.given import require_place
     from metaloop.run.settings import Adaptation
     from metaloop.run.weights import find_weights
@@ -68,4 +70,9 @@ def _job(config: DictConfig) -> None:
         overrides,
         replaces=bool(name),
     )
-    execute(folder, 1, compose_only=bool(compose_only), is_job=is_multirun())
+    if is_multirun() and not compose_only:
+        from metaloop.cli.job import folder_job
+
+        folder_job(folder, overrides, replace(pieces.device, devices=1, nodes=1))
+    else:
+        execute(folder, 1, compose_only=bool(compose_only))

@@ -52,10 +52,19 @@ def _job(chosen: list[str], config: DictConfig) -> None:
     pieces = build(values)
     pieces.device.require()
     find_judged(run, pieces.evaluation.checkpoint, pieces.evaluation.ensemble_size)
+    if name and is_multirun():
+        raise UserError(
+            f"name={name} is one evaluation's; several of a multirun would take one another's "
+            "folder. Leave it out: each is named by what it changes."
+        )
     name = checked_name(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)
-    processes = pieces.device.processes_here()
-    execute(folder, processes, compose_only=bool(compose_only), is_job=is_multirun())
+    if is_multirun() and not compose_only:
+        from metaloop.cli.job import folder_job
+
+        folder_job(folder, overrides, pieces.device)
+        return
+    execute(folder, pieces.device.processes_here(), compose_only=bool(compose_only))
 
 
 def _name(split: str, overrides: list[str]) -> str:

@@ -1,18 +1,22 @@
 """From a written folder to the process that works in it."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
+
+from omegaconf import OmegaConf
 
 from metaloop.errors import UserError
+from metaloop.interrupted import STOP_SIGNALS
+from metaloop.parent_process import stop_with_parent
 from metaloop.run_folder import RunFolder
 
-PR_SET_PDEATHSIG = 1
+POLL = 0.2  # seconds between two looks whether a sweep is to stop
+GRACE = 60.0  # seconds for a worker to finish its meta-step and save
 # What a launcher or an earlier Lightning process leaves behind; ranks get their own.
 STALE = (
     "LOCAL_RANK",
@@ -30,15 +34,24 @@ def find_own_classes() -> None:
     sys.path.insert(0, str(Path.cwd()))
 
 
-def execute(folder: RunFolder, processes: int, *, compose_only: bool, is_job: bool) -> None:
-    """Say how to execute a folder, run it as a job of a sweep, or become its worker."""
+def execute(folder: RunFolder, processes: int, *, compose_only: bool) -> None:
+    """Say how to execute a folder, or become its worker."""
     if compose_only:
-        command = " ".join(["python", *worker_arguments(folder, processes)])
-        print(f"Composed {folder.path}. To execute it:\n  {command}")
-    elif is_job:
-        run_worker(folder, processes)
+        print(f"Composed {folder.path}. To execute it{by_hand(folder, processes)}")
     else:
         become_worker(folder, processes)
+
+
+def by_hand(folder: RunFolder, processes: int) -> str:
+    """How a user executes a folder: here, or on each of its machines."""
+    nodes = OmegaConf.load(folder.config).device.nodes
+    if nodes == 1:
+        return ":\n  " + " ".join(["python", *worker_arguments(folder, processes)])
+    return (
+        f" on {nodes} machines, of which FIRST is number 0, enter on each with its number as NODE"
+        f" (or use srun):\n  torchrun --nnodes={nodes} --nproc-per-node={processes} "
+        f"--master-addr=FIRST --node-rank=NODE -m metaloop.run {folder.path}"
+    )
 
 
 def become_worker(folder: RunFolder, processes: int) -> None:
@@ -48,46 +61,76 @@ def become_worker(folder: RunFolder, processes: int) -> None:
     os.execve(sys.executable, _command(folder, processes), _environment())
 
 
-def run_worker(folder: RunFolder, processes: int) -> None:
+def run_worker(
+    folder: RunFolder,
+    processes: int,
+    *,
+    is_stopping: Callable[[], bool],
+    log: Path | None = None,
+    gpus: Sequence[str] = (),
+) -> None:
     """Run the worker as a child that dies with this process: a job of a sweep.
 
-    The child has a session of its own, so that the terminal's Ctrl-C reaches it once, passed on
-    from here; it saves, and the sweep ends with it.
+    The child has a session of its own: the terminal's Ctrl-C reaches it once, from here.
+
+    Args:
+        folder: what it executes.
+        processes: how many it starts.
+        is_stopping: asked again and again; then the worker saves and ends.
+        log: the file that its output is added to; None leaves it the terminal.
+        gpus: those that it may use; none: what it finds.
 
     Raises:
-        UserError: the worker failed; the sweep goes on with its other jobs.
-        KeyboardInterrupt: it was stopped.
+        UserError: the worker failed, or was stopped.
 
     """
-    child = subprocess.Popen(
-        _command(folder, processes),
-        env=_environment(),
-        start_new_session=True,
-        preexec_fn=_die_with_parent,
-    )
-    received = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
-        received.append(number)
-        child.send_signal(number)
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        status = child.wait()
-    finally:
-        child.kill()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if received:
-        raise KeyboardInterrupt
+    environment = dict(_environment())
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    with ExitStack() as files:
+        output = None if log is None else files.enter_context(log.open("ab"))
+        child = subprocess.Popen(
+            _command(folder, processes),
+            env=environment,
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=stop_with_parent,
+        )
+        try:
+            status = _wait(child, is_stopping)
+        except KeyboardInterrupt:
+            child.kill()
+            raise
+        finally:
+            _end(child, signal.SIGTERM)  # a launcher may end this process by an exception
+    if is_stopping() and status != 0:
+        raise UserError(f"The sweep was stopped; the run {folder.path} can go on.")
     if status != 0:
-        raise UserError(f"The run {folder.path} ended with status {status}; see its status.json.")
+        reason = folder.read_status().get("error", f"its worker ended with status {status}")
+        where = "" if log is None else f"; see {log}"
+        raise UserError(f"{reason}{where}")
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when the one that started it ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def _wait(child: subprocess.Popen[bytes], is_stopping: Callable[[], bool]) -> int:
+    """Wait for the worker's end, and bring it about where the sweep is to stop."""
+    while not is_stopping():
+        try:
+            return child.wait(timeout=POLL)
+        except subprocess.TimeoutExpired:
+            continue
+    return _end(child, signal.SIGINT)
+
+
+def _end(child: subprocess.Popen[bytes], number: int) -> int:
+    """Let the worker save and end, or kill it where it does not."""
+    if child.poll() is None:
+        child.send_signal(number)
+        try:
+            child.wait(timeout=GRACE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    return child.wait()
 
 
 def _command(folder: RunFolder, processes: int) -> list[str]:
@@ -100,7 +143,8 @@ def worker_arguments(folder: RunFolder, processes: int) -> list[str]:
     if processes == 1:
         return worker
     agent = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [*agent, *worker]
+    signals = ",".join(("SIGHUP", "SIGQUIT", *(number.name for number in STOP_SIGNALS)))
+    return [*agent, f"--signals-to-handle={signals}", *worker]
 
 
 def _environment() -> Mapping[str, str]:

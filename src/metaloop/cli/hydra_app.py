@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from metaloop.cli.execute import find_own_classes
+from metaloop.cli.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -35,22 +36,31 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     sys.argv[1:] = overrides_last(sys.argv[1:])
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the message is ours
+    problem: BaseException | None = None
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
             functools.partial(_run_job, job)
         )()
-    except UserError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    except (UserError, KeyboardInterrupt) as error:
+        problem = error
     except (HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
-        _fail(_explain(error))
+        problem = UserError(_explain(error))
+    except Exception as error:
+        if LeadSweep.sweep is None:
+            raise
+        problem = error  # a launcher's or a sweeper's: the jobs are reported all the same
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
+    if LeadSweep.sweep is not None:
+        sys.exit(report_sweep(LeadSweep.sweep, problem))
+    if isinstance(problem, KeyboardInterrupt):
+        print("\nStopped.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    if problem is not None:
+        _fail(str(problem))
 
 
 def compose_choice(group: str, choice: str, arguments: list[str]) -> dict[str, object]:
@@ -83,13 +93,9 @@ def is_multirun() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _run_job(job: Callable[[DictConfig], object], config: DictConfig) -> None:
-    try:
-        job(config)
-    except UserError as error:
-        if is_multirun():  # the sweep goes on with its other jobs
-            raise
-        _fail(str(error))
+def _run_job(job: Callable[[DictConfig], object], config: DictConfig) -> object:
+    find_own_classes()  # a launcher may run this in a process of its own
+    return job(config)
 
 
 def _explain(error: Exception) -> str:
@@ -124,6 +130,10 @@ def _same_key_elsewhere(error: ConfigAttributeError | ConfigKeyError) -> str:
 
 def _explain_choice(missing: str) -> str:
     group, _, choice = missing.partition("/")
+    if group == "hydra":
+        plugin, extra = choice.replace("/", "="), "ray" if choice.endswith("/ray") else "sweep"
+        install = f"pip install 'metaloop[{extra}]'"
+        return f"hydra/{plugin} is not installed. If the name is right: {install}."
     folder = CONF / group
     known = sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
     if not known:

@@ -1,35 +1,56 @@
-"""metaloop-train: compose a run, write its folder, execute it."""
+"""metaloop-train: compose a run, write its folder, execute it; or run it as a job of a sweep."""
 
+import os
 import secrets
-import sys
 from pathlib import Path
+from typing import cast
 
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from metaloop.cli.execute import execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
+from metaloop.cli.labels import label
 from metaloop.errors import UserError
+from metaloop.requeue import NO_REQUEUE
 from metaloop.run.write import write_run
+from metaloop.sweep_folder import SweepFolder
 
 
 def main() -> None:
     """Run the command."""
+    os.environ[NO_REQUEUE] = "1"  # a job that starts again with this command makes a new run
     run_hydra("train", _job)
 
 
-def _job(config: DictConfig) -> None:
-    from metaloop.run.build import build, plain  # here: --help and unknown keys need no torch
+def _job(config: DictConfig) -> float | None:
+    from metaloop.run.build import (  # here: --help and unknown keys need no torch
+        build,
+        plain,
+    )
     from metaloop.run.weights import find_initial_weights
 
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
-    content = {"command": "train", "run_id": secrets.token_hex(4), **anchored(values)}
-    device = build(content).device
+    objective = cast(str | None, values.pop("objective"))
+    content = {"command": "train", "run_id": _run_id(), **anchored(values)}
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
+    hydra_config = HydraConfig.get()
+    choices = hydra_config.runtime.choices
+    name = f"{choices['task']}_{choices['algorithm']}".replace("/", "-")
+    overrides = list(hydra_config.overrides.task)
+    label(content, tags=[choices["task"], choices["algorithm"]])
+    if is_multirun():
+        from metaloop.cli.job import Composed, compose_job, train_job
+
+        sweep = SweepFolder(hydra_config.sweep.dir)
+        composed = Composed(content, name, overrides, objective)
+        if not compose_only:
+            return train_job(sweep, composed)
+        compose_job(sweep, composed)
+        return None
+    device = build(content).device
     if not compose_only:
         device.require()
         if device.nodes > 1:
@@ -37,34 +58,15 @@ def _job(config: DictConfig) -> None:
                 f"device.nodes={device.nodes}: several machines are started by their cluster. Add "
                 "compose_only=true and execute the folder on each, by srun or torchrun."
             )
-    hydra_config = HydraConfig.get()
-    choices = hydra_config.runtime.choices
-    name = f"{choices['task']}_{choices['algorithm']}".replace("/", "-")
-    place = hydra_config.sweep.dir if is_multirun() else root
-    _label(content, hydra_config, place)
-    folder = write_run(content, list(hydra_config.overrides.task), place, name)
-    execute(folder, device.processes_here(), compose_only=compose_only, is_job=is_multirun())
+    folder = write_run(content, overrides, root, name)
+    execute(folder, device.processes_here(), compose_only=compose_only)
+    return None
 
 
-def _label(content: dict[str, object], hydra_config: HydraConf, place: str) -> None:
-    """Tell W&B task and algorithm, and of a sweep's job which sweep it is of and what varied."""
-    logger = content["logger"]
-    node = logger.get("wandb") if isinstance(logger, dict) else None
-    if not isinstance(node, dict):
-        return
-    choices = hydra_config.runtime.choices
-    node.setdefault("tags", [choices["task"], choices["algorithm"]])
-    if is_multirun():
-        node.setdefault("group", Path(place).name)
-        node.setdefault("name", " ".join(_varied(list(hydra_config.overrides.task))))
-
-
-def _varied(overrides: list[str]) -> list[str]:
-    """Those of a job's overrides that the command line gives several values, or a sweeper chose."""
-    parser = OverridesParser.create()
-    given = parser.parse_overrides([a for a in sys.argv[1:] if "=" in a and a[0] != "-"])
-    fixed = {override.key_or_group for override in given if not override.is_sweep_override()}
-    return [o for o in overrides if o.lstrip("+~").partition("=")[0] not in fixed]
+def _run_id() -> str:
+    """Name the run at W&B: as the agent of a W&B sweep did, of whose jobs this is one."""
+    own = secrets.token_hex(4)
+    return own if is_multirun() else os.environ.get("WANDB_RUN_ID", own)
 
 
 def anchored(values: dict[str, object]) -> dict[str, object]:

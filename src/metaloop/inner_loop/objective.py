@@ -22,8 +22,14 @@ from metaloop.models.norm import (
 Parameters = Mapping[str, Tensor]
 Report = dict[str, Tensor]
 NormMode = Literal["transductive", "inductive", "support_plus_one", "frozen", "per_step"]
+Network = Callable[[Tensor], Tensor]
 NormAdapts = Literal["all", "scale", "shift", "none"]
 STATISTICS = "statistics."  # entries of phi so named are no weights: norms normalise by them
+
+
+def one_pass(network: Network, inputs: Tensor) -> Tensor:
+    """Predictions are what the network puts out for the inputs."""
+    return network(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,8 @@ class Objective:
         model: any module.
         loss: mean loss of (predictions, targets), a scalar.
         metrics: further scalars of (predictions, targets), reported by name.
+        forward: from (network, inputs) to predictions: one pass, or whatever a task makes of a
+            network, the rollouts of a policy for one.
         norm_mode: whose statistics norms take.
             `transductive`: the batch at hand's; for the query set, its own.
             `inductive`: for the query set the support set's, from one forward of both.
@@ -52,6 +60,7 @@ class Objective:
     model: nn.Module
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
+    forward: Callable[[Network, Tensor], Tensor] = one_pass
     norm_mode: NormMode = "transductive"
     norm_adapts: NormAdapts = "all"
 
@@ -122,10 +131,15 @@ class Objective:
             self._freeze_foreign_norms()
         weights = {n: p for n, p in phi.items() if not n.startswith(STATISTICS)}
         placed = {place: phi[name] for place, name in self._further_places if name in phi}
-        with stored_statistics(self._stored(phi)):
+
+        def network(inputs: Tensor) -> Tensor:
             outputs: Tensor = torch.func.functional_call(
                 self.model, {**weights, **placed}, (inputs,), tie_weights=False
             )
+            return outputs
+
+        with stored_statistics(self._stored(phi)):
+            outputs = self.forward(network, inputs)
         return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
     def predict_query(self, phi: Parameters, episode: Episode) -> Tensor:

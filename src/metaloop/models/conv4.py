@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from metaloop.arguments import Count, CountOrZero
 from metaloop.errors import UserError
+from metaloop.models.images import PositionMean, require_images
 from metaloop.models.norm import BatchNorm
 
 
@@ -38,12 +39,8 @@ class Conv4(nn.Module):
         context_size: CountOrZero = 0,
     ) -> None:
         super().__init__()
-        if len(input_shape) != 3:
-            raise UserError(
-                f"Conv4 takes images (channels, height, width), but the task's inputs have the "
-                f"shape {input_shape}. Choose model=mlp, or a task of images."
-            )
-        channels, height, width = input_shape
+        channels = require_images("Conv4", input_shape)
+        _, height, width = input_shape
         strided = downsample == "stride"
         if not strided and min(height, width) < 16:
             raise UserError(
@@ -64,13 +61,6 @@ class Conv4(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         outputs: Tensor = self.head(self.body(x))
         return outputs
-
-
-class PositionMean(nn.Module):
-    """Averages [rows, channels, height, width] over the positions."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
 
 
 class ContextScale(nn.Module):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.errors import UserError
 from metaloop.models.norm import BatchNorm
 
 
@@ -21,6 +22,7 @@ class MLP(nn.Module):
             biases (Finn: 0.01); None keeps torch's initialisation.
         context_size: numbers, zero at first, that stand beside every input (CAVIA: Zintgraf et
             al. 2019, arXiv:1810.03642).
+        vocabulary_size: what the task says of its inputs; tokens are refused.
 
     """
 
@@ -33,8 +35,14 @@ class MLP(nn.Module):
         batch_norm: bool = False,
         init_std: Positive | None = None,
         context_size: CountOrZero = 0,
+        vocabulary_size: CountOrZero = 0,
     ) -> None:
         super().__init__()
+        if vocabulary_size:
+            raise UserError(
+                "MLP takes numbers, but the task's inputs are tokens of a text. Choose "
+                "model=word_attention, or model=hf_encoder."
+            )
         layers: list[nn.Module] = [nn.Flatten()]
         if context_size:
             self.context = nn.Parameter(torch.zeros(context_size))

@@ -1,20 +1,28 @@
 """Execute a run folder: python -m metaloop.run FOLDER."""
 
+import os
 import sys
 
 from metaloop.interrupted import Interrupted, stop_on_signals
+from metaloop.parent_process import stop_with_parent
+from metaloop.requeue import requeue_job
 
 
 def main() -> int:
     """Execute the folder named on the command line; return the exit status."""
     stop_on_signals()
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, killed, ends none of its ranks
+        stop_with_parent()
     try:
         from metaloop.run.worker import work  # seconds of imports, already interruptible
 
-        return work()
+        status = work()
     except Interrupted as stop:
         print(f"\nStopped by {stop}.", flush=True)
-        return 128 + stop.signal_number
+        status = 128 + stop.signal_number
+    if status > 128:
+        requeue_job(status - 128)
+    return status
 
 
 if __name__ == "__main__":

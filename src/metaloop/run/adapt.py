@@ -15,7 +15,8 @@ from metaloop.errors import UserError
 from metaloop.metrics import estimate
 from metaloop.plots import draw_adaptation_curve, draw_curve, draw_predictions, is_curve
 from metaloop.run.adaptation_curve import MADE, judge, print_adaptation, summarize_curve, title_of
-from metaloop.run.build import Pieces, build, section
+from metaloop.run.build import Pieces, build
+from metaloop.run.construct import section
 from metaloop.run.environment import versions
 from metaloop.run.given import Given
 from metaloop.run.given_images import decode_images, find_images

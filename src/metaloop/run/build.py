@@ -1,13 +1,9 @@
 """From a config to the objects it names. Nothing else sees a DictConfig."""
 
-import functools
-import inspect
-import pydoc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
-from typing import Literal, NamedTuple, TypeVar, cast
+from typing import Literal, NamedTuple, cast
 
-import hydra.utils
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -20,14 +16,13 @@ from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
 from metaloop.inner_loop import NormAdapts, NormMode, Objective
 from metaloop.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
+from metaloop.run.construct import Node, Section, check_node, construct, partial, section
 from metaloop.run.settings import Device, Evaluation, Training
 from metaloop.run_folder import RunFolder
 from metaloop.tasks import Task
 
-Node = Mapping[str, object]
 # what callbacks and loggers are supplied with, by the names of their arguments
 SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "name")
-Section = TypeVar("Section")
 
 
 class Pieces(NamedTuple):
@@ -98,11 +93,13 @@ def _run(
         input_shape=family.input_shape,
         input_size=prod(family.input_shape),
         output_size=family.output_size,
+        vocabulary_size=family.vocabulary_size,
     )
     objective = Objective(
         model=network,
         loss=family.loss,
         metrics=family.metrics,
+        forward=family.forward,
         norm_mode=norm_mode,
         norm_adapts=norm_adapts,
     )
@@ -171,8 +168,8 @@ def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
         )
 
 
-def build_callbacks(config: Node, folder: RunFolder, task: Task) -> list[Callback]:
-    """Build the callbacks, each supplied with what it asks for by an argument's name."""
+def build_callbacks(config: Node, folder: RunFolder, task: Task) -> dict[str, Callback]:
+    """Build the callbacks by name, each supplied with what it asks for by an argument's name."""
     metric, mode = task.monitor
     supplied = {
         "dirpath": folder.checkpoints,
@@ -191,75 +188,7 @@ def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
         "id": config["run_id"],
         "name": folder.path.resolve().name,
     }
-    return _build_each(config, "logger", Logger, supplied)
-
-
-def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) -> Section:
-    """Construct what `_target_` names from the node's values and those it is supplied with.
-
-    Of `supplied` the constructor gets what its signature names and the node does not set.
-    """
-    target = check_node(node, key=key, supplied=tuple(supplied))
-    named = inspect.signature(target).parameters
-    extra = {n: v for n, v in supplied.items() if n in named and n not in node}
-    try:
-        made = hydra.utils.instantiate(dict(node), _partial_=True, _convert_="all")(**extra)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{key}: {error}") from error
-    if not isinstance(made, kind):
-        raise UserError(
-            f"{key}._target_={node['_target_']} makes a {type(made).__name__}, but a "
-            f"{kind.__module__}.{kind.__name__} belongs there."
-        )
-    return made
-
-
-def partial(node: Node, *, key: str, supplied: str) -> Callable[..., object]:
-    """Check a node and bind its values; the one argument left is supplied later."""
-    target = check_node(node, key=key, supplied=(supplied,))
-    values = {n: v for n, v in node.items() if not n.startswith("_")}
-    return functools.partial(target, **values)
-
-
-def check_node(node: Node, *, key: str, supplied: tuple[str, ...] = ()) -> Callable[..., object]:
-    """Check a node, and those inside it, against the signature of its `_target_`; return that."""
-    name = node.get("_target_")
-    if not isinstance(name, str):
-        raise UserError(f"{key} needs a _target_, the class or function that makes it.")
-    target = _locate(name, key)
-    values = {n: v for n, v in node.items() if not n.startswith("_")}
-    nested = {n: nodes for n, v in values.items() if (nodes := _nodes_in(v))}
-    for argument, nodes in nested.items():
-        for part in nodes:
-            check_node(part, key=f"{key}.{argument}")
-    own = {n: v for n, v in values.items() if n not in nested}
-    check_arguments(target, own, key=key, supplied={*supplied, *nested})
-    return target
-
-
-def _nodes_in(value: object) -> list[Node]:
-    """The nodes that a value is, or that it lists."""
-    values = value if isinstance(value, list) else [value]
-    return [v for v in values if isinstance(v, dict) and "_target_" in v]
-
-
-def _locate(name: str, key: str) -> Callable[..., object]:
-    try:
-        found = pydoc.locate(name)
-    except pydoc.ErrorDuringImport as error:
-        raise UserError(f"{key}._target_={name} fails to import: {error.value}") from error
-    if not callable(found):
-        raise UserError(
-            f"{key}._target_={name} names no class or function that can be imported. Correct the "
-            "name, or start where your module can be imported."
-        )
-    return found
-
-
-def section(kind: Callable[..., Section], node: Node, key: str, **supplied: object) -> Section:
-    """Construct a section whose class is fixed."""
-    check_arguments(kind, node, key=key, supplied=tuple(supplied))
-    return kind(**node, **supplied)
+    return list(_build_each(config, "logger", Logger, supplied).values())
 
 
 def _try_optimizer(
@@ -287,10 +216,10 @@ def _try_optimizer(
 
 def _build_each(
     config: Node, group: str, kind: type[Section], supplied: Mapping[str, object]
-) -> list[Section]:
+) -> dict[str, Section]:
     nodes = cast(Mapping[str, Node | None], config[group])
-    return [
-        construct(node, kind, key=f"{group}.{name}", **supplied)
+    return {
+        name: construct(node, kind, key=f"{group}.{name}", **supplied)
         for name, node in nodes.items()
         if node is not None
-    ]
+    }

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
-from metaloop.callbacks import Progress
-from metaloop.callbacks.pictures import save_figures
+from metaloop.callbacks import OutageProofWandbLogger, Progress
+from metaloop.callbacks.pictures import log_figures, save_figures
 from metaloop.confusion import count_confusion
 from metaloop.datamodule import EpisodicDataModule
 from metaloop.errors import UserError
+from metaloop.inner_loop import Report
 from metaloop.metrics import estimate
 from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
+from metaloop.reports import summarize
 from metaloop.run.build import Pieces, build, load_config
 from metaloop.run.environment import versions
 from metaloop.run.report import print_results
@@ -34,7 +38,11 @@ ENOUGH_EPISODES = 600
 
 
 def evaluate(
-    config: Mapping[str, object], run: RunFolder, folder: Path, overrides: Sequence[str]
+    config: Mapping[str, object],
+    run: RunFolder,
+    folder: Path,
+    overrides: Sequence[str],
+    loggers: Sequence[Logger] = (),
 ) -> Results:
     """Evaluate a run's learner as the config says, and write and print what came out.
 
@@ -43,9 +51,11 @@ def evaluate(
         run: whose checkpoint it is.
         folder: where results.json, episodes.csv and the pictures go.
         overrides: what the user changed, for the record.
+        loggers: those of the training that this evaluation ends; W&B is told what came out.
 
     """
     pieces = build(config)
+    pieces.device.require_started()
     _check_norm_modes(pieces)
     checkpoints = load_judged(pieces, run)
     trainer = make_trainer(pieces.device, folder, [Progress()])
@@ -69,10 +79,23 @@ def evaluate(
         if (picture := _draw_first_task(pieces)) is not None:
             figures["one_task"] = picture
         save_figures(figures, folder)
+        _tell_wandb(loggers, evaluated, figures, pieces)
         print_results(results, folder)
         for name in figures:
             print(f"Plot: {folder / name}.png", flush=True)
     return results
+
+
+def _tell_wandb(
+    loggers: Sequence[Logger], evaluated: Report, figures: Mapping[str, Figure], pieces: Pieces
+) -> None:
+    """Put the results into the summary of the W&B run, the pictures beside its others."""
+    split = pieces.evaluation.split
+    log_figures({f"{split}_{name}": figure for name, figure in figures.items()}, loggers)
+    values = {f"{split}/{name}": value for name, value in summarize(evaluated).items()}
+    for logger in loggers:
+        if isinstance(logger, OutageProofWandbLogger):
+            logger.log_summary(values)
 
 
 @rank_zero_only

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 # They change no number beyond rounding: a run may go on on another device, logged elsewhere.
 ELSEWHERE = ("command", "run_id", "device", "logger", "output_dir", "published")
 PATH = "_dir"  # how keys of paths end
+NO_NUMBER = ("data.workers", "data.eval_meta_batch_size")
 
 
 def identifying(config: Mapping[str, object]) -> dict[str, object]:
     """The values that a run's numbers depend on, by their dotted keys."""
     own = {key: value for key, value in config.items() if key not in ELSEWHERE}
-    return {key: value for key, value in _leaves(own, "") if not key.endswith(PATH)}
+    leaves = _leaves(own, "")
+    return {k: v for k, v in leaves if not k.endswith(PATH) and k not in NO_NUMBER}
 
 
 def identity(config: Mapping[str, object], *beside: str) -> str:

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from typing import cast
 
 from metaloop.errors import UserError
-from metaloop.run.build import check_node, construct, load_config
+from metaloop.run.build import load_config
+from metaloop.run.construct import Node, check_node, construct
 from metaloop.run_folder import RunFolder
 from metaloop.tasks import Task
-
-Node = Mapping[str, object]
 
 
 def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:

@@ -2,14 +2,16 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metaloop.confusion import Confusion, rows_of
 from metaloop.inner_loop import Report
 from metaloop.metrics import estimate
-from metaloop.run_folder import write_json, write_text
+from metaloop.run_folder import RunFolder, write_json, write_text
 
 Results = dict[str, object]
 
@@ -44,6 +46,12 @@ def write_results(folder: Path, results: Results, evaluated: Report) -> None:
     writer.writerows([i, *map(repr, row)] for i, row in enumerate(rows))
     write_text(folder / "episodes.csv", text.getvalue())
     write_json(folder / "results.json", results)
+
+
+def read_results(run: RunFolder, name: str) -> dict[str, Any]:
+    """Read the results of one of a run's evaluations; empty metrics where there are none yet."""
+    path = run.evaluations / name / "results.json"
+    return json.loads(path.read_text()) if path.is_file() else {"metrics": {}}
 
 
 def write_confusion(folder: Path, confusion: Confusion, class_name: Callable[[int], str]) -> None:

@@ -1,9 +1,12 @@
 """The sections of a config that are values, not pieces."""
 
+import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from metaloop.adapted import Format, Head
 from metaloop.algorithms import TasksAtOnce
@@ -52,6 +55,19 @@ class Evaluation:
             )
 
 
+def _refuse_half(value: object) -> object:
+    if value in ("16-mixed", "16-true", "16", 16):
+        raise PydanticCustomError(
+            "half_precision",
+            "float16 underflows in the inner loop, which no loss scaling reaches; bf16-mixed takes "
+            "as little memory, 32-true is exact",
+        )
+    return value
+
+
+Precision = Annotated[Literal["32-true", "64-true", "bf16-mixed"], BeforeValidator(_refuse_half)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
     """What a learner adapts to, what it then predicts, and how."""
@@ -72,10 +88,15 @@ class Device:
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: Count | Literal["auto"]
     nodes: Count
-    precision: Literal["32-true", "64-true", "bf16-mixed"]
+    precision: Precision
     tasks_at_once: TasksAtOnce
     compile: bool
     deterministic: bool
+    threads: Count | None = None
+
+    def gpus_here(self) -> int:
+        """How many GPUs the run may choose from; 0 where it computes on none."""
+        return 0 if self.accelerator in ("cpu", "mps") else torch.cuda.device_count()
 
     def torch_device(self) -> torch.device:
         """Where a single process computes."""
@@ -88,12 +109,31 @@ class Device:
         """How many processes the run starts on this machine."""
         if self.devices != "auto":
             return self.devices
-        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
-        return torch.cuda.device_count() if on_gpu else 1
+        return max(1, self.gpus_here())
 
     def processes(self) -> int:
         """How many processes the run has, over all its machines."""
         return self.processes_here() * self.nodes
+
+    def require_started(self) -> None:
+        """Refuse to be one of another number of processes than the config says.
+
+        Raises:
+            UserError: torchrun started too many or too few, or nothing starts the other machines.
+
+        """
+        started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+        if started not in (None, self.processes()):
+            raise UserError(
+                f"device.nodes={self.nodes} times device.devices={self.devices} makes "
+                f"{self.processes()} processes, and torchrun has started {started}. Start as many, "
+                "or set device.nodes and device.devices to what is there."
+            )
+        if started is None and self.nodes > 1 and "SLURM_NTASKS" not in os.environ:
+            raise UserError(
+                f"device.nodes={self.nodes}: every machine starts its own processes. Execute the "
+                "folder by torchrun on each, or by srun; or set device.nodes=1."
+            )
 
     def require(self) -> None:
         """Refuse what this machine has not.

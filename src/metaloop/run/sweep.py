@@ -5,9 +5,6 @@ Reads run folders only, whatever state they are in.
 
 import csv
 import io
-import json
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +14,7 @@ from scipy import stats
 
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.errors import UserError
+from metaloop.run.results import read_results
 from metaloop.run.write import read_overrides
 from metaloop.run_folder import RunFolder, write_text
 
@@ -70,7 +68,7 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
         raise UserError(f"{root} holds no runs. Name the folder that the sweep's jobs are in.")
     rows = {folder.path: read_rows(folder.metrics) for folder in folders}
     logged = {name for of_run in rows.values() for row in of_run for name in row}
-    results = {folder.path: _results(folder, split) for folder in folders}
+    results = {folder.path: read_results(folder, split) for folder in folders}
     tested = {name for of_run in results.values() for name in of_run["metrics"]}
     known = {n.removeprefix("val/") for n in logged if n.startswith("val/")} | tested
     chosen = metric or ("accuracy" if "accuracy" in known else "query_loss")
@@ -80,15 +78,14 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
     varied = what_varied([_overrides(folder) for folder in folders])
     jobs = []
     for folder, values in zip(folders, varied, strict=True):
-        status = folder.read_status()
         jobs.append(
             Job(
                 folder,
                 values,
-                _state(status),
+                folder.state(),
                 _best(rows[folder.path], chosen),
                 _test(results[folder.path], chosen),
-                str(status.get("error", "")),
+                str(folder.read_status().get("error", "")),
             )
         )
     return Sweep(jobs, chosen, split)
@@ -136,21 +133,6 @@ def _overrides(folder: RunFolder) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _state(status: Mapping[str, str | int | None]) -> str:
-    """The state, but a run whose process is gone is not running."""
-    state = str(status.get("state", "composed"))
-    pid = status.get("pid")
-    if state != "running" or status.get("host") != socket.gethostname() or not isinstance(pid, int):
-        return state
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return "killed"
-    except PermissionError:
-        pass  # it lives, as someone else's
-    return state
-
-
 def _best(rows: Sequence[Mapping[str, str]], metric: str) -> float | None:
     values = [float(row[f"val/{metric}"]) for row in rows if row.get(f"val/{metric}")]
     if not values:
@@ -163,11 +145,6 @@ def _test(results: Mapping[str, Any], metric: str) -> Result | None:
     if found is None or found["mean"][-1] is None:
         return None
     return Result(found["mean"][-1], found["ci95"][-1], results["episodes"])
-
-
-def _results(folder: RunFolder, split: str) -> dict[str, Any]:
-    path = folder.evaluations / split / "results.json"
-    return json.loads(path.read_text()) if path.is_file() else {"metrics": {}}
 
 
 def _interval(values: Sequence[float]) -> Result:

@@ -3,69 +3,164 @@
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metaloop.callbacks import EnsembleCheckpoints, MetricsCsv, ResumeCheckpoint
+from metaloop.callbacks import (
+    DurableCheckpointIO,
+    EnsembleCheckpoints,
+    MetricsCsv,
+    OutageProofWandbLogger,
+    ResumeCheckpoint,
+)
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.callbacks.pictures import log_figures, save_figures
 from metaloop.callbacks.resume_checkpoint import STOPPED
+from metaloop.errors import UserError
 from metaloop.plots import draw_learning_curve
 from metaloop.run.build import Pieces, build, build_callbacks, build_loggers, load_config
 from metaloop.run.environment import describe_environment
 from metaloop.run.evaluate import evaluate
+from metaloop.run.origin import (
+    changes_between,
+    explain_changes,
+    inexact_because,
+    origin,
+    refused,
+    require_same_kind,
+    saved_config,
+)
+from metaloop.run.take_effect import take_effect
 from metaloop.run.trainer import make_trainer
 from metaloop.run.weights import (
+    Resumable,
     find_initial_weights,
     find_resumable,
+    fitting_weights,
     load_initial_weights,
-    read_checkpoint,
 )
-from metaloop.run.write import read_overrides, write_evaluation
+from metaloop.run.write import read_overrides, write_config, write_evaluation
 from metaloop.run_folder import RunFolder, write_json
+
+
+class Start(NamedTuple):
+    """Where a run begins: at meta-step 0, or at a checkpoint, which `files` hands to Lightning."""
+
+    step: int
+    is_stopped: bool
+    checkpoint: Path | None
+    files: DurableCheckpointIO
 
 
 def train(folder: RunFolder) -> None:
     """Execute a training run's folder: train what is left to train, then evaluate."""
     config = load_config(folder)
     pieces = build(config)
+    _keep_found(folder, config, pieces.task.found)
     pieces.device.require()
-    checkpoint = find_resumable(folder)
-    saved = read_checkpoint(checkpoint) if checkpoint else {"global_step": 0, STOPPED: False}
-    start = cast(int, saved["global_step"])
-    init_from = cast(str | None, config["init_from"])
-    if init_from is not None and checkpoint is None:
-        load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
-    os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where W&B's files are
+    pieces.device.require_started()
+    named = build_callbacks(config, folder, pieces.task)
+    start = _find_start(folder, config, pieces, named)
+    _settle_wandb(cast(str, config["run_id"]))
     loggers = build_loggers(config, folder)
     save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
-    callbacks = [save, *build_callbacks(config, folder, pieces.task)]
+    callbacks = [save, *named.values()]
     if pieces.evaluation.checkpoint == "ensemble":
         callbacks.append(_ensemble(folder, pieces))
-    trainer = make_trainer(pieces.device, folder.path, callbacks, loggers, pieces.training)
-    _introduce(folder, start)
-    _begin_logging(loggers, config, folder, start)
+    trainer = make_trainer(
+        pieces.device, folder.path, callbacks, loggers, pieces.training, files=start.files
+    )
+    _introduce(folder, start.step, trainer, pieces)
+    exit_code = 1
     try:
-        if saved[STOPPED]:
+        _begin_logging(loggers, config, folder, start.step)
+        if start.is_stopped:
             print("Early stopping had ended this run: nothing is left to train.", flush=True)
         else:
             trainer.fit(
                 pieces.meta_learner,
                 datamodule=pieces.datamodule,
-                ckpt_path=checkpoint,
+                ckpt_path=start.checkpoint,
                 weights_only=True,
             )
             if trainer.global_step == 0:  # max_steps=0: no step saved what is to be evaluated
                 trainer.save_checkpoint(folder.last_checkpoint)
         if trainer.is_global_zero:
             _draw_learning_curve(folder, loggers, trainer.global_step)
+        _evaluate_after(folder, config, pieces.evaluation.split, loggers)
+        exit_code = 0
     finally:
-        _close(loggers)
-    _evaluate_after(folder, config, pieces.evaluation.split)
+        _close(loggers, exit_code)
+    _print_next_commands(folder.path)
+
+
+def _keep_found(folder: RunFolder, config: dict[str, object], found: Mapping[str, object]) -> None:
+    """Write into the run's config what its task has read from the data: later it is not needed."""
+    task = cast(dict[str, object], config["task"])
+    if not found.items() <= task.items():
+        config["task"] = {**task, **found}
+        rank_zero_only(write_config)(folder, config)
+
+
+def _settle_wandb(run_id: str) -> None:
+    """Tell W&B by its environment what a run is where nothing else says so.
+
+    Offline unless WANDB_MODE or an agent of a W&B sweep, which needs its server, says otherwise.
+    """
+    is_of_agent = "WANDB_SWEEP_ID" in os.environ
+    mode = os.environ.setdefault("WANDB_MODE", "online" if is_of_agent else "offline")
+    if mode != "online":  # the run says itself where W&B's files are
+        os.environ.setdefault("WANDB_SILENT", "true")
+    if is_of_agent:  # whose id wins over what wandb.init is given
+        os.environ["WANDB_RUN_ID"] = run_id
+
+
+def _find_start(
+    folder: RunFolder, config: dict[str, object], pieces: Pieces, callbacks: dict[str, Callback]
+) -> Start:
+    """Find the checkpoint to resume from and check it, or load what the run starts with."""
+    its_origin = origin(config, pieces.device)
+    found = find_resumable(folder)
+    if found is None:
+        if (init_from := cast(str | None, config["init_from"])) is not None:
+            load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
+        return Start(0, False, None, DurableCheckpointIO(its_origin))
+    _check_resumed(found, folder, config, pieces, callbacks)
+    step, is_stopped = found.content["global_step"], found.content[STOPPED]
+    files = DurableCheckpointIO(its_origin, {found.path: found.content})
+    return Start(cast(int, step), cast(bool, is_stopped), found.path, files)
+
+
+def _check_resumed(
+    found: Resumable,
+    folder: RunFolder,
+    config: dict[str, object],
+    pieces: Pieces,
+    callbacks: dict[str, Callback],
+) -> None:
+    """Refuse another run's checkpoint, and make changes that were accepted take effect in it.
+
+    Raises:
+        UserError: it is of another run, or the config changed and nobody accepted that.
+
+    """
+    path, checkpoint = found
+    require_same_kind(checkpoint, path, config)
+    changes = changes_between(saved_config(checkpoint), config)
+    if unaccepted := refused(folder, changes):
+        raise UserError(explain_changes(folder, unaccepted))
+    checkpoint["state_dict"] = fitting_weights(pieces.meta_learner, checkpoint, path)
+    take_effect(changes, checkpoint, pieces.meta_learner, callbacks)
+    if (reason := inexact_because(checkpoint, config, pieces.device)) is not None:
+        rank_zero_only(print)(
+            f"Not bit for bit what the run would have been from here on: {reason}.", flush=True
+        )
 
 
 def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
@@ -75,10 +170,12 @@ def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
 
 
 @rank_zero_only
-def _introduce(folder: RunFolder, start: int) -> None:
+def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Pieces) -> None:
     write_json(folder.environment, describe_environment())
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
     print(f"{what}: {folder.path}", flush=True)
+    if trainer.strategy.root_device.type == "cuda" and not pieces.device.deterministic:
+        print("On a GPU resuming is exact only with device.deterministic=true.", flush=True)
 
 
 @rank_zero_only
@@ -89,8 +186,11 @@ def _begin_logging(
         if isinstance(logger, MetricsCsv):
             logger.rewind(start)
         logger.log_hyperparams(config)
-        if isinstance(logger, WandbLogger) and os.environ["WANDB_MODE"] != "disabled":
-            print(f"W&B: {logger.experiment.url or folder.path / 'wandb'}", flush=True)
+        if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
+            is_offline = logger.experiment.offline
+            print(
+                f"W&B: {folder.path / 'wandb' if is_offline else logger.experiment.url}", flush=True
+            )
 
 
 def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:
@@ -100,12 +200,13 @@ def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) ->
         log_figures(figures, loggers, step)
 
 
-def _evaluate_after(folder: RunFolder, config: dict[str, object], split: str) -> None:
+def _evaluate_after(
+    folder: RunFolder, config: dict[str, object], split: str, loggers: list[Logger]
+) -> None:
     overrides = read_overrides(folder)
     place = write_evaluation(folder, split, config, overrides)
-    evaluate(config, folder, place.path, overrides)
+    evaluate(config, folder, place.path, overrides, loggers)
     place.write_status("completed")
-    _print_next_commands(folder.path)
 
 
 @rank_zero_only
@@ -121,9 +222,10 @@ def _print_next_commands(path: Path) -> None:
     )
 
 
-def _close(loggers: list[Logger]) -> None:
+def _close(loggers: list[Logger], exit_code: int) -> None:
     """Finish W&B, or the next run in this process would write into this one's."""
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
-        import wandb
-
-        wandb.finish()
+    for logger in loggers:
+        if isinstance(logger, OutageProofWandbLogger):
+            logger.finish(exit_code)
+        elif isinstance(logger, WandbLogger):
+            logger.experiment.finish(exit_code)

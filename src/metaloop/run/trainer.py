@@ -11,6 +11,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from metaloop.callbacks import DurableCheckpointIO
 from metaloop.run.settings import Device, Training
+from metaloop.run.slurm import cluster_environments
 
 # What Lightning and torch say of a use that is meant.
 EXPECTED_WARNINGS = (
@@ -20,6 +21,7 @@ EXPECTED_WARNINGS = (
     ".*`isinstance.treespec, LeafSpec.` is deprecated.*",
     ".*It is recommended to use `sync_dist=True`.*",
     ".*There is already a wandb run in progress.*",
+    ".*The `srun` command is available on your system but is not used.*",
 )
 
 
@@ -29,8 +31,12 @@ def make_trainer(
     callbacks: list[Callback],
     loggers: list[Logger] | None = None,
     training: Training | None = None,
+    files: DurableCheckpointIO | None = None,
 ) -> pl.Trainer:
-    """Make the Trainer of a run, or with neither loggers nor training that of an evaluation."""
+    """Make the Trainer of a run, or with neither loggers nor training that of an evaluation.
+
+    `files` writes the checkpoints; by default they carry nothing that says what they are of.
+    """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
@@ -60,5 +66,5 @@ def make_trainer(
         logger=loggers or False,
         callbacks=callbacks,
         default_root_dir=folder,
-        plugins=[DurableCheckpointIO()],
+        plugins=[files or DurableCheckpointIO(), *cluster_environments(device)],
     )

@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
@@ -13,6 +13,13 @@ from metaloop.meta_learner import AVERAGES, MetaLearner
 from metaloop.run_folder import RunFolder
 
 Checkpoint = dict[str, object]
+
+
+class Resumable(NamedTuple):
+    """A whole checkpoint to resume from, and what is in it."""
+
+    path: Path
+    content: Checkpoint
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -41,8 +48,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return cast(Checkpoint, content)
 
 
-def find_resumable(folder: RunFolder) -> Path | None:
-    """The newest whole checkpoint to resume from; None where the run has saved none.
+def find_resumable(folder: RunFolder) -> Resumable | None:
+    """Read the newest whole checkpoint to resume from; None where the run has saved none.
 
     A damaged last.ckpt gives way, with a message, to the one before it.
 
@@ -53,16 +60,30 @@ def find_resumable(folder: RunFolder) -> Path | None:
     candidates = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
     for path in candidates:
         try:
-            read_checkpoint(path)
+            content = read_checkpoint(path)
         except UserError as error:
             _say(str(error))
         else:
             if path != candidates[0]:
                 _say(f"Falling back to the checkpoint before it, {path}.")
                 _set_aside(candidates[0])
-            return path
+            return Resumable(path, content)
     if candidates:
         raise UserError(f"No checkpoint in {folder.checkpoints} can be read. Start a new run.")
+    return None
+
+
+def peek_resumable(folder: RunFolder) -> Resumable | None:
+    """Like `find_resumable`, quickly: tensors stay on the disk, and a damaged file is passed over.
+
+    The worker reads every byte, and says what it finds.
+    """
+    for path in (folder.last_checkpoint, folder.previous_checkpoint):
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception:  # torn in whatever way its bytes happen to be
+            continue
+        return Resumable(path, content)
     return None
 
 
@@ -129,6 +150,17 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
 
     """
     checkpoint = read_checkpoint(path)
+    module.load_state_dict(fitting_weights(module, checkpoint, path))
+    return checkpoint
+
+
+def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint or plain state dict that a module takes.
+
+    Raises:
+        UserError: they do not fit, naming the parameters that do not.
+
+    """
     weights = cast(dict[str, Tensor], checkpoint.get("state_dict", checkpoint))
     expected = module.state_dict()
     # a run's checkpoint; metaloop-adapt saves the model's weights by the model's own names
@@ -153,8 +185,7 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
             f"{'; it '.join(problems[:4])}{' ..' if len(problems) > 4 else ''}. "
             "Take those it was trained with."
         )
-    module.load_state_dict(weights)
-    return checkpoint
+    return weights
 
 
 def load_initial_weights(learner: MetaLearner, path: Path) -> None:

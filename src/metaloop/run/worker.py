@@ -13,39 +13,50 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.errors import UserError
+from metaloop.full_disk import full_disk
 from metaloop.interrupted import Interrupted
 from metaloop.run.adapt import adapt
 from metaloop.run.build import load_config
 from metaloop.run.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
 from metaloop.run.write import read_overrides
-from metaloop.run_folder import RunFolder
+from metaloop.run_folder import RunFolder, State
 
 
 def work() -> int:
     """Execute the folder named on the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
+    # Lightning has read the rank from torchrun's or Slurm's environment
+    is_first = vars(rank_zero_only).get("rank", 0) == 0
     try:
         folder = RunFolder.open(parser.parse_args().folder)
-        # Lightning has read the rank from torchrun's or Slurm's environment
-        is_first = vars(rank_zero_only).get("rank", 0) == 0
         with _held(folder) if is_first else _not_held():
             _execute(folder)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     except Interrupted as stop:
+        if stop.is_agreed and not is_first:
+            return 0  # a failure would have srun or torchrun end the first one while it finishes
         print(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}", flush=True)
         return 128 + stop.signal_number
+    except Exception as error:
+        if (what := full_disk(error)) is None:
+            raise
+        print(f"Error: {what}: {_explain_full(folder)}", file=sys.stderr)
+        return 1
     return 0
 
 
 def _execute(folder: RunFolder) -> None:
     config = load_config(folder)
+    if threads := cast(dict[str, dict[str, int | None]], config)["device"].get("threads"):
+        torch.set_num_threads(threads)
     if config["command"] != "adapt":
         warn_of_few_episodes(cast(dict[str, dict[str, int]], config)["evaluation"]["episodes"])
     if config["command"] == "train":
@@ -63,6 +74,17 @@ def _how_to_go_on(folder: RunFolder) -> str:
     return f"To {command} again:\n  python -m metaloop.run {folder.path}"
 
 
+def _explain_full(folder: RunFolder) -> str:
+    """What a full disk leaves, and how to go on."""
+    kept = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
+    what = f"the checkpoint {kept[0]}" if kept else "no checkpoint, none had been saved"
+    is_kept = f" Kept is {what}." if load_config(folder)["command"] == "train" else ""
+    return (
+        f"nothing more can be written, and the run has ended.{is_kept} Make room. "
+        f"{_how_to_go_on(folder)}"
+    )
+
+
 @contextmanager
 def _held(folder: RunFolder) -> Iterator[None]:
     """Lock the folder and keep its status true, however the work ends."""
@@ -71,12 +93,22 @@ def _held(folder: RunFolder) -> Iterator[None]:
         try:
             yield
         except Interrupted as stop:
-            folder.write_status("interrupted", reason=str(stop))
+            _write_last_status(folder, "interrupted", reason=str(stop))
             raise
         except BaseException as error:
-            folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+            reason = full_disk(error) or f"{type(error).__name__}: {error}"
+            _write_last_status(folder, "failed", error=reason)
             raise
         folder.write_status("completed")
+
+
+def _write_last_status(folder: RunFolder, state: State, **details: str) -> None:
+    """Say how the work ended, unless the disk is full: that is not to hide why it ended."""
+    try:
+        folder.write_status(state, **details)
+    except OSError as error:
+        if full_disk(error) is None:
+            raise
 
 
 @contextmanager

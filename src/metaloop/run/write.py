@@ -10,6 +10,9 @@ from omegaconf import OmegaConf
 from metaloop.errors import UserError
 from metaloop.run_folder import RunFolder, write_text
 
+# seconds that the worker of a sweep that was killed may still need to save and end
+SAVING = 60.0
+
 
 def write_run(
     config: Mapping[str, object], overrides: Sequence[str], root: str | Path, name: str
@@ -17,9 +20,9 @@ def write_run(
     """Make a run folder root/<date_time>_<name> with its config and overrides."""
     try:
         folder = RunFolder.create(root, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
+        _write(folder, config, overrides)
     except OSError as error:
         raise UserError(f"No run folder can be made in output_dir={root}: {error}") from error
-    _write(folder, config, overrides)
     return folder
 
 
@@ -56,6 +59,21 @@ def rewrite_run(run: RunFolder, config: Mapping[str, object], overrides: Sequenc
     _write(run, config, [*read_overrides(run), *overrides])
 
 
+def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
+    """Write the run of a sweep's job: new, or again, then as the same run for W&B."""
+    job.path.mkdir(parents=True, exist_ok=True)
+    with job.lock(wait=SAVING):
+        if job.config.is_file():
+            run_id = OmegaConf.select(OmegaConf.load(job.config), "run_id")
+            config = {**config, "run_id": run_id}
+        _write(job, config, overrides)
+
+
+def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
+    """Write a folder's config alone."""
+    write_text(folder.config, OmegaConf.to_yaml(dict(config)))
+
+
 def read_overrides(folder: RunFolder) -> list[str]:
     """Read what the user changed."""
     return [str(line) for line in OmegaConf.load(folder.overrides)]
@@ -68,5 +86,5 @@ def _way(run: RunFolder, folder: RunFolder) -> str:
 
 def _write(folder: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
     write_text(folder.overrides, OmegaConf.to_yaml(list(overrides)))
-    write_text(folder.config, OmegaConf.to_yaml(dict(config)))
+    write_config(folder, config)
     folder.write_status("composed")

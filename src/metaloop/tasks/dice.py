@@ -13,6 +13,7 @@ _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (np.uint64(0x9E3779B9), np.uint64(0xBB67AE85))
 _LOW, _BITS = np.uint64(0xFFFFFFFF), np.uint64(32)
 Words = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:
@@ -61,21 +62,28 @@ class Dice:
         fraction = (self._words(*shape).astype(np.float64) + 0.5) * 2.0**-32
         return torch.from_numpy(low + (high - low) * fraction)
 
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers, one from each uniform by the inverse of Phi, [T, *shape]."""
+        normal: Tensor = torch.special.ndtri(self.uniform(*shape))
+        return normal
+
     def integers(self, *shape: int, high: int) -> Tensor:
         """Integers 0..high-1, int64 [T, *shape]; high < 2**32, bias below high / 2**32."""
         return torch.from_numpy(_below(self._words(*shape), high))
 
-    def choose(self, *shape: int, count: int, population: int) -> Tensor:
+    def choose(self, *shape: int, count: int, population: int | Tensor) -> Tensor:
         """`count` different integers of 0..population-1 in random order, int64 [T, *shape, count].
 
-        Floyd's algorithm (Bentley and Floyd 1987), whose cost does not grow with the
-        population; its order is not uniform, so the chosen are shuffled.
+        A tensor [T, *shape] gives every choice a population of its own. Floyd's algorithm
+        (Bentley and Floyd 1987), whose cost does not grow with the population; its order is not
+        uniform, so the chosen are shuffled.
         """
-        assert count <= population
+        sizes = np.asarray(population)
+        assert count <= sizes.min()
         words = self._words(*shape, 2 * count)
         chosen = np.empty((*words.shape[:-1], count), dtype=np.int64)
         for i in range(count):
-            largest = population - count + i
+            largest = sizes - count + i
             pick = _below(words[..., i], largest + 1)
             is_taken = (chosen[..., :i] == pick[..., None]).any(axis=-1)
             chosen[..., i] = np.where(is_taken, largest, pick)
@@ -95,5 +103,5 @@ class Dice:
         return words[:, :count].reshape(self.episodes, *shape)
 
 
-def _below(words: Words, high: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    return ((words * np.uint64(high)) >> _BITS).astype(np.int64)
+def _below(words: Words, high: int | Integers) -> Integers:
+    return ((words * np.asarray(high, dtype=np.uint64)) >> _BITS).astype(np.int64)

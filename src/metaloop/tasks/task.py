@@ -12,6 +12,7 @@ from metaloop.episode import Episode, Examples
 from metaloop.tasks.dice import Dice, Split
 
 Metric = Callable[[Tensor, Tensor], Tensor]
+Network = Callable[[Tensor], Tensor]
 
 
 class Task(ABC):
@@ -21,11 +22,15 @@ class Task(ABC):
     the data loader's workers (CPU) and `gather` where the training runs.
 
     Attributes:
-        input_shape: X, the shape of one input.
+        input_shape: X, the shape of one input of the model.
         output_size: how many numbers the model puts out for one input: the ways of a
             classification, the width of a regression's target.
         classes: how many global class ids there are, over all splits; 0 in regression, and
             where nobody pretrains on them.
+        vocabulary_size: how many token numbers there are where inputs are tokens (0 pads), else
+            0: inputs are numbers. A model is supplied with it if its constructor asks.
+        found: keys of the family's config that were null and that it has read from its data; a
+            run's config gets their values, so that its learner needs the data no more.
         monitor: the reported value that makes a learner the best, and its direction.
 
     """
@@ -33,6 +38,8 @@ class Task(ABC):
     input_shape: tuple[int, ...]
     output_size: int
     classes: int = 0
+    vocabulary_size: int = 0
+    found: Mapping[str, object] = {}
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("query_loss", "min")
 
     def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare
@@ -55,6 +62,14 @@ class Task(ABC):
         """Turn what `draw` returned, already on the device, into episodes of this float type."""
         support, query = (_cast(part, dtype) for part in (drawn.support, drawn.query))
         return Episode(support, query, drawn.classes)
+
+    def forward(self, network: Network, inputs: Tensor) -> Tensor:
+        """The predictions for one set's inputs: the network's outputs, unless it acts on them.
+
+        A family whose inputs are no inputs of the network (an environment's noise) lets it act
+        here, on inputs of `input_shape`.
+        """
+        return network(inputs)
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """Turn inputs as a user holds them, [rows, *X], into what `gather` gives a model."""

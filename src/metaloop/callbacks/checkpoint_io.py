@@ -1,0 +1,84 @@
+"""How a checkpoint gets to the disk, and says where it comes from."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+
+# The checkpoint's key that says what it is of: config, versions, layout.
+ORIGIN = "origin"
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its target, to the disk, then renames: never a torn file.
+
+    Lightning's own passes through a temporary folder, which may lie on another file system.
+
+    Args:
+        origin: plain values that every checkpoint carries under `ORIGIN`.
+        read: checkpoints read and checked before, by their paths: each is handed out once instead
+            of being read again.
+
+    """
+
+    def __init__(
+        self,
+        origin: Mapping[str, object] | None = None,
+        read: Mapping[Path, dict[str, object]] | None = None,
+    ) -> None:
+        self.origin, self.read = origin, dict(read or {})
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: None = None
+    ) -> None:
+        assert storage_options is None
+        if self.origin is not None:
+            checkpoint = {**checkpoint, ORIGIN: self.origin}
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")  # one worker a folder: a fixed name suffices
+        try:
+            with part.open("wb") as file:
+                _save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            error.filename = error.filename or str(path)
+            raise
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - Lightning's
+        if (content := self.read.pop(Path(path), None)) is not None:
+            return content
+        return super().load_checkpoint(path, *args, **kwargs)
+
+
+class _Remembering:
+    """A file that remembers why a write failed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.flush = file, file.flush
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _save(checkpoint: Mapping[str, object], file: BinaryIO) -> None:
+    """Save, failing by the OSError: torch's zip writer would hide it behind one of its own."""
+    target = _Remembering(file)
+    try:
+        torch.save(checkpoint, target)  # type: ignore[arg-type]
+    except RuntimeError as hiding:
+        if target.error is None:
+            raise
+        raise target.error from hiding

@@ -1,0 +1,52 @@
+"""Optuna's study of a sweep: kept in its folder, so that the same command goes on with it."""
+
+import logging
+import warnings
+
+import optuna
+from omegaconf import DictConfig
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+
+# What Hydra's plugin leaves unset, or sets so that a search cannot outlive a failure.
+STORAGE = "sqlite:///{}/optuna.db"
+STUDY = "metaloop"
+FAILURE_RATE = "hydra.sweeper.max_failure_rate"
+
+
+def prepare_study(hydra: DictConfig) -> None:
+    """Keep the study in the sweep's folder, and let a failed trial not end it.
+
+    Where the storage holds the study already, the sweeper runs what it lacks of n_trials
+    completed trials. Those that a killed command left running are marked failed. What failed is
+    tried again with the same values before anything new: an interrupted run goes on so. The
+    sampler gets another seed: with the same it would draw the same values again.
+    """
+    optuna.logging.set_verbosity(logging.WARNING)
+    sweeper = hydra.sweeper
+    sweeper.storage = sweeper.storage or STORAGE.format(hydra.sweep.dir)
+    sweeper.study_name = sweeper.study_name or STUDY
+    if not any(o.startswith(f"{FAILURE_RATE}=") for o in hydra.overrides.hydra):
+        sweeper.max_failure_rate = 1.0
+    try:
+        study = optuna.load_study(sweeper.study_name, sweeper.storage)
+    except KeyError:
+        return  # a new one, which the sweeper makes
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    settled = study.get_trials(states=(TrialState.COMPLETE, TrialState.WAITING))
+    known = [_values(trial) for trial in settled]
+    for trial in study.get_trials(states=(TrialState.FAIL,)):
+        if trial.params and trial.params not in known:
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                study.enqueue_trial(trial.params)
+            known.append(trial.params)
+    completed = study.get_trials(states=(TrialState.COMPLETE,))
+    sweeper.n_trials = max(0, sweeper.n_trials - len(completed))
+    if sweeper.sampler.get("seed") is not None:
+        sweeper.sampler.seed += len(study.trials)
+
+
+def _values(trial: FrozenTrial) -> dict[str, object]:
+    """What a trial is or, while it waits, is going to be made of."""
+    return trial.params or trial.system_attrs.get("fixed_params", {})

@@ -1,0 +1,82 @@
+"""A Hugging Face encoder as learner; wants transformers (pip install 'metaloop[hf]')."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from metaloop.arguments import Count, CountOrZero
+from metaloop.errors import UserError
+from metaloop.models.word_attention import require_tokens
+
+
+class HFEncoder(nn.Module):
+    """Any encoder of transformers' AutoModel; its outputs' mean over the tokens; a linear head.
+
+    Attention is computed eagerly: the fused one has no second derivative. Most encoders have
+    layer norms, which vmap differentiates wrongly, so that they run task by task; the check
+    before the first step finds out.
+
+    Args:
+        output_size: the ways.
+        vocabulary_size: the task's token numbers: 0 pads, t > 0 is the encoder's token t - 1.
+        pretrained: a folder or name to load; the task's tokenizer has to be its own. None starts
+            at random.
+        architecture: of an encoder that starts at random, what transformers' AutoConfig takes.
+
+    Shapes:
+        x [rows, tokens] integers
+
+    """
+
+    def __init__(
+        self,
+        output_size: Count,
+        vocabulary_size: CountOrZero,
+        *,
+        pretrained: str | None,
+        architecture: Mapping[str, object],
+    ) -> None:
+        super().__init__()
+        require_tokens("HFEncoder", vocabulary_size)
+        self.body, known, width = _make(pretrained, architecture, vocabulary_size - 1)
+        if known < vocabulary_size - 1:
+            raise UserError(
+                f"The encoder {pretrained} knows {known} tokens, but the task's sentences have up "
+                f"to {vocabulary_size - 1}. Set task.tokenizer={pretrained} and "
+                f"task.vocabulary_size={known + 1}."
+            )
+        self.head = nn.Linear(width, output_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = (x > 0).long()
+        hidden: Tensor = self.body(input_ids=(x - 1).clamp(min=0), attention_mask=mask)[0]
+        weights = mask.to(hidden.dtype)[..., None]
+        outputs: Tensor = self.head((weights * hidden).sum(1) / weights.sum(1).clamp(min=1))
+        return outputs
+
+
+def _make(
+    pretrained: str | None, architecture: Mapping[str, object], tokens: int
+) -> tuple[nn.Module, int, int]:
+    """The encoder, how many tokens it knows, and its width."""
+    try:
+        from transformers import AutoConfig, AutoModel
+    except ImportError as error:
+        raise UserError(
+            "model=hf_encoder needs the package transformers. Install it with pip install "
+            "'metaloop[hf]', or choose model=word_attention."
+        ) from error
+    eager = {"attn_implementation": "eager"}
+    try:
+        if pretrained is not None:
+            made = AutoModel.from_pretrained(pretrained, **eager)
+        else:
+            config = AutoConfig.for_model(**{"vocab_size": tokens, **architecture})
+            made = AutoModel.from_config(config, **eager)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        what = "model.architecture" if pretrained is None else f"model.pretrained={pretrained}"
+        first_line = str(error).strip().splitlines()[0]
+        raise UserError(f"{what} makes no encoder of transformers: {first_line}") from error
+    sizes = made.config
+    assert isinstance(made, nn.Module)
+    return made, int(sizes.vocab_size), int(sizes.hidden_size)

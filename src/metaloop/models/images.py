@@ -1,0 +1,34 @@
+"""What the networks for images share: the check of their input, and the mean at their end."""
+
+from torch import Tensor, nn
+
+from metaloop.errors import UserError
+
+
+def require_images(model: str, input_shape: tuple[int, ...], *, smallest: int = 1) -> int:
+    """Return the channels of inputs (channels, height, width).
+
+    Raises:
+        UserError: the inputs are no images, or smaller than so many pixels a side.
+
+    """
+    if len(input_shape) != 3:
+        raise UserError(
+            f"{model} takes images (channels, height, width), but the task's inputs have the "
+            f"shape {input_shape}. Choose model=mlp, or a task of images."
+        )
+    channels, height, width = input_shape
+    if min(height, width) < smallest:
+        raise UserError(
+            f"{model} halves images four times and needs {smallest} x {smallest} pixels or more, "
+            f"not {height} x {width}. Choose model=conv4 with model.downsample=stride, or larger "
+            "images."
+        )
+    return channels
+
+
+class PositionMean(nn.Module):
+    """Averages [rows, channels, height, width] over the positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))

@@ -1,0 +1,81 @@
+"""Wide residual networks, Zagoruyko and Komodakis 2016 (arXiv:1605.07146)."""
+
+from torch import Tensor, nn
+
+from metaloop.arguments import Count
+from metaloop.errors import UserError
+from metaloop.models.images import PositionMean, require_images
+from metaloop.models.norm import BatchNorm
+
+STEM = 16  # channels of the first convolution
+GROUPS = 3  # of blocks; the second and the third halve the image
+
+
+class WideResNet(nn.Module):
+    """WRN-depth-width: three groups of pre-activated residual blocks, the mean, a linear head.
+
+    Table 1 of the paper: a 3x3 convolution of 16 channels, then groups of n blocks with 16, 32
+    and 64 times `width` channels, depth = 6 n + 4; a block is norm, ReLU, 3x3 convolution, twice.
+    WRN-28-10 is the large network of few-shot learning (Rusu et al. 2019, arXiv:1807.05960). No
+    dropout, as in the paper's own default. Convolutions are initialised by He's rule.
+
+    Args:
+        input_shape: (channels, height, width), of any size.
+        output_size: the ways.
+        depth: 10, 16, 22, 28 ..
+        width: the factor of the channels.
+
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, ...], output_size: Count, *, depth: Count, width: Count
+    ) -> None:
+        super().__init__()
+        blocks_a_group, rest = divmod(depth - 4, 2 * GROUPS)
+        if blocks_a_group < 1 or rest:
+            raise UserError(
+                f"A wide residual network has 6 n + 4 layers (10, 16, 22, 28 ..), not {depth}. "
+                "Set model.depth accordingly."
+            )
+        channels = require_images("WideResNet", input_shape)
+        layers: list[nn.Module] = [nn.Conv2d(channels, STEM, 3, padding=1, bias=False)]
+        inputs = STEM
+        for group in range(GROUPS):
+            outputs = 2**group * STEM * width
+            for block in range(blocks_a_group):
+                stride = 2 if group and not block else 1
+                layers.append(WideBlock(inputs, outputs, stride))
+                inputs = outputs
+        self.body = nn.Sequential(*layers, BatchNorm(inputs), nn.ReLU(), PositionMean())
+        self.head = nn.Linear(inputs, output_size)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.body(x))
+        return outputs
+
+
+class WideBlock(nn.Module):
+    """Two pre-activated 3x3 convolutions of x, added to x or to a 1x1 convolution of it."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.activate = nn.Sequential(BatchNorm(inputs), nn.ReLU())
+        self.residual = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            BatchNorm(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        )
+        is_same = inputs == outputs and stride == 1
+        self.shortcut = None if is_same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = self.activate(x)
+        # where the shape changes, the shortcut starts behind the activation (the authors' code)
+        around = x if self.shortcut is None else self.shortcut(activated)
+        outputs: Tensor = self.residual(activated) + around
+        return outputs

@@ -1,0 +1,80 @@
+"""A small reader of sentences: the words that matter, averaged."""
+
+import torch
+from torch import Tensor, nn
+
+from metaloop.arguments import Count, CountOrZero
+from metaloop.errors import UserError
+
+
+class WordAttention(nn.Module):
+    """Word embeddings, averaged by learned attention, a hidden layer, a linear head.
+
+    With e_1 .. e_L the embeddings of a sentence's tokens,
+
+        a = softmax(q . e_1, .., q . e_L), padding left out,    h = relu(W (sum_i a_i e_i) + b)
+
+    so that words like "please" can be learned to count little, whatever the task (an idea of Bao
+    et al. 2020, arXiv:1908.06039, whose attention reads word frequencies).
+
+    Args:
+        output_size: the ways.
+        vocabulary_size: token numbers, 0 of which pads.
+        embedding_size: numbers that stand for a token.
+        hidden_size: the width of the hidden layer.
+
+    Shapes:
+        x [rows, tokens] integers
+
+    """
+
+    def __init__(
+        self,
+        output_size: Count,
+        vocabulary_size: CountOrZero,
+        *,
+        embedding_size: Count,
+        hidden_size: Count,
+    ) -> None:
+        super().__init__()
+        require_tokens("WordAttention", vocabulary_size)
+        self.body = nn.Sequential(
+            AttentiveMean(vocabulary_size, embedding_size),
+            nn.Linear(embedding_size, hidden_size),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(hidden_size, output_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.body(x))
+        return outputs
+
+
+class AttentiveMean(nn.Module):
+    """[rows, tokens] -> [rows, embedding_size], attention zero at first: the plain mean."""
+
+    def __init__(self, vocabulary_size: int, embedding_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        self.query = nn.Parameter(torch.zeros(embedding_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        embedded: Tensor = self.embedding(x)
+        padding = (x == 0).to(embedded.dtype)
+        # not infinity: a row of padding alone has to stay a number
+        attention = (embedded @ self.query - 1e4 * padding).softmax(-1)
+        return (attention[..., None] * embedded).sum(-2)
+
+
+def require_tokens(model: str, vocabulary_size: int) -> None:
+    """Refuse a task whose inputs are no tokens.
+
+    Raises:
+        UserError: they are numbers.
+
+    """
+    if vocabulary_size == 0:
+        raise UserError(
+            f"{model} reads tokens of a text, but the task's inputs are numbers. Choose "
+            "task=clinc150 or task=banking77, or another model."
+        )

@@ -1,0 +1,65 @@
+"""Sentences as rows of token numbers: 0 pads, t > 0 is the tokenizer's token t - 1."""
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from metaloop.errors import UserError
+
+WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_")
+
+
+def hash_words(sentence: str, vocabulary_size: int) -> list[int]:
+    """The numbers 1..vocabulary_size-1 of a sentence's lower-cased words and signs.
+
+    A word's number is the hash (CRC-32) of its spelling: no data is needed to know it, so that a
+    vocabulary can leak nothing from one split into another; rare collisions are its price.
+    """
+    words = WORD.findall(sentence.lower())
+    return [1 + zlib.crc32(word.encode()) % (vocabulary_size - 1) for word in words]
+
+
+def pad(rows: Sequence[Sequence[int]], length: int) -> Tensor:
+    """Cut or pad each row to this length, int64 [rows, length]."""
+    padded = torch.zeros(len(rows), length, dtype=torch.int64)
+    for row, tokens in zip(padded, rows, strict=True):
+        row[: len(tokens)] = torch.tensor(tokens[:length], dtype=torch.int64)
+    return padded
+
+
+def tokenize(
+    sentences: Sequence[str], *, length: int, vocabulary_size: int, tokenizer: str | None
+) -> Tensor:
+    """Sentences as token numbers, int64 [rows, length], by hashing or a Hugging Face tokenizer.
+
+    Raises:
+        UserError: the tokenizer is not there, or knows more tokens than the vocabulary holds.
+
+    """
+    if tokenizer is None:
+        return pad([hash_words(sentence, vocabulary_size) for sentence in sentences], length)
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise UserError(
+            f"task.tokenizer={tokenizer} needs the package transformers. Install it with pip "
+            "install 'metaloop[hf]', or set task.tokenizer=null, which hashes words."
+        ) from error
+    try:
+        loaded = AutoTokenizer.from_pretrained(tokenizer)
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"task.tokenizer={tokenizer} is no folder or name of a Hugging Face tokenizer that "
+            f"can be loaded: {first_line}"
+        ) from error
+    if len(loaded) + 1 > vocabulary_size:
+        raise UserError(
+            f"The tokenizer {tokenizer} has {len(loaded)} tokens, and one number pads: set "
+            f"task.vocabulary_size={len(loaded) + 1}."
+        )
+    encoded = loaded(list(sentences), truncation=True, max_length=length)["input_ids"]
+    return pad([[token + 1 for token in row] for row in encoded], length)

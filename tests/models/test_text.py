@@ -1,0 +1,120 @@
+"""The readers of sentences: padding changes nothing, and models and tasks have to fit."""
+
+import pytest
+import torch
+
+from metaloop.errors import UserError
+from metaloop.models import MLP, HFEncoder, WordAttention
+from metaloop.run.build import build
+from metaloop.run.train import train
+from metaloop.tasks.tokens import tokenize
+from tests.conftest import composed, shared
+
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+def word_attention():
+    model = WordAttention(3, 50, embedding_size=8, hidden_size=6)
+    torch.nn.init.normal_(model.body[0].query)
+    return model
+
+
+def hf_encoder():
+    pytest.importorskip("transformers")
+    return HFEncoder(3, 50, pretrained=None, architecture=BERT)
+
+
+@pytest.mark.parametrize("make", [word_attention, hf_encoder])
+def test_padding_changes_no_output(make):
+    torch.manual_seed(0)
+    model = make().double().eval()
+    sentence = torch.tensor([[4, 9, 30]])
+    padded = torch.tensor([[4, 9, 30, 0, 0, 0]])
+    torch.testing.assert_close(model(padded), model(sentence), rtol=1e-9, atol=1e-12)
+    assert model(torch.zeros(1, 4, dtype=torch.int64)).isfinite().all()
+    other = torch.tensor([[4, 9, 31]])
+    assert not torch.allclose(model(other), model(sentence))
+
+
+def test_attention_begins_as_the_plain_mean():
+    model = WordAttention(3, 50, embedding_size=8, hidden_size=6)
+    table = model.body[0].embedding.weight
+    mean = model.body[0](torch.tensor([[7, 8, 8, 0]]))
+    torch.testing.assert_close(mean[0], (table[7] + 2 * table[8]) / 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: MLP(32, 5, hidden=[4], vocabulary_size=100), "tokens .* model=word_attention"),
+        (lambda: WordAttention(5, 0, embedding_size=4, hidden_size=4), "numbers. Choose task=cli"),
+    ],
+)
+def test_models_refuse_inputs_of_the_other_kind(make, says):
+    with pytest.raises(UserError, match=says):
+        make()
+
+
+@pytest.mark.parametrize(
+    "change", ["model=conv4", "model=mlp", "model=word_attention task=sinusoid"]
+)
+def test_a_run_whose_model_does_not_read_the_tasks_inputs_is_refused(change):
+    with pytest.raises(UserError, match="Choose (model|task)="):
+        build(composed("task=clinc150", *change.split()))
+
+
+def test_an_encoder_that_transformers_does_not_know_is_refused():
+    pytest.importorskip("transformers")
+    for pretrained, architecture in (("/no/such/folder", {}), (None, {"model_type": "nothing"})):
+        with pytest.raises(UserError, match="makes no encoder of transformers"):
+            HFEncoder(3, 50, pretrained=pretrained, architecture=architecture)
+
+
+def test_a_hugging_face_tokenizer_and_encoder_are_loaded_from_a_folder(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "pay", "the", "bill"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    config = transformers.AutoConfig.for_model(**BERT, vocab_size=len(words))
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+
+    place = str(tmp_path)
+    rows = tokenize(["pay the bill"], length=7, vocabulary_size=9, tokenizer=place)
+    assert rows.tolist() == [[3, 6, 7, 8, 4, 0, 0]]  # one more than [CLS] pay the bill [SEP]
+    model = HFEncoder(3, 9, pretrained=place, architecture={})
+    assert model(rows).shape == (1, 3)
+    with pytest.raises(UserError, match="has 8 tokens.*task.vocabulary_size=9"):
+        tokenize(["pay"], length=7, vocabulary_size=8, tokenizer=place)
+    with pytest.raises(UserError, match="knows 8 tokens.*task.vocabulary_size=9"):
+        HFEncoder(3, 50, pretrained=place, architecture={})
+
+
+def test_an_encoder_is_meta_trained_task_by_task_since_vmap_is_wrong_for_it(make_run):
+    pytest.importorskip("transformers")
+    folder = make_run(
+        "task=clinc150",
+        f"task.data_dir={shared('text_intents') / 'clinc150'}",
+        "task.queries=1",
+        "task.vocabulary_size=512",
+        "model=hf_encoder",
+        "model.architecture.num_hidden_layers=1",
+        "model.architecture.hidden_size=8",
+        "model.architecture.intermediate_size=8",
+        "data.meta_batch_size=2",
+        "data.validation_episodes=2",
+        "training.max_steps=1",
+        "training.validate_every=1",
+        "algorithm.eval_inner_steps=1",
+        "evaluation.episodes=2",
+    )
+    with pytest.warns(UserWarning, match=r"HFEncoder .*runs task by task.*LayerNorm"):
+        train(folder)
+    assert (folder.evaluations / "test" / "results.json").exists()
