@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metaloop.errors import UserError
-from metaloop.tasks import ClassificationTask, RegressionTask, Task
+from metaloop.tasks import ClassificationTask, RegressionTask, SentenceClasses, Task
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 Arrays = Array | Tensor | Sequence[object]
@@ -15,12 +15,14 @@ Labels = Array | Tensor | Sequence[Hashable]
 
 
 def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Inputs [rows, *X] in the scale that the task's episodes have.
+    """Inputs [rows, *X] in the scale that the task's episodes have; sentences as their tokens.
 
     Raises:
         UserError: no rows, another shape, or what is no number.
 
     """
+    if isinstance(task, SentenceClasses) and not isinstance(x, Tensor):
+        return task.encode(_to_sentences(x)).to(device)
     raw = _to_tensor(x, "x")
     shape = tuple(task.input_shape)
     if shape == (1,) and raw.ndim == 1:
@@ -29,6 +31,18 @@ def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -
         raise UserError(_other_shape(tuple(raw.shape), shape))
     _require_numbers(raw, "x")
     return task.scale(raw, dtype).to(device)
+
+
+def _to_sentences(x: Array | Sequence[object]) -> list[str]:
+    sentences = [str(sentence) if isinstance(sentence, str) else "" for sentence in x]
+    if not sentences:
+        raise UserError("x has no rows. Pass at least one example.")
+    for row, sentence in enumerate(sentences):
+        if not sentence.strip():
+            raise UserError(
+                f"x[{row}] is no text, and the run was trained on sentences. Pass one string a row."
+            )
+    return sentences
 
 
 def _other_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -20,13 +20,14 @@ from metaloop.run.construct import section
 from metaloop.run.environment import versions
 from metaloop.run.given import Given
 from metaloop.run.given_images import decode_images, find_images
+from metaloop.run.given_sentences import find_sentences
 from metaloop.run.given_table import find_rows
 from metaloop.run.predictions import write_predictions
 from metaloop.run.results import Results
 from metaloop.run.settings import Adaptation
 from metaloop.run.weights import find_weights, load_weights
 from metaloop.run_folder import RunFolder, write_json
-from metaloop.tasks import Task
+from metaloop.tasks import SentenceClasses, Task
 
 
 def adapt(
@@ -99,6 +100,9 @@ def _read(
     """What lies at a place, its inputs, and the odd files that were skipped."""
     if len(task.input_shape) == 3:
         return decode_images(find_images(place), task, skip_odd=wanted.skip_odd_files)
+    if isinstance(task, SentenceClasses):
+        given = find_sentences(place)
+        return given, given.sentences, []
     rows = find_rows(place, task, features=support.features if support else None)
     assert rows.values is not None
     return rows, rows.values, []
