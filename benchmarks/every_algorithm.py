@@ -1,6 +1,7 @@
-"""Every algorithm under one small equal budget: sinusoids and Omniglot 5-way 1-shot.
+"""Every algorithm under one small equal budget: sinusoids, Omniglot and CIFAR-FS 5-way 1-shot.
 
     python benchmarks/every_algorithm.py --data-dir DATA --out every_algorithm.json
+    python benchmarks/every_algorithm.py --tasks cifar_fs --data-dir CIFAR --out cifar_fs.json
 
 Each is one metaloop-train in a process of its own, with the same tasks, number of meta-steps,
 seed and 600 test episodes; model and meta-optimizer are the same too, except where an algorithm's
@@ -38,13 +39,27 @@ BUDGET = {
         "training.max_steps=600",
         "training.validate_every=200",
     ),
+    "cifar_fs": (
+        "task=cifar_fs",
+        "task.queries=5",
+        "model.filters=32",
+        "data.meta_batch_size=16",
+        "training.max_steps=1000",
+        "training.validate_every=250",
+        "device.tasks_at_once=8",
+    ),
 }
-METRIC = {"sinusoid": "query_loss", "omniglot": "accuracy"}
+HAVE_DATA = ("omniglot", "cifar_fs")  # each in a folder of its own
+METRIC = {"sinusoid": "query_loss", "omniglot": "accuracy", "cifar_fs": "accuracy"}
 REPTILE = ("optimizer=sgd", "optimizer.momentum=0", "scheduler=linear")
 # What differs from the algorithm's config, by task.
 STEPS = "algorithm.eval_inner_steps"
 SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
-    "maml": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
+    "maml": {
+        "sinusoid": (),
+        "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3"),
+        "cifar_fs": ("algorithm.inner_lr=0.2", "algorithm.inner_steps=3", f"{STEPS}=3"),
+    },
     "fomaml": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
     "anil": {
         "sinusoid": ("algorithm.inner_lr=0.05",),
@@ -87,9 +102,17 @@ SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
             f"{STEPS}=20",
         ),
     },
-    "prototypical": {"omniglot": ()},
-    "pretrain": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10")},
-    "random": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10")},
+    "prototypical": {"omniglot": (), "cifar_fs": ()},
+    "pretrain": {
+        "sinusoid": (),
+        "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10"),
+        "cifar_fs": ("algorithm.inner_lr=0.1",),
+    },
+    "random": {
+        "sinusoid": (),
+        "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10"),
+        "cifar_fs": ("algorithm.inner_lr=0.1",),
+    },
 }
 # Reptile trains on more shots than it is tested on, as in its paper: steps on one and the same
 # image a class teach it nothing of the others.
@@ -103,9 +126,9 @@ def main() -> None:
     arguments = parse()
     console = Console()
     tasks = [t for t in BUDGET if t in arguments.tasks]
-    if "omniglot" in tasks and arguments.data_dir is None:
-        console.print("Omniglot is left out: name its folder with --data-dir.")
-        tasks.remove("omniglot")
+    if arguments.data_dir is None and (left_out := [t for t in tasks if t in HAVE_DATA]):
+        console.print(f"{', '.join(left_out)} left out: name the folder with --data-dir.")
+        tasks = [t for t in tasks if t not in HAVE_DATA]
     found: dict[str, dict[str, dict[str, object]]] = {}
     for task in tasks:
         names = [n for n in SETTINGS if task in SETTINGS[n] and n in arguments.algorithms]
@@ -125,8 +148,8 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="Omniglot's two archives")
-    parser.add_argument("--tasks", nargs="+", choices=BUDGET, default=list(BUDGET))
+    parser.add_argument("--data-dir", type=Path, help="Omniglot's or CIFAR-100's files")
+    parser.add_argument("--tasks", nargs="+", choices=BUDGET, default=["sinusoid", "omniglot"])
     parser.add_argument("--algorithms", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--runs", type=Path, default=Path("outputs/every_algorithm"))
     parser.add_argument("--set", nargs="*", default=[], help="further overrides, for all runs")
@@ -143,7 +166,7 @@ def train(name: str, task: str, arguments: argparse.Namespace) -> dict[str, obje
         *(b for b in BUDGET[task] if not b.startswith("training.max_steps") or name != "random"),
         *choice,
         *SETTINGS[name][task],
-        *(data if task == "omniglot" else []),
+        *(data if task in HAVE_DATA else []),
         f"output_dir={arguments.runs}",
         "logger=csv",
         "callbacks.pictures=null",

@@ -2,12 +2,14 @@
 
 import importlib
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import filelock
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -49,6 +51,40 @@ def omniglot() -> Path:
 def cache(tmp_path_factory) -> Path:
     """One cache of decoded images for a session's tests."""
     return tmp_path_factory.getbasetemp().parent / "metaloop-test-cache"
+
+
+@pytest.fixture(scope="session")
+def cifar100(cache) -> Path:
+    """CIFAR-100 in its official layout, unpacked once for a session's tests."""
+    shared("cifar100")
+    folder = cache / "cifar100"
+    cache.mkdir(exist_ok=True)
+    with filelock.FileLock(cache / "cifar100.lock"):
+        if not folder.exists():
+            unpacking = folder.with_name("cifar100.unpacking")
+            script = shared("unpack_cifar100.py")
+            subprocess.run([sys.executable, str(script), str(unpacking)], check=True)
+            unpacking.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made_up_mini_imagenet(cache) -> Path:
+    """Pickles in miniImageNet's layout: every class a colour of its own and noise."""
+    folder = cache / "mini-imagenet"
+    cache.mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    with filelock.FileLock(cache / "mini-imagenet.lock"):
+        for split, classes in (("train", 64), ("val", 16), ("test", 20)):
+            path = folder / f"mini-imagenet-cache-{split}.pkl"
+            if not path.exists():
+                folder.mkdir(exist_ok=True)
+                colours = random.integers(0, 200, (classes, 1, 1, 1, 3))
+                images = colours + random.integers(0, 50, (classes, 20, 84, 84, 3))
+                rows = {f"n{split}{c}": list(range(20 * c, 20 * c + 20)) for c in range(classes)}
+                data = images.astype(np.uint8).reshape(-1, 84, 84, 3)
+                path.write_bytes(pickle.dumps({"image_data": data, "class_dict": rows}))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,14 @@ def test_memory_and_time_of_the_adjoints_are_measured_in_fresh_processes(tmp_pat
     assert all(0 < one["above_baseline_mib"] < one["peak_mib"] for one in measured)
 
 
+def test_the_loader_alone_is_measured_in_its_parts_and_whole(tmp_path):
+    done = run("loader.py", "--count", "40", "--repeats", "1", "--out", "out.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = json.loads((tmp_path / "out.json").read_text())["meta_batches_a_second"]
+    assert {"drawing", "gathering and turning", "both, one process"} < set(measured)
+    assert re.search(r"(drawing|turning) bounds it \(\d+%\)", done.stdout)
+
+
 def test_every_benchmark_the_readme_names_is_there():
     named = set(re.findall(r"benchmarks/(\w+\.py)", (ROOT / "README.md").read_text()))
     assert named == {path.name for path in (ROOT / "benchmarks").glob("*.py")}

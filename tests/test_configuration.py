@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from metaloop.callbacks import MetricsCsv
 from metaloop.cli.hydra_app import CONF
@@ -28,6 +29,11 @@ EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
 FILES = sorted(CONF.rglob("*.yaml"))
 
 
+def save_image(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(path)
+
+
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path):
     needs = {
@@ -39,13 +45,19 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
+        "tiered_imagenet": (f"task.data_dir={tmp_path}",),
+        "image_folder": (f"task.data_dir={tmp_path / 'data'}", "task.split=folders"),
     }
     if choice == "arrays":
         np.savez(tmp_path / "own.npz", features=np.zeros((6, 2)), label=np.arange(6))
         needs["arrays"] = (f"task.data_dir={tmp_path}", "task.file=own.npz")
     if choice == "hf_encoder":
         pytest.importorskip("transformers")
-    config = composed(f"{group}={choice}", *needs.get(choice, ()))
+    for name in ("train/a", "val/b", "test/c"):  # what is known of a user's folder at the start
+        save_image(tmp_path / "data" / name / "0.png")
+    # what may not be downloaded has to be named
+    named = (f"task.data_dir={tmp_path}",) if "mini_imagenet" in choice else ()
+    config = composed(*needs.get(choice, named), f"{group}={choice}")
     pieces = build(config)
     folder = RunFolder(tmp_path)
     assert len(build_callbacks(config, folder, pieces.task)) == len(config["callbacks"])
@@ -55,6 +67,18 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
 
 # the others of a paper differ in ways and shots alone
 LONG = [e for e in EXPERIMENTS if "5shot" in e or ("20way" in e and "raghu" not in e)]
+# colour images take their time: one of them is enough
+LONG += [e for e in EXPERIMENTS if re.search("imagenet|cifar|fc100", e) and "bertinetto" not in e]
+LONG += [e for e in EXPERIMENTS if "bertinetto2019/first_order" in e]
+
+
+# the fixture with the data of the experiments whose name has this
+DATA = {
+    "omniglot": "omniglot",
+    "mini_imagenet": "made_up_mini_imagenet",
+    "cifar_fs": "cifar100",
+    "fc100": "cifar100",
+}
 
 
 @pytest.mark.parametrize(
@@ -70,12 +94,13 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
         "evaluation.episodes=2",
         "logger=csv",
     ]
-    if "omniglot" in choice:
-        shorter += [
-            f"task.data_dir={request.getfixturevalue('omniglot')}",
-            f"task.cache_dir={request.getfixturevalue('cache')}",
-            "data.meta_batch_size=2",
-        ]
+    for name, data in DATA.items():
+        if name in choice:
+            shorter += [
+                f"task.data_dir={request.getfixturevalue(data)}",
+                f"task.cache_dir={request.getfixturevalue('cache')}",
+                "data.meta_batch_size=2",
+            ]
     folder = write_run(composed(*shorter), shorter, tmp_path, "run")
     train(folder)
     assert len((folder.evaluations / "test" / "episodes.csv").read_text().splitlines()) == 1 + 2
@@ -90,12 +115,25 @@ PUBLISHED = {
     "finn2017/omniglot": ([98.7], [99.9], [95.8], [98.9]),
     "finn2017/first_order_omniglot": ([98.3], [99.2], [89.4], [97.9]),
     "finn2017/omniglot_mlp": ([89.7], [97.5]),
+    "finn2017/mini_imagenet": ([48.70], [63.11]),
+    "finn2017/first_order_mini_imagenet": ([48.07], [63.15]),
     "nichol2018/omniglot": ([97.68, 95.39], [99.48, 98.90], [89.43, 88.14], [97.12, 96.65]),
+    "nichol2018/mini_imagenet": ([49.97, 47.07], [65.99, 62.74]),
     "li2017/omniglot": ([99.53], [99.93], [95.93], [98.97]),
+    "li2017/mini_imagenet": ([50.47], [64.03]),
     "antoniou2019/omniglot": ([99.47], [99.93], [97.65], [99.33]),
+    "antoniou2019/mini_imagenet": ([52.15], [68.32]),
     "raghu2020/omniglot": (None, None, [96.2], [98.0]),
+    "raghu2020/mini_imagenet": ([46.7], [61.5]),
     "rajeswaran2019/omniglot": ([99.16], [99.67], [94.46], [98.69]),
     "rajeswaran2019/hessian_free_omniglot": ([99.50], [99.74], [96.18], [99.14]),
+    "rajeswaran2019/mini_imagenet": ([48.96],),
+    "rajeswaran2019/hessian_free_mini_imagenet": ([49.30],),
+    "oh2021/mini_imagenet": ([49.61, 49.65], [66.45, 65.32]),
+    "bertinetto2019/cifar_fs": ([58.9, 56.8], [71.5, 70.8]),
+    "bertinetto2019/first_order_cifar_fs": ([57.1], [72.2]),
+    "oreshkin2018/fc100": ([38.0], [49.3]),
+    "oreshkin2018/first_order_fc100": ([37.6], [49.1]),
 }
 META_STEPS = {"finn2017/sinusoid": 70_000, "nichol2018": 100_000, "antoniou2019": 50_000}
 VALUES = {
@@ -160,6 +198,22 @@ def test_the_omniglot_presets_pin_the_papers_protocol(
         ci95,
         eval_steps,
     )
+
+
+# Finn et al. 2017, section 5.2 and the authors' code, the scale of their loss taken into account
+@pytest.mark.parametrize(("shots", "tasks"), [(1, 4), (5, 2)])
+def test_the_mini_imagenet_presets_pin_the_papers_protocol(shots, tasks):
+    config = composed(f"experiment=finn2017/mini_imagenet_5way_{shots}shot")
+    task, algorithm, model = (config[key] for key in ("task", "algorithm", "model"))
+    assert (task["ways"], task["shots"], task["queries"], task["image_size"]) == (5, shots, 15, 84)
+    assert (model["filters"], model["downsample"]) == (32, "max_pool")
+    assert (algorithm["inner_steps"], algorithm["eval_inner_steps"]) == (5, 10)
+    # their losses are sums over examples divided by the shots: ways times, and queries * ways /
+    # shots times, the mean
+    assert algorithm["inner_lr"] == pytest.approx(0.01 * 5)
+    assert config["training"]["clip_value"] == pytest.approx(10 / (15 * 5 / shots), rel=0.003)
+    assert config["data"]["meta_batch_size"] == tasks
+    assert config["norm_adapts"] == "none"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONF)))

@@ -34,10 +34,10 @@ ON_SLURM = "metaloop-train -m hydra/launcher=submitit_slurm"
 # tests/slurm has a Slurm; tests/run/test_processes.py takes one machine for two
 NEEDS_CLUSTER = ("sbatch", ON_SLURM, "torchrun --nnodes")
 (JOB,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-SHARED_OMNIGLOT = (
-    Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")) / "omniglot"
-)
-SHARED_CLINC150 = SHARED_OMNIGLOT.parent / "text_intents" / "clinc150"
+SHARED = Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data"))
+# the shared data, and the fixture of its name, that a folder in the commands stands for
+NEEDS_DATA = {"DATA": "omniglot", "CIFAR": "cifar100"}
+SHARED_CLINC150 = SHARED / "text_intents" / "clinc150"
 SHORTER = (
     "training.max_steps=4",
     "training.validate_every=2",
@@ -61,8 +61,17 @@ def test_make_knows_its_targets(target):
     assert done.returncode == 0, done.stderr
 
 
-def shortened(command: str, folder: Path | None, data: Path | None) -> str:
-    command = re.sub(r"\bFOLDER", str(folder), command).replace("DATA", str(data))
+def save_images(folder: Path) -> None:
+    """Twenty classes of a colour each."""
+    for c in range(20):
+        for i in range(6 + c % 3):
+            path = folder / "images" / f"class{c}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40 + i, 30), (12 * c, 10 * i, 0)).save(path)
+
+
+def shortened(command: str, folder: Path | None) -> str:
+    command = re.sub(r"\bFOLDER", str(folder), command).replace("IMAGES", "images")
     command = command.replace("CLINC150", str(SHARED_CLINC150))
     command = command.replace("MINE", "tables")
     command = command.replace("SWEEP", "$(ls -d outputs/multirun/* | head -n 1)")
@@ -115,16 +124,21 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
     write_own_arrays(tmp_path / "tables")
     write_examples(tmp_path)
     folder = None
-    has_omniglot = SHARED_OMNIGLOT.exists()  # elsewhere the commands that need it are left out
+    save_images(tmp_path)
     for command in COMMANDS:
         if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
             continue
-        if ("DATA" in command or "OMNIGLOT_RUN" in command) and not has_omniglot:
+        if "OMNIGLOT_RUN" in command and not (SHARED / "omniglot").exists():
             continue
         if "CLINC150" in command and not SHARED_CLINC150.exists():
             continue
-        data = request.getfixturevalue("omniglot") if "DATA" in command else None
-        done = run(shortened(command, folder, data), tmp_path)
+        needs = [word for word in NEEDS_DATA if word in command]
+        if not all((SHARED / NEEDS_DATA[word]).exists() for word in needs):
+            continue  # where the data is not, the commands that need it are left out
+        for word in needs:
+            data = request.getfixturevalue(NEEDS_DATA[word])
+            command = command.replace(word, str(data))
+        done = run(shortened(command, folder), tmp_path)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         made = sorted((tmp_path / "outputs").glob("2*"), key=lambda path: path.stat().st_ctime)
         # evaluations and resumes follow a plain run of sinusoids

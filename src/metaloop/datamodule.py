@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from metaloop.arguments import Count, CountOrZero, Seed
@@ -14,6 +15,8 @@ from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.interrupted import leave_signals_to_parent
 from metaloop.tasks import Dice, Split, Task
+
+BLOCK = 512  # episodes drawn together: what a draw costs beside its numbers is paid once a block
 
 
 class MetaBatch(NamedTuple):
@@ -104,6 +107,7 @@ class EpisodicDataModule(pl.LightningDataModule):
         return DataLoader(
             source,
             batch_size=None,  # a meta-batch is drawn whole
+            collate_fn=_as_it_is,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -134,9 +138,15 @@ class MetaTrainingStream(IterableDataset[MetaBatch]):
         worker = get_worker_info()
         first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         share = self.meta_batch_size // self.world
-        for step in count(self.first_step + first, stride):
-            start = step * self.meta_batch_size + self.rank * share
-            yield draw(self.task, self.seed, "train", torch.arange(start, start + share))
+        together = max(1, BLOCK // share)
+        for step in count(self.first_step + first, stride * together):
+            steps = step + stride * torch.arange(together)
+            starts = steps * self.meta_batch_size + self.rank * share
+            indices = (starts[:, None] + torch.arange(share)).flatten()
+            block = draw(self.task, self.seed, "train", indices)
+            tensors, form = tree_flatten(block)
+            for parts in zip(*(tensor.split(share) for tensor in tensors), strict=True):
+                yield tree_unflatten(parts, form)
 
 
 class EvaluationEpisodes(Dataset[MetaBatch]):
@@ -166,6 +176,10 @@ class EvaluationEpisodes(Dataset[MetaBatch]):
 
 def _leave_signals_to_parent(worker: int) -> None:  # noqa: ARG001 - DataLoader's hook
     leave_signals_to_parent()  # one that dies takes the run with it before it has saved
+
+
+def _as_it_is(batch: object) -> object:
+    return batch
 
 
 def draw(task: Task, seed: int, split: Split, indices: Tensor) -> MetaBatch:

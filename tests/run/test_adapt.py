@@ -208,21 +208,8 @@ def test_sentences_are_adapted_to_and_predicted(untrained, adapted, tmp_path):
     tokens = mine.to_inputs(["a flight to rome", "my balance", "fly"])
     program = torch.export.load(folder / "adapted.pt2").module()
     assert float(program(tokens)[0, 1]) == pytest.approx(probability, rel=1e-5)
-
-    query.write_text("text\nhello\n")
-    with pytest.raises(UserError, match="columns text; the run was trained on sentences"):
-        adapt(
-            {
-                **load_config(run),
-                "command": "adapt",
-                "adapt": {**WANTED, "support": str(support), "query": str(query)},
-            },
-            run,
-            folder,
-            [],
-        )
-    with pytest.raises(UserError, match=r"x\[1\] is no text"):
-        Learner.load(run.path).adapt(["hello", " "], ["a", "b"])
+    Learner.load(run.path).export(tmp_path / "learner.pt2")  # it takes token numbers too
+    assert torch.export.load(tmp_path / "learner.pt2").module()(tokens).shape == (3, 5)
 
 
 def test_more_classes_than_the_runs_are_told_of_the_choice(untrained, adapted, tmp_path):
@@ -286,7 +273,7 @@ def lay_out(place, what):
         ("text", r"letter 0/notes.txt is no readable image .* skip_odd_files=true"),
         ("stray", r"support/list.txt lies beside the class folders. Take it out"),
         ("broken", r"letter 1/02.png is no readable image"),
-        ("colour", r"query/00.png is coloured; the run was trained on grey images"),
+        ("colour", r"query/00.png is coloured, not grey: the run was trained on such images"),
         ("one class", r"one class only \('letter 0'\)"),
         ("no labels", r"has no labels to adapt to. Make a folder for each class"),
         ("other class", r"letter 2/02.png is of class 'letter 2', of which .*support has no"),

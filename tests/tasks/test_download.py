@@ -12,7 +12,6 @@ import pytest
 from metaloop.errors import UserError
 from metaloop.tasks import Omniglot
 from metaloop.tasks.download import download
-from metaloop.tasks.omniglot import OFFICIAL
 
 CONTENT = b"handwritten" * 10_000
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -53,7 +52,10 @@ def downloading(cache_dir: Path, source_url: str) -> Omniglot:
         shots=1,
         queries=1,
         rotations=True,
+        split="finn2017",
         split_seed=1,
+        image_size=28,
+        storage="auto",
         data_dir=None,
         cache_dir=str(cache_dir),
         source_url=source_url,
@@ -108,5 +110,5 @@ def test_omniglot_checks_the_official_checksums(server, tmp_path):
     served = tmp_path / "served" / "images_background.zip"
     served.write_bytes(b"not the official archive")
     task = downloading(tmp_path / "cache", server)
-    with pytest.raises(UserError, match=OFFICIAL["images_background.zip"]):
+    with pytest.raises(UserError, match=Omniglot.archives["images_background.zip"]):
         task.prepare()

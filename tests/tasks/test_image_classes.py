@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from metaloop.errors import UserError
-from metaloop.tasks import SPLITS, Dice, ImageClasses
+from metaloop.tasks import SPLITS, Dice, ImageClasses, store_arrays
 
 CLASSES, MEMBERS = 30, 6
 SPLIT = {
-    "train": torch.arange(0, 15),
-    "validation": torch.arange(15, 20),
-    "test": torch.arange(20, 30),
+    "train": range(15),
+    "validation": range(15, 20),
+    "test": range(20, 30),
 }
 
 
@@ -22,7 +22,7 @@ def make(ways=5, shots=1, queries=2, rotations=True) -> ImageClasses:
     images[..., 0, 0] = np.arange(CLASSES)[:, None, None]
     images[..., 0, 1] = 40 + np.arange(MEMBERS)[None, :, None]
     images[..., 1, 1] = 200
-    task.open_images(images, SPLIT)
+    task.open_images(store_arrays(list(images)), SPLIT)
     return task
 
 
@@ -51,7 +51,7 @@ def test_episodes_hold_the_drawn_classes_images_each_once_turned_as_drawn(split)
         members = {(int(p[0]), int(p[1])) for p in pixels}
         assert len(members) == len(pixels)  # no image twice, so support and query are disjoint
         assert torch.equal(classes % 4, drawn.rotations[t])
-        assert set((classes // 4).tolist()) <= set(SPLIT[split].tolist())
+        assert set((classes // 4).tolist()) <= set(SPLIT[split])
         assert len((classes // 4).unique()) == 5  # turns of different originals
 
 

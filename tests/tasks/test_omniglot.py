@@ -13,12 +13,28 @@ from PIL import Image
 
 from metaloop.errors import UserError
 from metaloop.tasks import SPLITS, Dice, Omniglot
-from metaloop.tasks.omniglot import split_classes
-from metaloop.tasks.omniglot_files import class_names, decode, find_drawings, fingerprint
+from metaloop.tasks.image_files import ImageFile, ImageFiles, fingerprint
+from metaloop.tasks.omniglot import SPLITS_BY_NAME
+from metaloop.tasks.omniglot_files import (
+    alphabets,
+    class_names,
+    find_drawings,
+    shuffled_split,
+    vinyals_split,
+)
 
 
 def make(data_dir, cache_dir, **changes) -> Omniglot:
-    defaults = {"ways": 5, "shots": 1, "queries": 1, "rotations": True, "split_seed": 1}
+    defaults = {
+        "ways": 5,
+        "shots": 1,
+        "queries": 1,
+        "rotations": True,
+        "split": "finn2017",
+        "split_seed": 1,
+        "image_size": 28,
+        "storage": "auto",
+    }
     return Omniglot(
         **{**defaults, **changes},
         data_dir=str(data_dir),
@@ -35,15 +51,36 @@ def task(omniglot, cache) -> Omniglot:
     return task
 
 
-def test_the_split_is_1100_100_423_disjoint_and_seeded():
-    split = split_classes(1)
-    assert [len(split[name]) for name in SPLITS] == [1100, 100, 423]
-    assert torch.equal(torch.cat(list(split.values())).sort().values, torch.arange(1623))
-    assert not torch.equal(split_classes(2)["test"], split["test"])
+@pytest.mark.parametrize(
+    ("split", "sizes"),
+    [
+        (shuffled_split(SPLITS_BY_NAME["finn2017"], 1), [1100, 100, 423]),
+        (vinyals_split(), [1028, 172, 423]),
+    ],
+)
+def test_the_splits_have_their_published_sizes_and_share_no_character(split, sizes):
+    assert [len(split[name]) for name in SPLITS] == sizes
+    assert sorted(name for part in SPLITS for name in split[part]) == class_names()
+
+
+def test_finns_split_is_seeded():
+    one, other = (shuffled_split(SPLITS_BY_NAME["finn2017"], seed) for seed in (1, 2))
+    assert one["test"] != other["test"]
+
+
+def test_vinyals_validation_alphabets_are_whole_and_out_of_training():
+    split = vinyals_split()
+    held_out = {name.split("/")[0] for name in split["validation"]}
+    assert held_out == {"Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)"}
+    assert len(split["validation"]) == sum(alphabets()[a] for a in held_out)
+    # of the alphabets that test, only Gurmukhi lends characters to training
+    both = {n.split("/")[0] for n in split["test"]} & {n.split("/")[0] for n in split["train"]}
+    assert both == {"Gurmukhi"}
 
 
 def test_images_are_white_on_black_and_those_of_the_archive(task, omniglot):
-    assert task.images.shape == (1623, 20, 1, 28, 28)
+    assert task.store.shape == (1, 28, 28)
+    assert task.store.counts.tolist() == [20] * 1623
     names = class_names()
     index = names.index("Japanese_(katakana)/character10")
     with zipfile.ZipFile(omniglot / "images_background.zip") as archive:
@@ -53,7 +90,8 @@ def test_images_are_white_on_black_and_those_of_the_archive(task, omniglot):
             if "Japanese_(katakana)/character10/" in n and n.endswith(".png")
         )
         original = np.asarray(Image.open(io.BytesIO(archive.read(entries[3]))).convert("L"))
-    ours = task.images[index, 3, 0].double()
+    row = task.store.find(torch.tensor(index), torch.tensor([3]))[0]
+    ours = task.store.gather(row)[0].double()
     assert ours.median() == 0  # the paper's white is black
     # the ink lies where it lay: block means of the original, against ours
     ink = torch.from_numpy(255.0 - original[:104, :104].reshape(26, 4, 26, 4).mean((1, 3)))
@@ -86,9 +124,11 @@ def test_unpacked_and_zipped_data_give_the_same_images(task, omniglot, tmp_path)
             archive.extractall(tmp_path)
     found = find_drawings(tmp_path)
     some = {name: found[name] for name in list(found)[::200]}
-    images = decode(some)
-    rows = [class_names().index(name) for name in some]
-    assert torch.equal(torch.from_numpy(images), task.images[rows])
+    files = ImageFiles(28, 1, is_inverted=True)
+    images = [[files.read(drawing) for drawing in drawings] for drawings in some.values()]
+    classes = torch.tensor([class_names().index(name) for name in some])
+    rows = task.store.find(classes, torch.arange(20).expand(len(some), 20))
+    assert torch.equal(torch.from_numpy(np.array(images)), task.store.gather(rows))
 
 
 def test_a_users_own_zip_is_accepted_when_it_is_complete(omniglot, tmp_path):
@@ -131,7 +171,10 @@ def bad_folder(kind: str, omniglot: Path, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("missing", "is no folder. Put images_background.zip and images_evaluation.zip"),
+        (
+            "missing",
+            "There is no task.data_dir=.*nowhere. Put images_background.zip",
+        ),
         ("other", "holds no Omniglot.*task.data_dir"),
         (
             "half",
@@ -147,17 +190,14 @@ def test_incomplete_data_is_refused_and_no_cache_is_left(kind, says, omniglot, t
     data.mkdir()
     with pytest.raises(UserError, match=says):
         make(bad_folder(kind, omniglot, data), cache).prepare()
-    assert not list(cache.glob("*.npz*"))
+    assert not [path for path in cache.glob("*") if path.suffix != ".lock"]
 
 
-def test_a_broken_image_is_named(omniglot, tmp_path):
-    drawings = find_drawings(omniglot)
+def test_a_broken_image_is_named(tmp_path):
     bad = tmp_path / "0709_01.png"
     bad.write_bytes(b"no image")
-    name, files = next(iter(drawings.items()))
-    broken = [files[0]._replace(archive=None, name=str(bad)), *files[1:]]
-    with pytest.raises(UserError, match="0709_01.png is no readable PNG"):
-        decode({name: broken})
+    with pytest.raises(UserError, match="0709_01.png is no readable image"):
+        ImageFiles(28, 1).read(ImageFile(None, str(bad)))
 
 
 def test_changed_drawings_are_decoded_anew(tmp_path):

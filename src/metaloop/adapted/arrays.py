@@ -21,8 +21,8 @@ def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -
         UserError: no rows, another shape, or what is no number.
 
     """
-    if isinstance(task, SentenceClasses) and not isinstance(x, Tensor):
-        return task.encode(_to_sentences(x)).to(device)
+    if isinstance(task, SentenceClasses) and (sentences := _sentences(x)):
+        x = task.encode(sentences)
     raw = _to_tensor(x, "x")
     shape = tuple(task.input_shape)
     if shape == (1,) and raw.ndim == 1:
@@ -33,16 +33,10 @@ def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -
     return task.scale(raw, dtype).to(device)
 
 
-def _to_sentences(x: Array | Sequence[object]) -> list[str]:
-    sentences = [str(sentence) if isinstance(sentence, str) else "" for sentence in x]
-    if not sentences:
-        raise UserError("x has no rows. Pass at least one example.")
-    for row, sentence in enumerate(sentences):
-        if not sentence.strip():
-            raise UserError(
-                f"x[{row}] is no text, and the run was trained on sentences. Pass one string a row."
-            )
-    return sentences
+def _sentences(x: Arrays) -> list[str]:
+    """The rows, if all of them are texts."""
+    rows = [str(row) for row in x if isinstance(row, str)]
+    return rows if len(rows) == len(x) else []
 
 
 def _other_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -20,7 +20,7 @@ def require_images(model: str, input_shape: tuple[int, ...], *, smallest: int = 
     channels, height, width = input_shape
     if min(height, width) < smallest:
         raise UserError(
-            f"{model} halves images four times and needs {smallest} x {smallest} pixels or more, "
+            f"{model} halves images block by block and needs {smallest} x {smallest} or more, "
             f"not {height} x {width}. Choose model=conv4 with model.downsample=stride, or larger "
             "images."
         )

@@ -101,9 +101,9 @@ def _read(
     if len(task.input_shape) == 3:
         return decode_images(find_images(place), task, skip_odd=wanted.skip_odd_files)
     if isinstance(task, SentenceClasses):
-        given = find_sentences(place)
-        return given, given.sentences, []
-    rows = find_rows(place, task, features=support.features if support else None)
+        rows = find_sentences(place, task)
+    else:
+        rows = find_rows(place, task, features=support.features if support else None)
     assert rows.values is not None
     return rows, rows.values, []
 

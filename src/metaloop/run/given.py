@@ -20,7 +20,7 @@ class Given(NamedTuple):
         files: images that are still to be decoded.
         features: the names of the columns of `values`.
         values: numbers [rows, features].
-        sentences: texts.
+        sentences: the texts that `values` are the tokens of.
 
     """
 

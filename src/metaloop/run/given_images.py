@@ -4,22 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metaloop.adapted import Array
 from metaloop.errors import UserError
 from metaloop.run.given import Given, read_table
 from metaloop.tasks import ImageClasses, Task
+from metaloop.tasks.image_cache import OddImageError
+from metaloop.tasks.image_files import ImageFile, ImageFiles
 
-GREY = ("1", "L", "LA", "La")
-COLOURED = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
-UNREADABLE = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-)
+ALIKE = "the run was trained on such images."
 SKIP = "Take it out, or set skip_odd_files=true, which names and skips such files."
 
 
@@ -64,14 +57,17 @@ def decode_images(given: Given, task: Task, *, skip_odd: bool) -> tuple[Given, A
             than the task's, or beside the class folders.
 
     """
+    channels, size, _ = task.input_shape
+    is_inverted = isinstance(task, ImageClasses) and task.is_inverted
+    reader = ImageFiles(size, channels, alike=ALIKE, is_inverted=is_inverted)
     images, kept, odd = [], [], []
     for row, file in enumerate(given.files):
         try:
             if given.labels is not None and not given.labels[row]:
-                raise OddFileError(f"{file} lies beside the class folders.")
-            images.append(_decode(file, task))
+                raise OddImageError(f"{file} lies beside the class folders.")
+            images.append(reader.read(ImageFile(None, str(file))))
             kept.append(row)
-        except OddFileError as error:
+        except OddImageError as error:
             if not skip_odd:
                 raise UserError(f"{error} {SKIP}") from error
             odd.append(str(error))
@@ -80,30 +76,6 @@ def decode_images(given: Given, task: Task, *, skip_odd: bool) -> tuple[Given, A
     labels = None if given.labels is None else [str(given.labels[row]) for row in kept]
     names, files = [given.names[row] for row in kept], [given.files[row] for row in kept]
     return given._replace(names=names, labels=labels, files=files), np.stack(images), odd
-
-
-class OddFileError(Exception):
-    """A file among the images that is none, or not such a one."""
-
-
-def _decode(file: Path, task: Task) -> Array:
-    channels, height, width = task.input_shape
-    try:
-        with Image.open(file) as image:
-            if image.mode not in GREY + COLOURED:
-                raise OddFileError(f"{file} has more than 8 bits a channel ({image.mode}).")
-            if (image.mode in GREY) != (channels == 1):
-                found, wanted = ("grey", "coloured") if channels > 1 else ("coloured", "grey")
-                raise OddFileError(f"{file} is {found}; the run was trained on {wanted} images.")
-            # before resizing: Pillow resizes one-bit images by nearest neighbour
-            upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-            if upright.size != (width, height):
-                upright = upright.resize((width, height), Image.Resampling.LANCZOS)
-            pixels = np.asarray(upright).reshape(height, width, channels).transpose(2, 0, 1)
-    except UNREADABLE as error:
-        raise OddFileError(f"{file} is no readable image ({error}).") from error
-    is_inverted = isinstance(task, ImageClasses) and task.is_inverted
-    return 255 - pixels if is_inverted else pixels
 
 
 def _of_csv(path: Path) -> Given:

@@ -4,25 +4,26 @@ from pathlib import Path
 
 from metaloop.errors import UserError
 from metaloop.run.given import Given, read_table
+from metaloop.tasks import SentenceClasses
 
 
-def find_sentences(path: Path) -> Given:
-    """Read a CSV file's columns `sentence` and, where it has it, `label`.
+def find_sentences(path: Path, task: SentenceClasses) -> Given:
+    """Read a CSV file's column `sentence` and, where it has one, `label`.
 
     Raises:
-        UserError: no such column, or an empty cell in it.
+        UserError: no such column, or a cell of it that is empty.
 
     """
     if path.is_dir():
         raise UserError(
-            f"{path} is a folder, but the run was trained on sentences. Name a CSV file with the "
-            "columns `sentence` and `label`."
+            f"{path} is a folder, but the run was trained on sentences. Name a CSV file with a "
+            "column `sentence`, and `label` where the labels are known."
         )
     header, rows = read_table(path)
     if "sentence" not in header:
         raise UserError(
-            f"{path} has the columns {', '.join(header)}; the run was trained on sentences. Give "
-            "it a column `sentence` and a column `label`."
+            f"{path} has no column `sentence` (it has {', '.join(header[:6])}), but the run was "
+            "trained on sentences. Name the column of the texts so."
         )
     columns = {name: [row[header.index(name)] for row in rows] for name in header}
     for name in ("sentence", "label"):
@@ -31,5 +32,11 @@ def find_sentences(path: Path) -> Given:
                 f"{path} has no {name} in row {columns[name].index('') + 1}. Fill it in, or take "
                 "the row out."
             )
-    names = [str(row) for row in range(1, len(rows) + 1)]
-    return Given(path, names, columns.get("label"), sentences=columns["sentence"])
+    return Given(
+        path,
+        [str(row) for row in range(1, len(rows) + 1)],
+        columns.get("label"),
+        ["label"] if "label" in columns else [],
+        values=task.encode(columns["sentence"]).numpy(),
+        sentences=columns["sentence"],
+    )

@@ -36,7 +36,8 @@ def download(url: str, target: Path, *, md5: str, advice: str) -> None:
                 torch.hub.download_url_to_file(url, str(part))
         except (URLError, OSError, ValueError, HTTPException) as error:
             raise UserError(f"{url} could not be downloaded ({error}). {advice}") from error
-        found = hashlib.md5(part.read_bytes(), usedforsecurity=False).hexdigest()
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, _md5).hexdigest()
         if found != md5:
             raise UserError(
                 f"{url} should have the MD5 checksum {md5}, but what arrived "
@@ -44,6 +45,10 @@ def download(url: str, target: Path, *, md5: str, advice: str) -> None:
                 f"file. Nothing was kept; try again. {advice}"
             )
         part.replace(target)
+
+
+def _md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)
 
 
 @contextmanager

@@ -38,6 +38,9 @@ class PointNavigation(Task):
     standard deviation of all of them. As in the paper, how theta changes the distribution of the
     support rollouts is no part of the meta-gradient.
 
+    Leave batch norm out of a policy: its statistics in a rollout, a step at a time, would not be
+    those of the densities, which all steps share.
+
     Deviations: the paper's baseline is linear in features of the state, its policy's deviation
     is learned, and its meta-optimizer is TRPO.
 

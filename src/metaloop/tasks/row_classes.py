@@ -62,7 +62,6 @@ class RowClasses(ClassificationTask):
         )
 
     def class_name(self, class_id: int) -> str:
-        """What a global class is called in the data."""
         return self.groups.names[class_id]
 
     def draw(self, split: Split, dice: Dice) -> DrawnRows:  # type: ignore[override]

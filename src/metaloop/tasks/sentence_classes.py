@@ -93,8 +93,7 @@ class SentenceClasses(RowClasses):
         )
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """What `encode` gives is what a model takes."""
-        return inputs.long()
+        return inputs.long()  # what `encode` gives is what a model takes
 
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "tokenizer": self.tokenizer or "hashed words"}

@@ -53,8 +53,9 @@ class Task(ABC):
         """Draw one episode for each stream of `dice`, which is the only source of chance.
 
         Returns:
-            a meta-batch of episodes, or any NamedTuple of CPU tensors that `gather` turns
-            into one.
+            a meta-batch of episodes, or any NamedTuple of CPU tensors [T, ..], an entry an
+            episode, that `gather` turns into one. Training draws several meta-batches at once
+            and cuts them apart.
 
         """
 

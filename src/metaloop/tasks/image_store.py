@@ -1,0 +1,126 @@
+"""Decoded images of many classes as uint8: in memory, memory-mapped, or on the accelerator."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Storage = Literal["auto", "memory", "mapped", "device"]
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+TURNS_BYTES = 2**29  # images that fit here in all four quarter turns are kept in all four
+DEVICE_SHARE = 4  # storage=auto keeps the images on a device with this many times their size free
+
+
+class ImageStore:
+    """The images of C classes, of which any are gathered at once.
+
+    Where they lie changes no pixel. `storage` is one of
+        memory: in the process's memory;
+        mapped: in the cache's file, whose pages come and go as memory allows;
+        device: where the training runs, moved there once;
+        auto: the device if a quarter of its free memory holds them, else where they were opened.
+
+    Args:
+        images: all images, class after class.
+        counts: how many images each class has.
+        names: the classes' names.
+        rows: where in `images` the usable ones lie, class after class; None: all are usable.
+        storage: where the images lie.
+        odd: what was wrong with each image that is not usable.
+
+    Shapes:
+        images [R, channels, height, width] uint8   counts [C]   rows [sum of counts]
+
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        counts: Tensor,
+        names: Sequence[str],
+        *,
+        rows: Tensor | None = None,
+        storage: Storage = "auto",
+        odd: Sequence[str] = (),
+    ) -> None:
+        self.odd = list(odd)
+        self.names, self.counts, self.storage = list(names), counts, storage
+        self.first = counts.cumsum(0) - counts
+        self._images, self._rows = images, rows
+        self._copies = 1  # of every image, each another quarter turn
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of every image."""
+        return tuple(self._images.shape[1:])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images lie now."""
+        return self._images.device
+
+    def __getstate__(self) -> dict[str, object]:
+        """A loader's worker only draws: the images do not travel to it."""
+        return {**self.__dict__, "_images": self._images[:0].clone()}
+
+    def find(self, classes: Tensor, members: Tensor) -> Tensor:
+        """The rows of some images of each class, for `gather`.
+
+        Shapes:
+            classes [..]   members [.., M] which of the class's images; the result as members
+        """
+        places = self.first[classes][..., None] + members
+        return places if self._rows is None else self._rows[places]
+
+    def gather(self, rows: Tensor, turns: Tensor | None = None) -> Tensor:
+        """Some images, beside `rows`; with `turns` each in so many quarter turns, anticlockwise.
+
+        Shapes:
+            rows, turns [..]; the result [.., channels, height, width] uint8
+        """
+        self._settle(rows.device)
+        if turns is not None and self._copies == 1 and self._fits_turned():
+            every = [torch.rot90(self._images, quarter, (-2, -1)) for quarter in range(4)]
+            self._images, self._copies = torch.stack(every, 1).flatten(0, 1), 4
+        wanted = self._copies * rows.flatten()
+        if turns is not None and self._copies == 4:
+            wanted = wanted + turns.flatten()
+        # rows of bytes are what index_select copies fast
+        found = torch.index_select(self._images.flatten(1), 0, wanted.to(self.device))
+        images = found.view(-1, *self.shape).to(rows.device)
+        if turns is not None and self._copies == 1:
+            images = _turn(images, turns.flatten())
+        return images.view(*rows.shape, *self.shape)
+
+    def _fits_turned(self) -> bool:
+        return self.storage != "mapped" and 4 * self._images.numel() <= TURNS_BYTES
+
+    def _settle(self, device: torch.device) -> None:
+        """Move the images to the device once, where they belong and fit there."""
+        if self.device == device or self.storage in ("memory", "mapped"):
+            return
+        if self.storage == "auto" and device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if free < DEVICE_SHARE * self._images.numel():
+                self.storage = "memory"  # decided: they stay where they are
+                return
+        self._images = self._images.to(device)
+
+
+def _turn(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn each image; images [B, channels, height, width], turns [B]."""
+    # sorted by turn, each turn is one block, and whole rows are what index_select copies fast
+    order = turns.argsort()
+    blocks = torch.index_select(images.flatten(1), 0, order).view_as(images)
+    parts = torch.split(blocks, turns.bincount().tolist())
+    turned = torch.cat([torch.rot90(part, k, (-2, -1)) for k, part in enumerate(parts)])
+    return torch.index_select(turned.flatten(1), 0, order.argsort()).view_as(images)
+
+
+def store_arrays(images: Sequence[Pixels], names: Sequence[str] | None = None) -> ImageStore:
+    """Make a store of arrays in memory, one [n, channels, height, width] a class."""
+    counts = torch.tensor([len(part) for part in images])
+    names = [str(i) for i in range(len(images))] if names is None else names
+    return ImageStore(torch.from_numpy(np.concatenate(images)), counts, names)
