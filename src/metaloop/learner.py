@@ -91,10 +91,10 @@ class Learner:
         """Adapt to a few labelled examples, in K `steps` (None: the run's eval_inner_steps).
 
         `x` are inputs [rows, *X] in numpy or torch: images as uint8, or as floats in 0..1,
-        channels first. `y` are labels of any hashable kind (numbers in regression); classes may
-        have different numbers of examples. With fewer classes than the run's the unused logits
-        are masked: they enter neither the support loss nor the probabilities. More need a
-        `head`: "mean" or "fresh" (drawn by `seed`).
+        channels first; or sentences, a string a row. `y` are labels of any hashable kind (numbers
+        in regression); classes may have different numbers of examples. With fewer classes than
+        the run's the unused logits are masked: they enter neither the support loss nor the
+        probabilities. More need a `head`: "mean" or "fresh" (drawn by `seed`).
         """
         return adapt_to(
             self.algorithm, self.meta, self.task, x, y, steps=steps, head=head, seed=seed
@@ -107,7 +107,7 @@ class Learner:
         of a support set are not there yet.
         """
         *_, phi = self.algorithm.adapt(self.meta, _nothing(self), 0)
-        example = torch.zeros(1, *self.task.input_shape, dtype=kind_of(self.meta)[0])
+        example = self.task.scale(torch.zeros(1, *self.task.input_shape), kind_of(self.meta)[0])
         export(freeze(self.algorithm.objective, phi, None, None), example, Path(path))
 
 

@@ -191,6 +191,27 @@ def test_adapted_weights_start_another_run(untrained, adapted, tmp_path):
         assert torch.equal(p, saved[name])
 
 
+def test_sentences_are_adapted_to_and_predicted(untrained, adapted, tmp_path):
+    run = untrained("task=clinc150", "algorithm.inner_lr=1.0")
+    sentences = ["book a flight", "what is my balance", "fly me to rome", "balance, please"]
+    labels = ["travel", "bank", "travel", "bank"]
+    support, query = tmp_path / "few.csv", tmp_path / "rest.csv"
+    rows = [f'"{s}",{c}' for s, c in zip(sentences, labels, strict=True)]
+    support.write_text("\n".join(["sentence,label", *rows]))
+    query.write_text("sentence\na flight to rome\n")
+    folder = adapted(run, support=support, query=query, steps=20, export=["pt2"])
+    mine = Learner.load(run.path).adapt(sentences, labels, steps=20)
+    (row,) = rows_of(folder / "predictions.csv")
+    (probability,) = mine.predict_proba(["a flight to rome"])[:, 1]
+    assert (row["sentence"], row["predicted"]) == ("a flight to rome", "travel")
+    assert float(row["p(travel)"]) == pytest.approx(probability, rel=1e-5)
+    tokens = mine.to_inputs(["a flight to rome", "my balance", "fly"])
+    program = torch.export.load(folder / "adapted.pt2").module()
+    assert float(program(tokens)[0, 1]) == pytest.approx(probability, rel=1e-5)
+    Learner.load(run.path).export(tmp_path / "learner.pt2")  # it takes token numbers too
+    assert torch.export.load(tmp_path / "learner.pt2").module()(tokens).shape == (3, 5)
+
+
 def test_more_classes_than_the_runs_are_told_of_the_choice(untrained, adapted, tmp_path):
     x, y = striped(7, 2)
     support = write_images(tmp_path / "support", x, y)

@@ -20,6 +20,7 @@ class Given(NamedTuple):
         files: images that are still to be decoded.
         features: the names of the columns of `values`.
         values: numbers [rows, features].
+        sentences: the texts that `values` are the tokens of.
 
     """
 
@@ -30,6 +31,7 @@ class Given(NamedTuple):
     files: list[Path] = []  # noqa: RUF012
     features: list[str] = []  # noqa: RUF012
     values: Array | None = None
+    sentences: list[str] = []  # noqa: RUF012
 
 
 def require_place(place: Path, key: str) -> None:

@@ -37,6 +37,6 @@ def find_sentences(path: Path, task: SentenceClasses) -> Given:
         [str(row) for row in range(1, len(rows) + 1)],
         columns.get("label"),
         ["label"] if "label" in columns else [],
-        features=["sentence"],
         values=task.encode(columns["sentence"]).numpy(),
+        sentences=columns["sentence"],
     )

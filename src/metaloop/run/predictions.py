@@ -13,9 +13,12 @@ def write_predictions(path: Path, adapted: Adapted, query: Given, x: Arrays) -> 
     """Write a row an example.
 
     Of images: file, predicted, label (where known), p(CLASS) for each class. Of a table: row and
-    its features in place of the file; in regression the predicted numbers and the targets.
+    its features, or the sentence, in place of the file; in regression the predicted numbers and
+    the targets.
     """
     columns: dict[str, list[object]] = {"file" if query.files else "row": [*query.names]}
+    if query.sentences:
+        columns["sentence"] = list(query.sentences)
     if query.values is not None:
         rows = query.values.reshape(len(query.values), -1)
         columns |= {name: rows[:, j].tolist() for j, name in enumerate(query.features)}
