@@ -46,6 +46,7 @@ def test_it_adapts_predicts_and_exports_in_a_folder_of_its_own(run, points, said
         "results.json",
         "predictions.csv",
         "adaptation_curve.png",
+        "fit.png",
         "adapted.pt",
         "adapted.pt2",
     }

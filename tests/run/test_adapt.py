@@ -180,6 +180,18 @@ def test_a_table_of_numbers_is_fitted(untrained, adapted, tmp_path):
     assert [float(row["predicted"]) for row in rows] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
+def test_an_adaptation_made_anew_removes_what_the_old_one_made_and_nothing_else(
+    untrained, tmp_path
+):
+    run, folder = untrained(), tmp_path
+    (tmp_path / "points.csv").write_text("x,y\n0,1\n1,2\n2,2\n")  # the user's own, there too
+    for query in (str(tmp_path / "points.csv"), None):
+        section = {**WANTED, "support": str(tmp_path / "points.csv"), "query": query}
+        adapt({**load_config(run), "command": "adapt", "adapt": section}, run, folder, [])
+        assert (folder / "predictions.csv").exists() is (query is not None)
+    assert {"points.csv", "fit.png", "adapted.pt"} <= {p.name for p in folder.iterdir()}
+
+
 def test_adapted_weights_start_another_run(untrained, adapted, tmp_path):
     run = untrained(*IMAGES)
     x, y = striped(5, 1)

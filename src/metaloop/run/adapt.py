@@ -89,9 +89,8 @@ def adapt(
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier adaptation of this name made: it may not be made again."""
-    for path in folder.iterdir():
-        if path.suffix in MADE or path.name == "results.json":
-            path.unlink()
+    for name in (*MADE, "results.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _read(

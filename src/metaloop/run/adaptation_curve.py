@@ -18,7 +18,15 @@ JUDGES = {
     "leave_one_out": "by leaving out each support example in turn",
     "support": "by the support set itself: there was nothing to hold against it",
 }
-MADE = (".csv", ".png", ".pt", ".pt2", ".onnx")
+MADE = (
+    "predictions.csv",
+    "predictions.png",
+    "adaptation_curve.png",
+    "fit.png",
+    "adapted.pt",
+    "adapted.pt2",
+    "adapted.onnx",
+)
 
 
 class Judged(NamedTuple):
@@ -84,7 +92,7 @@ def print_adaptation(results: Results, folder: Path) -> None:
         )
         console.print(f"{name.replace('_', ' ')}: {before} -> {after}", highlight=False)
     console.print(f"Judged {JUDGES[str(results['judged_by'])]}.")
-    for path in sorted(folder.iterdir()):
-        if path.suffix in MADE:
-            print(f"  {path}", flush=True)
+    for name in MADE:
+        if (folder / name).exists():
+            print(f"  {folder / name}", flush=True)
     print(f"Results: {folder / 'results.json'}", flush=True)
