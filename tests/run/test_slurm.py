@@ -13,7 +13,7 @@ from metaloop.errors import UserError
 from metaloop.run.settings import Device
 from metaloop.run.slurm import SlurmStep, cluster_environments
 from metaloop.tasks import Sinusoid
-from tests.run.test_resume import wait_for_step, write
+from tests.run.stopped_runs import wait_for_step, write
 
 SCONTROL = """\
 #!/bin/sh

@@ -2,7 +2,10 @@
 
 import pytest
 
+from tests.run.conftest import uninterrupted
 from tests.slurm.cluster import Slurm, missing
+
+__all__ = ["uninterrupted"]  # the run that requeued ones are compared with
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,9 @@ import torch
 from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.run_folder import RunFolder
 from tests.conftest import ROOT
-from tests.run.test_resume import assert_same_run, finish, uninterrupted, weights, write
+from tests.run.stopped_runs import assert_same_run, finish, weights, write
 from tests.test_readme import JOB
 
-__all__ = ["uninterrupted"]
 pytestmark = pytest.mark.slow
 
 SCRIPT = """\

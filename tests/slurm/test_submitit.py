@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.test_resume import weights
+from tests.run.stopped_runs import weights
 from tests.slurm.test_jobs import DDP
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no hydra-submitit-launcher")

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -95,7 +95,12 @@ def is_multirun() -> bool:
 
 def _run_job(job: Callable[[DictConfig], object], config: DictConfig) -> object:
     find_own_classes()  # a launcher may run this in a process of its own
-    return job(config)
+    try:
+        return job(config)
+    except UserError as error:
+        if is_multirun():  # the sweep goes on with its other jobs
+            raise
+        _fail(str(error))  # here: Hydra would speak of the overrides first
 
 
 def _explain(error: Exception) -> str:
@@ -141,6 +146,6 @@ def _explain_choice(missing: str) -> str:
     return f"{group}={choice} is unknown. {nearest(choice, known)}Choices: {', '.join(known)}."
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print(f"Error: {message}", file=sys.stderr)
     sys.exit(1)
