@@ -69,7 +69,8 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
 LONG = [e for e in EXPERIMENTS if "5shot" in e or ("20way" in e and "raghu" not in e)]
 # colour images take their time: one of them is enough
 LONG += [e for e in EXPERIMENTS if re.search("imagenet|cifar|fc100", e) and "bertinetto" not in e]
-LONG += [e for e in EXPERIMENTS if "bertinetto2019/first_order" in e]
+# and of two algorithms in one paper, one
+LONG += [e for e in EXPERIMENTS if re.search("first_order|hessian_free|_mlp_", e)]
 
 
 # the fixture with the data of the experiments whose name has this

@@ -174,6 +174,7 @@ SEARCH = (
 )
 
 
+@pytest.mark.slow
 def test_a_search_killed_in_a_trial_completes_the_trials_it_lacks(tmp_path):
     arguments = (*SEARCH, *CATCHABLE, "hydra.sweeper.n_trials=2")
     sweep = start(tmp_path, *arguments)
