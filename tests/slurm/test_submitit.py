@@ -34,7 +34,7 @@ def runs(folder: Path) -> dict[Path, str]:
 
 def reports(folder: Path) -> str:
     """All that the jobs have said."""
-    return "\n".join(p.read_text() for p in folder.rglob(".submitit/**/*.*") if "log" in p.suffix)
+    return "\n".join(p.read_text() for p in folder.rglob(".submitit/**/*.*") if "_log." in p.name)
 
 
 def test_every_job_of_a_sweep_is_a_slurm_job(slurm, tmp_path):
