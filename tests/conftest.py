@@ -24,6 +24,11 @@ ROOT = Path(__file__).resolve().parents[1]
 mpl.use("agg")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first: at the end one process would run it alone."""
+    items.sort(key=lambda item: "run_one_after_the_other" not in item.name)
+
+
 @pytest.fixture(autouse=True)
 def _two_threads_and_no_network(monkeypatch):
     """Tests share the machine with each other, and W&B stays offline."""

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
 
@@ -35,6 +37,7 @@ def test_every_algorithm_is_trained_and_stands_in_the_table(tmp_path):
     assert re.search(r"\| `random` \| 10 \| .* \+/- .* \|", done.stdout)
 
 
+@pytest.mark.slow
 def test_memory_and_time_of_the_adjoints_are_measured_in_fresh_processes(tmp_path):
     done = run(
         "adjoint_memory.py",
