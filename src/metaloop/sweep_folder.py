@@ -16,6 +16,8 @@ import filelock
 
 from metaloop.run_folder import RunFolder, write_json
 
+GPUS = "CUDA_VISIBLE_DEVICES"  # the environment's name for those that a process sees
+
 
 class Leader(NamedTuple):
     """The command that leads a sweep: what it gives the jobs, and the GPUs that it sees."""
@@ -23,7 +25,7 @@ class Leader(NamedTuple):
     arguments: Sequence[str]  # several values of a key together
     host: str
     pid: int
-    gpus: str | None  # CUDA_VISIBLE_DEVICES
+    gpus: str | None  # what CUDA_VISIBLE_DEVICES says
 
 
 class JobRecord(NamedTuple):
@@ -54,7 +56,7 @@ class SweepFolder:
         for folder in (self._own / "jobs", self._own / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
         self._stop_sign.unlink(missing_ok=True)
-        gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = os.environ.get(GPUS)
         leader = Leader(list(arguments), socket.gethostname(), os.getpid(), gpus)
         write_json(self._own / "command.json", leader._asdict())
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from metaloop.cli.share import GPUS, own_gpus, see_all_gpus, threads_of_a_job, visible_gpus
-from metaloop.sweep_folder import SweepFolder
+from metaloop.cli.share import own_gpus, see_all_gpus, threads_of_a_job, visible_gpus
+from metaloop.sweep_folder import GPUS, SweepFolder
 
 # holds GPUs for a moment, and writes down when it had which
 HOLDER = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaloop.run.identity import differences, identity
+from metaloop.run.identity import differences, identity, is_elsewhere
 from tests.conftest import composed
 
 
@@ -13,6 +13,7 @@ from tests.conftest import composed
         "device.tasks_at_once=2",
         "logger=csv",
         "+task.cache_dir=elsewhere",
+        "data.workers=2",
     ],
 )
 def test_where_a_run_computes_logs_and_reads_from_is_not_its_identity(change):
@@ -42,3 +43,9 @@ def test_every_other_key_is_and_its_difference_is_told(change, key, values):
 def test_what_the_config_does_not_tell_apart_can_be_named_beside_it():
     config = composed()
     assert identity(config, "device.tasks_at_once=1") != identity(config, "device.tasks_at_once=2")
+
+
+def test_a_sweep_can_tell_which_keys_an_identity_leaves_out():
+    left_out = ("device", "device.threads", "logger.wandb.project", "task.data_dir", "data.workers")
+    assert all(is_elsewhere(key) for key in left_out)
+    assert not any(is_elsewhere(key) for key in ("seed", "algorithm", "data.meta_batch_size"))

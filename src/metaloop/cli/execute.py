@@ -14,6 +14,7 @@ from metaloop.errors import UserError
 from metaloop.interrupted import STOP_SIGNALS
 from metaloop.parent_process import stop_with_parent
 from metaloop.run_folder import RunFolder
+from metaloop.sweep_folder import GPUS
 
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
@@ -86,7 +87,7 @@ def run_worker(
     """
     environment = dict(_environment())
     if gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        environment[GPUS] = ",".join(gpus)
     with ExitStack() as files:
         output = None if log is None else files.enter_context(log.open("ab"))
         child = subprocess.Popen(

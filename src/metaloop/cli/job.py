@@ -22,7 +22,7 @@ from metaloop.cli.share import (
 from metaloop.errors import UserError
 from metaloop.parent_process import stop_with_parent
 from metaloop.run.build import Pieces, build
-from metaloop.run.identity import ELSEWHERE, PATH, identity
+from metaloop.run.identity import identity, is_elsewhere
 from metaloop.run.objective import choose_objective, read_objective
 from metaloop.run.settings import Device
 from metaloop.run.write import rewrite_job
@@ -94,7 +94,8 @@ def compose_job(sweep: SweepFolder, composed: Composed) -> None:
 def _of(sweep: SweepFolder, composed: Composed) -> Job:
     """Name a job, and let it know its share of the cores and what W&B is told of its sweep."""
     varied = varied_overrides(sweep.leader.arguments, composed.overrides)
-    key = identity(composed.content, *(o for o in varied if _is_elsewhere(o)))
+    # varied, what an identity leaves out makes another job all the same
+    key = identity(composed.content, *(o for o in varied if is_elsewhere(_key(o))))
     label(composed.content, group=sweep.path.name, name=" ".join(varied))
     device = cast(dict[str, object], composed.content["device"])
     if device.get("threads") is None:
@@ -167,12 +168,6 @@ def varied_overrides(arguments: Sequence[str], overrides: Sequence[str]) -> list
 
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
-
-
-def _is_elsewhere(override: str) -> bool:
-    """Whether an override changes what an identity leaves out: varied, it makes another job."""
-    key = _key(override)
-    return key.split(".")[0] in ELSEWHERE or key.endswith(PATH)
 
 
 def _checked(composed: Composed, folder: RunFolder) -> Pieces:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import filelock
 
-from metaloop.sweep_folder import SweepFolder
+from metaloop.sweep_folder import GPUS, SweepFolder
 
-GPUS = "CUDA_VISIBLE_DEVICES"
 POLL = 0.5  # seconds between two looks for free GPUs
 
 

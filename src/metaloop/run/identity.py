@@ -13,11 +13,14 @@ PATH = "_dir"  # how keys of paths end
 NO_NUMBER = ("data.workers", "data.eval_meta_batch_size")
 
 
+def is_elsewhere(key: str) -> bool:
+    """Whether a dotted key is no part of what a run is: where it computes, logs, reads from."""
+    return key.split(".")[0] in ELSEWHERE or key.endswith(PATH) or key in NO_NUMBER
+
+
 def identifying(config: Mapping[str, object]) -> dict[str, object]:
     """The values that a run's numbers depend on, by their dotted keys."""
-    own = {key: value for key, value in config.items() if key not in ELSEWHERE}
-    leaves = _leaves(own, "")
-    return {k: v for k, v in leaves if not k.endswith(PATH) and k not in NO_NUMBER}
+    return {key: value for key, value in _leaves(config, "") if not is_elsewhere(key)}
 
 
 def identity(config: Mapping[str, object], *beside: str) -> str:
