@@ -1,12 +1,28 @@
 """The compiled meta-gradient is the eager one, or is not used."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from metaloop.algorithms import CompiledChunkGradient, compilation, meta_gradient
-from tests.algorithms.episodes import random_case
+from metaloop.inner_loop import Objective
+from tests.algorithms.episodes import (
+    HEADS,
+    NETWORKS,
+    RECIPES,
+    initial_meta,
+    named,
+    random_case,
+    random_episodes,
+    recipe,
+    reference_case,
+)
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler to compile with"
@@ -14,44 +30,122 @@ needs_compiler = pytest.mark.skipif(
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-@needs_compiler
-def test_compiled_equals_eager_for_every_chunk_size():
-    algorithm, theta, episodes = random_case("mlp", tasks=3)
-    eager, report = meta_gradient(algorithm, theta, episodes)
+@pytest.fixture(autouse=True)
+def _cache_of_the_session(monkeypatch, cache):
+    monkeypatch.setenv("METALOOP_CACHE", str(cache))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+
+
+def assert_compiled_is_eager(algorithm, meta, episodes, tasks_at_once="all"):
+    eager, report = meta_gradient(algorithm, meta, episodes)
     of_chunk = CompiledChunkGradient()
-    for _ in range(2):  # compiling, then reusing what was compiled
-        found, found_report = meta_gradient(
-            algorithm, theta, episodes, tasks_at_once=2, of_chunk=of_chunk
-        )
-        for name, value in eager.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-12)
-        torch.testing.assert_close(found_report["query_loss"], report["query_loss"])
+    found, found_report = meta_gradient(
+        algorithm, meta, episodes, tasks_at_once=tasks_at_once, of_chunk=of_chunk
+    )
+    assert of_chunk.is_used
+    for name, value in eager.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
+    for name, value in report.items():
+        torch.testing.assert_close(found_report[name], value, rtol=1e-9, atol=1e-11)
+    return of_chunk
+
+
+@needs_compiler
+def test_compiled_equals_eager_for_every_chunk_size_and_compiles_each_once():
+    algorithm, theta, episodes = random_case("mlp", tasks=3)
+    of_chunk = assert_compiled_is_eager(algorithm, theta, episodes, tasks_at_once=2)
+    meta_gradient(algorithm, theta, episodes, tasks_at_once=2, of_chunk=of_chunk)
     assert len(of_chunk._graphs) == 2  # one for the chunk of two, one for that of one
 
 
-def test_what_cannot_be_compiled_runs_eagerly_and_says_so(monkeypatch):
-    def no_compiler(*args, **kwargs):
-        raise RuntimeError("InvalidCxxCompiler: no working C++ compiler")
+@needs_compiler
+@pytest.mark.parametrize("adjoint", ["recomputed", "implicit"])
+def test_every_adjoint_compiles(adjoint):
+    objective = Objective(model=named(nn.Linear(1, 4), nn.Linear(4, 1)).double(), loss=F.mse_loss)
+    algorithm = recipe("imaml" if adjoint == "implicit" else "maml", objective, adjoint)
+    assert algorithm.adjoint == adjoint
+    assert_compiled_is_eager(algorithm, initial_meta(algorithm), random_episodes("mlp"))
 
-    monkeypatch.setattr(torch, "compile", no_compiler)
-    algorithm, theta, episodes = random_case("mlp")
-    with pytest.warns(UserWarning, match="running eagerly: InvalidCxxCompiler"):
-        found, _ = meta_gradient(algorithm, theta, episodes, of_chunk=CompiledChunkGradient())
-    eager, _ = meta_gradient(algorithm, theta, episodes)
-    assert all(torch.equal(found[n], eager[n]) for n in eager)
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_compiles(network, name):
+    build, loss = NETWORKS[network]
+    if name == "prototypical" and network == "mlp":
+        pytest.skip("prototypes are of classes")
+    layers = list(build().double())
+    last = int(HEADS[network])
+    model = named(nn.Sequential(*layers[:last]), layers[last])
+    if name == "cavia":
+        pytest.skip("its models have a context; the contract test has them")
+    algorithm = recipe(name, Objective(model=model, loss=loss)).at(0)
+    assert_compiled_is_eager(algorithm, initial_meta(algorithm), random_episodes(network))
+
+
+@needs_compiler
+@pytest.mark.slow  # max-pooling's second derivative takes minutes to compile
+@pytest.mark.parametrize(("case", "adjoint"), [("maml", "unrolled"), ("fomaml", "first_order")])
+def test_compiled_convolutions_equal_the_reference(case, adjoint, reference):
+    algorithm, meta, episodes, expected = reference_case(reference, "conv", case, adjoint)
+    of_chunk = CompiledChunkGradient()
+    gradient, _ = meta_gradient(algorithm, meta, episodes, of_chunk=of_chunk)
+    assert of_chunk.is_used
+    for name, value in expected.items():
+        torch.testing.assert_close(gradient[name], value, rtol=1e-9, atol=1e-12)
+
+
+@needs_compiler
+def test_dropout_draws_the_same_masks_compiled():
+    model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
+    algorithm = recipe("maml", Objective(model=model, loss=F.mse_loss))
+    meta, episodes = initial_meta(algorithm), random_episodes("mlp")
+    of_chunk = CompiledChunkGradient()
+    found = []
+    for stand_in in (None, of_chunk, of_chunk):
+        torch.manual_seed(0)
+        found.append(meta_gradient(algorithm, meta, episodes, of_chunk=stand_in)[0])
+    assert of_chunk.is_used
+    for gradient in found[1:]:
+        for name, value in found[0].items():
+            torch.testing.assert_close(gradient[name], value)
+
+
+def test_without_a_working_compiler_it_runs_eagerly_and_says_so(tmp_path):
+    program = (
+        "import torch, warnings\n"
+        "from metaloop.algorithms import CompiledChunkGradient, meta_gradient\n"
+        "from tests.algorithms.episodes import random_case\n"
+        "algorithm, theta, episodes = random_case('mlp')\n"
+        "found, _ = meta_gradient(algorithm, theta, episodes, of_chunk=CompiledChunkGradient())\n"
+        "eager, _ = meta_gradient(algorithm, theta, episodes)\n"
+        "assert all(torch.equal(found[n], eager[n]) for n in eager)\n"
+    )
+    nowhere = {"CXX": "/nowhere/g++", "METALOOP_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Not compiled, running eagerly: no C++ compiler works here; install g++" in done.stderr
 
 
 def test_a_graph_that_differs_from_eager_is_not_used(monkeypatch):
-    def wrong(graph, **kwargs):
+    def wrong(eager, meta, chunk):
         def run(meta, chunk):
-            gradient, report = graph(meta, chunk)
+            gradient, report = eager(meta, chunk)
             return {n: 1.1 * g for n, g in gradient.items()}, report
 
         return run
 
-    monkeypatch.setattr(compilation.torch, "compile", wrong)
+    monkeypatch.setattr(compilation, "compile_graph", wrong)
     algorithm, theta, episodes = random_case("mlp")
+    of_chunk = CompiledChunkGradient()
     with pytest.warns(UserWarning, match="differs from the eager one"):
-        found, _ = meta_gradient(algorithm, theta, episodes, of_chunk=CompiledChunkGradient())
+        found, _ = meta_gradient(algorithm, theta, episodes, of_chunk=of_chunk)
     eager, _ = meta_gradient(algorithm, theta, episodes)
+    assert not of_chunk.is_used
     assert all(torch.equal(found[n], eager[n]) for n in eager)

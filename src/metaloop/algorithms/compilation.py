@@ -1,9 +1,13 @@
 """The chunk's gradient as one compiled graph, used only where it equals the eager one."""
 
+import os
+import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
@@ -14,58 +18,118 @@ from metaloop.inner_loop import Parameters, Report
 
 # of a gradient tensor's norm: the compiled graph sums in another order
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 5e-2}
-Compiled = Callable[[Parameters, Episode], tuple[Gradient, Report]]
+Result = tuple[Gradient, Report]
+Compiled = Callable[[Parameters, Episode], Result]
 
 
 class CompiledChunkGradient:
     """A stand-in for `chunk_gradient`, compiled once for each shape and algorithm it meets.
 
-    make_fx unrolls torch.func's transforms into plain operations, which the compiler takes;
-    it refuses the transforms themselves. The first result of every graph is compared with the
-    eager one: where they differ, or nothing can be compiled, eager it stays, with a warning.
+    The first result of every graph is compared with the eager one: where they differ, or nothing
+    can be compiled, eager it stays, with a warning.
+
+    Args:
+        announce: told what is being compiled, and how long it took.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, announce: Callable[[str], None] = lambda _: None) -> None:
+        self.announce = announce
+        self.is_used = True  # until one graph has to stay eager
         self._graphs: list[tuple[object, Algorithm, Compiled]] = []
 
     def __call__(
         self, algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int
-    ) -> tuple[Gradient, Report]:
+    ) -> Result:
         leaves = pytree.tree_leaves((dict(meta), chunk))
         shapes = (tasks, tuple((t.shape, t.dtype, t.device) for t in leaves))
         for known, owner, graph in self._graphs:
             if known == shapes and owner == algorithm:
                 return graph(meta, chunk)
-        graph = _compile(algorithm, meta, chunk, tasks)
+        graph = self._compile_or_stay_eager(algorithm, meta, chunk, tasks)
         self._graphs.append((shapes, algorithm, graph))
         return graph(meta, chunk)
 
+    def _compile_or_stay_eager(
+        self, algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int
+    ) -> Compiled:
+        def eager(meta: Parameters, chunk: Episode) -> Result:
+            return chunk_gradient(algorithm, meta, chunk, tasks)
 
-def _compile(algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int) -> Compiled:
-    def eager(meta: Parameters, chunk: Episode) -> tuple[Gradient, Report]:
-        return chunk_gradient(algorithm, meta, chunk, tasks)
-
-    try:
-        traced = make_fx(eager)(dict(meta), chunk)
-        compiled = torch.compile(traced, fullgraph=True, dynamic=False)
-        with torch.no_grad():
-            found = compiled(dict(meta), chunk)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        warnings.warn(f"Not compiled, running eagerly: {reason}", stacklevel=3)
+        self.announce(f"Compiling the meta-gradient of {len(chunk.classes)} tasks at once ..")
+        start = time.perf_counter()
+        try:
+            graph = compile_graph(eager, meta, chunk)
+            is_same = _agree(graph, eager, meta, chunk)
+        except Exception as error:
+            warnings.warn(f"Not compiled, running eagerly: {_why(error)}", stacklevel=4)
+        else:
+            self.announce(f"Compiled in {time.perf_counter() - start:.0f} s.")
+            if is_same:
+                return graph
+            warnings.warn(
+                "The compiled meta-gradient differs from the eager one; running eagerly.",
+                stacklevel=4,
+            )
+        self.is_used = False
         return eager
-    if not _is_same(found[0], eager(meta, chunk)[0]):
-        warnings.warn(
-            "The compiled meta-gradient differs from the eager one; running eagerly.", stacklevel=3
-        )
-        return eager
 
-    def run(meta: Parameters, chunk: Episode) -> tuple[Gradient, Report]:
+
+def compile_graph(eager: Compiled, meta: Parameters, chunk: Episode) -> Compiled:
+    """Compile a function of this meta and chunk for their very shapes.
+
+    make_fx unrolls torch.func's transforms into plain operations, which Inductor takes; Dynamo
+    refuses the transforms themselves, and would check its guards at every call.
+    """
+    inputs, form = pytree.tree_flatten((dict(meta), chunk))
+    result_form: list[pytree.TreeSpec] = []
+
+    def flat(*leaves: Tensor) -> tuple[Tensor, ...]:
+        result = eager(*pytree.tree_unflatten(list(leaves), form))
+        outputs, spec = pytree.tree_flatten(result)
+        result_form.append(spec)
+        return tuple(outputs)
+
+    traced = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
+    _keep_compiled_code()
+    # chance as eager draws it; the calls between kernels in C++ where those take most of the time
+    calls_in_cpp = inputs[0].device.type == "cpu" and not _has_convolutions(traced)
+    options = {"fallback_random": True, "cpp_wrapper": calls_in_cpp}
+    compiled = torch._inductor.compile(traced, inputs, options=options)
+
+    def run(meta: Parameters, chunk: Episode) -> Result:
         with torch.no_grad():
-            result: tuple[Gradient, Report] = compiled(dict(meta), chunk)
+            outputs = compiled(*meta.values(), *pytree.tree_leaves(chunk))
+            result: Result = pytree.tree_unflatten(list(outputs), result_form[0])
             return result
 
     return run
+
+
+def _why(error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "InvalidCxxCompiler" in reason:
+        return f"no C++ compiler works here; install g++, or name one by CXX ({reason})"
+    return reason
+
+
+def _has_convolutions(graph: torch.fx.GraphModule) -> bool:
+    return any("convolution" in str(node.target) for node in graph.graph.nodes)
+
+
+def _keep_compiled_code() -> None:
+    """Keep what the compiler makes among the user's caches: a resumed run or a sweep finds it."""
+    folder = Path(os.environ.get("METALOOP_CACHE", "~/.cache/metaloop")).expanduser()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
+
+
+def _agree(graph: Compiled, eager: Compiled, meta: Parameters, chunk: Episode) -> bool:
+    """Whether both give the same, from the same state of chance, which is left as it was."""
+    results = []
+    for function in (graph, eager):
+        with torch.random.fork_rng():
+            results.append(function(meta, chunk)[0])
+    return _is_same(*results)
 
 
 def _is_same(one: Gradient, other: Gradient) -> bool:

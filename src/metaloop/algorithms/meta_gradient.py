@@ -5,6 +5,7 @@ so that one chunk's graph is all that ever exists: a vmap whose loss waits for a
 would hold every chunk's.
 """
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
@@ -18,7 +19,10 @@ from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters, Report
 
-TasksAtOnce = Count | Literal["all"]
+TasksAtOnce = Count | Literal["all", "by_size"]
+# How many input numbers a chunk `by_size` holds on a processor, whose caches larger ones leave:
+# measured on Conv4, of 28 x 28 and 84 x 84 images (README, chapter Speed).
+NUMBERS_AT_ONCE = 2**19
 Gradient = dict[str, Tensor]
 ChunkGradient = Callable[[Algorithm, Parameters, Episode, int], tuple[Gradient, Report]]
 Tree = TypeVar("Tree")
@@ -35,7 +39,8 @@ def meta_gradient(
     """The gradient of the mean meta-loss over a meta-batch, detached, with the reports.
 
     grad_meta 1/T sum_t meta_loss(meta, episode_t): Finn et al. 2017, Algorithm 1, line 8.
-    `of_chunk` computes a chunk's share; a compiled `chunk_gradient`, for one.
+    `of_chunk` computes a chunk's share; a compiled `chunk_gradient`, for one. `tasks_at_once`
+    changes rounding alone; see `chunks`.
 
     Shapes (legend in episode.py):
         episodes       [T, ...]
@@ -76,11 +81,26 @@ def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
 
 
 def chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
-    """The meta-batch, tasks_at_once tasks at a time."""
+    """The meta-batch, tasks_at_once tasks at a time.
+
+    `by_size` takes all on an accelerator, and on a processor as many as its caches hold.
+    """
     tasks = len(episodes.classes)
-    size = tasks if tasks_at_once == "all" else tasks_at_once
+    if tasks_at_once == "by_size":
+        size = _size_that_fits(episodes)
+    else:
+        size = tasks if tasks_at_once == "all" else tasks_at_once
     for start in range(0, tasks, size):
         yield _map(operator.itemgetter(slice(start, start + size)), episodes)
+
+
+def _size_that_fits(episodes: Episode) -> int:
+    inputs, tasks = (episodes.support.inputs, episodes.query.inputs), len(episodes.classes)
+    if inputs[0].device.type != "cpu":
+        return tasks
+    at_most = NUMBERS_AT_ONCE * tasks // sum(x.numel() for x in inputs)
+    parts = math.ceil(tasks / max(1, at_most))
+    return math.ceil(tasks / parts)  # chunks of one size, where that can be
 
 
 def _map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:

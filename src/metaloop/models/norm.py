@@ -73,15 +73,17 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shape = (1, -1) + (1,) * (x.ndim - 2)
-        mean, variance = (s.view(shape) for s in self._statistics(x))
-        scale = torch.rsqrt(variance + self.eps) * self.weight.view(shape)
-        return (x - mean) * scale + self.bias.view(shape)
+        mean, variance = self._statistics(x)
+        # what is small is multiplied first: one pass over x, and few more on the way back
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        return torch.addcmul((self.bias - mean * scale).view(shape), x, scale.view(shape))
 
     def _statistics(self, x: Tensor) -> Statistics:
         if (stored := _stored.get().get(self)) is not None:
             return stored
         axes = [0, *range(2, x.ndim)]
-        variance, mean = torch.var_mean(x[: _rows.get()], axes, correction=0)
+        seen = x if (rows := _rows.get()) is None else x[:rows]
+        variance, mean = torch.var_mean(seen, axes, correction=0)
         statistics = Statistics(mean, variance)
         if (measured := _measured.get()) is not None:
             measured[self] = statistics
