@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from metaloop.cli.execute import execute
+from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
 from metaloop.errors import UserError
@@ -39,7 +39,7 @@ def _as_hydra_reads(argument: str) -> str:
     return argument
 
 
-def _job(config: DictConfig) -> None:
+def _job(config: DictConfig) -> Work | None:
     from metaloop.adapted import require_fixed_norms, require_format
     from metaloop.run.build import build, plain
     from metaloop.run.construct import section
@@ -74,5 +74,5 @@ def _job(config: DictConfig) -> None:
         from metaloop.cli.job import folder_job
 
         folder_job(folder, overrides, replace(pieces.device, devices=1, nodes=1))
-    else:
-        execute(folder, 1, compose_only=bool(compose_only))
+        return None
+    return execute(Work(folder, 1), compose_only=bool(compose_only))

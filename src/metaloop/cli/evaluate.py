@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from metaloop.cli.execute import execute
+from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
 from metaloop.errors import UserError
@@ -38,7 +38,7 @@ def main() -> None:
     run_hydra("evaluate", functools.partial(_job, chosen))
 
 
-def _job(chosen: list[str], config: DictConfig) -> None:
+def _job(chosen: list[str], config: DictConfig) -> Work | None:
     from metaloop.run.build import build, plain
     from metaloop.run.other_task import fit_to_run
     from metaloop.run.weights import find_judged
@@ -63,8 +63,8 @@ def _job(chosen: list[str], config: DictConfig) -> None:
         from metaloop.cli.job import folder_job
 
         folder_job(folder, overrides, pieces.device)
-        return
-    execute(folder, pieces.device.processes_here(), compose_only=bool(compose_only))
+        return None
+    return execute(Work(folder, pieces.device.processes_here()), compose_only=bool(compose_only))
 
 
 def _name(split: str, overrides: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from metaloop.cli.execute import execute
+from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.labels import label
 from metaloop.errors import UserError
@@ -23,7 +23,7 @@ def main() -> None:
     run_hydra("train", _job)
 
 
-def _job(config: DictConfig) -> float | None:
+def _job(config: DictConfig) -> Work | float | None:
     from metaloop.run.build import (  # here: --help and unknown keys need no torch
         build,
         plain,
@@ -59,8 +59,7 @@ def _job(config: DictConfig) -> float | None:
                 "compose_only=true and execute the folder on each, by srun or torchrun."
             )
     folder = write_run(content, overrides, root, name)
-    execute(folder, device.processes_here(), compose_only=compose_only)
-    return None
+    return execute(Work(folder, device.processes_here()), compose_only=compose_only)
 
 
 def _run_id() -> str:
