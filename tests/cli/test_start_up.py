@@ -1,5 +1,6 @@
 """What a command costs before it does what it is for, told by what it imports."""
 
+import gc
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaloop.run_folder import RunFolder
+from metaloop.start_up import imports_for_good
 from tests.conftest import run_command
 
 COLD = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # python names each import on stderr
@@ -21,6 +23,30 @@ OPTIONAL = ("wandb", "onnx", "onnxscript", "pandas", "transformers", "pyarrow", 
 def imports(said: str) -> list[str]:
     """What was imported, in all processes that wrote here, in their order."""
     return re.findall(r"^import time: .*\| +(\S+)$", said, re.MULTILINE)
+
+
+IMPORTING = """
+import gc
+from metaloop.start_up import imports_for_good
+with imports_for_good():
+    assert not gc.isenabled()
+    import decimal
+assert gc.isenabled()
+assert gc.get_freeze_count() > 0
+assert not any(found is decimal.Decimal for found in gc.get_objects())
+"""
+
+
+def test_the_garbage_collector_looks_at_nothing_that_a_program_imported():
+    done = run_command("python", "-c", IMPORTING)
+    assert done.returncode == 0, done.stderr
+
+
+def test_in_a_program_of_somebody_elses_it_still_looks_at_everything():
+    before = gc.get_freeze_count()
+    with imports_for_good():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == before
 
 
 def test_help_imports_nothing_slow():

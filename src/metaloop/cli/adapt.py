@@ -13,6 +13,7 @@ from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offe
 from metaloop.errors import UserError
 from metaloop.run.write import write_adaptation
 from metaloop.run_folder import RunFolder
+from metaloop.start_up import imports_for_good
 
 OWN_KEYS = ("run", "name", "compose_only")
 PLACES = ("support", "query")
@@ -40,12 +41,13 @@ def _as_hydra_reads(argument: str) -> str:
 
 
 def _job(config: DictConfig) -> Work | None:
-    from metaloop.adapted import require_fixed_norms, require_format
-    from metaloop.run.build import build, plain
-    from metaloop.run.construct import section
-    from metaloop.run.given import require_place
-    from metaloop.run.settings import Adaptation
-    from metaloop.run.weights import find_weights
+    with imports_for_good():  # here: --help and unknown keys need no torch
+        from metaloop.adapted import require_fixed_norms, require_format
+        from metaloop.run.build import build, plain
+        from metaloop.run.construct import section
+        from metaloop.run.given import require_place
+        from metaloop.run.settings import Adaptation
+        from metaloop.run.weights import find_weights
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)

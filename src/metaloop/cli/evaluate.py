@@ -13,6 +13,7 @@ from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offe
 from metaloop.errors import UserError
 from metaloop.run.write import write_evaluation
 from metaloop.run_folder import RunFolder
+from metaloop.start_up import imports_for_good
 
 OWN_KEYS = ("run", "name", "compose_only")
 CHANGES_NO_NUMBER = (
@@ -39,9 +40,10 @@ def main() -> None:
 
 
 def _job(chosen: list[str], config: DictConfig) -> Work | None:
-    from metaloop.run.build import build, plain
-    from metaloop.run.other_task import fit_to_run
-    from metaloop.run.weights import find_judged
+    with imports_for_good():  # here: --help and unknown keys need no torch
+        from metaloop.run.build import build, plain
+        from metaloop.run.other_task import fit_to_run
+        from metaloop.run.weights import find_judged
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)

@@ -11,6 +11,7 @@ from metaloop.errors import UserError, nearest
 from metaloop.full_disk import full_disk
 from metaloop.run.write import rewrite_run
 from metaloop.run_folder import RunFolder
+from metaloop.start_up import imports_for_good
 
 DESCRIPTION = """\
 Go on where a run stopped, from its last whole checkpoint, to the same numbers as
@@ -64,17 +65,18 @@ def main() -> None:
 
 
 def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work | None:
-    from metaloop.run.build import build, load_config  # here: --help needs no torch
-    from metaloop.run.origin import (
-        accept,
-        as_overrides,
-        changes_between,
-        explain_changes,
-        refused,
-        require_same_kind,
-        saved_config,
-    )
-    from metaloop.run.weights import peek_resumable
+    with imports_for_good():  # here: --help needs no torch
+        from metaloop.run.build import build, load_config
+        from metaloop.run.origin import (
+            accept,
+            as_overrides,
+            changes_between,
+            explain_changes,
+            refused,
+            require_same_kind,
+            saved_config,
+        )
+        from metaloop.run.weights import peek_resumable
 
     before = load_config(folder)
     if before["command"] != "train":

@@ -14,6 +14,7 @@ from metaloop.cli.labels import label
 from metaloop.errors import UserError
 from metaloop.requeue import NO_REQUEUE
 from metaloop.run.write import write_run
+from metaloop.start_up import imports_for_good
 from metaloop.sweep_folder import SweepFolder
 
 
@@ -24,11 +25,9 @@ def main() -> None:
 
 
 def _job(config: DictConfig) -> Work | float | None:
-    from metaloop.run.build import (  # here: --help and unknown keys need no torch
-        build,
-        plain,
-    )
-    from metaloop.run.weights import find_initial_weights
+    with imports_for_good():  # here: --help and unknown keys need no torch
+        from metaloop.run.build import build, plain
+        from metaloop.run.weights import find_initial_weights
 
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from metaloop.interrupted import Interrupted, stop_on_signals
 from metaloop.parent_process import stop_with_parent
 from metaloop.requeue import requeue_job
+from metaloop.start_up import imports_for_good
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,7 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, killed, ends none of its ranks
         stop_with_parent()
     try:
-        from metaloop.run.worker import work  # seconds of imports, already interruptible
+        with imports_for_good():  # seconds, already interruptible
+            from metaloop.run.worker import work
 
         status = work(arguments)
     except Interrupted as stop:
