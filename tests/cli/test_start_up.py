@@ -51,7 +51,7 @@ def test_in_a_program_of_somebody_elses_it_still_looks_at_everything():
 
 def test_help_imports_nothing_slow():
     for command in COMMANDS:
-        done = run_command(f"metaloop-{command}", "--help", env=COLD)
+        done = run_command(f"metaloop-{command}", "--help", env=COLD, cold=True)
         assert done.returncode == 0, done.stderr
         assert "metaloop.errors" in imports(done.stderr)
         assert not {*SLOW, *OPTIONAL} & set(imports(done.stderr)), command
@@ -85,7 +85,7 @@ def cold_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     root = tmp_path_factory.mktemp("cold")
     stale = {"LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "1"}
     arguments = ("experiment=smoke", "logger=csv", "device=cpu", "training.max_steps=1")
-    done = run_command("metaloop-train", *arguments, cwd=root, env={**COLD, **stale})
+    done = run_command("metaloop-train", *arguments, cwd=root, env={**COLD, **stale}, cold=True)
     assert done.returncode == 0, done.stderr
     (folder,) = (root / "outputs").iterdir()
     return folder, done
