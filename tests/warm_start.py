@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -80,6 +81,7 @@ def serve() -> None:
             try:
                 command = _become(*json.loads(line))
             except BaseException:
+                traceback.print_exc()
                 os._exit(FAILED)
             command()  # and to the interpreter's own end, as a process of its own has it
             return

@@ -67,8 +67,8 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
         sys.exit(128 + signal.SIGINT)
     if problem is not None:
         _fail(str(problem))
-    for folder in work:
-        become_worker(folder)
+    if work:
+        become_worker(work[0])
 
 
 def compose_choice(group: str, choice: str, arguments: list[str]) -> dict[str, object]:
