@@ -1,5 +1,8 @@
 """What many tests need: shared data, composed runs, commands as a user starts them."""
 
+import copy
+import functools
+import gc
 import importlib
 import os
 import pickle
@@ -19,14 +22,21 @@ from hydra import compose, initialize_config_dir
 from metaloop.cli.hydra_app import CONF
 from metaloop.run.write import write_run
 from metaloop.run_folder import RunFolder
+from tests.warm_start import WarmStart
 
 ROOT = Path(__file__).resolve().parents[1]
+WARM = WarmStart()
 mpl.use("agg")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest test first: at the end one process would run it alone."""
     items.sort(key=lambda item: "run_one_after_the_other" not in item.name)
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported is not garbage: the collector need not look at it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +116,11 @@ def reference() -> dict[str, np.ndarray]:
 
 def composed(*overrides: str) -> dict[str, object]:
     """What metaloop-train would write for these arguments."""
+    return copy.deepcopy(_composed(overrides))
+
+
+@functools.cache  # a tenth of a second, and many tests have the same arguments
+def _composed(overrides: tuple[str, ...]) -> dict[str, object]:
     from metaloop.run.build import plain
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -171,8 +186,15 @@ def said(monkeypatch, capsys) -> Callable[..., object]:
     return say
 
 
-def run_command(*arguments: str, timeout: float = 240, **kwargs) -> subprocess.CompletedProcess:
-    """Run one of the installed commands, or python with arguments, and return what it said."""
+def run_command(
+    *arguments: str, timeout: float = 240, cold: bool = False, **kwargs
+) -> subprocess.CompletedProcess:
+    """Run one of the installed commands, or python with arguments, and return what it said.
+
+    A command of ours starts with its imports done, unless `cold`.
+    """
+    if arguments[0].startswith("metaloop-") and not cold:
+        return WARM.run(*arguments, timeout=timeout, **kwargs)
     program = Path(sys.executable).parent / arguments[0]
     return subprocess.run(
         [str(program), *arguments[1:]],

@@ -12,6 +12,7 @@ ROOMS = [
     "interrupted",
     "requeue",
     "parent_process",
+    "start_up",
     "arguments",
     "run_folder",
     "sweep_folder",

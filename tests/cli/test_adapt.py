@@ -35,6 +35,7 @@ def test_it_adapts_predicts_and_exports_in_a_folder_of_its_own(run, points, said
         "steps=4",
         "export=pt2",
         "algorithm.inner_lr=0.05",
+        cold=True,
     )
     assert done.returncode == 0, done.stderr
     folder = run / "adaptations" / "points"
@@ -67,7 +68,7 @@ def test_it_adapts_predicts_and_exports_in_a_folder_of_its_own(run, points, said
 
 def test_help_helps_at_once_says_what_is_trusted_and_needs_no_torch(tmp_path):
     environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
-    done = run_command("metaloop-adapt", "--help", cwd=tmp_path, env=environment)
+    done = run_command("metaloop-adapt", "--help", cwd=tmp_path, env=environment, cold=True)
     assert done.returncode == 0
     assert not re.search(r"\| +torch$", done.stderr, re.MULTILINE)
     assert "only folders that you trust" in done.stdout

@@ -95,7 +95,7 @@ def test_a_damaged_last_checkpoint_falls_back_and_ends_the_same(uninterrupted, t
 def test_a_run_extended_later_is_the_run_that_was_longer_from_the_start(uninterrupted, tmp_path):
     folder = write(tmp_path, "training.max_steps=170")
     finish(folder)
-    done = run_command("metaloop-resume", str(folder.path), "training.max_steps=400")
+    done = run_command("metaloop-resume", str(folder.path), "training.max_steps=400", cold=True)
     assert done.returncode == 0, done.stderr
     assert_same_run(folder, uninterrupted)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from metaloop.cli.execute import execute
+from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
 from metaloop.errors import UserError
 from metaloop.run.write import write_adaptation
 from metaloop.run_folder import RunFolder
+from metaloop.start_up import imports_for_good
 
 OWN_KEYS = ("run", "name", "compose_only")
 PLACES = ("support", "query")
@@ -39,13 +40,14 @@ def _as_hydra_reads(argument: str) -> str:
     return argument
 
 
-def _job(config: DictConfig) -> None:
-    from metaloop.adapted import require_fixed_norms, require_format
-    from metaloop.run.build import build, plain
-    from metaloop.run.construct import section
-    from metaloop.run.given import require_place
-    from metaloop.run.settings import Adaptation
-    from metaloop.run.weights import find_weights
+def _job(config: DictConfig) -> Work | None:
+    with imports_for_good():  # here: --help and unknown keys need no torch
+        from metaloop.adapted import require_fixed_norms, require_format
+        from metaloop.run.build import build, plain
+        from metaloop.run.construct import section
+        from metaloop.run.given import require_place
+        from metaloop.run.settings import Adaptation
+        from metaloop.run.weights import find_weights
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
@@ -74,5 +76,5 @@ def _job(config: DictConfig) -> None:
         from metaloop.cli.job import folder_job
 
         folder_job(folder, overrides, replace(pieces.device, devices=1, nodes=1))
-    else:
-        execute(folder, 1, compose_only=bool(compose_only))
+        return None
+    return execute(Work(folder, 1), compose_only=bool(compose_only))

@@ -7,12 +7,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from metaloop.cli.execute import execute
+from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
 from metaloop.errors import UserError
 from metaloop.run.write import write_evaluation
 from metaloop.run_folder import RunFolder
+from metaloop.start_up import imports_for_good
 
 OWN_KEYS = ("run", "name", "compose_only")
 CHANGES_NO_NUMBER = (
@@ -38,10 +39,11 @@ def main() -> None:
     run_hydra("evaluate", functools.partial(_job, chosen))
 
 
-def _job(chosen: list[str], config: DictConfig) -> None:
-    from metaloop.run.build import build, plain
-    from metaloop.run.other_task import fit_to_run
-    from metaloop.run.weights import find_judged
+def _job(chosen: list[str], config: DictConfig) -> Work | None:
+    with imports_for_good():  # here: --help and unknown keys need no torch
+        from metaloop.run.build import build, plain
+        from metaloop.run.other_task import fit_to_run
+        from metaloop.run.weights import find_judged
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
@@ -63,8 +65,8 @@ def _job(chosen: list[str], config: DictConfig) -> None:
         from metaloop.cli.job import folder_job
 
         folder_job(folder, overrides, pieces.device)
-        return
-    execute(folder, pieces.device.processes_here(), compose_only=bool(compose_only))
+        return None
+    return execute(Work(folder, pieces.device.processes_here()), compose_only=bool(compose_only))
 
 
 def _name(split: str, overrides: list[str]) -> str:

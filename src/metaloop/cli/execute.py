@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from omegaconf import OmegaConf
 
@@ -30,21 +31,35 @@ STALE = (
 )
 
 
+class Work(NamedTuple):
+    """A written folder, and how many processes are to execute it."""
+
+    folder: RunFolder
+    processes: int
+
+
 def find_own_classes() -> None:
     """Import from the working directory, as `python -m metaloop.run` does."""
     sys.path.insert(0, str(Path.cwd()))
 
 
-def execute(folder: RunFolder, processes: int, *, compose_only: bool) -> None:
-    """Say how to execute a folder, or become its worker."""
+def be_no_rank() -> None:
+    """Forget whose rank this process was: Lightning reads it as soon as it is imported."""
+    for name in STALE:
+        os.environ.pop(name, None)
+
+
+def execute(work: Work, *, compose_only: bool) -> Work | None:
+    """Say how to execute a folder, or return it: what the command does when Hydra is done."""
     if compose_only:
-        print(f"Composed {folder.path}. To execute it{by_hand(folder, processes)}")
-    else:
-        become_worker(folder, processes)
+        print(f"Composed {work.folder.path}. To execute it{by_hand(work)}")
+        return None
+    return work
 
 
-def by_hand(folder: RunFolder, processes: int) -> str:
+def by_hand(work: Work) -> str:
     """How a user executes a folder: here, or on each of its machines."""
+    folder, processes = work
     nodes = OmegaConf.load(folder.config).device.nodes
     if nodes == 1:
         return ":\n  " + " ".join(["python", *worker_arguments(folder, processes)])
@@ -55,8 +70,17 @@ def by_hand(folder: RunFolder, processes: int) -> str:
     )
 
 
-def become_worker(folder: RunFolder, processes: int) -> None:
-    """Replace this process by the worker: signals, terminal and exit status are its own."""
+def become_worker(work: Work) -> NoReturn:
+    """Let this process be the worker: signals, terminal and exit status are its own.
+
+    It has imported what a worker imports, seconds of it, so it goes on as one. Of several
+    processes it becomes torchrun's agent.
+    """
+    folder, processes = work
+    if processes == 1:
+        from metaloop.run.__main__ import main  # here: --help needs no worker
+
+        sys.exit(main([str(folder.path)]))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os.execve(sys.executable, _command(folder, processes), _environment())

@@ -1,7 +1,6 @@
 """Hydra as the commands use it: where conf/ lies, and errors that speak to the user."""
 
 import functools
-import itertools
 import os
 import signal
 import sys
@@ -16,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from metaloop.cli.execute import find_own_classes
+from metaloop.cli.execute import Work, be_no_rank, become_worker, find_own_classes
+from metaloop.cli.help import help_text, is_for_help, search_path
 from metaloop.cli.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError, nearest
 
@@ -30,17 +30,23 @@ GROUP = "Change single keys (task.shots=5), or train a run with the other choice
 def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     """Compose `config_name` with the command line and call the job; the exit status of errors.
 
-    Errors of the user's making are printed without a traceback.
+    Errors of the user's making are printed without a traceback. The work that the job returns is
+    done when Hydra is done: what fails there is the worker's to report.
     """
     find_own_classes()
+    be_no_rank()
     sys.argv[1:] = overrides_last(sys.argv[1:])
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the message is ours
     problem: BaseException | None = None
+    work: list[Work] = []
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
-            functools.partial(_run_job, job)
-        )()
+        if is_for_help(sys.argv[1:]):
+            print(help_text(config_name, CONF, sys.argv[1:]))
+        else:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
+                functools.partial(_run_job, job, work)
+            )()
     except (UserError, KeyboardInterrupt) as error:
         problem = error
     except (HydraException, OmegaConfBaseException) as error:
@@ -61,6 +67,8 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
         sys.exit(128 + signal.SIGINT)
     if problem is not None:
         _fail(str(problem))
+    if work:
+        become_worker(work[0])
 
 
 def compose_choice(group: str, choice: str, arguments: list[str]) -> dict[str, object]:
@@ -70,13 +78,9 @@ def compose_choice(group: str, choice: str, arguments: list[str]) -> dict[str, o
         UserError: there is no such choice.
 
     """
-    folders = [a.partition("=")[2] for a in arguments if a.startswith("--config-dir=")]
-    folders += [v for flag, v in itertools.pairwise(arguments) if flag in ("--config-dir", "-cd")]
-    places = [f"file://{Path(folder).resolve()}" for folder in folders]
-    search = [f"hydra.searchpath=[{','.join(places)}]"] if places else []
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            node = hydra.compose("train", [f"{group}={choice}", *search])[group]
+            node = hydra.compose("train", [f"{group}={choice}", *search_path(arguments)])[group]
             content = OmegaConf.to_container(node, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error)) from error
@@ -93,10 +97,13 @@ def is_multirun() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _run_job(job: Callable[[DictConfig], object], config: DictConfig) -> object:
+def _run_job(job: Callable[[DictConfig], object], work: list[Work], config: DictConfig) -> object:
     find_own_classes()  # a launcher may run this in a process of its own
     try:
-        return job(config)
+        result = job(config)
+        if isinstance(result, Work):
+            work.append(result)
+        return result
     except UserError as error:
         if is_multirun():  # the sweep goes on with its other jobs
             raise

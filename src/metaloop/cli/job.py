@@ -10,7 +10,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from metaloop.cli.execute import execute, run_worker
+from metaloop.cli.execute import Work, execute, run_worker
 from metaloop.cli.labels import label
 from metaloop.cli.share import (
     is_allocated,
@@ -88,7 +88,7 @@ def compose_job(sweep: SweepFolder, composed: Composed) -> None:
     job = _of(sweep, composed)
     pieces = build(composed.content)
     rewrite_job(job.folder, composed.content, composed.overrides)
-    execute(job.folder, pieces.device.processes_here(), compose_only=True)
+    execute(Work(job.folder, pieces.device.processes_here()), compose_only=True)
 
 
 def _of(sweep: SweepFolder, composed: Composed) -> Job:

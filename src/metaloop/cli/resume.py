@@ -6,11 +6,12 @@ from typing import cast
 
 from omegaconf import OmegaConf
 
-from metaloop.cli.execute import become_worker, by_hand, find_own_classes
+from metaloop.cli.execute import Work, be_no_rank, become_worker, by_hand, find_own_classes
 from metaloop.errors import UserError, nearest
 from metaloop.full_disk import full_disk
 from metaloop.run.write import rewrite_run
 from metaloop.run_folder import RunFolder
+from metaloop.start_up import imports_for_good
 
 DESCRIPTION = """\
 Go on where a run stopped, from its last whole checkpoint, to the same numbers as
@@ -46,8 +47,9 @@ def main() -> None:
     parser.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     arguments = parser.parse_intermixed_args()
     find_own_classes()
+    be_no_rank()
     try:
-        _resume(
+        work = _resume(
             RunFolder.open(arguments.folder), arguments.changes, accepted=arguments.accept_changes
         )
     except UserError as error:
@@ -58,20 +60,23 @@ def main() -> None:
             raise
         print(f"Error: {what}. Make room, then enter the command again.", file=sys.stderr)
         sys.exit(1)
+    if work is not None:
+        become_worker(work)
 
 
-def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> None:
-    from metaloop.run.build import build, load_config  # here: --help needs no torch
-    from metaloop.run.origin import (
-        accept,
-        as_overrides,
-        changes_between,
-        explain_changes,
-        refused,
-        require_same_kind,
-        saved_config,
-    )
-    from metaloop.run.weights import peek_resumable
+def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work | None:
+    with imports_for_good():  # here: --help needs no torch
+        from metaloop.run.build import build, load_config
+        from metaloop.run.origin import (
+            accept,
+            as_overrides,
+            changes_between,
+            explain_changes,
+            refused,
+            require_same_kind,
+            saved_config,
+        )
+        from metaloop.run.weights import peek_resumable
 
     before = load_config(folder)
     if before["command"] != "train":
@@ -94,10 +99,11 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> None:
             if changes and found is not None:
                 accept(folder, changes, found.content["global_step"])
             rewrite_run(folder, config, as_overrides(changes, beside=overrides))
+    work = Work(folder, device.processes_here())
     if device.nodes > 1:
-        print(f"Ready is {folder.path}. To go on{by_hand(folder, device.processes_here())}")
-        return
-    become_worker(folder, device.processes_here())
+        print(f"Ready is {folder.path}. To go on{by_hand(work)}")
+        return None
+    return work
 
 
 def changed(config: dict[str, object], overrides: list[str]) -> dict[str, object]:

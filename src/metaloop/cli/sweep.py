@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metaloop.errors import UserError
+from metaloop.start_up import imports_for_good
 
 DESCRIPTION = """\
 Show a sweep at any time, running or done: what varied from job to job, the state
@@ -39,9 +40,10 @@ def main() -> None:
 
 
 def _show(folder: Path, metric: str | None, split: str) -> None:
-    from metaloop.callbacks.pictures import save_figures  # here: --help needs no torch
-    from metaloop.plots import draw_comparison
-    from metaloop.run.sweep import SEED, over_seeds, read_sweep, write_csv
+    with imports_for_good():  # here: --help needs no torch
+        from metaloop.callbacks.pictures import save_figures
+        from metaloop.plots import draw_comparison
+        from metaloop.run.sweep import SEED, over_seeds, read_sweep, write_csv
 
     sweep = read_sweep(folder, metric, split)
     console = Console()

@@ -8,12 +8,13 @@ from typing import cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from metaloop.cli.execute import execute
+from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.labels import label
 from metaloop.errors import UserError
 from metaloop.requeue import NO_REQUEUE
 from metaloop.run.write import write_run
+from metaloop.start_up import imports_for_good
 from metaloop.sweep_folder import SweepFolder
 
 
@@ -23,12 +24,10 @@ def main() -> None:
     run_hydra("train", _job)
 
 
-def _job(config: DictConfig) -> float | None:
-    from metaloop.run.build import (  # here: --help and unknown keys need no torch
-        build,
-        plain,
-    )
-    from metaloop.run.weights import find_initial_weights
+def _job(config: DictConfig) -> Work | float | None:
+    with imports_for_good():  # here: --help and unknown keys need no torch
+        from metaloop.run.build import build, plain
+        from metaloop.run.weights import find_initial_weights
 
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
@@ -59,8 +58,7 @@ def _job(config: DictConfig) -> float | None:
                 "compose_only=true and execute the folder on each, by srun or torchrun."
             )
     folder = write_run(content, overrides, root, name)
-    execute(folder, device.processes_here(), compose_only=compose_only)
-    return None
+    return execute(Work(folder, device.processes_here()), compose_only=compose_only)
 
 
 def _run_id() -> str:

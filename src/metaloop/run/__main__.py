@@ -2,21 +2,24 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 from metaloop.interrupted import Interrupted, stop_on_signals
 from metaloop.parent_process import stop_with_parent
 from metaloop.requeue import requeue_job
+from metaloop.start_up import imports_for_good
 
 
-def main() -> int:
-    """Execute the folder named on the command line; return the exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Execute the folder that the arguments name, else the command line; return the exit status."""
     stop_on_signals()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, killed, ends none of its ranks
         stop_with_parent()
     try:
-        from metaloop.run.worker import work  # seconds of imports, already interruptible
+        with imports_for_good():  # seconds, already interruptible
+            from metaloop.run.worker import work
 
-        status = work()
+        status = work(arguments)
     except Interrupted as stop:
         print(f"\nStopped by {stop}.", flush=True)
         status = 128 + stop.signal_number

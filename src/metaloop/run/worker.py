@@ -1,6 +1,6 @@
 """The process that executes a run folder.
 
-The commands compose a config, write it into a folder and become this. It starts the same from
+The commands compose a config, write it into a folder and go on as this. It starts the same from
 a debugger (python -m pdb -m metaloop.run FOLDER), srun or torchrun.
 """
 
@@ -8,7 +8,7 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -27,14 +27,14 @@ from metaloop.run.write import read_overrides
 from metaloop.run_folder import RunFolder, State
 
 
-def work() -> int:
-    """Execute the folder named on the command line; return the exit status."""
+def work(arguments: Sequence[str] | None = None) -> int:
+    """Execute the folder that the arguments name, else the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
     # Lightning has read the rank from torchrun's or Slurm's environment
     is_first = vars(rank_zero_only).get("rank", 0) == 0
     try:
-        folder = RunFolder.open(parser.parse_args().folder)
+        folder = RunFolder.open(parser.parse_args(arguments).folder)
         with _held(folder) if is_first else _not_held():
             _execute(folder)
     except UserError as error:
