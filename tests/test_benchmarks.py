@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, shared
 
 
 def run(script, *arguments, cwd):
@@ -19,7 +19,7 @@ def run(script, *arguments, cwd):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
 
 
@@ -56,6 +56,35 @@ def test_memory_and_time_of_the_adjoints_are_measured_in_fresh_processes(tmp_pat
         (adjoint, steps) for adjoint in ("unrolled", "recomputed") for steps in (1, 2)
     }
     assert all(0 < one["above_baseline_mib"] < one["peak_mib"] for one in measured)
+
+
+@pytest.mark.slow
+def test_learners_and_baselines_are_tuned_alike_and_compared_on_the_same_episodes(tmp_path):
+    done = run(
+        "against_baselines.py",
+        "clinc150",
+        *("--data-dir", str(shared("text_intents") / "clinc150")),
+        *("--learners", "anil", "random"),
+        *("--step-sizes", "0.2", "0.5"),
+        *("--steps", "2", "--meta-steps", "2", "--pilot", "1", "--episodes", "16"),
+        *("--out", "out.json"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert list(found["anil"]["pilots"]) == ["0.2", "0.5"]
+    assert found["random"]["pilots"] == {}  # it takes no inner steps in training
+    for of in found.values():
+        choice = of["choice"]
+        assert choice["inner_lr"] in (0.2, 0.5)
+        assert choice["inner_steps"] in (1, 2)
+        assert f"algorithm.inner_lr={choice['inner_lr']} " in of["test"]
+        assert len(of["after"]) == len(of["before"]) == 600
+    # chance before adapting, since both heads are as they were initialised
+    assert all(abs(sum(of["before"]) / 600 - 0.2) < 0.02 for of in found.values())
+    gap = 100 * (sum(found["anil"]["after"]) - sum(found["random"]["after"])) / 600
+    (row,) = re.findall(r"\| `random` .* \| (\S+) \+/- \S+ \|$", done.stdout, re.MULTILINE)
+    assert float(row) == pytest.approx(gap, abs=0.051)
 
 
 def test_the_loader_alone_is_measured_in_its_parts_and_whole(tmp_path):

@@ -4,10 +4,12 @@ import hashlib
 import resource
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -33,6 +35,7 @@ MakeOptimizer = Callable[[Iterable[dict[str, object]]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
 # how names of running averages begin among the own parameters: torch allows no dot there
 AVERAGES = STATISTICS.replace(".", ":")
+announce = rank_zero_only(partial(print, flush=True))  # what takes long before the first step
 # how much of its running averages a meta-step renews, as in torch's batch norms
 AVERAGING_RATE = 0.1
 
@@ -47,13 +50,11 @@ class MetaLearner(pl.LightningModule):
         seed: seeds the chance inside a step (dropout); episodes have their own.
         tasks_at_once: tasks vectorised together; bounds the memory, changes no number.
         compile: compile the meta-gradient.
-        clip_norm: clip the meta-gradient to this norm.
-        clip_value: clip its every element to this size.
+        clip_norm, clip_value: clip the meta-gradient to this norm, or its every element.
         own_lr: the learning rate of what the algorithm learns beside the model (step sizes);
             None takes the optimizer's.
         log_every: meta-steps between logged values.
-        report: at validations and logged steps, also log what happens along the inner loop: every
-            value at every inner step, gradient norms, their cosine, learned step sizes.
+        report: at validations and logged steps, also log what happens along the inner loop.
 
     """
 
@@ -89,7 +90,7 @@ class MetaLearner(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
         self.tasks_at_once, self.is_checked = tasks_at_once, False
-        self.of_chunk = CompiledChunkGradient() if compile else None
+        self.of_chunk = CompiledChunkGradient(announce) if compile else None
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.log_every, self.report = log_every, report
         self.members: list[dict[str, Tensor]] = []  # weights of an ensemble, if one is judged

@@ -1,6 +1,7 @@
 """Figures show the numbers they are given."""
 
 import re
+from functools import partial
 
 import matplotlib.colors as colors
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map
 
+from metaloop.algorithms import maml
 from metaloop.confusion import count_confusion, rows_of
 from metaloop.datamodule import EvaluationEpisodes
+from metaloop.inner_loop import Objective
 from metaloop.metrics import Answered, Estimate
 from metaloop.plots import (
     draw_adaptation_curve,
@@ -21,7 +24,7 @@ from metaloop.plots import (
     draw_step_sizes,
 )
 from metaloop.plots.image_episode import RIGHT, WRONG
-from metaloop.tasks import Sinusoid
+from metaloop.tasks import PointNavigation, Sinusoid
 from tests.algorithms.episodes import random_case
 
 
@@ -75,6 +78,33 @@ def test_a_regression_task_is_drawn_before_and_after():
     grid = torch.linspace(low, high, 200, dtype=torch.float64)[:, None]
     expected = algorithm.objective.predict(phi, grid)[:, 0].detach()
     assert drawn["after 3 steps"] == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_a_policys_rollouts_are_drawn_from_the_origin_on_before_and_after():
+    task = PointNavigation(shots=4, queries=3, horizon=6, action_std=0.5)
+    objective = Objective(
+        model=torch.nn.Linear(2, 2), loss=task.loss, metrics=task.metrics, forward=task.forward
+    )
+    algorithm = maml(objective, inner_lr=1.0, inner_steps=1, eval_inner_steps=2, adjoint="unrolled")
+    meta = objective.meta_parameters()
+    (batch,) = EvaluationEpisodes(task, 0, "test", 2, 2)
+    episodes = task.gather(batch.episodes, torch.float32)
+    (axis,) = draw_one_task(algorithm, meta, episodes).axes
+    walked = [line for line in axis.get_lines() if len(line.get_xdata()) == 1 + 6]
+    one = tree_map(lambda x: x[0], episodes)
+    expected = []
+    for phi in (meta, [*algorithm.adapt(meta, one.support, 2)][-1]):
+        policy = partial(torch.func.functional_call, objective.model, dict(phi))
+        expected += task.forward(lambda x, policy=policy: policy((x,)), one.query.inputs)[..., 1:]
+    assert len(walked) == len(expected) == 2 * 3
+    for line, places in zip(walked, expected, strict=True):
+        assert line.get_xydata()[0].tolist() == [0, 0]
+        assert line.get_xydata()[1:] == pytest.approx(places.detach().numpy(), abs=1e-6)
+    (goal,) = [line for line in axis.get_lines() if line.get_label() == "goal"]
+    assert goal.get_xydata()[0] == pytest.approx(one.query.targets[0].numpy())
+    labels = [line.get_label() for line in axis.get_lines()]
+    assert sum("before adaptation, return -" in label for label in labels) == 1
+    assert sum("after 2 steps, return -" in label for label in labels) == 1
 
 
 def test_an_image_episode_shows_every_image_and_tells_right_from_wrong_at_a_glance():

@@ -6,6 +6,7 @@ from metaloop.algorithms.anil import anil
 from metaloop.algorithms.boil import boil
 from metaloop.algorithms.cavia import cavia
 from metaloop.algorithms.compilation import CompiledChunkGradient
+from metaloop.algorithms.fastest import Way, find_fastest
 from metaloop.algorithms.fomaml import fomaml
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.imaml import imaml
@@ -38,11 +39,13 @@ __all__ = [
     "QueryLoss",
     "SquaredDistance",
     "TasksAtOnce",
+    "Way",
     "adaptation_path",
     "anil",
     "boil",
     "cavia",
     "exact_tasks_at_once",
+    "find_fastest",
     "fomaml",
     "imaml",
     "maml",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
@@ -18,6 +19,7 @@ from metaloop.inner_loop import Parameters, Report
 
 # of a gradient tensor's norm: the compiled graph sums in another order
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 5e-2}
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 Result = tuple[Gradient, Report]
 Compiled = Callable[[Parameters, Episode], Result]
 
@@ -90,8 +92,8 @@ def compile_graph(eager: Compiled, meta: Parameters, chunk: Episode) -> Compiled
         result_form.append(spec)
         return tuple(outputs)
 
-    traced = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
     _keep_compiled_code()
+    traced = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
     # chance as eager draws it; the calls between kernels in C++ where those take most of the time
     calls_in_cpp = inputs[0].device.type == "cpu" and not _has_convolutions(traced)
     options = {"fallback_random": True, "cpp_wrapper": calls_in_cpp}
@@ -119,8 +121,10 @@ def _has_convolutions(graph: torch.fx.GraphModule) -> bool:
 
 def _keep_compiled_code() -> None:
     """Keep what the compiler makes among the user's caches: a resumed run or a sweep finds it."""
-    folder = Path(os.environ.get("METALOOP_CACHE", "~/.cache/metaloop")).expanduser()
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
+    # torch writes its own default, a temporary folder, into the environment
+    if os.environ.get(CACHE, default_cache_dir()) == default_cache_dir():
+        folder = Path(os.environ.get("METALOOP_CACHE", "~/.cache/metaloop")).expanduser()
+        os.environ[CACHE] = str(folder / "compiled")
 
 
 def _agree(graph: Compiled, eager: Compiled, meta: Parameters, chunk: Episode) -> bool:

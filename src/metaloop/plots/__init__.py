@@ -9,6 +9,7 @@ from metaloop.plots.learning_curve import draw_learning_curve
 from metaloop.plots.one_task import draw_curve, draw_one_task, is_curve
 from metaloop.plots.predictions import draw_predictions
 from metaloop.plots.step_sizes import draw_step_sizes
+from metaloop.plots.trajectories import draw_trajectories
 
 __all__ = [
     "draw_adaptation_curve",
@@ -21,5 +22,6 @@ __all__ = [
     "draw_one_task",
     "draw_predictions",
     "draw_step_sizes",
+    "draw_trajectories",
     "is_curve",
 ]

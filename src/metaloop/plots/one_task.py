@@ -11,6 +11,7 @@ from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters
 from metaloop.plots.fit import draw_fit
 from metaloop.plots.image_episode import draw_image_episode
+from metaloop.plots.trajectories import draw_trajectories
 
 
 def draw_one_task(
@@ -21,13 +22,15 @@ def draw_one_task(
 ) -> Figure | None:
     """Adapt to the first task of a meta-batch and draw what that changed.
 
-    Curves for regression from one number to one number, a grid for images with class labels;
-    None for what has no picture.
+    Curves for regression from one number to one number, a grid for images with class labels,
+    the rollouts of a policy in the plane; None for what has no picture.
     """
     task = pytree.tree_map(lambda tensor: tensor[0], episodes)
     phis = list(algorithm.adapt(meta, task.support, algorithm.eval_inner_steps))
     if is_curve(task):
         return draw_curve(algorithm, phis, task)
+    if is_walk(task):
+        return draw_walk(algorithm, phis, task)
     if task.support.inputs.ndim != 4 or task.support.targets.is_floating_point():
         return None
     objective = algorithm.objective
@@ -58,6 +61,26 @@ def draw_curve(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) 
         curves = {k: objective.predict(phis[k], grid).float().cpu() for k in steps}
         losses = {k: float(objective.judge_query(phis[k], task)[0]) for k in steps}
     return draw_fit(_shown(task), grid.float().cpu(), curves, losses)
+
+
+def is_walk(task: Episode) -> bool:
+    """Whether a task is point navigation: noise [rollouts, horizon, 2], a goal for each rollout."""
+    inputs, targets = task.query.inputs, task.query.targets
+    is_of_plane = inputs.shape[2:] == (2,) and targets.shape[1:] == (2,)
+    return is_of_plane and targets.is_floating_point()
+
+
+def draw_walk(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) -> Figure:
+    """Draw the query rollouts of such a task before adaptation and after the last step."""
+    objective = algorithm.objective
+    places, returns = {}, {}
+    with torch.no_grad():
+        for k in sorted({0, len(phis) - 1}):
+            rollouts = objective.predict_query(phis[k], task)
+            places[k] = rollouts[..., 1:].float().cpu()
+            # the loss is minus the return in value
+            returns[k] = -float(objective.judge_query(phis[k], task)[0])
+    return draw_trajectories(task.query.targets[0].float().cpu(), places, returns)
 
 
 def _shown(task: Episode) -> Episode:

@@ -137,8 +137,9 @@ def _run(
         optimizer=make_optimizer,
         scheduler=make_scheduler,
         seed=seed,
-        tasks_at_once=place.tasks_at_once,
-        compile=place.compile,
+        # before it is decided, and where it is not: what changes no number
+        tasks_at_once="by_size" if place.tasks_at_once == "auto" else place.tasks_at_once,
+        compile=place.compile is True,
         own_lr=schedule.own_lr,
         clip_norm=schedule.clip_norm,
         clip_value=schedule.clip_value,

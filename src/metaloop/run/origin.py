@@ -18,7 +18,14 @@ Config = Mapping[str, object]
 Changes = dict[str, tuple[object, object]]
 MAX_STEPS = "training.max_steps"
 # keys of `device` that change the last bits of a number, or more of it
-INEXACT = ("accelerator", "precision", "tasks_at_once", "compile", "deterministic")
+INEXACT = (
+    "accelerator",
+    "precision",
+    "matmul_precision",
+    "tasks_at_once",
+    "compile",
+    "deterministic",
+)
 
 
 def origin(config: Config, device: Device) -> dict[str, object]:

@@ -89,10 +89,16 @@ class Device:
     devices: Count | Literal["auto"]
     nodes: Count
     precision: Precision
-    tasks_at_once: TasksAtOnce
-    compile: bool
+    tasks_at_once: TasksAtOnce | Literal["auto"]
+    compile: bool | Literal["auto"]
     deterministic: bool
     threads: Count | None = None
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is still to be decided by measuring."""
+        return "auto" in (self.tasks_at_once, self.compile)
 
     def gpus_here(self) -> int:
         """How many GPUs the run may choose from; 0 where it computes on none."""

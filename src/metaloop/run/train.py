@@ -25,6 +25,7 @@ from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
 from metaloop.plots import draw_learning_curve
 from metaloop.run.build import Pieces, build, build_callbacks, build_loggers, load_config
+from metaloop.run.decide import decide
 from metaloop.run.environment import describe_environment
 from metaloop.run.evaluate import evaluate
 from metaloop.run.origin import (
@@ -65,6 +66,7 @@ def train(folder: RunFolder) -> None:
     _keep_found(folder, config, pieces.task.found)
     pieces.device.require()
     pieces.device.require_started()
+    pieces = decide(folder, config, pieces)
     named = build_callbacks(config, folder, pieces.task)
     start = _find_start(folder, config, pieces, named)
     _settle_wandb(cast(str, config["run_id"]))

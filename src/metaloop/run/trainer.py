@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
@@ -40,6 +41,7 @@ def make_trainer(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+    torch.set_float32_matmul_precision(device.matmul_precision)
     # buffers are not broadcast: no norm keeps any, and each rank's are its own
     strategy = DDPStrategy(broadcast_buffers=False) if device.processes() > 1 else "auto"
     return pl.Trainer(

@@ -1,0 +1,243 @@
+"""Meta-learners against the baselines `random` and `pretrain`, all tuned alike: 5-way 1-shot.
+
+    python benchmarks/against_baselines.py clinc150 --data-dir CLINC150 --out clinc150.json
+    python benchmarks/against_baselines.py cifar_fs --data-dir CIFAR --out cifar_fs.json
+
+Whatever is trained sees the same episodes, as many of them, with the same model and
+meta-optimizer. On validation episodes are chosen, from the same values for every learner: the
+checkpoint (best or last), the size and number of the inner steps at test, and, for who trains
+with inner steps, their size in training, by short runs. The test is one metaloop-evaluate each, on
+the same 600 episodes, so that differences are paired.
+"""
+
+import argparse
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from metaloop.algorithms import GradientBased, adaptation_path
+from metaloop.inner_loop import StepSize, Update
+from metaloop.run.build import build, load_config
+from metaloop.run.weights import find_weights, load_weights
+from metaloop.run_folder import RunFolder
+
+BASELINES = ("pretrain", "random")
+STEP_SIZES = (0.05, 0.2, 0.5, 1.0)
+# what all learners of a task have in common
+COMMON: dict[str, tuple[str, ...]] = {
+    "clinc150": (
+        "task=clinc150",
+        "task.vocabulary_size=4096",
+        "optimizer.lr=0.003",
+        "data.meta_batch_size=8",
+    ),
+    "cifar_fs": (
+        "task=cifar_fs",
+        "task.queries=5",
+        "model.filters=32",
+        "optimizer.lr=0.003",
+        "data.meta_batch_size=8",
+        "device.tasks_at_once=8",
+    ),
+}
+# what differs, and for how many inner steps each is trained
+LEARNERS: dict[str, tuple[str, ...]] = {
+    "anil": ("algorithm=anil", "algorithm.inner_steps=5"),
+    "maml": ("algorithm=maml", "algorithm.inner_steps=2"),
+    "pretrain": ("algorithm=pretrain", "algorithm.inner_lr=0.1"),
+    "random": ("algorithm=pretrain", "algorithm.inner_lr=0.1"),
+}
+
+
+class Choice(NamedTuple):
+    """How a learner is tested, with the validation accuracy that chose it."""
+
+    checkpoint: str
+    inner_lr: float
+    inner_steps: int
+    accuracy: float
+
+
+def main() -> None:
+    """Train, tune and test every learner, then print the table."""
+    arguments = parse()
+    console = Console()
+    found: dict[str, dict[str, object]] = {}
+    if arguments.out and arguments.out.is_file():  # goes on where it was interrupted
+        found = json.loads(arguments.out.read_text())
+    for name in [name for name in arguments.learners if name not in found]:
+        with console.status(name):
+            found[name] = learner(name, arguments)
+        console.print(f"{name:10} {found[name]['choice']}", highlight=False, soft_wrap=True)
+        if arguments.out:
+            arguments.out.write_text(json.dumps(found, indent=1))
+    found = {name: found[name] for name in arguments.learners}
+    console.print(f"\n{table(found)}", highlight=False, soft_wrap=True)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("task", choices=COMMON)
+    parser.add_argument("--data-dir", type=Path, required=True, help="the data set's files")
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS))
+    parser.add_argument("--step-sizes", nargs="+", type=float, default=STEP_SIZES)
+    parser.add_argument("--steps", type=int, default=10, help="most inner steps at test")
+    parser.add_argument("--meta-steps", type=int, default=1000)
+    parser.add_argument("--pilot", type=int, default=250, help="meta-steps of a short run")
+    parser.add_argument("--episodes", type=int, default=200, help="of validation, to choose by")
+    parser.add_argument("--runs", type=Path, default=Path("outputs/against_baselines"))
+    parser.add_argument("--set", nargs="*", default=[], help="further overrides, for all runs")
+    parser.add_argument(
+        "--out", type=Path, help="a JSON file for all values; what it holds is kept"
+    )
+    return parser.parse_args()
+
+
+def learner(name: str, arguments: argparse.Namespace) -> dict[str, object]:
+    """Train a learner, choose how it is tested, test it."""
+    trained_with: tuple[str, ...] = ()
+    pilots: dict[float, float] = {}
+    if name not in BASELINES:
+        for size in arguments.step_sizes:
+            short = train(name, arguments, arguments.pilot, (f"algorithm.inner_lr={size}",))
+            pilots[size] = choose(short, [size], arguments).accuracy
+        trained_with = (f"algorithm.inner_lr={max(pilots, key=pilots.__getitem__)}",)
+    meta_steps = 0 if name == "random" else arguments.meta_steps
+    run = train(name, arguments, meta_steps, trained_with)
+    choice = choose(run, arguments.step_sizes, arguments)
+    command, before, after = test(run, choice)
+    return {
+        "choice": choice._asdict(),
+        "pilots": pilots,
+        "trained_with": trained_with,
+        "test": command,
+        "before": before,
+        "after": after,
+    }
+
+
+def train(
+    name: str, arguments: argparse.Namespace, meta_steps: int, more: tuple[str, ...]
+) -> RunFolder:
+    """Run one metaloop-train."""
+    said = ran(
+        "metaloop-train",
+        *COMMON[arguments.task],
+        *LEARNERS[name],
+        f"task.data_dir={arguments.data_dir.resolve()}",
+        f"training.max_steps={meta_steps}",
+        f"training.validate_every={max(1, meta_steps // 4)}",
+        "data.validation_episodes=100",
+        "data.eval_meta_batch_size=16",
+        "evaluation.episodes=16",  # the test comes later
+        f"output_dir={arguments.runs}",
+        "logger=csv",
+        "callbacks.pictures=null",
+        *more,
+        *arguments.set,
+    )
+    (folder,) = re.findall(r"^Training: (.*)$", said, re.MULTILINE)
+    return RunFolder(Path(folder))
+
+
+def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) -> Choice:
+    """Checkpoint, step size and number of steps with the highest accuracy in validation."""
+    config = load_config(run)
+    config["evaluation"] = {
+        **config["evaluation"],
+        "split": "validation",
+        "episodes": arguments.episodes,
+    }
+    pieces = build(config)
+    assert isinstance(pieces.algorithm, GradientBased)
+    pieces.datamodule.setup("test")
+    tried = []
+    # a run that was not validated has its last alone, which then is its best
+    for path, checkpoint in {find_weights(run, c): c for c in ("last", "best")}.items():
+        load_weights(pieces.meta_learner, path)
+        for size in sizes:
+            algorithm = replace(pieces.algorithm, update=Update([StepSize(size)]))
+            accuracy = np.concatenate(
+                [
+                    adaptation_path(
+                        algorithm,
+                        pieces.meta_learner.meta,
+                        pieces.task.gather(batch.episodes, torch.float32),
+                        steps=arguments.steps,
+                        tasks_at_once=pieces.device.tasks_at_once,
+                    )["accuracy"].numpy()
+                    for batch in pieces.datamodule.test_dataloader()
+                ]
+            ).mean(0)
+            step = 1 + int(accuracy[1:].argmax())
+            tried.append(Choice(checkpoint, size, step, float(accuracy[step])))
+    return max(tried, key=lambda choice: choice.accuracy)
+
+
+def test(run: RunFolder, choice: Choice) -> tuple[str, list[float], list[float]]:
+    """Run one metaloop-evaluate; its command, and each episode's accuracy before and after."""
+    command = [
+        "metaloop-evaluate",
+        f"run={run.path}",
+        "name=chosen",
+        f"evaluation.checkpoint={choice.checkpoint}",
+        f"algorithm.inner_lr={choice.inner_lr}",
+        f"algorithm.eval_inner_steps={choice.inner_steps}",
+        "evaluation.episodes=600",
+    ]
+    ran(*command)
+    with (run.evaluations / "chosen" / "episodes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    before, after = (
+        [float(row[f"accuracy_step_{step}"]) for row in rows] for step in (0, choice.inner_steps)
+    )
+    return " ".join(command), before, after
+
+
+def ran(command: str, *arguments: str) -> str:
+    """Run one of the installed commands; what it said."""
+    program = str(Path(sys.executable).parent / command)
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command} {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def table(found: dict[str, dict[str, object]]) -> str:
+    """A row a learner, in Markdown; differences to the first one."""
+    first, *_ = found
+    lines = [
+        "| learner | checkpoint | inner step size, steps | accuracy, %, before | after "
+        f"| `{first}` minus it, paired |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, of in found.items():
+        choice = of["choice"]
+        after = np.array(of["after"])
+        paired = "-" if name == first else interval(np.array(found[first]["after"]) - after)
+        lines.append(
+            f"| `{name}` | {choice['checkpoint']} | {choice['inner_lr']:g}, "
+            f"{choice['inner_steps']} | {interval(np.array(of['before']))} | {interval(after)} "
+            f"| {paired} |"
+        )
+    return "\n".join(lines)
+
+
+def interval(values: np.ndarray) -> str:
+    """Mean +/- 1.96 standard errors, in percent."""
+    width = 1.96 * values.std(ddof=1) / len(values) ** 0.5
+    return f"{100 * values.mean():.1f} +/- {100 * width:.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Where a policy walks, before and after adaptation."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+
+def draw_trajectories(
+    goal: Tensor, places: Mapping[int, Tensor], returns: Mapping[int, float]
+) -> Figure:
+    """Draw every rollout from the origin on, under the policy before and after its inner steps.
+
+    Shapes:
+        goal        [2]
+        places[k]   [rollouts, horizon, 2] the positions after each action of the policy phi_k
+        returns[k]  the mean return of phi_k
+    """
+    figure = Figure(figsize=(4.6, 4.8), layout="constrained")
+    axis = figure.subplots()
+    for step, walked in places.items():
+        label = "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
+        label += f", return {returns[step]:.3g}"
+        color, dashes = ("C3", "--") if step == 0 else ("C0", "-")
+        for number, rollout in enumerate(walked):
+            x, y = ([0.0, *values] for values in rollout.T.tolist())
+            axis.plot(
+                x, y, dashes, color=color, alpha=0.5, linewidth=1, label=label if not number else ""
+            )
+            axis.plot(x[-1], y[-1], "o", color=color, markersize=3)
+    axis.plot(0, 0, "k+", markersize=9, label="start")
+    axis.plot(*goal.tolist(), "*", color="C1", markersize=13, label="goal")
+    axis.set_aspect("equal", adjustable="datalim")
+    axis.set_xlabel("x")
+    axis.set_ylabel("y")
+    axis.legend(frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,76 @@
+"""What a run's config leaves to be measured, decided once, before meta-step 0."""
+
+import time
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+
+from metaloop.algorithms import TasksAtOnce, find_fastest
+from metaloop.datamodule import draw
+from metaloop.run.build import Pieces, build, load_config
+from metaloop.run.write import write_config
+from metaloop.run_folder import RunFolder
+
+POLL_SECONDS = 0.5
+
+
+def decide(folder: RunFolder, config: dict[str, object], pieces: Pieces) -> Pieces:
+    """Settle `device.tasks_at_once=auto` and `device.compile=auto`, and write what was decided.
+
+    The first process measures on its share of the first meta-batch, whose weights and gradients
+    are thrown away; the others wait for its word. A resumed run reads it and decides nothing.
+    """
+    if not pieces.device.is_open:
+        return pieces
+    if vars(rank_zero_only).get("rank", 0) == 0:
+        _measure(config, pieces)
+        write_config(folder, config)
+    else:
+        _wait(folder, config)
+    return build(config)
+
+
+def _measure(config: dict[str, object], pieces: Pieces) -> None:
+    print("Measuring how this machine computes a meta-gradient fastest ..", flush=True)
+    device, data, where = pieces.device, pieces.datamodule, pieces.device.torch_device()
+    data.prepare_data()
+    data.setup("fit")
+    share = data.meta_batch_size // device.processes()
+    learner = pieces.meta_learner.to(where)
+    drawn = draw(pieces.task, pieces.seed, "train", torch.arange(share))
+    on_device = torch.utils._pytree.tree_map(lambda t: t.to(where), drawn.episodes)
+    dtype = next(iter(learner.meta.values())).dtype
+    with torch.autocast(where.type, torch.bfloat16, enabled=device.precision == "bf16-mixed"):
+        way = find_fastest(
+            learner.algorithm.at(0),
+            {name: p.detach() for name, p in learner.meta.items()},
+            pieces.task.gather(on_device, dtype),
+            tasks_at_once=None if device.tasks_at_once == "auto" else device.tasks_at_once,
+            compile=None if device.compile == "auto" else device.compile,
+            announce=lambda message: print(f"  {message}", flush=True),
+        )
+    print(
+        f"Decided: device.tasks_at_once={way.tasks_at_once} "
+        f"device.compile={str(way.compile).lower()}",
+        flush=True,
+    )
+    _put(config, way.tasks_at_once, way.compile)
+
+
+def _wait(folder: RunFolder, config: dict[str, object]) -> None:
+    """Wait for the first process; if it dies, what has started the processes ends this one too."""
+    while "auto" in (way := _way(load_config(folder))):
+        time.sleep(POLL_SECONDS)
+    _put(config, cast(TasksAtOnce, way[0]), bool(way[1]))
+
+
+def _way(config: Mapping[str, object]) -> tuple[object, object]:
+    device = cast(Mapping[str, object], config["device"])
+    return device["tasks_at_once"], device["compile"]
+
+
+def _put(config: dict[str, object], tasks_at_once: TasksAtOnce, compile: bool) -> None:
+    device = cast(Mapping[str, object], config["device"])
+    config["device"] = {**device, "tasks_at_once": tasks_at_once, "compile": compile}
