@@ -9,6 +9,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "metaloop"
 ROOMS = [
     "errors",
     "full_disk",
+    "chance",
     "interrupted",
     "requeue",
     "parent_process",

@@ -1,6 +1,5 @@
 """The outer loop as a LightningModule: Finn et al. 2017 (arXiv:1703.03400), Algorithms 1 and 2."""
 
-import hashlib
 import resource
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from metaloop.algorithms import (
     meta_gradient,
 )
 from metaloop.arguments import Count, Positive, Seed
+from metaloop.chance import seed_step
 from metaloop.datamodule import MetaBatch
 from metaloop.episode import Episode
 from metaloop.errors import UserError
@@ -156,9 +156,7 @@ class MetaLearner(pl.LightningModule):
         self._last_log = (self.global_step, time.perf_counter())
 
     def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:
-        # chance inside the step is a function of the step: a resumed run repeats it
-        place = f"{self.seed} {self.global_step} {self.global_rank}".encode()
-        torch.manual_seed(int.from_bytes(hashlib.blake2b(place, digest_size=8).digest()) >> 1)
+        seed_step(self.seed, self.global_step, self.global_rank, self.device)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the meta-gradient; here it is no longer scaled by the precision."""

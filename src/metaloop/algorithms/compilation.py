@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils import _pytree as pytree
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.meta_gradient import Gradient, chunk_gradient
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Parameters, Report
 
 # of a gradient tensor's norm: the compiled graph sums in another order
@@ -43,8 +42,7 @@ class CompiledChunkGradient:
     def __call__(
         self, algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int
     ) -> Result:
-        leaves = pytree.tree_leaves((dict(meta), chunk))
-        shapes = (tasks, tuple((t.shape, t.dtype, t.device) for t in leaves))
+        shapes = (tasks, *((t.shape, t.dtype, t.device) for t in _leaves(meta, chunk)))
         for known, owner, graph in self._graphs:
             if known == shapes and owner == algorithm:
                 return graph(meta, chunk)
@@ -83,29 +81,35 @@ def compile_graph(eager: Compiled, meta: Parameters, chunk: Episode) -> Compiled
     make_fx unrolls torch.func's transforms into plain operations, which Inductor takes; Dynamo
     refuses the transforms themselves, and would check its guards at every call.
     """
-    inputs, form = pytree.tree_flatten((dict(meta), chunk))
-    result_form: list[pytree.TreeSpec] = []
+    inputs, names = _leaves(meta, chunk), list(meta)
+    found: list[list[str]] = []  # names of the gradient's tensors and of the report's
 
     def flat(*leaves: Tensor) -> tuple[Tensor, ...]:
-        result = eager(*pytree.tree_unflatten(list(leaves), form))
-        outputs, spec = pytree.tree_flatten(result)
-        result_form.append(spec)
-        return tuple(outputs)
+        weights, (xs, ys, xq, yq, classes) = leaves[: len(names)], leaves[len(names) :]
+        tasks = Episode(Examples(xs, ys), Examples(xq, yq), classes)
+        gradient, report = eager(dict(zip(names, weights, strict=True)), tasks)
+        found[:] = [list(gradient), list(report)]
+        return (*gradient.values(), *report.values())
 
     _keep_compiled_code()
     traced = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
     # chance as eager draws it; the calls between kernels in C++ where those take most of the time
     calls_in_cpp = inputs[0].device.type == "cpu" and not _has_convolutions(traced)
     options = {"fallback_random": True, "cpp_wrapper": calls_in_cpp}
-    compiled = torch._inductor.compile(traced, inputs, options=options)
+    compiled = torch._inductor.compile(traced, list(inputs), options=options)
 
     def run(meta: Parameters, chunk: Episode) -> Result:
         with torch.no_grad():
-            outputs = compiled(*meta.values(), *pytree.tree_leaves(chunk))
-            result: Result = pytree.tree_unflatten(list(outputs), result_form[0])
-            return result
+            outputs = compiled(*_leaves(meta, chunk))
+        size = len(found[0])
+        gradient = dict(zip(found[0], outputs[:size], strict=True))
+        return gradient, dict(zip(found[1], outputs[size:], strict=True))
 
     return run
+
+
+def _leaves(meta: Parameters, chunk: Episode) -> list[Tensor]:
+    return [*meta.values(), *chunk.support, *chunk.query, chunk.classes]
 
 
 def _why(error: Exception) -> str:

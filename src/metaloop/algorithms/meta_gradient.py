@@ -90,6 +90,9 @@ def chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
         size = _size_that_fits(episodes)
     else:
         size = tasks if tasks_at_once == "all" else tasks_at_once
+    if size >= tasks:
+        yield episodes
+        return
     for start in range(0, tasks, size):
         yield _map(operator.itemgetter(slice(start, start + size)), episodes)
 

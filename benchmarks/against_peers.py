@@ -1,0 +1,160 @@
+"""One meta-step by metaloop and by its peers, alternating in one process: ratios and spread.
+
+    python benchmarks/against_peers.py --threads 1 --works sinusoid --out sinusoid.json
+    python benchmarks/against_peers.py --data-dir OMNIGLOT --out peers.json
+
+The same network, tasks, inner steps, Adam and float32 for everybody; everybody's first gradient is
+compared with the plain loop's. Peers that are not installed are left out (benchmarks/peers.sh
+installs them). `a peak` is the share of this machine's matrix-multiply peak, measured here, too.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from speed.jax_peer import jax_step
+from speed.ours import bare_step, whole_loop
+from speed.peers import PEERS, plain_loop
+from speed.work import WORKS, Step, Work
+from torch.utils.flop_counter import FlopCounterMode
+
+WHOLE = "metaloop-train, compiled"
+EVERYBODY: dict[str, Callable[[Work], Step]] = {
+    **PEERS,
+    "JAX": jax_step,
+    "metaloop": lambda work: bare_step(work, compile=False),
+    "metaloop, compiled": lambda work: bare_step(work, compile=True),
+}
+PACKAGES = ("torch", "learn2learn", "higher", "torchopt", "jax", "numpy")
+
+
+def main() -> None:
+    """Measure every work, and print one table each."""
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # JAX asks this
+    warnings.simplefilter("ignore")
+    console, found = Console(), {}
+    for name in arguments.works:
+        with console.status(name) as status:
+            found[name] = measure(WORKS[name], arguments, status.update)
+        print(table(WORKS[name], found[name], arguments.threads), flush=True)
+        if arguments.out:
+            report = {"machine": machine(arguments.threads), "seconds": found}
+            arguments.out.write_text(json.dumps(report, indent=1))
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
+    parser.add_argument("--who", nargs="+", choices=EVERYBODY, default=list(EVERYBODY))
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=7, help="times that everybody has a turn")
+    parser.add_argument("--turn", type=float, default=0.5, help="seconds of a turn, or a step")
+    parser.add_argument("--meta-steps", type=int, default=1200, help="of the whole loop; 0: none")
+    parser.add_argument("--data-dir", type=Path, help="Omniglot's archives, for the whole loop")
+    parser.add_argument("--out", type=Path, help="a JSON file for all values")
+    return parser.parse_args()
+
+
+def measure(
+    work: Work, arguments: argparse.Namespace, tell: Callable[[str], None]
+) -> dict[str, list[float]]:
+    """Everybody's seconds a step, one value a round."""
+    steps: dict[str, Step] = {}
+    expected = plain_loop(work)()
+    for who in arguments.who:
+        tell(f"{work.name}: {who}, first step")
+        try:
+            step = EVERYBODY[who](work)
+        except ImportError as error:
+            print(f"{who} left out: {error}")
+            continue
+        require_same(who, step(), expected)
+        step()
+        steps[who] = step
+    seconds: dict[str, list[float]] = {who: [] for who in steps}
+    for round_ in range(arguments.rounds):
+        for who in sorted(steps, reverse=bool(round_ % 2)):
+            tell(f"{work.name}: round {round_ + 1} of {arguments.rounds}, {who}")
+            seconds[who].append(turn(steps[who], arguments.turn))
+        if arguments.meta_steps and round_ < 3:  # each is a process of its own
+            tell(f"{work.name}: round {round_ + 1}, metaloop-train")
+            length = arguments.meta_steps if work.image is None else arguments.meta_steps // 12
+            whole = whole_loop(work, arguments.data_dir, length, arguments.threads)
+            if whole is not None:
+                seconds.setdefault(WHOLE, []).append(whole)
+    return seconds
+
+
+def turn(step: Step, seconds: float) -> float:
+    """The median time of a step over so many seconds."""
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def require_same(who: str, found: object, expected: object) -> None:
+    """Refuse to time another gradient than the plain loop's."""
+    pairs = zip(found, expected, strict=True)
+    norm = np.sqrt(sum(float(g.square().sum()) for g in expected))
+    error = max(float(np.linalg.norm(np.asarray(f) - np.asarray(g))) for f, g in pairs) / norm
+    if error > 1e-3:
+        raise SystemExit(f"{who} does other work: its gradient is off by {error:.1e}.")
+
+
+def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
+    """A Markdown table: time, ratio to learn2learn (or the plain loop), share of the peak."""
+    base = "learn2learn" if "learn2learn" in seconds else "plain loop"
+    with FlopCounterMode(display=False) as counter:
+        plain_loop(work)()
+    flop, peak = counter.get_total_flops(), matmul_peak()
+    lines = [
+        f"\n{work.name}: {flop / 1e9:.2f} GFLOP a meta-step, {threads} threads, "
+        f"matrix-multiply peak {peak / 1e9:.0f} GFLOP/s\n",
+        f"| | ms a meta-step | speed, {base} = 1 (smallest to largest) | share of the peak |",
+        "|---|---|---|---|",
+    ]
+    for who, values in sorted(seconds.items(), key=lambda item: -statistics.median(item[1])):
+        ratios = [b / v for b, v in zip(seconds[base], values, strict=False)]
+        median = statistics.median(values)
+        lines.append(
+            f"| {who} | {1e3 * median:.2f} | {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}) | {flop / median / peak:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def matmul_peak() -> float:
+    """Operations a second of a 1024 x 1024 product in float32."""
+    one, other = torch.randn(2, 1024, 1024).unbind()
+    return 2 * 1024**3 / min(turn(lambda: [one @ other], 0.3) for _ in range(3))
+
+
+def machine(threads: int) -> dict[str, object]:
+    """What the figures are of."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"processor": platform.processor() or platform.machine(), "threads": threads} | versions
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The same meta-step by metaloop: the bare step, and the whole of metaloop-train around it."""
+
+import csv
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from speed.work import META_LR, Step, Work
+
+from metaloop.algorithms import CompiledChunkGradient, TasksAtOnce, maml, meta_gradient
+from metaloop.episode import Episode, Examples
+from metaloop.inner_loop import Objective
+from metaloop.models import MLP, Conv4
+
+LOGGED = "train/episodes_per_second"
+
+
+def bare_step(work: Work, *, compile: bool, tasks_at_once: TasksAtOnce = "by_size") -> Step:
+    """meta_gradient and Adam, as MetaLearner takes them."""
+    if work.image is None:
+        model = MLP(1, 1, hidden=[work.width, work.width])
+    else:
+        shape = {"filters": work.width, "downsample": work.downsample}
+        model = Conv4(work.image, work.ways, **shape)
+    with torch.no_grad():
+        pairs = zip(model.parameters(), work.network().parameters(), strict=True)
+        for p, q in pairs:
+            p.copy_(q)
+    steps = {"inner_steps": work.inner_steps, "eval_inner_steps": work.inner_steps}
+    objective = Objective(model=model, loss=work.loss)
+    algorithm = maml(objective, inner_lr=work.inner_lr, **steps, adjoint="unrolled")
+    xs, ys, xq, yq = work.sets()
+    classes = torch.zeros(work.tasks, work.ways, dtype=torch.long)
+    episodes = Episode(Examples(xs, ys), Examples(xq, yq), classes)
+    of_chunk = CompiledChunkGradient() if compile else None
+    meta = dict(model.named_parameters())
+    optimizer = torch.optim.Adam(model.parameters(), lr=META_LR, fused=True)
+
+    def step() -> list[torch.Tensor]:
+        gradient, _ = meta_gradient(
+            algorithm, meta, episodes, tasks_at_once=tasks_at_once, of_chunk=of_chunk
+        )
+        for name, p in meta.items():
+            p.grad = gradient[name]
+        optimizer.step()
+        return list(gradient.values())
+
+    return step
+
+
+def whole_loop(work: Work, data_dir: Path | None, meta_steps: int, threads: int) -> float | None:
+    """Seconds a meta-step of metaloop-train takes, compiled, with W&B offline and its progress bar.
+
+    Of all logged intervals the median, the first left out: it holds the compilation.
+    """
+    if work.train is None or (work.image is not None and data_dir is None):
+        return None
+    place = () if work.image is None else (f"task.data_dir={data_dir}",)
+    with tempfile.TemporaryDirectory() as folder:
+        length = [f"training.max_steps={meta_steps}", f"training.log_every={meta_steps // 6}"]
+        never = ["training.validate_every=1000000", "training.save_every=1000000"]
+        command = ["metaloop-train", *work.train, *place, *length, *never]
+        command += ["device=cpu", "device.compile=true", f"device.threads={threads}"]
+        command += [f"output_dir={folder}"]
+        program = Path(sys.executable).parent / command[0]
+        subprocess.run([program, *command[1:]], check=True, capture_output=True)
+        (metrics,) = Path(folder).glob("*/metrics.csv")
+        rows = list(csv.DictReader(metrics.open()))
+    speeds = sorted(float(row[LOGGED]) for row in rows[1:] if row.get(LOGGED))
+    return work.tasks / speeds[len(speeds) // 2]

@@ -1,0 +1,125 @@
+"""The meta-training work that everybody does: the same network, tasks, steps and optimizer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Step = Callable[[], Sequence[object]]  # one meta-step, meta-gradient and Adam: the gradients
+META_LR = 1e-3
+
+
+@dataclass(frozen=True)
+class Work:
+    """One meta-batch, and the network that learns from it.
+
+    Attributes:
+        tasks: T.
+        ways, shots, queries: N, K, Q; for a regression ways is 1 and K the points of a set.
+        image: (channels, height, width); None for one number.
+        width: filters of Conv4, or units of the MLP's two hidden layers.
+        inner_steps, inner_lr: of plain gradient descent, in all parameters.
+        train: the arguments by which metaloop-train does the same; None where the data is missing.
+
+    """
+
+    name: str
+    tasks: int
+    ways: int
+    shots: int
+    queries: int
+    image: tuple[int, int, int] | None
+    width: int
+    downsample: Literal["stride", "max_pool"]
+    inner_steps: int
+    inner_lr: float
+    train: tuple[str, ...] | None = None
+
+    def network(self) -> nn.Module:
+        """The network as a user of torch's own layers would write it, the same weights always."""
+        torch.manual_seed(0)
+        if self.image is None:
+            return nn.Sequential(
+                nn.Linear(1, self.width),
+                nn.ReLU(),
+                nn.Linear(self.width, self.width),
+                nn.ReLU(),
+                nn.Linear(self.width, 1),
+            )
+        channels, height, width = self.image
+        blocks = [self._block(n) for n in (channels, self.width, self.width, self.width)]
+        if self.downsample == "stride":
+            return nn.Sequential(*blocks, Positions(), nn.Linear(self.width, self.ways))
+        positions = (height // 16) * (width // 16)
+        return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(self.width * positions, self.ways))
+
+    def _block(self, inputs: int) -> nn.Sequential:
+        stride = 2 if self.downsample == "stride" else 1
+        pool = nn.Identity() if stride == 2 else nn.MaxPool2d(2)
+        return nn.Sequential(
+            nn.Conv2d(inputs, self.width, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(self.width, track_running_stats=False),
+            nn.ReLU(),
+            pool,
+        )
+
+    def sets(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Support inputs [T, S, *X] and targets, query inputs and targets."""
+        generator = torch.Generator().manual_seed(1)
+        found: list[Tensor] = []
+        for count in (self.shots, self.queries):
+            if self.image is None:
+                x = torch.rand(self.tasks, count, 1, generator=generator) * 10 - 5
+                found += [x, torch.sin(x)]
+            else:
+                shape = (self.tasks, self.ways * count, *self.image)
+                labels = torch.arange(self.ways).repeat_interleave(count)
+                found += [torch.rand(shape, generator=generator), labels.repeat(self.tasks, 1)]
+        return found[0], found[1], found[2], found[3]
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a set."""
+        return (
+            F.mse_loss(outputs, targets)
+            if self.image is None
+            else F.cross_entropy(outputs, targets)
+        )
+
+
+class Positions(nn.Module):
+    """The mean over an image's positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, channels, H, W] -> [rows, channels]."""
+        return x.mean((2, 3))
+
+
+OMNIGLOT = (
+    "task=omniglot",
+    "task.ways=5",
+    "task.shots=1",
+    "model.filters=64",
+    "model.downsample=stride",
+    "data.meta_batch_size=32",
+    "algorithm.inner_lr=0.4",
+)
+WORKS = {
+    "sinusoid": Work(
+        "sinusoid", 25, 1, 10, 10, None, 40, "stride", 1, 0.01,
+        ("task=sinusoid", "task.shots=10", "task.queries=10", "data.meta_batch_size=25"),
+    ),
+    "omniglot_1": Work(
+        "Omniglot, 1 query", 32, 5, 1, 1, (1, 28, 28), 64, "stride", 1, 0.4,
+        (*OMNIGLOT, "task.queries=1"),
+    ),
+    "omniglot_15": Work(
+        "Omniglot, 15 queries", 32, 5, 1, 15, (1, 28, 28), 64, "stride", 1, 0.4,
+        (*OMNIGLOT, "task.queries=15"),
+    ),
+    "mini_imagenet": Work(
+        "miniImageNet's shape", 4, 5, 1, 15, (3, 84, 84), 32, "max_pool", 5, 0.01
+    ),
+}  # fmt: skip
