@@ -16,6 +16,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -46,9 +47,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     console, found = Console(), {}
     for name in arguments.works:
+        work = replace(WORKS[name], device=arguments.device)
         with console.status(name) as status:
-            found[name] = measure(WORKS[name], arguments, status.update)
-        print(table(WORKS[name], found[name], arguments.threads), flush=True)
+            found[name] = measure(work, arguments, status.update)
+        print(table(work, found[name], arguments.threads), flush=True)
         if arguments.out:
             report = {"machine": machine(arguments.threads), "seconds": found}
             arguments.out.write_text(json.dumps(report, indent=1))
@@ -59,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     parser.add_argument("--who", nargs="+", choices=EVERYBODY, default=list(EVERYBODY))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=7, help="times that everybody has a turn")
     parser.add_argument("--turn", type=float, default=0.5, help="seconds of a turn, or a step")
@@ -104,17 +107,24 @@ def turn(step: Step, seconds: float) -> float:
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
         step()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 
 def require_same(who: str, found: object, expected: object) -> None:
     """Refuse to time another gradient than the plain loop's."""
-    pairs = zip(found, expected, strict=True)
-    norm = np.sqrt(sum(float(g.square().sum()) for g in expected))
-    error = max(float(np.linalg.norm(np.asarray(f) - np.asarray(g))) for f, g in pairs) / norm
+    pairs = [(numpy(f), numpy(g)) for f, g in zip(found, expected, strict=True)]
+    norm = np.sqrt(sum(float(np.square(g).sum()) for _, g in pairs))
+    error = max(float(np.linalg.norm(f - g)) for f, g in pairs) / norm
     if error > 1e-3:
         raise SystemExit(f"{who} does other work: its gradient is off by {error:.1e}.")
+
+
+def numpy(tensor: object) -> np.ndarray:
+    """A tensor of torch's or JAX's."""
+    return np.asarray(tensor.cpu() if isinstance(tensor, torch.Tensor) else tensor)
 
 
 def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
@@ -122,7 +132,7 @@ def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
     base = "learn2learn" if "learn2learn" in seconds else "plain loop"
     with FlopCounterMode(display=False) as counter:
         plain_loop(work)()
-    flop, peak = counter.get_total_flops(), matmul_peak()
+    flop, peak = counter.get_total_flops(), matmul_peak(work.device)
     lines = [
         f"\n{work.name}: {flop / 1e9:.2f} GFLOP a meta-step, {threads} threads, "
         f"matrix-multiply peak {peak / 1e9:.0f} GFLOP/s\n",
@@ -139,10 +149,11 @@ def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
     return "\n".join(lines)
 
 
-def matmul_peak() -> float:
-    """Operations a second of a 1024 x 1024 product in float32."""
-    one, other = torch.randn(2, 1024, 1024).unbind()
-    return 2 * 1024**3 / min(turn(lambda: [one @ other], 0.3) for _ in range(3))
+def matmul_peak(device: str) -> float:
+    """Operations a second of a product of large matrices in float32."""
+    size = 1024 if device == "cpu" else 8192
+    one, other = torch.randn(2, size, size, device=device).unbind()
+    return 2 * size**3 / min(turn(lambda: [one @ other], 0.3) for _ in range(3))
 
 
 def machine(threads: int) -> dict[str, object]:

@@ -23,6 +23,42 @@ def run(script, *arguments, cwd):
     )
 
 
+def test_a_step_is_measured_against_the_plain_loops_after_their_gradients_are_compared(tmp_path):
+    short = ("--rounds", "2", "--turn", "0.01", "--meta-steps", "0", "--threads", "1")
+    who = ("--who", "plain loop", "metaloop", "--works", "sinusoid", "omniglot_1")
+    done = run("against_peers.py", *who, *short, "--out", "out.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())["seconds"]
+    assert set(found) == {"sinusoid", "omniglot_1"}
+    assert all(set(of) == {"plain loop", "metaloop"} for of in found.values())
+    assert all(
+        len(values) == 2 and min(values) > 0 for of in found.values() for values in of.values()
+    )
+    # 32 tasks of nine passes over five support images and three over five of the query set, each
+    # 2.65 million products; the first layer's need no way back to the images
+    flops = [float(f) for f in re.findall(r"([\d.]+) GFLOP a meta-step", done.stdout)]
+    assert flops[1] == pytest.approx(32 * (9 + 3) * 5 * 2 * 2.65e-3, rel=0.05)
+
+
+@pytest.mark.slow
+def test_growth_is_measured_for_every_number_and_drawn(tmp_path):
+    short = ("--rounds", "1", "--turn", "0.01", "--meta-steps", "12", "--threads", "1")
+    done = run("scaling.py", *short, "--out", "out.json", "--plot", "out.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())["seconds"]
+    assert set(found) == {"tasks", "ways", "inner_steps", "image", "processes"}
+    assert (tmp_path / "out.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_published_schedule_is_one_command(tmp_path, omniglot):
+    chosen = ("--data-dir", str(omniglot), "--device", "cpu", "--out", "runs")
+    shorter = ("training.max_steps=2", "device.compile=false", "callbacks=minimal")
+    done = run("omniglot_schedule.py", *chosen, "--", *shorter, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Accuracy \d+\.\d+% \+/- \d\.\d+%; published 98\.7%", done.stdout)
+
+
 def test_every_algorithm_is_trained_and_stands_in_the_table(tmp_path):
     shorter = ("training.max_steps=2", "training.validate_every=1", "evaluation.episodes=5")
     chosen = ("--tasks", "sinusoid", "--algorithms", "maml", "random", "--out", "out.json")

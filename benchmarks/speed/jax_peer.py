@@ -13,8 +13,8 @@ def jax_step(work: Work) -> Step:
     """One update, compiled whole: adaptation by vmap over the tasks, Adam by optax."""
     jax, optax = importlib.import_module("jax"), importlib.import_module("optax")
     jnp = jax.numpy
-    meta = [jnp.asarray(p.detach().numpy()) for p in work.network().parameters()]
-    sets = [jnp.asarray(part.numpy()) for part in work.sets()]
+    meta = [jnp.asarray(p.detach().cpu().numpy()) for p in work.network().parameters()]
+    sets = [jnp.asarray(part.cpu().numpy()) for part in work.sets()]
     optimizer = optax.adam(META_LR)
 
     def loss(phi: Any, x: Any, y: Any) -> Any:

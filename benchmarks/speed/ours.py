@@ -24,6 +24,7 @@ def bare_step(work: Work, *, compile: bool, tasks_at_once: TasksAtOnce = "by_siz
     else:
         shape = {"filters": work.width, "downsample": work.downsample}
         model = Conv4(work.image, work.ways, **shape)
+    model.to(work.device)
     with torch.no_grad():
         pairs = zip(model.parameters(), work.network().parameters(), strict=True)
         for p, q in pairs:
@@ -32,7 +33,7 @@ def bare_step(work: Work, *, compile: bool, tasks_at_once: TasksAtOnce = "by_siz
     objective = Objective(model=model, loss=work.loss)
     algorithm = maml(objective, inner_lr=work.inner_lr, **steps, adjoint="unrolled")
     xs, ys, xq, yq = work.sets()
-    classes = torch.zeros(work.tasks, work.ways, dtype=torch.long)
+    classes = torch.zeros(work.tasks, work.ways, dtype=torch.long, device=work.device)
     episodes = Episode(Examples(xs, ys), Examples(xq, yq), classes)
     of_chunk = CompiledChunkGradient() if compile else None
     meta = dict(model.named_parameters())
@@ -53,7 +54,7 @@ def bare_step(work: Work, *, compile: bool, tasks_at_once: TasksAtOnce = "by_siz
 def whole_loop(work: Work, data_dir: Path | None, meta_steps: int, threads: int) -> float | None:
     """Seconds a meta-step of metaloop-train takes, compiled, with W&B offline and its progress bar.
 
-    Of all logged intervals the median, the first left out: it holds the compilation.
+    Without the first logged interval: it holds the compilation.
     """
     if work.train is None or (work.image is not None and data_dir is None):
         return None
@@ -66,7 +67,12 @@ def whole_loop(work: Work, data_dir: Path | None, meta_steps: int, threads: int)
         command += [f"output_dir={folder}"]
         program = Path(sys.executable).parent / command[0]
         subprocess.run([program, *command[1:]], check=True, capture_output=True)
-        (metrics,) = Path(folder).glob("*/metrics.csv")
-        rows = list(csv.DictReader(metrics.open()))
-    speeds = sorted(float(row[LOGGED]) for row in rows[1:] if row.get(LOGGED))
-    return work.tasks / speeds[len(speeds) // 2]
+        return logged_seconds(folder, work.tasks)
+
+
+def logged_seconds(folder: str, tasks: int) -> float:
+    """Seconds a meta-step: of the run's logged intervals but the first, the median."""
+    (metrics,) = Path(folder).glob("*/metrics.csv")
+    rows = [row for row in csv.DictReader(metrics.open()) if row.get(LOGGED)]
+    speeds = sorted(float(row[LOGGED]) for row in rows[1:])
+    return tasks / speeds[len(speeds) // 2]

@@ -19,7 +19,7 @@ def plain_loop(work: Work) -> Step:
     meta = dict(network.named_parameters())
 
     def step() -> list[Tensor]:
-        total = torch.zeros(())
+        total = torch.zeros((), device=work.device)
         for xs, ys, xq, yq in tasks(work):
             phi = meta
             for _ in range(work.inner_steps):
@@ -44,7 +44,7 @@ def learn2learn(work: Work) -> Step:
 
     def step() -> list[Tensor]:
         optimizer.zero_grad()
-        total = torch.zeros(())
+        total = torch.zeros((), device=work.device)
         for xs, ys, xq, yq in tasks(work):
             learner = maml.clone()
             for _ in range(work.inner_steps):
@@ -91,7 +91,7 @@ def torchopt(work: Work) -> Step:
         optimizer.zero_grad()
         before = torchopt.extract_state_dict(network, by="reference")
         inner_before = torchopt.extract_state_dict(inner, by="reference")
-        total = torch.zeros(())
+        total = torch.zeros((), device=work.device)
         for xs, ys, xq, yq in tasks(work):
             for _ in range(work.inner_steps):
                 inner.step(work.loss(network(xs), ys))

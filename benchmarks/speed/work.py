@@ -22,6 +22,7 @@ class Work:
         image: (channels, height, width); None for one number.
         width: filters of Conv4, or units of the MLP's two hidden layers.
         inner_steps, inner_lr: of plain gradient descent, in all parameters.
+        device: where it is computed.
         train: the arguments by which metaloop-train does the same; None where the data is missing.
 
     """
@@ -37,10 +38,14 @@ class Work:
     inner_steps: int
     inner_lr: float
     train: tuple[str, ...] | None = None
+    device: str = "cpu"
 
     def network(self) -> nn.Module:
         """The network as a user of torch's own layers would write it, the same weights always."""
         torch.manual_seed(0)
+        return self._network().to(self.device)
+
+    def _network(self) -> nn.Module:
         if self.image is None:
             return nn.Sequential(
                 nn.Linear(1, self.width),
@@ -78,7 +83,8 @@ class Work:
                 shape = (self.tasks, self.ways * count, *self.image)
                 labels = torch.arange(self.ways).repeat_interleave(count)
                 found += [torch.rand(shape, generator=generator), labels.repeat(self.tasks, 1)]
-        return found[0], found[1], found[2], found[3]
+        xs, ys, xq, yq = (part.to(self.device) for part in found)
+        return xs, ys, xq, yq
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of a set."""

@@ -40,6 +40,7 @@ def test_the_default_config_builds_what_it_says():
     optimizer = pieces.meta_learner.make_optimizer([{"params": [nn.Parameter(torch.zeros(1))]}])
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.param_groups[0]["lr"] == 1e-3
+    assert optimizer.param_groups[0]["fused"]  # which not every optimizer can be
 
 
 def test_own_classes_are_built_from_their_targets():

@@ -226,7 +226,7 @@ def test_patience_accepted_after_early_stopping_lets_the_run_go_on(make_run):
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("device.tasks_at_once", 2, "device.tasks_at_once all -> 2"),
+        ("device.tasks_at_once", 2, "device.tasks_at_once by_size -> 2"),
         ("device.deterministic", True, "device.deterministic False -> True"),
         ("logger", {}, None),
         ("data.workers", 1, None),

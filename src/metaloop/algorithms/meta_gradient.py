@@ -18,11 +18,12 @@ from metaloop.algorithms.algorithm import Algorithm
 from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters, Report
+from metaloop.models.norm import one_task
 
 TasksAtOnce = Count | Literal["all", "by_size"]
 # How many input numbers a chunk `by_size` holds on a processor, whose caches larger ones leave:
 # measured on Conv4, of 28 x 28 and 84 x 84 images (README, chapter Speed).
-NUMBERS_AT_ONCE = 2**19
+NUMBERS_AT_ONCE = 2**18
 Gradient = dict[str, Tensor]
 ChunkGradient = Callable[[Algorithm, Parameters, Episode, int], tuple[Gradient, Report]]
 Tree = TypeVar("Tree")
@@ -76,7 +77,8 @@ def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
     """Apply a function of one task to each of a chunk; a single task needs no vmap."""
     if len(chunk.classes) > 1:
         return torch.func.vmap(function, randomness="different")(chunk)
-    result = function(_map(lambda tensor: tensor.squeeze(0), chunk))
+    with one_task():
+        result = function(_map(lambda tensor: tensor.squeeze(0), chunk))
     return _map(lambda tensor: tensor.unsqueeze(0), result)
 
 

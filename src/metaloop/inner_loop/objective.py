@@ -14,6 +14,7 @@ from metaloop.models.norm import (
     BatchNorm,
     Statistics,
     measured_statistics,
+    one_task,
     scales_and_shifts,
     statistics_of_first,
     stored_statistics,
@@ -153,7 +154,8 @@ class Objective:
             def predict_one(example: Tensor) -> Tensor:
                 return self.predict(phi, torch.cat([support, example[None]]))[-1]
 
-            return torch.func.vmap(predict_one, randomness="different")(query)
+            with one_task(False):
+                return torch.func.vmap(predict_one, randomness="different")(query)
         return self.predict(phi, query)
 
     def support_loss(self, phi: Parameters, support: Examples) -> Tensor:

@@ -116,7 +116,10 @@ def _run(
             f"A meta-batch of {tasks} tasks cannot be split evenly over {processes} processes. "
             f"Set data.meta_batch_size to a multiple of {processes}."
         )
-    make_optimizer = cast(MakeOptimizer, partial(optimizer, key="optimizer", supplied="params"))
+    # fused: all parameters in one kernel, where the optimizer has such
+    make_optimizer = cast(
+        MakeOptimizer, partial(optimizer, key="optimizer", supplied="params", fused=True)
+    )
     make_scheduler = cast(MakeScheduler, partial(scheduler, key="scheduler", supplied="optimizer"))
     _try_optimizer(objective, make_optimizer, make_scheduler)
     for group, nodes in (("callbacks", callbacks), ("logger", logger)):

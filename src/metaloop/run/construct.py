@@ -35,11 +35,16 @@ def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) 
     return made
 
 
-def partial(node: Node, *, key: str, supplied: str) -> Callable[..., object]:
-    """Check a node and bind its values; the one argument left is supplied later."""
+def partial(node: Node, *, key: str, supplied: str, **preferred: object) -> Callable[..., object]:
+    """Check a node and bind its values; the one argument left is supplied later.
+
+    Of `preferred` is bound what the signature names and the node does not set.
+    """
     target = check_node(node, key=key, supplied=(supplied,))
     values = {n: v for n, v in node.items() if not n.startswith("_")}
-    return functools.partial(target, **values)
+    named = inspect.signature(target).parameters
+    extra = {n: v for n, v in preferred.items() if n in named and n not in node}
+    return functools.partial(target, **values, **extra)
 
 
 def check_node(node: Node, *, key: str, supplied: tuple[str, ...] = ()) -> Callable[..., object]:

@@ -1,0 +1,131 @@
+"""How a meta-step's time grows with tasks, ways, inner steps, image size and processes.
+
+    python benchmarks/scaling.py --out scaling.json --plot scaling.png
+
+MAML on Conv4-32 (strided), 5-way 1-shot with 5 queries a class, 28 x 28, 8 tasks, 1 inner step; one
+number at a time is varied. Everything in turns, `--rounds` times, against a plain loop over the
+tasks. Processes share the cores: each computes with one thread, and its slice of the meta-batch.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+from against_peers import machine, turn
+from rich.console import Console
+from speed.ours import bare_step, logged_seconds
+from speed.peers import plain_loop
+from speed.work import Work
+
+BASE = Work("", 8, 5, 1, 5, (1, 28, 28), 32, "stride", 1, 0.1)
+VARIED = {
+    "tasks": (1, 2, 4, 8, 16, 32),
+    "ways": (2, 5, 10, 20),
+    "inner_steps": (1, 2, 4, 8),
+    "image": (14, 28, 56, 84),
+}
+RANKS = (1, 2)
+Seconds = dict[str, dict[str, list[float]]]
+
+
+def main() -> None:
+    """Measure, print a table, draw it."""
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    console = Console()
+    found: dict[str, Seconds] = {}
+    for number, (what, value, work) in enumerate(works()):
+        with console.status(f"{what} = {value}"):
+            of_work = measure(work, arguments)
+        found.setdefault(what, {})[str(value)] = of_work
+        ours, loop = (1e3 * statistics.median(of_work[n]) for n in ("metaloop", "plain loop"))
+        if number == 0:
+            print(f"{'':12} {'':>5} {'ms':>9} {'plain loop, ms':>15} {'ratio':>6}")
+        print(f"{what:12} {value:5} {ours:9.1f} {loop:15.1f} {loop / ours:6.2f}", flush=True)
+    for ranks in RANKS:
+        with console.status(f"{ranks} processes"):
+            seconds = [of_ranks(ranks, arguments.meta_steps) for _ in range(arguments.rounds)]
+        found.setdefault("processes", {})[str(ranks)] = {"metaloop": seconds}
+        print(f"{'processes':12} {ranks:5} {1e3 * statistics.median(seconds):9.1f}", flush=True)
+    if arguments.out:
+        report = {"machine": machine(arguments.threads), "seconds": found}
+        arguments.out.write_text(json.dumps(report, indent=1))
+    if arguments.plot:
+        draw(found, arguments.plot)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turn", type=float, default=0.5, help="seconds of a turn, or a step")
+    parser.add_argument("--meta-steps", type=int, default=120, help="of a run of processes")
+    parser.add_argument("--out", type=Path, help="a JSON file for all values")
+    parser.add_argument("--plot", type=Path, help="a picture of them")
+    return parser.parse_args()
+
+
+def works() -> Iterator[tuple[str, int, Work]]:
+    """Every value of every number, the others as in BASE."""
+    for what, values in VARIED.items():
+        for value in values:
+            change = {what: (1, value, value) if what == "image" else value}
+            yield what, value, replace(BASE, **change)
+
+
+def measure(work: Work, arguments: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds a step of metaloop's and of the plain loop's, in turns."""
+    steps = {"metaloop": bare_step(work, compile=False), "plain loop": plain_loop(work)}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    for _ in range(arguments.rounds):
+        for name, step in steps.items():
+            seconds[name].append(turn(step, arguments.turn))
+    return seconds
+
+
+def of_ranks(ranks: int, meta_steps: int) -> float:
+    """Seconds a meta-step of metaloop-train on harmonic regressions of a wide network."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["metaloop-train", "task=harmonic", "model.hidden=[512,512]", "logger=csv"]
+        command += ["data.meta_batch_size=32", f"training.max_steps={meta_steps}"]
+        command += [f"training.log_every={meta_steps // 6}", "callbacks=minimal"]
+        command += ["training.validate_every=1000000", f"output_dir={folder}", "device.threads=1"]
+        command += ["device=ddp", "device.accelerator=cpu", f"device.devices={ranks}"]
+        program = Path(sys.executable).parent / command[0]
+        subprocess.run([program, *command[1:]], check=True, capture_output=True)
+        return logged_seconds(folder, 32)
+
+
+def draw(found: dict[str, Seconds], path: Path) -> None:
+    """One panel for each number: time against it, both axes in powers of two."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, len(found), figsize=(3 * len(found), 3))
+    for panel, (what, values) in zip(panels, found.items(), strict=True):
+        for name in next(iter(values.values())):
+            times = [1e3 * statistics.median(of[name]) for of in values.values()]
+            panel.plot([int(value) for value in values], times, "o-", label=name)
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log", base=2)
+        panel.set_xlabel(what.replace("_", " "))
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("ms a meta-step")
+    panels[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
