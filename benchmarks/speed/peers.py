@@ -117,6 +117,9 @@ def tasks(work: Work) -> Iterator[tuple[Tensor, ...]]:
 
 def learner_alone() -> ModuleType:
     """learn2learn's MAML without what its packages import beside: torchvision, gym .."""
+    module = "learn2learn.algorithms.maml"
+    if module in sys.modules:
+        return sys.modules[module]
     found = importlib.util.find_spec("learn2learn")
     if found is None or found.origin is None:
         raise ImportError("learn2learn is not installed")
@@ -124,7 +127,7 @@ def learner_alone() -> ModuleType:
         package = ModuleType(name)
         package.__path__ = [str(Path(found.origin).parent.joinpath(*name.split(".")[1:]))]
         sys.modules[name] = package
-    return importlib.import_module("learn2learn.algorithms.maml")
+    return importlib.import_module(module)
 
 
 PEERS = {
