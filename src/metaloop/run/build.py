@@ -116,11 +116,7 @@ def _run(
             f"A meta-batch of {tasks} tasks cannot be split evenly over {processes} processes. "
             f"Set data.meta_batch_size to a multiple of {processes}."
         )
-    # fused: all parameters in one kernel, where the optimizer has such
-    make_optimizer = cast(
-        MakeOptimizer, partial(optimizer, key="optimizer", supplied="params", fused=True)
-    )
-    make_scheduler = cast(MakeScheduler, partial(scheduler, key="scheduler", supplied="optimizer"))
+    make_optimizer, make_scheduler = _makers(optimizer, scheduler)
     _try_optimizer(objective, make_optimizer, make_scheduler)
     for group, nodes in (("callbacks", callbacks), ("logger", logger)):
         for name, node in nodes.items():
@@ -140,7 +136,6 @@ def _run(
         optimizer=make_optimizer,
         scheduler=make_scheduler,
         seed=seed,
-        # before it is decided, and where it is not: what changes no number
         tasks_at_once="by_size" if place.tasks_at_once == "auto" else place.tasks_at_once,
         compile=place.compile is True,
         own_lr=schedule.own_lr,
@@ -193,6 +188,13 @@ def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
         "name": folder.path.resolve().name,
     }
     return list(_build_each(config, "logger", Logger, supplied).values())
+
+
+def _makers(optimizer: Node, scheduler: Node) -> tuple[MakeOptimizer, MakeScheduler]:
+    """The two, their parameters to come; all of these in one kernel where the optimizer can."""
+    make_optimizer = partial(optimizer, key="optimizer", supplied="params", fused=True)
+    make_scheduler = partial(scheduler, key="scheduler", supplied="optimizer")
+    return cast(MakeOptimizer, make_optimizer), cast(MakeScheduler, make_scheduler)
 
 
 def _try_optimizer(
