@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,10 +16,11 @@ def plain_loop(work: Work) -> Step:
     network = work.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=META_LR)
     meta = dict(network.named_parameters())
+    meta_batch = tasks(work)
 
     def step() -> list[Tensor]:
         total = torch.zeros((), device=work.device)
-        for xs, ys, xq, yq in tasks(work):
+        for xs, ys, xq, yq in meta_batch:
             phi = meta
             for _ in range(work.inner_steps):
                 loss = work.loss(torch.func.functional_call(network, phi, xs), ys)
@@ -41,11 +41,12 @@ def learn2learn(work: Work) -> Step:
     """learn2learn's MAML: clone and adapt, a task at a time."""
     maml = learner_alone().MAML(work.network(), lr=work.inner_lr)
     optimizer = torch.optim.Adam(maml.parameters(), lr=META_LR)
+    meta_batch = tasks(work)
 
     def step() -> list[Tensor]:
         optimizer.zero_grad()
         total = torch.zeros((), device=work.device)
-        for xs, ys, xq, yq in tasks(work):
+        for xs, ys, xq, yq in meta_batch:
             learner = maml.clone()
             for _ in range(work.inner_steps):
                 learner.adapt(work.loss(learner(xs), ys))
@@ -63,10 +64,11 @@ def higher(work: Work) -> Step:
     network = work.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=META_LR)
     inner = torch.optim.SGD(network.parameters(), lr=work.inner_lr)
+    meta_batch = tasks(work)
 
     def step() -> list[Tensor]:
         optimizer.zero_grad()
-        for xs, ys, xq, yq in tasks(work):
+        for xs, ys, xq, yq in meta_batch:
             with higher.innerloop_ctx(network, inner, copy_initial_weights=False) as (
                 learner,
                 descent,
@@ -86,13 +88,14 @@ def torchopt(work: Work) -> Step:
     network = work.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=META_LR)
     inner = torchopt.MetaSGD(network, lr=work.inner_lr)
+    meta_batch = tasks(work)
 
     def step() -> list[Tensor]:
         optimizer.zero_grad()
         before = torchopt.extract_state_dict(network, by="reference")
         inner_before = torchopt.extract_state_dict(inner, by="reference")
         total = torch.zeros((), device=work.device)
-        for xs, ys, xq, yq in tasks(work):
+        for xs, ys, xq, yq in meta_batch:
             for _ in range(work.inner_steps):
                 inner.step(work.loss(network(xs), ys))
             total = total + work.loss(network(xq), yq)
@@ -110,9 +113,9 @@ def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [p.grad for p in optimizer.param_groups[0]["params"]]
 
 
-def tasks(work: Work) -> Iterator[tuple[Tensor, ...]]:
-    """The tasks of the meta-batch, one at a time."""
-    return zip(*work.sets(), strict=True)
+def tasks(work: Work) -> list[tuple[Tensor, ...]]:
+    """The tasks of the meta-batch, drawn before any clock runs."""
+    return list(zip(*work.sets(), strict=True))
 
 
 def learner_alone() -> ModuleType:

@@ -6,7 +6,7 @@ from metaloop.algorithms.anil import anil
 from metaloop.algorithms.boil import boil
 from metaloop.algorithms.cavia import cavia
 from metaloop.algorithms.compilation import CompiledChunkGradient
-from metaloop.algorithms.fastest import Way, find_fastest
+from metaloop.algorithms.fastest import find_fastest
 from metaloop.algorithms.fomaml import fomaml
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.imaml import imaml
@@ -39,7 +39,6 @@ __all__ = [
     "QueryLoss",
     "SquaredDistance",
     "TasksAtOnce",
-    "Way",
     "adaptation_path",
     "anil",
     "boil",

@@ -93,15 +93,15 @@ def _seconds(
 ) -> float:
     """The median time of a meta-gradient, after one that is not counted."""
     times = []
-    for _ in range(1 + REPEATS):
-        start = time.perf_counter()
-        with torch.random.fork_rng():
+    with torch.random.fork_rng():
+        for _ in range(1 + REPEATS):
+            start = time.perf_counter()
             meta_gradient(
                 algorithm, meta, episodes, tasks_at_once=way.tasks_at_once, of_chunk=of_chunk
             )
-        if episodes.classes.is_cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+            if episodes.classes.is_cuda:
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
     return statistics.median(times[1:])
 
 

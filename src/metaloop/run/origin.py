@@ -133,7 +133,8 @@ def _places(config: Config, its_origin: object) -> dict[str, object]:
     device = cast(Config, config["device"])
     known = cast(dict[str, dict[str, object]], its_origin)
     return {
-        **{f"device.{key}": device[key] for key in INEXACT},
+        # a run of before a key was has none
+        **{f"device.{key}": device.get(key) for key in INEXACT},
         **known["layout"],
         "torch": known["versions"]["torch"],
     }
