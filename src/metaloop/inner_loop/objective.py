@@ -13,8 +13,8 @@ from metaloop.errors import UserError
 from metaloop.models.norm import (
     BatchNorm,
     Statistics,
+    kernels_for,
     measured_statistics,
-    one_task,
     scales_and_shifts,
     statistics_of_first,
     stored_statistics,
@@ -154,7 +154,7 @@ class Objective:
             def predict_one(example: Tensor) -> Tensor:
                 return self.predict(phi, torch.cat([support, example[None]]))[-1]
 
-            with one_task(False):
+            with kernels_for(tasks=0):
                 return torch.func.vmap(predict_one, randomness="different")(query)
         return self.predict(phi, query)
 

@@ -81,4 +81,4 @@ class ContextScale(nn.Module):
 def _block(inputs: int, outputs: int, strided: bool) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, stride=2 if strided else 1, padding=1, bias=False)
     pool = nn.Identity() if strided else nn.MaxPool2d(2)
-    return nn.Sequential(convolution, BatchNorm(outputs), nn.ReLU(), pool)
+    return nn.Sequential(convolution, BatchNorm(outputs), pool, nn.ReLU())
