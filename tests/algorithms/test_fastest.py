@@ -50,9 +50,11 @@ def test_by_size_is_every_chunk_size_to_rounding(monkeypatch):
     algorithm, theta, episodes = random_case("mlp", tasks=5)
     expected, _ = meta_gradient(algorithm, theta, episodes)
     module = importlib.import_module("metaloop.algorithms.meta_gradient")  # not the function
-    # 5 + 7 input numbers a task: two tasks fit at once, then one, then (at least) one
-    for limit in (24, 12, 1):
+    # 5 + 7 input numbers a task: all fit at once, then four, then fewer than are worth it
+    for limit, sizes in ((60, [5]), (48, [3, 2]), (36, [1] * 5), (1, [1] * 5)):
         monkeypatch.setattr(module, "NUMBERS_AT_ONCE", limit)
+        parts = module.chunks(episodes, "by_size")
+        assert [len(part.classes) for part in parts] == sizes
         found, report = meta_gradient(algorithm, theta, episodes, tasks_at_once="by_size")
         assert report["query_loss"].shape == (5,)
         for name, value in expected.items():

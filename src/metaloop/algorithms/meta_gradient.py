@@ -18,12 +18,14 @@ from metaloop.algorithms.algorithm import Algorithm
 from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters, Report
-from metaloop.models.norm import one_task
+from metaloop.models.norm import kernels_for
 
 TasksAtOnce = Count | Literal["all", "by_size"]
-# How many input numbers a chunk `by_size` holds on a processor. Measured on Conv4-64 with 80 images
-# of 28 x 28 a task, where four at once are faster than one, two or eight: larger leave the caches.
-NUMBERS_AT_ONCE = 2**18
+# How many input numbers a chunk `by_size` holds on a processor, whose caches larger ones leave, and
+# how few tasks are not worth vectorising: measured on Conv4 of 14 x 14 to 84 x 84 images, where two
+# tasks at once are nearly always slower than one.
+NUMBERS_AT_ONCE = 2**17
+FEWEST_AT_ONCE = 4
 Gradient = dict[str, Tensor]
 ChunkGradient = Callable[[Algorithm, Parameters, Episode, int], tuple[Gradient, Report]]
 Tree = TypeVar("Tree")
@@ -68,24 +70,36 @@ def chunk_gradient(
         losses, report = over_tasks(lambda task: algorithm.meta_loss(meta, task), chunk)
         return losses.sum() / tasks, report
 
-    with torch.no_grad():  # torch.func differentiates all the same, and keeps nothing after
-        gradient, report = torch.func.grad(share, has_aux=True)(meta)
-    return gradient, report
+    # not torch.func.grad, which records its own backward for one more derivative
+    with torch.enable_grad():
+        leaves = {name: p.detach().requires_grad_() for name, p in meta.items()}
+        loss, report = share(leaves)
+        found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    gradient = dict(zip(leaves, found, strict=True))
+    return gradient, {name: values.detach() for name, values in report.items()}
 
 
 def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
     """Apply a function of one task to each of a chunk; a single task needs no vmap."""
-    if len(chunk.classes) > 1:
-        return torch.func.vmap(function, randomness="different")(chunk)
-    with one_task():
-        result = function(_map(lambda tensor: tensor.squeeze(0), chunk))
+    with kernels_for(len(chunk.classes)):
+        if len(chunk.classes) > 1:
+            return torch.func.vmap(function, randomness="different")(chunk)
+        result = function(_map(_alone, chunk))
     return _map(lambda tensor: tensor.unsqueeze(0), result)
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """One task's tensor, an image's channels last: so a processor's convolutions are faster."""
+    tensor = tensor.squeeze(0)
+    is_images = tensor.ndim == 4 and tensor.is_floating_point() and tensor.device.type == "cpu"
+    return tensor.to(memory_format=torch.channels_last) if is_images else tensor
 
 
 def chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
     """The meta-batch, tasks_at_once tasks at a time.
 
-    `by_size` takes all on an accelerator, and on a processor as many as its caches hold.
+    `by_size` takes all on an accelerator, and on a processor as many as its caches hold, or one
+    where those are few.
     """
     tasks = len(episodes.classes)
     if tasks_at_once == "by_size":
@@ -104,7 +118,9 @@ def _size_that_fits(episodes: Episode) -> int:
     if inputs[0].device.type != "cpu":
         return tasks
     at_most = NUMBERS_AT_ONCE * tasks // sum(x.numel() for x in inputs)
-    parts = math.ceil(tasks / max(1, at_most))
+    if at_most < min(tasks, FEWEST_AT_ONCE):
+        return 1
+    parts = math.ceil(tasks / at_most)
     return math.ceil(tasks / parts)  # chunks of one size, where that can be
 
 
