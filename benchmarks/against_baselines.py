@@ -3,11 +3,11 @@
     python benchmarks/against_baselines.py clinc150 --data-dir CLINC150 --out clinc150.json
     python benchmarks/against_baselines.py cifar_fs --data-dir CIFAR --out cifar_fs.json
 
-Whatever is trained sees the same episodes, as many of them, with the same model and
-meta-optimizer. On validation episodes are chosen, from the same values for every learner: the
-checkpoint (best or last), the size and number of the inner steps at test, and, for who trains
-with inner steps, their size in training, by short runs. The test is one metaloop-evaluate each, on
-the same 600 episodes, so that differences are paired.
+Whatever is trained sees the same episodes, as many of them, with the same model. On validation
+episodes are chosen, from the same values for every learner: AdamW's rate and weight decay, the
+checkpoint (best or last), the size and number of the inner steps at test, and, for who trains with
+inner steps, their size in training, by short runs; MAML++ keeps the steps that it has learned. The
+test is one metaloop-evaluate each, on the same 600 episodes, so that differences are paired.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,27 +33,29 @@ from metaloop.run_folder import RunFolder
 
 BASELINES = ("pretrain", "random")
 STEP_SIZES = (0.05, 0.2, 0.5, 1.0)
+META_LRS = (0.003, 0.01)
+WEIGHT_DECAYS = (0.0, 0.3, 1.0)
 # what all learners of a task have in common
 COMMON: dict[str, tuple[str, ...]] = {
     "clinc150": (
         "task=clinc150",
         "task.vocabulary_size=4096",
-        "optimizer.lr=0.003",
+        "optimizer=adamw",
         "data.meta_batch_size=8",
     ),
     "cifar_fs": (
         "task=cifar_fs",
         "task.queries=5",
         "model.filters=32",
-        "optimizer.lr=0.003",
+        "optimizer=adamw",
         "data.meta_batch_size=8",
-        "device.tasks_at_once=8",
     ),
 }
 # what differs, and for how many inner steps each is trained
 LEARNERS: dict[str, tuple[str, ...]] = {
     "anil": ("algorithm=anil", "algorithm.inner_steps=5"),
     "maml": ("algorithm=maml", "algorithm.inner_steps=2"),
+    "maml_plus_plus": ("algorithm=maml_plus_plus", "algorithm.multi_step_epochs=0"),
     "pretrain": ("algorithm=pretrain", "algorithm.inner_lr=0.1"),
     "random": ("algorithm=pretrain", "algorithm.inner_lr=0.1"),
 }
@@ -62,7 +65,7 @@ class Choice(NamedTuple):
     """How a learner is tested, with the validation accuracy that chose it."""
 
     checkpoint: str
-    inner_lr: float
+    inner_lr: float | None  # None: the learned ones
     inner_steps: int
     accuracy: float
 
@@ -91,6 +94,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, required=True, help="the data set's files")
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS))
     parser.add_argument("--step-sizes", nargs="+", type=float, default=STEP_SIZES)
+    parser.add_argument("--meta-lrs", nargs="+", type=float, default=META_LRS)
+    parser.add_argument("--weight-decays", nargs="+", type=float, default=WEIGHT_DECAYS)
     parser.add_argument("--steps", type=int, default=10, help="most inner steps at test")
     parser.add_argument("--meta-steps", type=int, default=1000)
     parser.add_argument("--pilot", type=int, default=250, help="meta-steps of a short run")
@@ -104,22 +109,31 @@ def parse() -> argparse.Namespace:
 
 
 def learner(name: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """Train a learner, choose how it is tested, test it."""
-    trained_with: tuple[str, ...] = ()
+    """Train a learner with every rate and weight decay, choose one, and how it is tested."""
     pilots: dict[float, float] = {}
     if name not in BASELINES:
         for size in arguments.step_sizes:
-            short = train(name, arguments, arguments.pilot, (f"algorithm.inner_lr={size}",))
-            pilots[size] = choose(short, [size], arguments).accuracy
-        trained_with = (f"algorithm.inner_lr={max(pilots, key=pilots.__getitem__)}",)
+            pilot = (f"algorithm.inner_lr={size}", f"optimizer.lr={arguments.meta_lrs[0]}")
+            short = train(name, arguments, arguments.pilot, pilot)
+            sizes = [] if name == "maml_plus_plus" else [size]
+            pilots[size] = choose(short, sizes, arguments).accuracy
+    sized = [f"algorithm.inner_lr={max(pilots, key=pilots.__getitem__)}"] if pilots else []
     meta_steps = 0 if name == "random" else arguments.meta_steps
-    run = train(name, arguments, meta_steps, trained_with)
-    choice = choose(run, arguments.step_sizes, arguments)
+    tried: dict[tuple[str, ...], tuple[RunFolder, Choice]] = {}
+    grid = list(product(arguments.meta_lrs, arguments.weight_decays))
+    for rate, decay in grid if meta_steps else grid[:1]:
+        trained_with = (*sized, f"optimizer.lr={rate}", f"optimizer.weight_decay={decay}")
+        run = train(name, arguments, meta_steps, trained_with)
+        sizes = [] if name == "maml_plus_plus" else arguments.step_sizes
+        tried[trained_with] = run, choose(run, sizes, arguments)
+    best = max(tried, key=lambda trained_with: tried[trained_with][1].accuracy)
+    run, choice = tried[best]
     command, before, after = test(run, choice)
     return {
         "choice": choice._asdict(),
         "pilots": pilots,
-        "trained_with": trained_with,
+        "validation": {" ".join(of): choice.accuracy for of, (_, choice) in tried.items()},
+        "trained_with": best,
         "test": command,
         "before": before,
         "after": after,
@@ -151,7 +165,10 @@ def train(
 
 
 def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) -> Choice:
-    """Checkpoint, step size and number of steps with the highest accuracy in validation."""
+    """Checkpoint, step size and number of steps with the highest accuracy in validation.
+
+    No sizes: those that it has learned, for as many steps as it was trained.
+    """
     config = load_config(run)
     config["evaluation"] = {
         **config["evaluation"],
@@ -159,27 +176,29 @@ def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) ->
         "episodes": arguments.episodes,
     }
     pieces = build(config)
-    assert isinstance(pieces.algorithm, GradientBased)
+    trained = pieces.algorithm
+    assert isinstance(trained, GradientBased)
     pieces.datamodule.setup("test")
     tried = []
     # a run that was not validated has its last alone, which then is its best
     for path, checkpoint in {find_weights(run, c): c for c in ("last", "best")}.items():
         load_weights(pieces.meta_learner, path)
-        for size in sizes:
-            algorithm = replace(pieces.algorithm, update=Update([StepSize(size)]))
+        for size in sizes or [None]:
+            own = size is None
+            algorithm = trained if own else replace(trained, update=Update([StepSize(size)]))
             accuracy = np.concatenate(
                 [
                     adaptation_path(
                         algorithm,
                         pieces.meta_learner.meta,
                         pieces.task.gather(batch.episodes, torch.float32),
-                        steps=arguments.steps,
+                        steps=trained.inner_steps if own else arguments.steps,
                         tasks_at_once=pieces.device.tasks_at_once,
                     )["accuracy"].numpy()
                     for batch in pieces.datamodule.test_dataloader()
                 ]
             ).mean(0)
-            step = 1 + int(accuracy[1:].argmax())
+            step = trained.inner_steps if own else 1 + int(accuracy[1:].argmax())
             tried.append(Choice(checkpoint, size, step, float(accuracy[step])))
     return max(tried, key=lambda choice: choice.accuracy)
 
@@ -191,10 +210,11 @@ def test(run: RunFolder, choice: Choice) -> tuple[str, list[float], list[float]]
         f"run={run.path}",
         "name=chosen",
         f"evaluation.checkpoint={choice.checkpoint}",
-        f"algorithm.inner_lr={choice.inner_lr}",
         f"algorithm.eval_inner_steps={choice.inner_steps}",
         "evaluation.episodes=600",
     ]
+    if choice.inner_lr is not None:
+        command.append(f"algorithm.inner_lr={choice.inner_lr}")
     ran(*command)
     with (run.evaluations / "chosen" / "episodes.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -217,16 +237,17 @@ def table(found: dict[str, dict[str, object]]) -> str:
     """A row a learner, in Markdown; differences to the first one."""
     first, *_ = found
     lines = [
-        "| learner | checkpoint | inner step size, steps | accuracy, %, before | after "
-        f"| `{first}` minus it, paired |",
+        "| learner; inner size, rate, decay in training | checkpoint | inner step size, steps "
+        f"| accuracy, %, before | after | `{first}` minus it, paired |",
         "|---|---|---|---|---|---|",
     ]
     for name, of in found.items():
         choice = of["choice"]
         after = np.array(of["after"])
         paired = "-" if name == first else interval(np.array(found[first]["after"]) - after)
+        values = ", ".join(override.partition("=")[2] for override in of["trained_with"])
         lines.append(
-            f"| `{name}` | {choice['checkpoint']} | {choice['inner_lr']:g}, "
+            f"| `{name}`, {values} | {choice['checkpoint']} | {choice['inner_lr'] or 'learned'}, "
             f"{choice['inner_steps']} | {interval(np.array(of['before']))} | {interval(after)} "
             f"| {paired} |"
         )

@@ -26,6 +26,7 @@ ROOMS = [
     "metrics",
     "confusion",
     "reports",
+    "interval",
     "meta_learner",
     "adapted",
     "plots",

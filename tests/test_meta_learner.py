@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from metaloop.algorithms import maml, meta_gradient
+from metaloop.callbacks.metrics_csv import MetricsCsv, read_rows
 from metaloop.datamodule import EpisodicDataModule, EvaluationEpisodes, MetaTrainingStream
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective
@@ -33,7 +34,7 @@ def learner(**changes) -> MetaLearner:
     return MetaLearner(algorithm, **{"optimizer": SGD, "log_every": 1000, **changes})
 
 
-def fit(module, steps=3, precision="32-true", folder="unused") -> MetaLearner:
+def fit(module, steps=3, precision="32-true", folder="unused", loggers=()) -> MetaLearner:
     device = Device(
         accelerator="cpu",
         devices=1,
@@ -53,7 +54,7 @@ def fit(module, steps=3, precision="32-true", folder="unused") -> MetaLearner:
         clip_value=None,
         report=False,
     )
-    trainer = make_trainer(device, folder, [], training=training)
+    trainer = make_trainer(device, folder, [], list(loggers), training)
     trainer.fit(module, datamodule=data())
     return module
 
@@ -85,6 +86,21 @@ def assert_same(module, theta, rtol=1e-5):
         torch.testing.assert_close(
             module.meta[name].detach(), value.to(module.meta[name].dtype), rtol=rtol, atol=1e-6
         )
+
+
+def test_what_is_logged_is_the_mean_over_the_meta_steps_since_the_last(tmp_path):
+    module = learner(log_every=2)
+    stream, losses = iter(MetaTrainingStream(TASK, 0, 4)), []
+    theta = {n: p.detach().clone() for n, p in module.meta.items()}
+    for _ in range(4):
+        gradient, report = meta_gradient(module.algorithm, theta, next(stream).episodes)
+        theta = {n: p - 0.1 * gradient[n] for n, p in theta.items()}
+        losses.append(float(report["query_loss"].mean()))
+    fit(module, steps=4, loggers=[MetricsCsv(str(tmp_path / "metrics.csv"))])
+    rows = [row for row in read_rows(tmp_path / "metrics.csv") if row["train/query_loss"]]
+    assert [row["step"] for row in rows] == ["2", "4"]
+    logged = [float(row["train/query_loss"]) for row in rows]
+    assert logged == pytest.approx([sum(losses[:2]) / 2, sum(losses[2:]) / 2], rel=1e-5)
 
 
 def test_training_is_gradient_descent_on_the_mean_meta_loss():

@@ -1,9 +1,8 @@
 """The outer loop as a LightningModule: Finn et al. 2017 (arXiv:1703.03400), Algorithms 1 and 2."""
 
-import resource
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -28,6 +27,7 @@ from metaloop.datamodule import MetaBatch
 from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.inner_loop import STATISTICS, NormMode, Report
+from metaloop.interval import Interval, Sums
 from metaloop.metrics import EpisodeValues, has_classes
 from metaloop.reports import along_the_path, of_step_sizes, summarize
 
@@ -38,6 +38,7 @@ AVERAGES = STATISTICS.replace(".", ":")
 announce = rank_zero_only(partial(print, flush=True))  # what takes long before the first step
 # how much of its running averages a meta-step renews, as in torch's batch norms
 AVERAGING_RATE = 0.1
+INTERVAL = "interval"  # where a checkpoint keeps what is not logged yet
 
 
 class MetaLearner(pl.LightningModule):
@@ -53,7 +54,8 @@ class MetaLearner(pl.LightningModule):
         clip_norm, clip_value: clip the meta-gradient to this norm, or its every element.
         own_lr: the learning rate of what the algorithm learns beside the model (step sizes);
             None takes the optimizer's.
-        log_every: meta-steps between logged values.
+        log_every: meta-steps between logged values, which are means over all of them; those of
+            the learner before it adapts are the logged step's.
         report: at validations and logged steps, also log what happens along the inner loop.
 
     """
@@ -99,7 +101,7 @@ class MetaLearner(pl.LightningModule):
         self.evaluated: Report = {}  # per-episode values of the last validation or test
         self.episode_values = EpisodeValues()
         self.shown: dict[str, float] = {}  # the last value of everything logged
-        self._last_log = (0, time.perf_counter())
+        self.interval = Interval()  # since the last logged meta-step
 
     @property
     def meta(self) -> dict[str, Tensor]:
@@ -149,11 +151,12 @@ class MetaLearner(pl.LightningModule):
             assert isinstance(scheduler, LRScheduler)
             scheduler.step()
 
+        self.interval.add(report)
         if is_logged:
-            self._log_training({**before, **report}, size)
+            self._log_training({**before, **size}, tasks=len(episodes.classes))
 
     def on_train_start(self) -> None:
-        self._last_log = (self.global_step, time.perf_counter())
+        self.interval.start(self.global_step)
 
     def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:
         seed_step(self.seed, self.global_step, self.global_rank, self.device)
@@ -164,6 +167,13 @@ class MetaLearner(pl.LightningModule):
             self.clip_gradients(optimizer, self.clip_norm, "norm")
         if self.clip_value is not None:
             self.clip_gradients(optimizer, self.clip_value, "value")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        sums = {n: self._of_all_ranks(total[None]).cpu() for n, total in self.interval.sums.items()}
+        checkpoint[INTERVAL] = Sums(steps=self.interval.steps, values=sums)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.interval.load(checkpoint.get(INTERVAL), self.global_rank, self.trainer.world_size)
 
     def validation_step(self, batch: MetaBatch, batch_idx: int) -> None:
         self._evaluate(batch)
@@ -224,13 +234,15 @@ class MetaLearner(pl.LightningModule):
             tasks_at_once=self.tasks_at_once,
             is_detailed=self.report,
         )
-        if self.report and self.trainer.world_size > 1:
+        if self.report:
             path = {name: self._of_all_ranks(values) for name, values in path.items()}
         self._report_path(path, "train")
         judged = ("query_loss", *self.algorithm.objective.metrics)
         return {f"{name}_before": path[name][:, 0] for name in judged}
 
     def _of_all_ranks(self, values: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return values
         gathered = self.all_gather(values)
         assert isinstance(gathered, Tensor)
         return gathered.flatten(0, 1)
@@ -260,17 +272,18 @@ class MetaLearner(pl.LightningModule):
         assert isinstance(optimizer, LightningOptimizer)
         return optimizer
 
-    def _log_training(self, reports: Report, size: Report) -> None:
-        values = {**{name: value.mean() for name, value in reports.items()}, **size}
+    def _log_training(self, of_this_step: Report, tasks: int) -> None:
+        values = {name: value.mean() for name, value in of_this_step.items()}
+        values |= self.interval.take_means()
         mean = self.trainer.strategy.reduce(torch.stack(list(values.values())), reduce_op="mean")
         assert isinstance(mean, Tensor)
         logged = dict(zip(values, mean.tolist(), strict=True))
-        tasks = len(reports["query_loss"]) * self.trainer.world_size
         names = ("lr",) if self.own_lr is None else ("lr", "own_lr")  # of theta, of the rest
         rates = (group["lr"] for group in self._optimizer().param_groups)
-        self._write(
-            {**logged, **dict(zip(names, rates, strict=False)), **self._cost(tasks)}, "train"
-        )
+        logged |= zip(names, rates, strict=False)
+        everywhere = tasks * self.trainer.world_size
+        cost = self.interval.take_cost(self.global_step, everywhere, self.device)
+        self._write({**logged, **cost}, "train")
 
     def _write(self, values: Mapping[str, float], stage: str) -> None:
         """Log the values of a stage, and keep them to be shown."""
@@ -285,14 +298,3 @@ class MetaLearner(pl.LightningModule):
         """
         for logger in self.loggers:
             logger.log_metrics(values, self.global_step)
-
-    def _cost(self, tasks: int) -> dict[str, float]:
-        """Episodes a second since the last logged step, and the peak memory so far."""
-        (step, then), now = self._last_log, time.perf_counter()
-        self._last_log = (self.global_step, now)
-        if self.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(self.device) / 2**20
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        speed = (self.global_step - step) * tasks / (now - then)
-        return {"episodes_per_second": speed, "memory_mb": peak}
