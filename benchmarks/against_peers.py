@@ -1,11 +1,12 @@
 """One meta-step by metaloop and by its peers, alternating in one process: ratios and spread.
 
     python benchmarks/against_peers.py --threads 1 --works sinusoid --out sinusoid.json
-    python benchmarks/against_peers.py --data-dir OMNIGLOT --out peers.json
+    python benchmarks/against_peers.py --data-dir OMNIGLOT --out peers.json --plot peers.png
 
 The same network, tasks, inner steps, Adam and float32 for everybody; everybody's first gradient is
 compared with the plain loop's. Peers that are not installed are left out (benchmarks/peers.sh
-installs them). `a peak` is the share of this machine's matrix-multiply peak, measured here, too.
+installs them), and what --out holds of other works is kept and drawn with them. The share of the
+peak is of this machine's matrix-multiply peak, measured here, too.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from rich.console import Console
 from speed.jax_peer import jax_step
 from speed.ours import bare_step, whole_loop
 from speed.peers import PEERS, plain_loop
+from speed.picture import base_of, draw, ratios
 from speed.work import WORKS, Step, Work
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -45,15 +47,20 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # JAX asks this
     warnings.simplefilter("ignore")
-    console, found = Console(), {}
+    console, report = Console(), {"machine": {}, "seconds": {}}
+    if arguments.out and arguments.out.is_file():
+        report = json.loads(arguments.out.read_text())
+    found = report["seconds"]
     for name in arguments.works:
         work = replace(WORKS[name], device=arguments.device)
         with console.status(name) as status:
             found[name] = measure(work, arguments, status.update)
         print(table(work, found[name], arguments.threads), flush=True)
+        report["machine"][name] = machine(arguments.threads)
         if arguments.out:
-            report = {"machine": machine(arguments.threads), "seconds": found}
             arguments.out.write_text(json.dumps(report, indent=1))
+    if arguments.plot:
+        draw({WORKS[name].name: seconds for name, seconds in found.items()}, arguments.plot)
 
 
 def parse() -> argparse.Namespace:
@@ -68,6 +75,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--meta-steps", type=int, default=1200, help="of the whole loop; 0: none")
     parser.add_argument("--data-dir", type=Path, help="Omniglot's archives, for the whole loop")
     parser.add_argument("--out", type=Path, help="a JSON file for all values")
+    parser.add_argument("--plot", type=Path, help="a picture of all values")
     return parser.parse_args()
 
 
@@ -84,7 +92,7 @@ def measure(
         except ImportError as error:
             print(f"{who} left out: {error}")
             continue
-        require_same(who, step(), expected)
+        require_same(who, step(), expected, work.rounding)
         step()
         steps[who] = step
     seconds: dict[str, list[float]] = {who: [] for who in steps}
@@ -113,12 +121,12 @@ def turn(step: Step, seconds: float) -> float:
     return statistics.median(times)
 
 
-def require_same(who: str, found: object, expected: object) -> None:
+def require_same(who: str, found: object, expected: object, rounding: float) -> None:
     """Refuse to time another gradient than the plain loop's."""
     pairs = [(numpy(f), numpy(g)) for f, g in zip(found, expected, strict=True)]
     norm = np.sqrt(sum(float(np.square(g).sum()) for _, g in pairs))
-    error = max(float(np.linalg.norm(f - g)) for f, g in pairs) / norm
-    if error > 1e-3:
+    error = np.sqrt(sum(float(np.square(f - g).sum()) for f, g in pairs)) / norm
+    if error > rounding:
         raise SystemExit(f"{who} does other work: its gradient is off by {error:.1e}.")
 
 
@@ -129,7 +137,7 @@ def numpy(tensor: object) -> np.ndarray:
 
 def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
     """A Markdown table: time, ratio to learn2learn (or the plain loop), share of the peak."""
-    base = "learn2learn" if "learn2learn" in seconds else "plain loop"
+    base = base_of(seconds)
     with FlopCounterMode(display=False) as counter:
         plain_loop(work)()
     flop, peak = counter.get_total_flops(), matmul_peak(work.device)
@@ -140,11 +148,10 @@ def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
         "|---|---|---|---|",
     ]
     for who, values in sorted(seconds.items(), key=lambda item: -statistics.median(item[1])):
-        ratios = [b / v for b, v in zip(seconds[base], values, strict=False)]
-        median = statistics.median(values)
+        speeds, median = ratios(seconds, who, base), statistics.median(values)
         lines.append(
-            f"| {who} | {1e3 * median:.2f} | {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f}) | {flop / median / peak:.0%} |"
+            f"| {who} | {1e3 * median:.2f} | {statistics.median(speeds):.2f} "
+            f"({min(speeds):.2f} to {max(speeds):.2f}) | {flop / median / peak:.0%} |"
         )
     return "\n".join(lines)
 

@@ -26,8 +26,11 @@ def run(script, *arguments, cwd):
 def test_a_step_is_measured_against_the_plain_loops_after_their_gradients_are_compared(tmp_path):
     short = ("--rounds", "2", "--turn", "0.01", "--meta-steps", "0", "--threads", "1")
     who = ("--who", "plain loop", "metaloop", "--works", "sinusoid", "omniglot_1")
-    done = run("against_peers.py", *who, *short, "--out", "out.json", cwd=tmp_path)
+    done = run(
+        "against_peers.py", *who, *short, "--out", "out.json", "--plot", "out.png", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out.png").stat().st_size > 10_000
     found = json.loads((tmp_path / "out.json").read_text())["seconds"]
     assert set(found) == {"sinusoid", "omniglot_1"}
     assert all(set(of) == {"plain loop", "metaloop"} for of in found.values())

@@ -1,0 +1,40 @@
+"""The peers' speeds as a picture: a panel a work, a bar each."""
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+
+
+def ratios(seconds: Mapping[str, list[float]], who: str, base: str) -> list[float]:
+    """How many times as fast as the base, a number a round."""
+    return [b / v for b, v in zip(seconds[base], seconds[who], strict=False)]
+
+
+def base_of(seconds: Mapping[str, list[float]]) -> str:
+    """Whose speed is 1."""
+    return "learn2learn" if "learn2learn" in seconds else "plain loop"
+
+
+def draw(works: Mapping[str, Mapping[str, list[float]]], path: Path) -> None:
+    """Speed on a logarithmic axis, a line from the slowest round to the fastest; ours dark."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    height = 1 + 0.3 * max(map(len, works.values()))
+    figure, panels = plt.subplots(1, len(works), figsize=(3.4 * len(works), height), squeeze=False)
+    for panel, (work, seconds) in zip(panels[0], works.items(), strict=True):
+        base = base_of(seconds)
+        speeds = {who: ratios(seconds, who, base) for who in seconds}
+        order = sorted(speeds, key=lambda who: statistics.median(speeds[who]))
+        middle = [statistics.median(speeds[who]) for who in order]
+        colors = ["C0" if who.startswith("metaloop") else "0.75" for who in order]
+        panel.barh(order, middle, color=colors)
+        panel.hlines(order, [min(speeds[w]) for w in order], [max(speeds[w]) for w in order], "0.2")
+        panel.axvline(1, color="0.4", linewidth=0.8)
+        panel.set_xscale("log")
+        panel.set_title(work, fontsize=10)
+        panel.set_xlabel(f"speed, {base} = 1")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
