@@ -1,9 +1,11 @@
 """One step of the inner loop, without a word on how it is differentiated."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from metaloop.episode import Examples
 from metaloop.inner_loop.hessian import hessian_product
@@ -24,10 +26,14 @@ class InnerStep:
     def gradient(self, phi: Parameters, theta: Parameters, support: Examples) -> Parameters:
         """Differentiate L(phi_k; support) in the parameters that adapt."""
 
-        def loss(phi: Parameters) -> torch.Tensor:
+        def loss(phi: Parameters) -> Tensor:
             return self.objective.support_loss({**theta, **phi}, support)
 
-        return cast(Parameters, torch.func.grad(loss)(dict(phi)))
+        if torch._C._are_functorch_transforms_active():
+            return cast(Parameters, torch.func.grad(loss)(dict(phi)))
+        tensors = (*theta.values(), *phi.values(), *support)
+        is_recorded = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        return _gradient_of_one_task(loss, phi, is_recorded)
 
     def move(
         self,
@@ -50,3 +56,19 @@ class InnerStep:
             return hessian_product(self.gradient, here, support, v)
 
         return self.update(state, gradient, adapting, own, step, hessian)
+
+
+def _gradient_of_one_task(
+    loss: Callable[[Parameters], Tensor], phi: Parameters, is_recorded: bool
+) -> Parameters:
+    """Do as torch.func.grad, without its layer over every operation: no vmap is around."""
+    with torch.enable_grad():
+        # views: nothing else of the loss that reads the same tensors counts
+        here = {
+            n: p.view_as(p) if is_recorded and p.requires_grad else p.detach().requires_grad_()
+            for n, p in phi.items()
+        }
+        found = torch.autograd.grad(
+            loss(here), list(here.values()), create_graph=is_recorded, materialize_grads=True
+        )
+    return dict(zip(here, found, strict=True))
