@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -110,6 +111,25 @@ def test_two_machines_started_by_torchrun_make_the_numbers_of_one_process(tmp_pa
                 assert float(a[name]) == pytest.approx(float(b[name]), rel=1e-6)
     judged = [values(f.evaluations / "test" / "episodes.csv") for f in (one, two)]
     torch.testing.assert_close(*judged, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler to compile with"
+)
+def test_two_processes_that_compile_make_the_numbers_of_one_that_does_not(
+    tmp_path, monkeypatch, cache
+):
+    monkeypatch.setenv("METALOOP_CACHE", str(cache))
+    arguments = ("device.precision=64-true", "training.max_steps=4", "callbacks=minimal")
+    one = write(tmp_path / "one", *arguments)
+    train(one)
+    two = write(tmp_path / "two", *arguments, *TWO, "device.compile=true")
+    said = finish(two)
+    assert "Compiled in" in said
+    assert "running eagerly" not in said
+    expected = weights(one.last_checkpoint)
+    for name, value in weights(two.last_checkpoint).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ class ResumeCheckpoint(pl.Callback):
             if self.last.exists():
                 self.last.replace(self.previous)
             new.replace(self.last)
+        trainer.strategy.barrier()  # nobody looks for the file before it has its name
         self._saved_step = trainer.global_step
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
