@@ -32,9 +32,9 @@ from metaloop.run.weights import find_weights, load_weights
 from metaloop.run_folder import RunFolder
 
 BASELINES = ("pretrain", "random")
-STEP_SIZES = (0.05, 0.2, 0.5, 1.0)
+STEP_SIZES = (0.5, 1.0, 2.0, 5.0)
 META_LRS = (0.003, 0.01)
-WEIGHT_DECAYS = (0.0, 0.3, 1.0)
+WEIGHT_DECAYS = (0.0, 1.0, 3.0)
 # what all learners of a task have in common
 COMMON: dict[str, tuple[str, ...]] = {
     "clinc150": (

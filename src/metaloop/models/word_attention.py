@@ -51,11 +51,15 @@ class WordAttention(nn.Module):
 
 
 class AttentiveMean(nn.Module):
-    """[rows, tokens] -> [rows, embedding_size], attention zero at first: the plain mean."""
+    """[rows, tokens] -> [rows, embedding_size], attention zero at first: the plain mean.
+
+    Embeddings are small at first: a word that no training task has had says next to nothing.
+    """
 
     def __init__(self, vocabulary_size: int, embedding_size: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        nn.init.normal_(self.embedding.weight, std=0.1)
         self.query = nn.Parameter(torch.zeros(embedding_size))
 
     def forward(self, x: Tensor) -> Tensor:
