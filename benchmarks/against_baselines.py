@@ -26,7 +26,7 @@ import torch
 from rich.console import Console
 
 from metaloop.algorithms import GradientBased, adaptation_path
-from metaloop.inner_loop import StepSize, Update
+from metaloop.inner_loop import StepSize, Update, learned_step_sizes
 from metaloop.run.build import build, load_config
 from metaloop.run.weights import find_weights, load_weights
 from metaloop.run_folder import RunFolder
@@ -115,8 +115,7 @@ def learner(name: str, arguments: argparse.Namespace) -> dict[str, object]:
         for size in arguments.step_sizes:
             pilot = (f"algorithm.inner_lr={size}", f"optimizer.lr={arguments.meta_lrs[0]}")
             short = train(name, arguments, arguments.pilot, pilot)
-            sizes = [] if name == "maml_plus_plus" else [size]
-            pilots[size] = choose(short, sizes, arguments).accuracy
+            pilots[size] = choose(short, [size], arguments).accuracy
     sized = [f"algorithm.inner_lr={max(pilots, key=pilots.__getitem__)}"] if pilots else []
     meta_steps = 0 if name == "random" else arguments.meta_steps
     tried: dict[tuple[str, ...], tuple[RunFolder, Choice]] = {}
@@ -124,8 +123,7 @@ def learner(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     for rate, decay in grid if meta_steps else grid[:1]:
         trained_with = (*sized, f"optimizer.lr={rate}", f"optimizer.weight_decay={decay}")
         run = train(name, arguments, meta_steps, trained_with)
-        sizes = [] if name == "maml_plus_plus" else arguments.step_sizes
-        tried[trained_with] = run, choose(run, sizes, arguments)
+        tried[trained_with] = run, choose(run, arguments.step_sizes, arguments)
     best = max(tried, key=lambda trained_with: tried[trained_with][1].accuracy)
     run, choice = tried[best]
     command, before, after = test(run, choice)
@@ -167,7 +165,7 @@ def train(
 def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) -> Choice:
     """Checkpoint, step size and number of steps with the highest accuracy in validation.
 
-    No sizes: those that it has learned, for as many steps as it was trained.
+    Who has learned its step sizes keeps them, for as many steps as it was trained.
     """
     config = load_config(run)
     config["evaluation"] = {
@@ -183,8 +181,8 @@ def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) ->
     # a run that was not validated has its last alone, which then is its best
     for path, checkpoint in {find_weights(run, c): c for c in ("last", "best")}.items():
         load_weights(pieces.meta_learner, path)
-        for size in sizes or [None]:
-            own = size is None
+        own = bool(learned_step_sizes(pieces.meta_learner.meta))
+        for size in [None] if own else sizes:
             algorithm = trained if own else replace(trained, update=Update([StepSize(size)]))
             accuracy = np.concatenate(
                 [
@@ -210,11 +208,10 @@ def test(run: RunFolder, choice: Choice) -> tuple[str, list[float], list[float]]
         f"run={run.path}",
         "name=chosen",
         f"evaluation.checkpoint={choice.checkpoint}",
+        *([] if choice.inner_lr is None else [f"algorithm.inner_lr={choice.inner_lr}"]),
         f"algorithm.eval_inner_steps={choice.inner_steps}",
         "evaluation.episodes=600",
     ]
-    if choice.inner_lr is not None:
-        command.append(f"algorithm.inner_lr={choice.inner_lr}")
     ran(*command)
     with (run.evaluations / "chosen" / "episodes.csv").open() as file:
         rows = list(csv.DictReader(file))

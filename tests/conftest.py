@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,9 @@ from tests.warm_start import WarmStart
 
 ROOT = Path(__file__).resolve().parents[1]
 WARM = WarmStart()
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler to compile with"
+)
 mpl.use("agg")
 
 

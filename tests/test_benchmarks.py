@@ -119,7 +119,7 @@ def test_learners_and_baselines_are_tuned_alike_and_compared_on_the_same_episode
         choice = of["choice"]
         assert choice["inner_lr"] in (0.2, 0.5)
         assert choice["inner_steps"] in (1, 2)
-        assert f"algorithm.inner_lr={choice['inner_lr']}" in of["test"]
+        assert f"algorithm.inner_lr={choice['inner_lr']} " in of["test"]
     for of in found.values():
         assert len(of["after"]) == len(of["before"]) == 600
     # chance before adapting, since both heads are as they were initialised

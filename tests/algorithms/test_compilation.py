@@ -1,7 +1,6 @@
 """The compiled meta-gradient is the eager one, or is not used."""
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -23,10 +22,8 @@ from tests.algorithms.episodes import (
     recipe,
     reference_case,
 )
+from tests.conftest import needs_compiler
 
-needs_compiler = pytest.mark.skipif(
-    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler to compile with"
-)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 

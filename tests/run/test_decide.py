@@ -1,12 +1,11 @@
 """What a config leaves to be measured is decided once, before meta-step 0, and kept."""
 
 import re
-import shutil
 
 import pytest
 from omegaconf import OmegaConf
 
-from tests.conftest import run_command
+from tests.conftest import needs_compiler, run_command
 
 SHORT = ("training.max_steps=2", "evaluation.episodes=600", "logger=csv", "callbacks=minimal")
 
@@ -41,9 +40,7 @@ def test_the_number_of_tasks_at_once_is_measured_written_and_never_measured_agai
     assert device(folder).tasks_at_once == decided
 
 
-@pytest.mark.skipif(
-    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler to compile with"
-)
+@needs_compiler
 def test_whether_to_compile_is_measured_and_written(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("METALOOP_CACHE", str(cache))
     arguments = (f"output_dir={tmp_path}", "device.compile=auto", *SHORT)

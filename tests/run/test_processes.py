@@ -2,7 +2,6 @@
 
 import csv
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from metaloop.errors import UserError
 from metaloop.run.build import build
 from metaloop.run.train import train
 from metaloop.run_folder import RunFolder
-from tests.conftest import ROOT, composed
+from tests.conftest import ROOT, composed, needs_compiler
 from tests.run.stopped_runs import (
     COST,
     assert_same_run,
@@ -113,9 +112,7 @@ def test_two_machines_started_by_torchrun_make_the_numbers_of_one_process(tmp_pa
     torch.testing.assert_close(*judged, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.skipif(
-    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler to compile with"
-)
+@needs_compiler
 def test_two_processes_that_compile_make_the_numbers_of_one_that_does_not(
     tmp_path, monkeypatch, cache
 ):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metaloop.models.normalise import normalise
+from metaloop.models.normalise import affine, normalise
 
 
 class Statistics(NamedTuple):
@@ -102,8 +102,7 @@ class BatchNorm(nn.Module):
         mean, variance = self._statistics(x)
         # what is small is multiplied first: one pass over x, and few more on the way back
         scale = torch.rsqrt(variance + self.eps) * self.weight
-        shape = (1, -1) + (1,) * (x.ndim - 2)
-        return torch.addcmul((self.bias - mean * scale).view(shape), x, scale.view(shape))
+        return affine(x, scale, self.bias - mean * scale)
 
     def _asks_for_its_batch_alone(self, x: Tensor) -> bool:
         """Whether the batch's own statistics are all that is asked for."""

@@ -132,12 +132,12 @@ def _second(
     mean_vg = (v * g).sum([0, *range(2, x.ndim)]) / n
     c = mean_vg - (sum_v / n) * (sum_g / n) - mean_vz * mean_gz
 
-    to_g = projected_v + _affine(x, vw * inverse, vb - vw * inverse * mean)
+    to_g = projected_v + affine(x, vw * inverse, vb - vw * inverse * mean)
     of_g, of_v = vw - weight * inverse * mean_vz, -weight * inverse * mean_gz
     both = torch.addcmul(g * _wide(of_g, x), v, _wide(of_v, x))
     projected, _, _ = _kernel(both, x, torch.ones_like(weight), mean, inverse, eps)
     of_x = -weight * inverse**3 * c
-    return to_g, projected + _affine(x, of_x, -of_x * mean), n * inverse * c
+    return to_g, projected + affine(x, of_x, -of_x * mean), n * inverse * c
 
 
 def _plainly(g: Tensor, x: Tensor, weight: Tensor, eps: float) -> Derivatives:
@@ -160,7 +160,8 @@ def _kernel(
     return cast(Derivatives, result)
 
 
-def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Return x * scale + shift in one pass over x; scale and shift are [channels]."""
     return torch.addcmul(_wide(shift, x), x, _wide(scale, x))
 
 
