@@ -234,9 +234,9 @@ def table(found: dict[str, dict[str, object]]) -> str:
     """A row a learner, in Markdown; differences to the first one."""
     first, *_ = found
     lines = [
-        "| learner; inner size, rate, decay in training | checkpoint | inner step size, steps "
+        "| learner | inner size, rate, decay in training | checkpoint | inner step size, steps "
         f"| accuracy, %, before | after | `{first}` minus it, paired |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, of in found.items():
         choice = of["choice"]
@@ -244,7 +244,7 @@ def table(found: dict[str, dict[str, object]]) -> str:
         paired = "-" if name == first else interval(np.array(found[first]["after"]) - after)
         values = ", ".join(override.partition("=")[2] for override in of["trained_with"])
         lines.append(
-            f"| `{name}`, {values} | {choice['checkpoint']} | {choice['inner_lr'] or 'learned'}, "
+            f"| `{name}` | {values} | {choice['checkpoint']} | {choice['inner_lr'] or 'learned'}, "
             f"{choice['inner_steps']} | {interval(np.array(of['before']))} | {interval(after)} "
             f"| {paired} |"
         )
