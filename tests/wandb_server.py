@@ -5,6 +5,7 @@ It keeps what it is sent: the upserts of runs, the lines of their history by off
 
 import json
 import re
+import sys
 import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +26,17 @@ class WandbServer(ThreadingHTTPServer):
         self.upserts: list[dict] = []
         self.history: dict[str, dict[int, dict]] = defaultdict(dict)
         self.files: list[str] = []
+        self.errors: list[BaseException | None] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_: object) -> None:
+        """Keep an error for the test: printed, it could come when the test's stderr is closed.
+
+        A client that hangs up before its answer, as wandb does when it is told to end, makes none.
+        """
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            self.errors.append(error)
 
     def answer(self, path: str, body: bytes) -> dict:
         if path == "/graphql":

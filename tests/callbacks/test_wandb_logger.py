@@ -38,6 +38,7 @@ def server(monkeypatch):
     wandb.teardown()
     server.shutdown()
     server.server_close()
+    assert not server.errors
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_wandb_sync_joins_the_folders_in_one_run(killed):
     assert inner == sorted(set(inner))  # what W&B orders rows by, and drops them for
     server.shutdown()
     server.server_close()
+    assert not server.errors
 
 
 class Slow(pl.Callback):
