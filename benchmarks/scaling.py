@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import matplotlib as mpl
 import torch
 from against_peers import machine, turn
 from rich.console import Console
-from speed.ours import bare_step, logged_seconds
+from speed.ours import bare_step, logged_seconds, memory_as_in_a_run
 from speed.peers import plain_loop
 from speed.work import Work
 
@@ -90,7 +91,8 @@ def measure(work: Work, arguments: argparse.Namespace) -> dict[str, list[float]]
         step()
     for _ in range(arguments.rounds):
         for name, step in steps.items():
-            seconds[name].append(turn(step, arguments.turn))
+            with memory_as_in_a_run() if name == "metaloop" else nullcontext():
+                seconds[name].append(turn(step, arguments.turn))
     return seconds
 
 

@@ -9,6 +9,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "metaloop"
 ROOMS = [
     "errors",
     "full_disk",
+    "freed_memory",
     "chance",
     "interrupted",
     "requeue",

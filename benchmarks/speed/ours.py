@@ -1,9 +1,12 @@
 """The same meta-step by metaloop: the bare step, and the whole of metaloop-train around it."""
 
 import csv
+import ctypes
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,10 +14,23 @@ from speed.work import META_LR, Step, Work
 
 from metaloop.algorithms import CompiledChunkGradient, TasksAtOnce, maml, meta_gradient
 from metaloop.episode import Episode, Examples
+from metaloop.freed_memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 from metaloop.inner_loop import Objective
 from metaloop.models import MLP, Conv4
 
 LOGGED = "train/episodes_per_second"
+
+
+@contextmanager
+def memory_as_in_a_run() -> Iterator[None]:
+    """Have malloc as a run of metaloop's has it; then as glibc itself has it for large blocks."""
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+            mallopt(M_MMAP_THRESHOLD, 2**25)
+            mallopt(M_TRIM_THRESHOLD, 2**26)
 
 
 def bare_step(work: Work, *, compile: bool, tasks_at_once: TasksAtOnce = "by_size") -> Step:

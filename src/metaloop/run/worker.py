@@ -17,6 +17,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.errors import UserError
+from metaloop.freed_memory import keep_freed_memory
 from metaloop.full_disk import full_disk
 from metaloop.interrupted import Interrupted
 from metaloop.run.adapt import adapt
@@ -54,6 +55,7 @@ def work(arguments: Sequence[str] | None = None) -> int:
 
 
 def _execute(folder: RunFolder) -> None:
+    keep_freed_memory()
     config = load_config(folder)
     if threads := cast(dict[str, dict[str, int | None]], config)["device"].get("threads"):
         torch.set_num_threads(threads)

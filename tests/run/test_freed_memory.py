@@ -1,0 +1,53 @@
+"""What a run frees it keeps: the system is not asked for the same memory again and again."""
+
+import os
+
+import pytest
+
+from tests.conftest import run_command
+
+PAGES = 2**26 // os.sysconf("SC_PAGE_SIZE")  # of a tensor of 64 MiB
+SCRIPT = """
+import resource, sys
+import torch
+from metaloop.run.worker import work
+
+def pages_asked_for():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+status = work([sys.argv[1]])
+torch.ones(2**24)
+print("Asked for", pages_asked_for())
+sys.exit(status)
+"""
+
+
+def pages_asked_for_after_a_run(run, tmp_path, **environment: str) -> int:
+    """How many pages the second of two tensors takes from the system, after a run's work."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = run_command("python", str(script), str(run.path), env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.rsplit("Asked for ", 1)[1])
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run("evaluation.episodes=2")
+
+
+@pytest.fixture
+def glibc():
+    if "CS_GNU_LIBC_VERSION" not in os.confstr_names or not os.confstr("CS_GNU_LIBC_VERSION"):
+        pytest.skip("another C library than glibc")
+
+
+def test_freed_memory_is_taken_again(run, tmp_path, glibc):
+    assert pages_asked_for_after_a_run(run, tmp_path) < PAGES / 10
+
+
+def test_malloc_as_the_user_has_set_it_up_stays(run, tmp_path):
+    pages = pages_asked_for_after_a_run(run, tmp_path, MALLOC_TRIM_THRESHOLD_="131072")
+    assert pages > PAGES / 2
