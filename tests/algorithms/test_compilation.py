@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from metaloop.algorithms import CompiledChunkGradient, compilation, meta_gradient
+from metaloop.algorithms.outer_loss import AnnealedMultiStepLoss
 from metaloop.inner_loop import Objective
 from tests.algorithms.episodes import (
     HEADS,
@@ -94,6 +96,22 @@ def test_compiled_convolutions_equal_the_reference(case, adjoint, reference):
 
 
 @needs_compiler
+def test_an_annealed_loss_compiles_once_and_its_weights_count():
+    loss = AnnealedMultiStepLoss(inner_steps=2, epochs=4, epoch_steps=1)
+    algorithm = replace(random_case("mlp")[0], inner_steps=2, outer_loss=loss)
+    meta, episodes = initial_meta(algorithm), random_episodes("mlp")
+    of_chunk = CompiledChunkGradient()
+    for step, graphs in enumerate([1, 1, 1, 1, 2, 2]):  # at last the query loss alone
+        now = algorithm.at(step)
+        eager, _ = meta_gradient(now, meta, episodes)
+        found, _ = meta_gradient(now, meta, episodes, of_chunk=of_chunk)
+        assert len(of_chunk._graphs) == graphs
+        for name, value in eager.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
+    assert of_chunk.is_used
+
+
+@needs_compiler
 def test_dropout_draws_the_same_masks_compiled():
     model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
     algorithm = recipe("maml", Objective(model=model, loss=F.mse_loss))
@@ -131,9 +149,9 @@ def test_without_a_working_compiler_it_runs_eagerly_and_says_so(tmp_path):
 
 
 def test_a_graph_that_differs_from_eager_is_not_used(monkeypatch):
-    def wrong(eager, meta, chunk):
-        def run(meta, chunk):
-            gradient, report = eager(meta, chunk)
+    def wrong(eager, *_):
+        def run(*inputs):
+            gradient, report = eager(*inputs)
             return {n: 1.1 * g for n, g in gradient.items()}, report
 
         return run

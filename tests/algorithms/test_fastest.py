@@ -2,6 +2,7 @@
 
 import importlib
 
+import pytest
 import torch
 
 from metaloop.algorithms import find_fastest, meta_gradient
@@ -59,3 +60,13 @@ def test_by_size_is_every_chunk_size_to_rounding(monkeypatch):
         assert report["query_loss"].shape == (5,)
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value)
+
+
+@pytest.mark.parametrize(
+    ("network", "tasks", "sizes"),
+    [("conv", 1, [1]), ("conv", 2, [1, 1]), ("conv", 3, [3]), ("mlp", 2, [2])],
+)
+def test_by_size_takes_two_tasks_of_images_one_by_one(network, tasks, sizes):
+    _, _, episodes = random_case(network, tasks=tasks)
+    parts = importlib.import_module("metaloop.algorithms.meta_gradient").chunks(episodes, "by_size")
+    assert [len(part.classes) for part in parts] == sizes

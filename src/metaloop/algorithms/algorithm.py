@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
 from torch import Tensor
@@ -69,6 +69,15 @@ class Algorithm(ABC):
 
     def at(self, meta_step: int) -> "Algorithm":
         """The algorithm as it is at this meta-step: schedules are functions of the step."""
+        return self
+
+    @property
+    def scheduled(self) -> tuple[float, ...]:
+        """Numbers that `at` changes while what is computed with them stays the same."""
+        return ()
+
+    def with_scheduled(self, numbers: Sequence[float | Tensor]) -> "Algorithm":
+        """The same algorithm with other such numbers: one graph, compiled once, for all of them."""
         return self
 
     def describe(self) -> dict[str, float | int | str]:

@@ -21,11 +21,14 @@ TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 5e-2}
 KINK = 100.0  # times that, what a number on the other side of a kink may change
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 Result = tuple[Gradient, Report]
-Compiled = Callable[[Parameters, Episode], Result]
+Scheduled = tuple[Tensor, ...]  # Algorithm.scheduled
+Compiled = Callable[[Parameters, Episode, Scheduled], Result]
 
 
 class CompiledChunkGradient:
     """A stand-in for `chunk_gradient`, compiled once for each shape and algorithm it meets.
+
+    Numbers that an algorithm's schedule changes are an input of its graph, not another algorithm.
 
     The first result of every graph is compared with the eager one: where they differ, or nothing
     can be compiled, eager it stays, with a warning.
@@ -39,31 +42,41 @@ class CompiledChunkGradient:
         self.announce = announce
         self.is_used = True  # until one graph has to stay eager
         self._graphs: list[tuple[object, Algorithm, Compiled]] = []
+        self._scheduled: tuple[tuple[float, ...], Scheduled] = ((), ())
 
     def __call__(
         self, algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int
     ) -> Result:
-        inputs = _leaves(meta, chunk)
+        scheduled = self._as_tensors(algorithm.scheduled, next(iter(meta.values())))
+        algorithm = algorithm.with_scheduled((0.0,) * len(scheduled))
+        inputs = _leaves(meta, chunk, scheduled)
         shapes = (tasks, inputs[0].dtype, inputs[0].device, *[t.shape for t in inputs])
         for known, owner, graph in self._graphs:
             # the same object nearly always: comparing two takes longer than a small step's kernels
             if known == shapes and (owner is algorithm or owner == algorithm):
-                return graph(meta, chunk)
-        graph = self._compile_or_stay_eager(algorithm, meta, chunk, tasks)
+                return graph(meta, chunk, scheduled)
+
+        def eager(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> Result:
+            return chunk_gradient(algorithm.with_scheduled(scheduled), meta, chunk, tasks)
+
+        graph = self._compile_or_stay_eager(eager, meta, chunk, scheduled)
         self._graphs.append((shapes, algorithm, graph))
-        return graph(meta, chunk)
+        return graph(meta, chunk, scheduled)
+
+    def _as_tensors(self, numbers: tuple[float, ...], like: Tensor) -> Scheduled:
+        """The numbers as a graph takes them; the same as in the last meta-step nearly always."""
+        if self._scheduled[0] != numbers:
+            self._scheduled = numbers, like.new_tensor(numbers).unbind()
+        return self._scheduled[1]
 
     def _compile_or_stay_eager(
-        self, algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int
+        self, eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled
     ) -> Compiled:
-        def eager(meta: Parameters, chunk: Episode) -> Result:
-            return chunk_gradient(algorithm, meta, chunk, tasks)
-
         self.announce(f"Compiling the meta-gradient of {len(chunk.classes)} tasks at once ..")
         start = time.perf_counter()
         try:
-            graph = compile_graph(eager, meta, chunk)
-            is_same = _agree(graph, eager, meta, chunk)
+            graph = compile_graph(eager, meta, chunk, scheduled)
+            is_same = _agree(graph, eager, meta, chunk, scheduled)
         except Exception as error:
             warnings.warn(f"Not compiled, running eagerly: {_why(error)}", stacklevel=4)
         else:
@@ -78,19 +91,21 @@ class CompiledChunkGradient:
         return eager
 
 
-def compile_graph(eager: Compiled, meta: Parameters, chunk: Episode) -> Compiled:
-    """Compile a function of this meta and chunk for their very shapes.
+def compile_graph(
+    eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled
+) -> Compiled:
+    """Compile a function of these inputs for their very shapes.
 
     make_fx unrolls torch.func's transforms into plain operations, which Inductor takes; Dynamo
     refuses the transforms themselves, and would check its guards at every call.
     """
-    inputs, names = _leaves(meta, chunk), list(meta)
+    inputs, names = _leaves(meta, chunk, scheduled), list(meta)
     found: list[list[str]] = []  # names of the gradient's tensors and of the report's
 
     def flat(*leaves: Tensor) -> tuple[Tensor, ...]:
-        weights, (xs, ys, xq, yq, classes) = leaves[: len(names)], leaves[len(names) :]
+        weights, (xs, ys, xq, yq, classes, *rest) = leaves[: len(names)], leaves[len(names) :]
         tasks = Episode(Examples(xs, ys), Examples(xq, yq), classes)
-        gradient, report = eager(dict(zip(names, weights, strict=True)), tasks)
+        gradient, report = eager(dict(zip(names, weights, strict=True)), tasks, tuple(rest))
         found[:] = [list(gradient), list(report)]
         return (*gradient.values(), *report.values())
 
@@ -101,9 +116,9 @@ def compile_graph(eager: Compiled, meta: Parameters, chunk: Episode) -> Compiled
     options = {"fallback_random": True, "cpp_wrapper": calls_in_cpp}
     compiled = torch._inductor.compile(traced, list(inputs), options=options)
 
-    def run(meta: Parameters, chunk: Episode) -> Result:
+    def run(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> Result:
         with torch.no_grad():
-            outputs = compiled(*_leaves(meta, chunk))
+            outputs = compiled(*_leaves(meta, chunk, scheduled))
         size = len(found[0])
         gradient = dict(zip(found[0], outputs[:size], strict=True))
         return gradient, dict(zip(found[1], outputs[size:], strict=True))
@@ -111,8 +126,8 @@ def compile_graph(eager: Compiled, meta: Parameters, chunk: Episode) -> Compiled
     return run
 
 
-def _leaves(meta: Parameters, chunk: Episode) -> list[Tensor]:
-    return [*meta.values(), *chunk.support, *chunk.query, chunk.classes]
+def _leaves(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> list[Tensor]:
+    return [*meta.values(), *chunk.support, *chunk.query, chunk.classes, *scheduled]
 
 
 def _why(error: Exception) -> str:
@@ -134,7 +149,9 @@ def _keep_compiled_code() -> None:
         os.environ[CACHE] = str(folder / "compiled")
 
 
-def _agree(graph: Compiled, eager: Compiled, meta: Parameters, chunk: Episode) -> bool:
+def _agree(
+    graph: Compiled, eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled
+) -> bool:
     """Whether both give the same, from the same state of chance, which is left as it was.
 
     Rounding can put a number on the other side of a kink (of a ReLU, of max-pooling), where the
@@ -145,7 +162,7 @@ def _agree(graph: Compiled, eager: Compiled, meta: Parameters, chunk: Episode) -
         results = []
         for function in (graph, eager):
             with torch.random.fork_rng():
-                results.append(function(point, chunk)[0])
+                results.append(function(point, chunk, scheduled)[0])
         if _is_within(1.0, *results):
             return True
         if not _is_within(KINK, *results):

@@ -1,6 +1,6 @@
 """Every algorithm that adapts by gradient steps: part x update x adjoint x outer loss."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -140,6 +140,15 @@ class GradientBased(Algorithm):
             return self
         cg_steps = self.cg_steps if adjoint == "implicit" else None
         return replace(self, outer_loss=outer_loss, adjoint=adjoint, cg_steps=cg_steps)
+
+    @property
+    def scheduled(self) -> tuple[float, ...]:
+        return self.outer_loss.scheduled
+
+    def with_scheduled(self, numbers: Sequence[float | Tensor]) -> "GradientBased":
+        if not self.scheduled:
+            return self
+        return replace(self, outer_loss=self.outer_loss.with_scheduled(numbers))
 
     def describe(self) -> dict[str, float | int | str]:
         optional = {"batch_size": self.batch_size, "cg_steps": self.cg_steps}

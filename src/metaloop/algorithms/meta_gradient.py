@@ -21,11 +21,12 @@ from metaloop.inner_loop import Parameters, Report
 from metaloop.models.norm import kernels_for
 
 TasksAtOnce = Count | Literal["all", "by_size"]
-# How many input numbers a chunk `by_size` holds on a processor, whose caches larger ones leave, and
-# how few tasks are not worth vectorising: measured on Conv4 of 14 x 14 to 84 x 84 images, where two
-# tasks at once are nearly always slower than one.
+# How many input numbers a chunk `by_size` holds on a processor, whose caches larger ones leave; and
+# how few are not worth vectorising, of many tasks or of a few tasks of images. Measured on Conv4 of
+# 14 x 14 to 84 x 84 images, where two tasks at once are nearly always slower than one.
 NUMBERS_AT_ONCE = 2**17
 FEWEST_AT_ONCE = 4
+FEWEST_OF_IMAGES = 3
 Gradient = dict[str, Tensor]
 ChunkGradient = Callable[[Algorithm, Parameters, Episode, int], tuple[Gradient, Report]]
 Tree = TypeVar("Tree")
@@ -118,7 +119,10 @@ def _size_that_fits(episodes: Episode) -> int:
     if inputs[0].device.type != "cpu":
         return tasks
     at_most = NUMBERS_AT_ONCE * tasks // sum(x.numel() for x in inputs)
-    if at_most < min(tasks, FEWEST_AT_ONCE):
+    fewest = min(tasks, FEWEST_AT_ONCE)
+    if inputs[0].ndim == 5:  # [tasks, rows, channels, height, width]
+        fewest = max(fewest, FEWEST_OF_IMAGES)
+    if min(tasks, at_most) < fewest:
         return 1
     parts = math.ceil(tasks / at_most)
     return math.ceil(tasks / parts)  # chunks of one size, where that can be

@@ -36,7 +36,17 @@ class OuterLoss:
         """The outer loss as it is at this meta-step: schedules are functions of the step."""
         return self
 
+    @property
+    def scheduled(self) -> tuple[float, ...]:
+        """Numbers that `at` changes: see Algorithm.scheduled."""
+        return ()
 
+    def with_scheduled(self, numbers: Sequence[float | Tensor]) -> "OuterLoss":
+        """The same outer loss with other such numbers."""
+        return self
+
+
+@dataclass(frozen=True)  # equal to every other: `at` makes new ones
 class QueryLoss(OuterLoss):
     """L(phi_K; query): Finn et al. 2017 (arXiv:1703.03400), Algorithm 1, line 8."""
 
@@ -59,7 +69,7 @@ class MultiStepLoss(OuterLoss):
 
     """
 
-    weights: Sequence[float]
+    weights: Sequence[float | Tensor]
 
     def __call__(
         self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
@@ -76,6 +86,13 @@ class MultiStepLoss(OuterLoss):
                 f"A multi-step loss needs one weight for each of the {inner_steps} inner steps, "
                 f"not {len(self.weights)}. Change outer_loss.weights or inner_steps."
             )
+
+    @property
+    def scheduled(self) -> tuple[float, ...]:
+        return tuple(float(weight) for weight in self.weights)
+
+    def with_scheduled(self, numbers: Sequence[float | Tensor]) -> "MultiStepLoss":
+        return MultiStepLoss(tuple(numbers))
 
 
 @dataclass(frozen=True)
@@ -121,6 +138,7 @@ class AnnealedMultiStepLoss(OuterLoss):
         return MultiStepLoss((early,) * others + (1 - others * early,))
 
 
+@dataclass(frozen=True)
 class SquaredDistance(OuterLoss):
     """|theta - phi_K|^2 / 2 with phi_K a constant: its gradient is theta - phi_K.
 
