@@ -77,6 +77,20 @@ def test_every_algorithm_is_trained_and_stands_in_the_table(tmp_path):
 
 
 @pytest.mark.slow
+def test_bfloat16_stands_beside_float32_for_the_same_episodes(tmp_path, omniglot):
+    chosen = ("--data-dir", str(omniglot), "--meta-steps", "3", "--episodes", "8", "--seeds", "1")
+    small = ("model.filters=8", "training.log_every=1", "device=cpu")
+    done = run("precision.py", *chosen, "--out", "runs", "--", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = re.findall(r"^\| 1 \| (\S+) .* \| (\S+) .* \| (\S+) .* \| \S+ \|$", done.stdout, re.M)
+    for single, half, difference in table:
+        assert float(difference) == pytest.approx(float(half) - float(single), abs=0.11)
+    assert len(table) == 2  # said when the seed is done, and at the end
+    results = [json.loads(path.read_text()) for path in tmp_path.rglob("test/results.json")]
+    assert sorted(r["protocol"]["precision"] for r in results) == ["32-true", "bf16-mixed"]
+
+
+@pytest.mark.slow
 def test_memory_and_time_of_the_adjoints_are_measured_in_fresh_processes(tmp_path):
     done = run(
         "adjoint_memory.py",
