@@ -12,20 +12,17 @@ import resource, sys
 import torch
 from metaloop.run.worker import work
 
-def pages_asked_for():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(2**24)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
 status = work([sys.argv[1]])
-torch.ones(2**24)
-print("Asked for", pages_asked_for())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(2**24)
+print("Asked for", resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 sys.exit(status)
 """
 
 
 def pages_asked_for_after_a_run(run, tmp_path, **environment: str) -> int:
-    """How many pages the second of two tensors takes from the system, after a run's work."""
+    """How many pages ten tensors, one after the other, take from the system after a run's work."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     done = run_command("python", str(script), str(run.path), env={**os.environ, **environment})
@@ -45,9 +42,10 @@ def glibc():
 
 
 def test_freed_memory_is_taken_again(run, tmp_path, glibc):
-    assert pages_asked_for_after_a_run(run, tmp_path) < PAGES / 10
+    # the first ones: an aligned block does not always fit where one of its size has been
+    assert pages_asked_for_after_a_run(run, tmp_path) < 4 * PAGES
 
 
 def test_malloc_as_the_user_has_set_it_up_stays(run, tmp_path):
     pages = pages_asked_for_after_a_run(run, tmp_path, MALLOC_TRIM_THRESHOLD_="131072")
-    assert pages > PAGES / 2
+    assert pages > 9 * PAGES
