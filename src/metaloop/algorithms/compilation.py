@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import NotImplementedType
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from metaloop.algorithms.algorithm import Algorithm
+from metaloop.algorithms.decompositions import DECOMPOSITIONS
 from metaloop.algorithms.meta_gradient import Gradient, chunk_gradient
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Parameters, Report
@@ -20,7 +20,6 @@ from metaloop.inner_loop import Parameters, Report
 # of a gradient tensor's norm: the compiled graph sums in another order
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 5e-2}
 KINK = 100.0  # times that, what a number on the other side of a kink may change
-THIN = 2**15  # numbers of a thin matrix product for which a library's call would cost more
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 Result = tuple[Gradient, Report]
 Scheduled = tuple[Tensor, ...]  # Algorithm.scheduled
@@ -112,8 +111,7 @@ def compile_graph(
         return (*gradient.values(), *report.values())
 
     _keep_compiled_code()
-    table = {torch.ops.aten.mm.default: _thin_product}
-    trace = make_fx(flat, table, tracing_mode="fake", _allow_non_fake_inputs=True)
+    trace = make_fx(flat, DECOMPOSITIONS, tracing_mode="fake", _allow_non_fake_inputs=True)
     traced = trace(*inputs)
     # chance as eager draws it; the calls between kernels in C++ where those take most of the time
     calls_in_cpp = inputs[0].device.type == "cpu" and not _has_convolutions(traced)
@@ -139,17 +137,6 @@ def _why(error: Exception) -> str:
     if "InvalidCxxCompiler" in reason:
         return f"no C++ compiler works here; install g++, or name one by CXX ({reason})"
     return reason
-
-
-def _thin_product(a: Tensor, b: Tensor) -> Tensor | NotImplementedType:
-    """A small matrix product with a side of one as the kernels around it can take it in."""
-    product: Tensor | NotImplementedType = NotImplemented
-    if a.device.type == "cpu" and a.numel() + b.numel() <= THIN:
-        if a.shape[1] == 1:
-            product = a * b
-        elif 1 in (a.shape[0], b.shape[1]):
-            product = (a.unsqueeze(2) * b).sum(1)
-    return product
 
 
 def _has_convolutions(graph: torch.fx.GraphModule) -> bool:

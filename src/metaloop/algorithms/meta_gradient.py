@@ -139,4 +139,6 @@ def _add(total: Gradient, gradient: Gradient) -> Gradient:
 
 def concatenate(reports: list[Report]) -> Report:
     """The chunks' reports as the meta-batch's."""
+    if len(reports) == 1:
+        return reports[0]
     return {name: torch.cat([r[name] for r in reports]) for name in reports[0]}
