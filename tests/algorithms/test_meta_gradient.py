@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from metaloop.algorithms import adaptation_path, meta_gradient
+from metaloop.algorithms.meta_gradient import over_tasks
+from metaloop.episode import Episode, Examples
 from tests.algorithms.episodes import random_case, reference_case
 from tests.algorithms.peak import Peak
 
@@ -99,3 +102,20 @@ def test_one_chunks_graph_at_a_time_bounds_the_memory():
         return mode.largest
 
     assert peak(2) < 0.4 * peak("all")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_tasks_images_lie_channels_last_and_grey_ones_are_not_moved_for_it(channels):
+    """A grey image's memory is the same in both orders: its strides say which it is."""
+    images, labels = torch.rand(1, 5, channels, 8, 8), torch.zeros(1, 5, dtype=torch.long)
+    episode = Episode(Examples(images, labels), Examples(images, labels), labels)
+    inputs: list[torch.Tensor] = []
+
+    def see(task: Episode) -> torch.Tensor:
+        inputs.append(task.query.inputs)
+        return task.query.inputs
+
+    assert torch.equal(over_tasks(see, episode), images)
+    convolved = F.conv2d(inputs[0], torch.rand(4, channels, 3, 3))
+    assert convolved.stride() == (4 * 6 * 6, 1, 4 * 6, 4)
+    assert (inputs[0].data_ptr() == images.data_ptr()) == (channels == 1)

@@ -113,9 +113,13 @@ def compile_graph(
     _keep_compiled_code()
     trace = make_fx(flat, DECOMPOSITIONS, tracing_mode="fake", _allow_non_fake_inputs=True)
     traced = trace(*inputs)
-    # chance as eager draws it; the calls between kernels in C++ where those take most of the time
-    calls_in_cpp = inputs[0].device.type == "cpu" and not _has_convolutions(traced)
-    options = {"fallback_random": True, "cpp_wrapper": calls_in_cpp}
+    options = {
+        "fallback_random": True,  # chance as eager draws it
+        # the calls between kernels in C++ where those take most of the time
+        "cpp_wrapper": inputs[0].device.type == "cpu" and not _has_convolutions(traced),
+        # one task's images lie channels last; of several tasks' they would be turned to and fro
+        "layout_optimization": len(chunk.classes) == 1,
+    }
     compiled = torch._inductor.compile(traced, list(inputs), options=options)
 
     def run(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> Result:

@@ -92,8 +92,13 @@ def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
 def _alone(tensor: Tensor) -> Tensor:
     """One task's tensor, an image's channels last: so a processor's convolutions are faster."""
     tensor = tensor.squeeze(0)
-    is_images = tensor.ndim == 4 and tensor.is_floating_point() and tensor.device.type == "cpu"
-    return tensor.to(memory_format=torch.channels_last) if is_images else tensor
+    if tensor.ndim != 4 or not tensor.is_floating_point() or tensor.device.type != "cpu":
+        return tensor
+    _, channels, height, width = tensor.shape
+    if channels == 1 and tensor.is_contiguous():
+        # both orders are the same in memory, and only the strides tell a convolution which it is
+        return tensor.as_strided(tensor.shape, (height * width, 1, width, 1))
+    return tensor.to(memory_format=torch.channels_last)
 
 
 def chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
