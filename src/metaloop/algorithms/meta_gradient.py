@@ -18,7 +18,7 @@ from metaloop.algorithms.algorithm import Algorithm
 from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters, Report
-from metaloop.models.norm import kernels_for
+from metaloop.models.kernels import kernels_for
 
 TasksAtOnce = Count | Literal["all", "by_size"]
 # How many input numbers a chunk `by_size` holds on a processor, whose caches larger ones leave; and

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metaloop.episode import Examples
-from metaloop.models.norm import kernels_for
+from metaloop.models.kernels import kernels_for
 
 Vector = Mapping[str, Tensor]
 # of some parameters, in those and further ones, over examples: an inner step's

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
+from metaloop.models.kernels import kernels_for
 from metaloop.models.norm import (
     BatchNorm,
     Statistics,
-    kernels_for,
     measured_statistics,
     scales_and_shifts,
     statistics_of_first,

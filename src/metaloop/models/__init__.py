@@ -2,6 +2,7 @@
 
 from metaloop.models.conv4 import Conv4
 from metaloop.models.hf_encoder import HFEncoder
+from metaloop.models.max_pool import MaxPool
 from metaloop.models.mlp import MLP
 from metaloop.models.norm import (
     BatchNorm,
@@ -20,6 +21,7 @@ __all__ = [
     "BatchNorm",
     "Conv4",
     "HFEncoder",
+    "MaxPool",
     "ResNet12",
     "Statistics",
     "WideResNet",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from metaloop.models.kernels import is_large, tasks_at_once
 from metaloop.models.normalise import affine, normalise
 
 
@@ -21,23 +22,6 @@ class Statistics(NamedTuple):
 _rows: ContextVar[int | None] = ContextVar("rows", default=None)
 _stored: ContextVar[Mapping[nn.Module, Statistics]] = ContextVar("stored", default={})  # noqa: B039
 _measured: ContextVar[dict[nn.Module, Statistics] | None] = ContextVar("measured", default=None)
-_tasks: ContextVar[int] = ContextVar("tasks", default=0)
-# From how many numbers on the kernels of normalise.py save more than their calls cost: measured on
-# Conv4, of 28 x 28 and 84 x 84 images.
-LARGE = 2**17
-
-
-@contextmanager
-def kernels_for(tasks: int) -> Iterator[None]:
-    """Norms inside see so many tasks at once, and are differentiated in reverse mode alone.
-
-    Torch's kernels are exact there. 0 says that nothing is known: primitives, exact anywhere.
-    """
-    token = _tasks.set(tasks)
-    try:
-        yield
-    finally:
-        _tasks.reset(token)
 
 
 @contextmanager
@@ -93,9 +77,9 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self._asks_for_its_batch_alone(x):
-            if x.numel() * _tasks.get() >= LARGE:
+            if is_large(x.numel()):
                 return normalise(x, self.weight, self.bias, self.eps)
-            if _tasks.get() == 1:
+            if tasks_at_once() == 1:
                 return torch.batch_norm(
                     x, self.weight, self.bias, None, None, True, 0.0, self.eps, True
                 )

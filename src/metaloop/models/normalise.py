@@ -86,7 +86,7 @@ class _Derivative(torch.autograd.Function):
     def forward(
         g: Tensor, x: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor, eps: float
     ) -> Derivatives:
-        return _kernel(g, x, weight, mean, inverse, eps)
+        return _kernel(_laid_as(x, g), x, weight, mean, inverse, eps)
 
     @staticmethod
     def setup_context(
@@ -125,6 +125,7 @@ def _second(
 ) -> Derivatives:
     """Derive <v, gx> + <vw, gw> + <vb, gb>: the formulas of this file's head, a name each."""
     v, vw, vb = bars
+    v, g = _laid_as(x, v), _laid_as(x, g)
     mean, inverse, sum_gz, sum_g = found
     n = x.numel() // x.shape[1]
     projected_v, sum_vz, sum_v = _kernel(v, x, weight, mean, inverse, eps)
@@ -158,6 +159,14 @@ def _kernel(
         g, x, weight, None, None, mean, inverse, True, eps, everything
     )
     return cast(Derivatives, result)
+
+
+def _laid_as(x: Tensor, other: Tensor) -> Tensor:
+    """The other in x's order in memory: the kernels are many times slower where two orders meet."""
+    last = torch.channels_last
+    if x.ndim == 4 and x.is_contiguous(memory_format=last) and not x.is_contiguous():
+        return other.contiguous(memory_format=last)
+    return other
 
 
 def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

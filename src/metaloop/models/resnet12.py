@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from metaloop.arguments import Count
 from metaloop.models.images import PositionMean, require_images
+from metaloop.models.max_pool import MaxPool
 from metaloop.models.norm import BatchNorm
 
 SLOPE = 0.1  # of the leaky ReLUs, below zero
@@ -57,7 +58,7 @@ class ResidualBlock(nn.Module):
             layers += [nn.Conv2d(size, outputs, 3, padding=1, bias=False), BatchNorm(outputs)]
         self.residual = nn.Sequential(*layers)
         self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), BatchNorm(outputs))
-        self.finish = nn.Sequential(nn.LeakyReLU(SLOPE), nn.MaxPool2d(2))
+        self.finish = nn.Sequential(nn.LeakyReLU(SLOPE), MaxPool())
 
     def forward(self, x: Tensor) -> Tensor:
         outputs: Tensor = self.finish(self.residual(x) + self.shortcut(x))

@@ -1,0 +1,85 @@
+"""Our max-pooling is torch's, in derivatives of any order, and keeps the order in memory."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from metaloop.models import MaxPool, kernels
+from metaloop.models.kernels import kernels_for
+from metaloop.models.max_pool import pool
+
+torch.manual_seed(0)
+LAST = torch.channels_last
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+
+def theirs(x: torch.Tensor) -> torch.Tensor:
+    return F.max_pool2d(x, 2)
+
+
+def slopes(function):
+    """What a meta-gradient is made of: the derivative of something of the derivatives."""
+
+    def of_slopes(x):
+        return torch.func.grad(lambda x: function(x).sin().sum())(x).pow(3).sum()
+
+    return of_slopes
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7)])
+def test_it_is_the_largest_of_each_window_and_an_odd_edge_is_left_out(size):
+    x = images(3, 2, *size)
+    windows = x[:, :, : size[0] // 2 * 2, : size[1] // 2 * 2].unfold(2, 2, 2).unfold(3, 2, 2)
+    assert torch.equal(pool(x), windows.amax((4, 5)))
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7)])
+def test_its_derivatives_are_what_differences_say(size):
+    x = images(2, 2, *size)
+    assert torch.autograd.gradcheck(pool, x, check_undefined_grad=False)
+    assert torch.autograd.gradgradcheck(pool, x, check_undefined_grad=False)
+
+
+def test_of_equal_numbers_one_has_the_derivative():
+    x = torch.ones(1, 1, 2, 2, requires_grad=True)
+    (slope,) = torch.autograd.grad(pool(x).sum(), x)
+    (expected,) = torch.autograd.grad(theirs(x).sum(), x)
+    assert torch.equal(slope, expected)
+    assert slope.sum() == 1
+
+
+def test_a_third_derivative_is_torchs():
+    x = images(2, 3, 4, 4)
+    thirds = []
+    for function in (pool, theirs):
+        second = torch.func.grad(slopes(function))(x)
+        thirds.append(torch.autograd.grad(second.square().sum(), x)[0])
+    torch.testing.assert_close(*thirds)
+
+
+def test_its_second_derivative_is_exact_under_vmap():
+    x = images(3, 2, 2, 5, 4).detach()
+    found = torch.func.vmap(torch.func.grad(slopes(pool)))(x)
+    expected = torch.stack([torch.func.grad(slopes(theirs))(one) for one in x])
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_lies_channels_last_stays_so_in_every_derivative():
+    x = images(2, 3, 4, 6).detach().contiguous(memory_format=LAST).requires_grad_()
+    (first,) = torch.autograd.grad(pool(x).sin().sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.pow(3).sum(), x)
+    for tensor in (pool(x), first, second):
+        assert tensor.is_contiguous(memory_format=LAST)
+        assert not tensor.is_contiguous()
+
+
+@pytest.mark.parametrize("tasks", [0, 1, 4])
+def test_which_kernel_pools_changes_nothing(tasks, monkeypatch):
+    x = images(6, 3, 5, 4)
+    for large in (kernels.LARGE, 1):
+        monkeypatch.setattr(kernels, "LARGE", large)
+        with kernels_for(tasks):
+            assert torch.equal(MaxPool()(x), theirs(x))
