@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-# From how many numbers of one task, and four times as many of several tasks together, derivatives
-# of our own save more than their calls cost: measured on Conv4, of 14 x 14 to 84 x 84 images.
-LARGE = 2**15
+# From how many numbers of one task, and twice as many of several tasks together, derivatives of
+# our own save more than their calls cost: measured on Conv4, of 14 x 14 to 84 x 84 images.
+LARGE = 2**16
 _tasks: ContextVar[int] = ContextVar("tasks", default=0)
 
 
@@ -31,4 +31,4 @@ def tasks_at_once() -> int:
 def is_large(numbers: int) -> bool:
     """Whether so many numbers of each task are worth derivatives of our own."""
     tasks = _tasks.get()
-    return numbers >= LARGE if tasks == 1 else tasks * numbers >= 4 * LARGE
+    return numbers >= LARGE if tasks == 1 else tasks * numbers >= 2 * LARGE
