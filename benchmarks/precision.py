@@ -11,12 +11,11 @@ import argparse
 import csv
 import re
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from against_baselines import interval, ran
 from rich.console import Console
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -61,8 +60,8 @@ def parse() -> argparse.Namespace:
 
 def train(seed: int, precision: str, arguments: argparse.Namespace) -> Trained:
     """Run one metaloop-train."""
-    command = [
-        str(Path(sys.executable).parent / "metaloop-train"),
+    said = ran(
+        "metaloop-train",
         "experiment=finn2017/omniglot_5way_1shot",
         f"task.data_dir={arguments.data_dir.resolve()}",
         f"seed={seed}",
@@ -75,11 +74,8 @@ def train(seed: int, precision: str, arguments: argparse.Namespace) -> Trained:
         "logger=csv",
         "callbacks.pictures=null",
         *arguments.further,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\nended with an error:\n{done.stdout}{done.stderr}")
-    (folder,) = (Path(f) for f in re.findall(r"^Training: (.*)$", done.stdout, re.MULTILINE))
+    )
+    (folder,) = (Path(f) for f in re.findall(r"^Training: (.*)$", said, re.MULTILINE))
     episodes = read(folder / "evaluations/test/episodes.csv")
     last = max(int(column.rsplit("_", 1)[1]) for column in episodes[0] if "step" in column)
     logged = [float(r[SPEED]) for r in read(folder / "metrics.csv") if r.get(SPEED)]
@@ -98,12 +94,6 @@ def row(seed: int, single: Trained, half: Trained) -> str:
     values = (single.accuracies, half.accuracies, half.accuracies - single.accuracies)
     cells = " | ".join(interval(v) for v in values)
     return f"| {seed} | {cells} | {half.speed / single.speed:.2f} |"
-
-
-def interval(values: np.ndarray) -> str:
-    """Mean +/- 1.96 standard errors, in percent."""
-    width = 1.96 * values.std(ddof=1) / len(values) ** 0.5
-    return f"{100 * values.mean():.1f} +/- {100 * width:.1f}"
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ def sum_in_memory_order(
     """
     strides = x.stride()
     order = sorted(range(x.ndim), key=strides.__getitem__, reverse=True)
-    is_in_order = order == list(range(x.ndim)) or 0 in strides
-    if x.device.type != "cpu" or not dims or is_in_order:
+    is_transposed = order != list(range(x.ndim)) and 0 not in strides
+    if x.device.type != "cpu" or not dims or not is_transposed:
         return NotImplemented
     summed = [d % x.ndim for d in dims]
     places = [order.index(d) for d in range(x.ndim)]
