@@ -44,7 +44,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _two_threads_and_no_network(monkeypatch):
+def _one_thread_and_no_network(monkeypatch):
     """Tests share the machine with each other, and W&B stays offline."""
     torch.set_num_threads(1)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
-from metaloop.algorithms import CompiledChunkGradient, compilation, meta_gradient
+from metaloop.algorithms import CompiledChunkGradient, compilation, maml, meta_gradient
 from metaloop.algorithms.outer_loss import AnnealedMultiStepLoss
 from metaloop.inner_loop import Objective
 from tests.algorithms.episodes import (
@@ -18,6 +19,7 @@ from tests.algorithms.episodes import (
     NETWORKS,
     RECIPES,
     initial_meta,
+    mlp,
     named,
     random_case,
     random_episodes,
@@ -97,6 +99,39 @@ def test_compiled_convolutions_equal_the_reference(case, adjoint, reference):
     assert of_chunk.is_used
     for name, value in expected.items():
         torch.testing.assert_close(gradient[name], value, rtol=1e-9, atol=1e-12)
+
+
+def compiled_or_found(network):
+    """Of a run whose memory holds no graph: how many it compiled, and how many it found."""
+    images = nn.Sequential(nn.Conv2d(1, 4, 3, stride=3), nn.Tanh(), nn.Flatten())
+    model, loss = {
+        "mlp": (mlp(), F.mse_loss),
+        "conv": (named(images, nn.Linear(64, 3)), F.cross_entropy),
+    }[network]
+    values = {"inner_lr": 0.05, "inner_steps": 1, "eval_inner_steps": 1}
+    algorithm = maml(Objective(model=model.double(), loss=loss), **values, adjoint="unrolled")
+    counters.clear()
+    torch._dynamo.reset()
+    assert_compiled_is_eager(algorithm, initial_meta(algorithm), random_episodes(network))
+    found = counters["inductor"]
+    return found["fxgraph_cache_miss"], found["fxgraph_cache_hit"]
+
+
+@needs_compiler
+def test_the_next_run_finds_a_graph_of_convolutions_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path))
+    assert [compiled_or_found("conv") for _ in range(2)] == [(1, 0), (0, 1)]
+
+
+@needs_compiler
+def test_a_run_finds_graphs_of_its_own_number_of_threads_alone(tmp_path, monkeypatch):
+    # a graph has the number in its code: another's would sum in another order
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path))
+    found = []
+    for threads in (2, 1, 1, 2):
+        torch.set_num_threads(threads)
+        found.append(compiled_or_found("mlp"))
+    assert found == [(1, 0), (1, 0), (0, 1), (0, 1)]
 
 
 @needs_compiler

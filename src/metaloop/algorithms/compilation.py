@@ -8,8 +8,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch._guards import TracingContext, tracing
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.decompositions import DECOMPOSITIONS
@@ -73,7 +76,7 @@ class CompiledChunkGradient:
     def _compile_or_stay_eager(
         self, eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled
     ) -> Compiled:
-        self.announce(f"Compiling the meta-gradient of {len(chunk.classes)} tasks at once ..")
+        self.announce(f"Compiling the meta-gradient, tasks at once: {len(chunk.classes)} ..")
         start = time.perf_counter()
         try:
             graph = compile_graph(eager, meta, chunk, scheduled)
@@ -115,12 +118,18 @@ def compile_graph(
     traced = trace(*inputs)
     options = {
         "fallback_random": True,  # chance as eager draws it
+        "cpp.threads": torch.get_num_threads(),  # written into its code: part of the cache's key
         # the calls between kernels in C++ where those take most of the time
         "cpp_wrapper": inputs[0].device.type == "cpu" and not _has_convolutions(traced),
         # one task's images lie channels last; of several tasks' they would be turned to and fro
         "layout_optimization": len(chunk.classes) == 1,
     }
-    compiled = torch._inductor.compile(traced, list(inputs), options=options)
+    # Inductor finds what it has compiled before only where there are symbols of shapes, if unused
+    shapes = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    with tracing(TracingContext(shapes)):
+        compiled = torch._inductor.compile(
+            traced, [shapes.from_tensor(t, static_shapes=True) for t in inputs], options=options
+        )
 
     def run(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> Result:
         with torch.no_grad():
