@@ -1,6 +1,8 @@
 """Chance inside a meta-step is a function of the step: a resumed run repeats it."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -18,3 +20,13 @@ def seed_step(seed: int, meta_step: int, rank: int, device: torch.device) -> Non
         torch.cuda.manual_seed(number)
     elif device.type == "mps":
         torch.mps.manual_seed(number)
+
+
+@contextmanager
+def untouched_chance(device: torch.device) -> Iterator[None]:
+    """What follows sees no trace of what was drawn inside, on the processor and on this device.
+
+    Of several GPUs only this one is asked: the others are other processes'.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+        yield

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import Count, Seed
+from metaloop.chance import untouched_chance
 from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters
 
@@ -84,7 +85,7 @@ def _with_head(
     model.head = _new_head(weight, bias, ways, head, seed)
     model.head.requires_grad_(trained.weight.requires_grad)
     other = algorithm.judged_by(replace(algorithm.objective, model=model))
-    with torch.random.fork_rng():  # some algorithms draw their own parameters' initial values
+    with untouched_chance(weight.device):  # some algorithms draw their own parameters
         expected = other.own_parameters()
     own = {n: _fitted(meta[n], p.shape, n) for n, p in expected.items() if n in meta}
     theta = other.objective.meta_parameters()

@@ -15,8 +15,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from metaloop.algorithms.algorithm import Algorithm
+from metaloop.algorithms.cuda_graph import one_launch
 from metaloop.algorithms.decompositions import DECOMPOSITIONS
 from metaloop.algorithms.meta_gradient import Gradient, chunk_gradient
+from metaloop.chance import untouched_chance
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Parameters, Report
 
@@ -130,6 +132,8 @@ def compile_graph(
         compiled = torch._inductor.compile(
             traced, [shapes.from_tensor(t, static_shapes=True) for t in inputs], options=options
         )
+    if inputs[0].is_cuda:
+        compiled = one_launch(compiled, inputs)
 
     def run(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> Result:
         with torch.no_grad():
@@ -176,7 +180,7 @@ def _agree(
     for point in _points(meta):
         results = []
         for function in (graph, eager):
-            with torch.random.fork_rng():
+            with untouched_chance(chunk.classes.device):
                 results.append(function(point, chunk, scheduled)[0])
         if _is_within(1.0, *results):
             return True

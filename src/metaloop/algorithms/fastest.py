@@ -13,6 +13,7 @@ from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.compilation import CompiledChunkGradient
 from metaloop.algorithms.meta_gradient import TasksAtOnce, meta_gradient
 from metaloop.algorithms.vmap_check import exact_tasks_at_once
+from metaloop.chance import untouched_chance
 from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters
 
@@ -93,7 +94,7 @@ def _seconds(
 ) -> float:
     """The median time of a meta-gradient, after one that is not counted."""
     times = []
-    with torch.random.fork_rng():
+    with untouched_chance(episodes.classes.device):
         for _ in range(1 + REPEATS):
             start = time.perf_counter()
             meta_gradient(

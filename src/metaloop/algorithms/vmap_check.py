@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.meta_gradient import Gradient, TasksAtOnce, meta_gradient
 from metaloop.algorithms.second_derivative import error_of_hessian_product, norm_of
+from metaloop.chance import untouched_chance
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import STATISTICS, Objective, Parameters
@@ -52,7 +53,7 @@ def exact_tasks_at_once(
     """
     model = algorithm.objective.model
     is_ours = type(model).__module__.startswith("metaloop.") and not _foreign(model)
-    with torch.random.fork_rng():  # what follows must not see that there was a check
+    with untouched_chance(episodes.classes.device):
         reason = None if is_ours else _what_is_wrong(algorithm, meta, episodes)
         if getattr(algorithm, "adjoint", None) in EVALUATED_TWICE:
             _refuse_chance(algorithm, meta, episodes)
