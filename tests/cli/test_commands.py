@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_run_folder_holds_all_there_is_to_know(trained):
     assert protocol["norm_mode"] == "transductive"
     best = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
     assert protocol["meta_step"] == best["global_step"]
-    assert results["versions"]["torch"] == torch.__version__
+    assert results["versions"]["torch"] == version("torch")
 
 
 def test_fewer_than_600_episodes_draw_a_warning(trained):

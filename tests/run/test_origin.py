@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_every_checkpoint_carries_config_and_versions_in_plain_containers(make_r
     for path in (folder.last_checkpoint, folder.best_checkpoint):
         origin = torch.load(path, weights_only=True)["origin"]
         assert origin["config"] == load_config(folder)
-        assert origin["versions"]["torch"] == torch.__version__
+        assert origin["versions"]["torch"] == version("torch")
         assert set(origin["versions"]) == {"metaloop", "torch"}
 
 
@@ -248,7 +249,7 @@ def test_other_threads_or_another_torch_cost_bits_too(stopped, capsys):
     change_origin(stopped, "layout", {"threads": 3})
     change_origin(stopped, "versions", {"torch": "2.0.0"})
     train(stopped)
-    assert f"threads 3 -> 1, torch 2.0.0 -> {torch.__version__}" in capsys.readouterr().out
+    assert f"threads 3 -> 1, torch 2.0.0 -> {version('torch')}" in capsys.readouterr().out
 
 
 def test_a_checkpoint_that_was_read_is_not_read_again(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from importlib.metadata import version
 
 import pytest
 import pytorch_lightning as pl
@@ -202,5 +203,5 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_the_environment_of_a_run_is_recorded(uninterrupted):
     environment = json.loads(uninterrupted.environment.read_text())
-    assert environment["versions"]["torch"] == torch.__version__
+    assert environment["versions"]["torch"] == version("torch")
     assert {"git", "platform", "gpus"} <= set(environment)
