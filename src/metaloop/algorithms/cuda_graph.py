@@ -27,7 +27,8 @@ def one_launch(function: Function, inputs: Sequence[Tensor]) -> Function:
         inputs: some such tensors, left as they are.
 
     """
-    with untouched_chance(inputs[0].device), torch.no_grad():
+    device = inputs[0].device
+    with torch.cuda.device(device), untouched_chance(device), torch.no_grad():
         places = [tensor.clone() for tensor in inputs]
         _warm_up(function, places)
         if _launching(function, places) < LAUNCH_BOUND:
