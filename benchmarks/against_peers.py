@@ -18,7 +18,6 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +26,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from speed.jax_peer import jax_step
-from speed.ours import bare_step, memory_as_in_a_run, whole_loop
+from speed.ours import bare_step, memory_of, whole_loop
 from speed.peers import PEERS, plain_loop
 from speed.picture import base_of, draw, ratios
 from speed.work import WORKS, Step, Work
@@ -94,14 +93,15 @@ def measure(
         except ImportError as error:
             print(f"{who} left out: {error}")
             continue
-        require_same(who, step(), expected, work.rounding)
-        step()
+        with memory_of(who):
+            require_same(who, step(), expected, work.rounding)
+            step()
         steps[who] = step
     seconds: dict[str, list[float]] = {who: [] for who in steps}
     for round_ in range(arguments.rounds):
         for who in sorted(steps, reverse=bool(round_ % 2)):
             tell(f"{work.name}: round {round_ + 1} of {arguments.rounds}, {who}")
-            with memory_as_in_a_run() if who.startswith("metaloop") else nullcontext():
+            with memory_of(who):
                 seconds[who].append(turn(steps[who], arguments.turn))
         if arguments.meta_steps and round_ < 3:  # each is a process of its own
             tell(f"{work.name}: round {round_ + 1}, metaloop-train")

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import matplotlib as mpl
 import torch
 from against_peers import machine, turn
 from rich.console import Console
-from speed.ours import bare_step, logged_seconds, memory_as_in_a_run
+from speed.ours import bare_step, logged_seconds, memory_of
 from speed.peers import plain_loop
 from speed.work import Work
 
@@ -87,11 +86,12 @@ def measure(work: Work, arguments: argparse.Namespace) -> dict[str, list[float]]
     """Seconds a step of metaloop's and of the plain loop's, in turns."""
     steps = {"metaloop": bare_step(work, compile=False), "plain loop": plain_loop(work)}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
+    for name, step in steps.items():
+        with memory_of(name):
+            step()
     for _ in range(arguments.rounds):
         for name, step in steps.items():
-            with memory_as_in_a_run() if name == "metaloop" else nullcontext():
+            with memory_of(name):
                 seconds[name].append(turn(step, arguments.turn))
     return seconds
 

@@ -109,10 +109,15 @@ def test_training_is_gradient_descent_on_the_mean_meta_loss():
     assert_same(fit(module), expected)
 
 
-@pytest.mark.parametrize("tasks_at_once", [1, 3])
-def test_tasks_at_once_changes_no_number(tasks_at_once):
+@pytest.mark.parametrize(("tasks_at_once", "chunks_at_once"), [(1, 1), (3, 1), (1, 3), (3, 2)])
+def test_how_many_tasks_and_chunks_are_computed_at_once_changes_no_number(
+    tasks_at_once, chunks_at_once
+):
     expected = {n: p.detach() for n, p in fit(learner()).meta.items()}
-    assert_same(fit(learner(tasks_at_once=tasks_at_once)), expected)
+    torch.set_num_threads(3)
+    module = learner(tasks_at_once=tasks_at_once, chunks_at_once=chunks_at_once)
+    assert_same(fit(module), expected)
+    assert module.at_once == {"tasks_at_once": tasks_at_once, "chunks_at_once": chunks_at_once}
 
 
 def test_clipping_by_norm_is_of_the_whole_meta_gradient():

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from speed.work import META_LR, Step, Work
 
-from metaloop.algorithms import CompiledChunkGradient, TasksAtOnce, maml, meta_gradient
+from metaloop.algorithms import ChunksAtOnce, CompiledChunkGradient, maml, meta_gradient
 from metaloop.episode import Episode, Examples
 from metaloop.freed_memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 from metaloop.inner_loop import Objective
@@ -22,8 +22,11 @@ LOGGED = "train/episodes_per_second"
 
 
 @contextmanager
-def memory_as_in_a_run() -> Iterator[None]:
-    """Have malloc as a run of metaloop's has it; then as glibc itself has it for large blocks."""
+def memory_of(who: str) -> Iterator[None]:
+    """For metaloop have malloc as a run has it; then as glibc itself has it for large blocks."""
+    if not who.startswith("metaloop"):
+        yield
+        return
     keep_freed_memory()
     try:
         yield
@@ -33,7 +36,7 @@ def memory_as_in_a_run() -> Iterator[None]:
             mallopt(M_TRIM_THRESHOLD, 2**26)
 
 
-def bare_step(work: Work, *, compile: bool, tasks_at_once: TasksAtOnce = "by_size") -> Step:
+def bare_step(work: Work, *, compile: bool, chunks_at_once: ChunksAtOnce = "by_size") -> Step:
     """meta_gradient and Adam, as MetaLearner takes them."""
     if work.image is None:
         model = MLP(1, 1, hidden=[work.width, work.width])
@@ -57,7 +60,12 @@ def bare_step(work: Work, *, compile: bool, tasks_at_once: TasksAtOnce = "by_siz
 
     def step() -> list[torch.Tensor]:
         gradient, _ = meta_gradient(
-            algorithm, meta, episodes, tasks_at_once=tasks_at_once, of_chunk=of_chunk
+            algorithm,
+            meta,
+            episodes,
+            tasks_at_once="by_size",
+            chunks_at_once=chunks_at_once,
+            of_chunk=of_chunk,
         )
         for name, p in meta.items():
             p.grad = gradient[name]

@@ -8,12 +8,13 @@ and asked for anew each time: a fifth of the time on a processor.
 import ctypes
 import os
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 NEVER = -1
 LARGEST = 2**30  # bytes of a block that is kept; what is larger is a data set's, and goes back
 LARGEST_ONCE = 2**25  # all that older libraries take
 SET_BY_USER = (
     "GLIBC_TUNABLES",
+    "MALLOC_ARENA_MAX",
     "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TRIM_THRESHOLD_",
@@ -29,5 +30,6 @@ def keep_freed_memory() -> None:
     if mallopt is None or any(name in os.environ for name in SET_BY_USER):
         return
     mallopt(M_TRIM_THRESHOLD, NEVER)
+    mallopt(M_ARENA_MAX, 1)  # a thread's own arena gives back all that it frees
     if not mallopt(M_MMAP_THRESHOLD, LARGEST):
         mallopt(M_MMAP_THRESHOLD, LARGEST_ONCE)

@@ -15,10 +15,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from metaloop.algorithms import (
     Algorithm,
+    AtOnce,
+    ChunksAtOnce,
     CompiledChunkGradient,
     TasksAtOnce,
     adaptation_path,
-    exact_tasks_at_once,
+    exact_at_once,
     meta_gradient,
 )
 from metaloop.arguments import Count, Positive, Seed
@@ -50,6 +52,7 @@ class MetaLearner(pl.LightningModule):
         scheduler: makes its schedule, stepped every meta-step; None keeps the learning rate.
         seed: seeds the chance inside a step (dropout); episodes have their own.
         tasks_at_once: tasks vectorised together; bounds the memory, changes no number.
+        chunks_at_once: of those, computed at the same time; takes memory, changes no number.
         compile: compile the meta-gradient.
         clip_norm, clip_value: clip the meta-gradient to this norm, or its every element.
         own_lr: the learning rate of what the algorithm learns beside the model (step sizes);
@@ -68,6 +71,7 @@ class MetaLearner(pl.LightningModule):
         scheduler: MakeScheduler | None = None,
         seed: Seed = 0,
         tasks_at_once: TasksAtOnce = "all",
+        chunks_at_once: ChunksAtOnce = 1,
         compile: bool = False,
         clip_norm: Positive | None = None,
         clip_value: Positive | None = None,
@@ -91,7 +95,8 @@ class MetaLearner(pl.LightningModule):
         self.own_lr = own_lr
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
-        self.tasks_at_once, self.is_checked = tasks_at_once, False
+        self.at_once = AtOnce(tasks_at_once=tasks_at_once, chunks_at_once=chunks_at_once)
+        self.is_checked = False
         self.of_chunk = CompiledChunkGradient(announce) if compile else None
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.log_every, self.report = log_every, report
@@ -132,11 +137,7 @@ class MetaLearner(pl.LightningModule):
 
         # for all T_i: adapt phi_i on the support set, judge it on the query set
         gradient, report = meta_gradient(
-            algorithm,
-            self.meta,
-            episodes,
-            tasks_at_once=self.tasks_at_once,
-            of_chunk=self.of_chunk,
+            algorithm, self.meta, episodes, **self.at_once, of_chunk=self.of_chunk
         )
 
         # theta <- theta - beta * mean_i grad meta_loss_i, through autograd once: DDP averages it
@@ -206,7 +207,7 @@ class MetaLearner(pl.LightningModule):
             members or self.meta,
             batch.episodes,
             steps=self.algorithm.eval_inner_steps,
-            tasks_at_once=self.tasks_at_once,
+            **self.at_once,
             norm_modes_beside=self.beside,
             is_detailed=self.report and self.trainer.validating,
             with_answers=has_classes(batch.episodes),
@@ -219,9 +220,7 @@ class MetaLearner(pl.LightningModule):
 
     def _check_once(self, episodes: Episode) -> None:
         if not self.is_checked:
-            self.tasks_at_once = exact_tasks_at_once(
-                self.algorithm, self.meta, episodes, self.tasks_at_once
-            )
+            self.at_once = exact_at_once(self.algorithm, self.meta, episodes, self.at_once)
             self.is_checked = True
 
     def _look_at_path(self, algorithm: Algorithm, episodes: Episode) -> Report:
@@ -231,7 +230,7 @@ class MetaLearner(pl.LightningModule):
             self.meta,
             episodes,
             steps=self.algorithm.inner_steps if self.report else 0,
-            tasks_at_once=self.tasks_at_once,
+            **self.at_once,
             is_detailed=self.report,
         )
         if self.report:

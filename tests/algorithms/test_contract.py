@@ -22,6 +22,7 @@ from metaloop.models import BatchNorm
 from tests.algorithms.episodes import (
     CHAINS,
     RECIPES,
+    Shift,
     drawer,
     initial_meta,
     named,
@@ -29,17 +30,6 @@ from tests.algorithms.episodes import (
     recipe,
 )
 from tests.algorithms.peak import Peak
-
-
-class Shift(nn.Module):
-    """Adds a context to its features."""
-
-    def __init__(self, features):
-        super().__init__()
-        self.context = nn.Parameter(torch.zeros(features))
-
-    def forward(self, x):
-        return x + self.context
 
 
 def objective(network="mlp", name="maml") -> Objective:

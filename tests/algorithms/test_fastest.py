@@ -4,30 +4,46 @@ import importlib
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from metaloop.algorithms import find_fastest, meta_gradient
-from tests.algorithms.episodes import random_case
+from metaloop.inner_loop import Objective
+from metaloop.models import MLP
+from tests.algorithms.episodes import make, random_case, random_episodes
 
 
 def tried(**left_open):
-    algorithm, theta, episodes = random_case("mlp", tasks=6)
+    objective = Objective(model=MLP(1, 1, hidden=[8]).double(), loss=F.mse_loss)
+    algorithm, episodes = make("maml", objective, 0.1, 2), random_episodes("mlp", tasks=6)
+    theta = objective.meta_parameters()
     said = []
     way = find_fastest(algorithm, theta, episodes, announce=said.append, **left_open)
-    sizes = [int(line.split()[0]) for line in said if line.endswith("ms a meta-step")]
-    return way, sizes
+    return way, [line.partition(": ")[0] for line in said if line.endswith("ms a meta-step")]
 
 
 def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():
-    way, sizes = tried(tasks_at_once=None, compile=False)
+    way, found = tried(tasks_at_once=None, chunks_at_once=1, compile=False)
+    sizes = [int(line.split()[0]) for line in found]
     assert sizes == [1, 2, 4, 6]
     assert way.tasks_at_once in sizes
     assert not way.compile
 
 
 def test_what_is_fixed_is_not_tried():
-    way, sizes = tried(tasks_at_once=3, compile=False)
-    assert sizes == [3]
-    assert way == (3, False)
+    way, found = tried(tasks_at_once=3, chunks_at_once=1, compile=False)
+    assert found == ["3 tasks at once"]
+    assert way == (3, 1, False)
+
+
+def test_as_many_chunks_are_tried_as_there_are_and_threads():
+    torch.set_num_threads(3)
+    for size, expected in ((1, [1, 2, 3]), (3, [1, 2]), (6, [1])):
+        way, found = tried(tasks_at_once=size, chunks_at_once=None, compile=False)
+        chunks = ["", ", 2 chunks", ", 3 chunks"][: len(expected)]
+        # no further once the last were much slower
+        assert found == [f"{size} tasks at once{which}" for which in chunks][: len(found)]
+        assert len(found) >= min(2, len(expected))
+        assert way.chunks_at_once in expected
 
 
 def test_a_layer_that_vmap_gets_wrong_is_tried_task_by_task_alone(recwarn):
@@ -35,14 +51,16 @@ def test_a_layer_that_vmap_gets_wrong_is_tried_task_by_task_alone(recwarn):
         return torch.nn.BatchNorm2d(features, track_running_stats=False)
 
     algorithm, theta, episodes = random_case("conv", norm=norm)
-    way = find_fastest(algorithm, theta, episodes, tasks_at_once=None, compile=False)
+    way = find_fastest(
+        algorithm, theta, episodes, tasks_at_once=None, chunks_at_once=1, compile=False
+    )
     assert way.tasks_at_once == 1
 
 
 def test_trying_leaves_chance_and_parameters_as_they_were():
     algorithm, theta, episodes = random_case("mlp")
     before, state = {n: p.clone() for n, p in theta.items()}, torch.get_rng_state()
-    find_fastest(algorithm, theta, episodes, tasks_at_once=None, compile=False)
+    find_fastest(algorithm, theta, episodes, tasks_at_once=None, chunks_at_once=1, compile=False)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(theta[n], before[n]) for n in theta)
 

@@ -101,6 +101,7 @@ def test_the_number_of_tasks_at_once_and_evaluated_together_change_no_value(trai
         f"run={trained}",
         "name=apart",
         "device.tasks_at_once=3",
+        "device.chunks_at_once=2",
         "data.eval_meta_batch_size=7",
     )
     assert done.returncode == 0, done.stderr

@@ -112,6 +112,7 @@ def changed(path: str, value) -> dict:
         ("optimizer.momentun", 0.9, "optimizer.momentun is unknown"),
         ("scheduler.total_iters", "x", "scheduler.total_iters='x' .* valid integer"),
         ("device.tasks_at_once", 0, "device.tasks_at_once=0 .* or input should be 'all'"),
+        ("device.chunks_at_once", "all", "device.chunks_at_once='all' .* valid integer"),
         ("device.precision", "16-mixed", "float16 underflows in the inner loop.*bf16-mixed"),
         (
             "callbacks.progress.refresh_rat",

@@ -40,6 +40,18 @@ def test_the_number_of_tasks_at_once_is_measured_written_and_never_measured_agai
     assert device(folder).tasks_at_once == decided
 
 
+def test_the_number_of_chunks_at_once_is_measured_and_written(tmp_path):
+    arguments = ("data.meta_batch_size=4",)
+    arguments += ("device.tasks_at_once=1", "device.chunks_at_once=auto", "device.threads=2")
+    done = run_command("metaloop-train", f"output_dir={tmp_path}", *arguments, *SHORT)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.iterdir()
+    assert "1 tasks at once, 2 chunks:" in done.stdout
+    assert device(folder).chunks_at_once in (1, 2)
+    assert f"device.chunks_at_once={device(folder).chunks_at_once} " in done.stdout
+    assert device(folder).tasks_at_once == 1  # which was not left open
+
+
 @needs_compiler
 def test_whether_to_compile_is_measured_and_written(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("METALOOP_CACHE", str(cache))

@@ -11,6 +11,7 @@ from tests.conftest import composed
     [
         "device=ddp",
         "device.tasks_at_once=2",
+        "device.chunks_at_once=1",
         "logger=csv",
         "+task.cache_dir=elsewhere",
         "data.workers=2",

@@ -228,6 +228,7 @@ def test_patience_accepted_after_early_stopping_lets_the_run_go_on(make_run):
     ("key", "value", "says"),
     [
         ("device.tasks_at_once", 2, "device.tasks_at_once by_size -> 2"),
+        ("device.chunks_at_once", 1, "device.chunks_at_once by_size -> 1"),
         ("device.deterministic", True, "device.deterministic False -> True"),
         ("logger", {}, None),
         ("data.workers", 1, None),

@@ -6,14 +6,14 @@ from metaloop.algorithms.anil import anil
 from metaloop.algorithms.boil import boil
 from metaloop.algorithms.cavia import cavia
 from metaloop.algorithms.compilation import CompiledChunkGradient
-from metaloop.algorithms.fastest import find_fastest
+from metaloop.algorithms.fastest import Way, find_fastest
 from metaloop.algorithms.fomaml import fomaml
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.imaml import imaml
 from metaloop.algorithms.maml import maml
 from metaloop.algorithms.maml_plus_plus import maml_plus_plus
 from metaloop.algorithms.meta_curvature import meta_curvature
-from metaloop.algorithms.meta_gradient import TasksAtOnce, meta_gradient
+from metaloop.algorithms.meta_gradient import AtOnce, TasksAtOnce, meta_gradient
 from metaloop.algorithms.meta_sgd import meta_sgd
 from metaloop.algorithms.outer_loss import (
     AnnealedMultiStepLoss,
@@ -25,11 +25,14 @@ from metaloop.algorithms.outer_loss import (
 from metaloop.algorithms.pretrain import Pretrain, pretrain
 from metaloop.algorithms.prototypical import Prototypical
 from metaloop.algorithms.reptile import reptile
-from metaloop.algorithms.vmap_check import exact_tasks_at_once
+from metaloop.algorithms.side_by_side import ChunksAtOnce
+from metaloop.algorithms.vmap_check import exact_at_once, exact_tasks_at_once
 
 __all__ = [
     "Algorithm",
     "AnnealedMultiStepLoss",
+    "AtOnce",
+    "ChunksAtOnce",
     "CompiledChunkGradient",
     "GradientBased",
     "MultiStepLoss",
@@ -39,10 +42,12 @@ __all__ = [
     "QueryLoss",
     "SquaredDistance",
     "TasksAtOnce",
+    "Way",
     "adaptation_path",
     "anil",
     "boil",
     "cavia",
+    "exact_at_once",
     "exact_tasks_at_once",
     "find_fastest",
     "fomaml",

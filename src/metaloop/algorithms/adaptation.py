@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.meta_gradient import TasksAtOnce, chunks, concatenate, over_tasks
+from metaloop.algorithms.side_by_side import ChunksAtOnce, side_by_side
 from metaloop.episode import Episode
 from metaloop.inner_loop import NormMode, Objective, Parameters, Report
 
@@ -20,6 +22,7 @@ def adaptation_path(
     *,
     steps: int,
     tasks_at_once: TasksAtOnce = "all",
+    chunks_at_once: ChunksAtOnce = 1,
     norm_modes_beside: Sequence[NormMode] = (),
     is_detailed: bool = False,
     with_answers: bool = False,
@@ -43,7 +46,7 @@ def adaptation_path(
     members = [meta] if isinstance(meta, Mapping) else list(meta)
     constant = [{name: p.detach() for name, p in member.items()} for member in members]
 
-    def path(task: Episode) -> Report:
+    def path(algorithm: Algorithm, task: Episode) -> Report:
         reports, answers = _judge_path(algorithm, constant, task, steps, is_detailed)
         for mode in norm_modes_beside:
             objective = replace(algorithm.objective, norm_mode=mode)
@@ -51,8 +54,12 @@ def adaptation_path(
             reports |= {f"{n}@{mode}": v for n, v in other.items() if not n.startswith("support_")}
         return reports | ({"answers": answers} if with_answers else {})
 
+    def paths(algorithm: Algorithm, chunk: Episode) -> Report:
+        return over_tasks(partial(path, algorithm), chunk)
+
+    parts = list(chunks(episodes, tasks_at_once))
     with torch.no_grad():
-        return concatenate([over_tasks(path, chunk) for chunk in chunks(episodes, tasks_at_once)])
+        return concatenate(list(side_by_side(paths, algorithm, parts, chunks_at_once)))
 
 
 def averaged(predictions: Sequence[Tensor], targets: Tensor) -> Tensor:

@@ -57,6 +57,11 @@ class Algorithm(ABC):
         """The model's parameters that the meta-loss never reaches: no optimizer may decay them."""
         return frozenset()
 
+    @property
+    def differentiates_forward(self) -> bool:
+        """Whether its meta-gradient takes forward mode, too, in which torch knows no threads."""
+        return False
+
     def own_parameters(self) -> dict[str, Tensor]:
         """What the algorithm meta-learns beside the model's parameters, at its initial values."""
         return {}

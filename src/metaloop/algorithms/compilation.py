@@ -1,6 +1,7 @@
 """The chunk's gradient as one compiled graph, used only where it equals the eager one."""
 
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,6 +40,9 @@ class CompiledChunkGradient:
     The first result of every graph is compared with the eager one: where they differ, or nothing
     can be compiled, eager it stays, with a warning.
 
+    Several threads may call it at once: one compiles while the others wait, and eagerly, where the
+    model holds the parameters of its task, one computes at a time.
+
     Args:
         announce: told what is being compiled, and how long it took.
 
@@ -47,6 +51,7 @@ class CompiledChunkGradient:
     def __init__(self, announce: Callable[[str], None] = lambda _: None) -> None:
         self.announce = announce
         self.is_used = True  # until one graph has to stay eager
+        self._lock = threading.RLock()
         self._graphs: list[tuple[object, Algorithm, Compiled]] = []
         self._scheduled: tuple[tuple[float, ...], Scheduled] = ((), ())
 
@@ -57,17 +62,26 @@ class CompiledChunkGradient:
         algorithm = algorithm.with_scheduled((0.0,) * len(scheduled))
         inputs = _leaves(meta, chunk, scheduled)
         shapes = (tasks, inputs[0].dtype, inputs[0].device, *[t.shape for t in inputs])
+        graph = self._known(shapes, algorithm)
+        if graph is None:
+
+            def eager(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> Result:
+                with self._lock:
+                    return chunk_gradient(algorithm.with_scheduled(scheduled), meta, chunk, tasks)
+
+            with self._lock:
+                graph = self._known(shapes, algorithm)  # by the thread that was waited for
+                if graph is None:
+                    graph = self._compile_or_stay_eager(eager, meta, chunk, scheduled)
+                    self._graphs.append((shapes, algorithm, graph))
+        return graph(meta, chunk, scheduled)
+
+    def _known(self, shapes: object, algorithm: Algorithm) -> Compiled | None:
         for known, owner, graph in self._graphs:
             # the same object nearly always: comparing two takes longer than a small step's kernels
             if known == shapes and (owner is algorithm or owner == algorithm):
-                return graph(meta, chunk, scheduled)
-
-        def eager(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> Result:
-            return chunk_gradient(algorithm.with_scheduled(scheduled), meta, chunk, tasks)
-
-        graph = self._compile_or_stay_eager(eager, meta, chunk, scheduled)
-        self._graphs.append((shapes, algorithm, graph))
-        return graph(meta, chunk, scheduled)
+                return graph
+        return None
 
     def _as_tensors(self, numbers: tuple[float, ...], like: Tensor) -> Scheduled:
         """The numbers as a graph takes them; the same as in the last meta-step nearly always."""
@@ -121,8 +135,8 @@ def compile_graph(
     options = {
         "fallback_random": True,  # chance as eager draws it
         "cpp.threads": torch.get_num_threads(),  # written into its code: part of the cache's key
-        # the calls between kernels in C++ where those take most of the time
-        "cpp_wrapper": inputs[0].device.type == "cpu" and not _has_convolutions(traced),
+        # the calls between kernels in C++: they take long, and Python takes one thread at a time
+        "cpp_wrapper": inputs[0].device.type == "cpu",
         # one task's images lie channels last; of several tasks' they would be turned to and fro
         "layout_optimization": len(chunk.classes) == 1,
     }
@@ -154,10 +168,6 @@ def _why(error: Exception) -> str:
     if "InvalidCxxCompiler" in reason:
         return f"no C++ compiler works here; install g++, or name one by CXX ({reason})"
     return reason
-
-
-def _has_convolutions(graph: torch.fx.GraphModule) -> bool:
-    return any("convolution" in str(node.target) for node in graph.graph.nodes)
 
 
 def _keep_compiled_code() -> None:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 import torch
 
 from metaloop.algorithms.algorithm import Algorithm
+from metaloop.algorithms.chance_check import exact_chunks_at_once
 from metaloop.algorithms.compilation import CompiledChunkGradient
-from metaloop.algorithms.meta_gradient import TasksAtOnce, meta_gradient
+from metaloop.algorithms.meta_gradient import TasksAtOnce, chunks, meta_gradient
+from metaloop.algorithms.side_by_side import ChunksAtOnce
 from metaloop.algorithms.vmap_check import exact_tasks_at_once
 from metaloop.chance import untouched_chance
 from metaloop.episode import Episode
@@ -23,10 +25,15 @@ COMPILED_SIZES = 2  # a compilation takes a minute: the fastest numbers of tasks
 
 
 class Way(NamedTuple):
-    """How to compute: how many tasks at once (1: task by task, without vmap), compiled or not."""
+    """How to compute: in meta_gradient's words (1 task at once: without vmap), compiled or not."""
 
     tasks_at_once: TasksAtOnce
+    chunks_at_once: ChunksAtOnce
     compile: bool
+
+    def __str__(self) -> str:
+        chunks = "" if self.chunks_at_once in (1, "by_size") else f", {self.chunks_at_once} chunks"
+        return f"{self.tasks_at_once} tasks at once{chunks}{', compiled' * self.compile}"
 
 
 def find_fastest(
@@ -35,54 +42,86 @@ def find_fastest(
     episodes: Episode,
     *,
     tasks_at_once: TasksAtOnce | None,
+    chunks_at_once: ChunksAtOnce | None,
     compile: bool | None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> Way:
     """Time the ways that are left open (None) on one meta-batch, and return the fastest.
 
-    More tasks at once are not tried where their memory would not fit, and no further once the
-    last were much slower than the best. Only what equals the eager gradient counts as compiled.
+    More tasks and chunks at once are not tried where their memory would not fit, and no further
+    once the last were much slower than the best. Only what equals the eager gradient counts as
+    compiled.
     """
     found: dict[Way, float] = {}
     open_sizes = _sizes(algorithm, meta, episodes)
     sizes: Iterable[TasksAtOnce] = open_sizes if tasks_at_once is None else [tasks_at_once]
     memory = _Memory(episodes)
-    for size in sizes:
+
+    def is_worth_more(way: Way) -> bool:
+        """Try it; whether more at once may be faster still."""
         if not memory.fits():
-            announce(f"{size} tasks at once are not tried: they may not fit the memory.")
-            break
-        way = Way(size, False)
+            announce(f"{way} are not tried: they may not fit the memory.")
+            return False
         try:
             found[way] = _seconds(algorithm, meta, episodes, way)
         except torch.cuda.OutOfMemoryError:
-            announce(f"{size} tasks at once do not fit the memory.")
+            announce(f"{way} do not fit the memory.")
+            return False
+        announce(f"{way}: {1e3 * found[way]:.1f} ms a meta-step")
+        return found[way] <= SLOWER * min(found.values())
+
+    for size in sizes:
+        numbers = _chunks(algorithm, meta, episodes, size, chunks_at_once)
+        if not is_worth_more(Way(size, next(numbers), compile=False)):
             break
-        announce(f"{size} tasks at once: {1e3 * found[way]:.1f} ms a meta-step")
-        if found[way] > SLOWER * min(found.values()):
-            break
+        for number in numbers:
+            if not is_worth_more(Way(size, number, compile=False)):
+                break
     eager = sorted(found, key=found.__getitem__)
     if compile is False:
         return eager[0]
-    for size, _ in eager[:COMPILED_SIZES]:
-        of_chunk = CompiledChunkGradient(announce)
-        seconds = _seconds(algorithm, meta, episodes, Way(size, True), of_chunk)
+    for tried in eager[:COMPILED_SIZES]:
+        of_chunk, way = CompiledChunkGradient(announce), tried._replace(compile=True)
+        seconds = _seconds(algorithm, meta, episodes, way, of_chunk)
         if of_chunk.is_used:
-            found[Way(size, True)] = seconds
-            announce(f"{size} tasks at once, compiled: {1e3 * seconds:.1f} ms a meta-step")
+            found[way] = seconds
+            announce(f"{way}: {1e3 * seconds:.1f} ms a meta-step")
     compiled = [way for way in found if way.compile]
     return min(compiled if compile and compiled else found, key=found.__getitem__)
 
 
 def _sizes(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> Iterator[int]:
     """1, 2, 4 .. tasks at once, and all; 1 alone where vmap is not exact."""
-    tasks = len(episodes.classes)
-    size = 1
-    yield size
-    if exact_tasks_at_once(algorithm, meta, episodes, "all") == 1:
+    yield 1
+    if exact_tasks_at_once(algorithm, meta, episodes, "all") != 1:
+        yield from _doubled(len(episodes.classes))
+
+
+def _chunks(
+    algorithm: Algorithm,
+    meta: Parameters,
+    episodes: Episode,
+    tasks_at_once: TasksAtOnce,
+    chunks_at_once: ChunksAtOnce | None,
+) -> Iterator[ChunksAtOnce]:
+    """Those asked for; else 1, 2, 4 .. as far as there are chunks and threads, if it is exact."""
+    if chunks_at_once is not None:
+        yield chunks_at_once
         return
-    while size < tasks:
-        size = min(2 * size, tasks)
-        yield size
+    yield 1
+    most = 1
+    if episodes.classes.device.type == "cpu":
+        most = min(torch.get_num_threads(), len(list(chunks(episodes, tasks_at_once))))
+    if most > 1 and exact_chunks_at_once(algorithm, meta, episodes, "by_size") != 1:
+        yield from _doubled(most)
+
+
+def _doubled(most: int) -> Iterator[int]:
+    """2, 4, 8 .. and the most."""
+    number = 1
+    while number < most:
+        number = min(2 * number, most)
+        yield number
 
 
 def _seconds(
@@ -98,7 +137,12 @@ def _seconds(
         for _ in range(1 + REPEATS):
             start = time.perf_counter()
             meta_gradient(
-                algorithm, meta, episodes, tasks_at_once=way.tasks_at_once, of_chunk=of_chunk
+                algorithm,
+                meta,
+                episodes,
+                tasks_at_once=way.tasks_at_once,
+                chunks_at_once=way.chunks_at_once,
+                of_chunk=of_chunk,
             )
             if episodes.classes.is_cuda:
                 torch.cuda.synchronize()

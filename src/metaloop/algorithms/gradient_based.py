@@ -94,6 +94,10 @@ class GradientBased(Algorithm):
         replaced = scales_and_shifts(self.objective.model) if self.per_step_norm else ()
         return frozenset({*replaced, *(self.names if self.part == "context" else ())})
 
+    @property
+    def differentiates_forward(self) -> bool:
+        return self.adjoint in ("recomputed", "implicit")
+
     def own_parameters(self) -> dict[str, Tensor]:
         statistics: dict[str, Tensor] = {}
         if self.objective.norm_mode == "per_step":

@@ -1,20 +1,21 @@
 """From one task to a meta-batch: chunks, vmap, task by task. Nowhere else.
 
-A meta-batch [T, ...] is gone through `tasks_at_once` tasks at a time,
-so that one chunk's graph is all that ever exists: a vmap whose loss waits for a later backward
-would hold every chunk's.
+A meta-batch [T, ...] is gone through `tasks_at_once` tasks at a time, so that the graphs of the
+chunks being computed are all that ever exists: a vmap whose loss waits for a later backward would
+hold every chunk's.
 """
 
 import math
 import operator
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeVar
+from typing import Literal, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from metaloop.algorithms.algorithm import Algorithm
+from metaloop.algorithms.side_by_side import ChunksAtOnce, side_by_side
 from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters, Report
@@ -32,19 +33,27 @@ ChunkGradient = Callable[[Algorithm, Parameters, Episode, int], tuple[Gradient, 
 Tree = TypeVar("Tree")
 
 
+class AtOnce(TypedDict):
+    """How a meta-batch is gone through: see `chunks` and `side_by_side`."""
+
+    tasks_at_once: TasksAtOnce
+    chunks_at_once: ChunksAtOnce
+
+
 def meta_gradient(
     algorithm: Algorithm,
     meta: Parameters,
     episodes: Episode,
     *,
     tasks_at_once: TasksAtOnce = "all",
+    chunks_at_once: ChunksAtOnce = 1,
     of_chunk: ChunkGradient | None = None,
 ) -> tuple[Gradient, Report]:
     """The gradient of the mean meta-loss over a meta-batch, detached, with the reports.
 
     grad_meta 1/T sum_t meta_loss(meta, episode_t): Finn et al. 2017, Algorithm 1, line 8.
-    `of_chunk` computes a chunk's share; a compiled `chunk_gradient`, for one. `tasks_at_once`
-    changes rounding alone; see `chunks`.
+    `of_chunk` computes a chunk's share in any thread; a compiled `chunk_gradient`, for one.
+    `tasks_at_once` and `chunks_at_once` change rounding alone; see `chunks` and `side_by_side`.
 
     Shapes (legend in episode.py):
         episodes       [T, ...]
@@ -53,9 +62,15 @@ def meta_gradient(
     """
     meta = {name: p.detach() for name, p in meta.items()}
     tasks = len(episodes.classes)
+
+    def share(algorithm: Algorithm, chunk: Episode) -> tuple[Gradient, Report]:
+        return (of_chunk or chunk_gradient)(algorithm, meta, chunk, tasks)
+
     total, reports = None, []
-    for chunk in chunks(episodes, tasks_at_once):
-        gradient, report = (of_chunk or chunk_gradient)(algorithm, meta, chunk, tasks)
+    parts = list(chunks(episodes, tasks_at_once))
+    for gradient, report in side_by_side(
+        share, algorithm, parts, chunks_at_once, is_threadsafe=of_chunk is not None
+    ):
         total = gradient if total is None else _add(total, gradient)
         reports.append(report)
     assert total is not None, "a meta-batch has at least one task"

@@ -1,20 +1,30 @@
 """Is a model differentiated exactly, and under vmap too? Asked once, before the first step."""
 
-import copy
 import warnings
-from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.algorithms.meta_gradient import Gradient, TasksAtOnce, meta_gradient
+from metaloop.algorithms.chance_check import (
+    EVALUATED_TWICE,
+    draws_chance,
+    exact_chunks_at_once,
+    refuse_chance,
+)
+from metaloop.algorithms.meta_gradient import AtOnce, Gradient, TasksAtOnce, meta_gradient
 from metaloop.algorithms.second_derivative import error_of_hessian_product, norm_of
+from metaloop.algorithms.trial import (
+    first_line,
+    in_float64,
+    is_ours,
+    parameters_and_support,
+    some,
+    theta_and_two_tasks,
+)
 from metaloop.chance import untouched_chance
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.inner_loop import STATISTICS, Objective, Parameters
+from metaloop.inner_loop import Parameters
 
 REMEDY = (
     "Use metaloop.models.BatchNorm or torch.nn.GroupNorm instead; for a layer without a "
@@ -31,8 +41,18 @@ SUSPECTS = (
     nn.TransformerEncoderLayer,
 )
 
-EVALUATED_TWICE = ("recomputed", "implicit")  # adjoints that compute a step anew on the way back
 SECOND_ORDER = ("unrolled", *EVALUATED_TWICE)
+
+
+def exact_at_once(
+    algorithm: Algorithm, meta: Parameters, episodes: Episode, at_once: AtOnce
+) -> AtOnce:
+    """What of at_once is exact for the model: 1 in place of what is not, with a warning."""
+    place = algorithm, meta, episodes
+    return AtOnce(
+        tasks_at_once=exact_tasks_at_once(*place, at_once["tasks_at_once"]),
+        chunks_at_once=exact_chunks_at_once(*place, at_once["chunks_at_once"]),
+    )
 
 
 def exact_tasks_at_once(
@@ -52,11 +72,10 @@ def exact_tasks_at_once(
 
     """
     model = algorithm.objective.model
-    is_ours = type(model).__module__.startswith("metaloop.") and not _foreign(model)
     with untouched_chance(episodes.classes.device):
-        reason = None if is_ours else _what_is_wrong(algorithm, meta, episodes)
+        reason = None if is_ours(model) else _what_is_wrong(algorithm, meta, episodes)
         if getattr(algorithm, "adjoint", None) in EVALUATED_TWICE:
-            _refuse_chance(algorithm, meta, episodes)
+            refuse_chance(algorithm, meta, episodes)
     if reason is None or tasks_at_once == 1:
         return tasks_at_once
     warnings.warn(
@@ -67,18 +86,13 @@ def exact_tasks_at_once(
     return 1
 
 
-def _foreign(model: nn.Module) -> bool:
-    houses = {type(module).__module__.partition(".")[0] for module in model.modules()}
-    return not houses <= {"metaloop", "torch"}
-
-
 def _what_is_wrong(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> str | None:
-    trial = _in_float64(algorithm)
+    trial = in_float64(algorithm)
     model = trial.objective.model
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0  # chance would tell the two apart, not an error
-    theta, two = _theta_and_two_tasks(meta, episodes)
+    theta, two = theta_and_two_tasks(meta, episodes)
     before = {name: (buffer, buffer._version) for name, buffer in model.named_buffers()}
     try:
         exact, _ = meta_gradient(trial, theta, two, tasks_at_once=1)
@@ -86,10 +100,10 @@ def _what_is_wrong(algorithm: Algorithm, meta: Parameters, episodes: Episode) ->
         _refuse_changed_buffers(model, before)
         raise UserError(_no_gradient(trial, error)) from error
     _refuse_changed_buffers(model, before)
-    place = _parameters_and_support(trial, theta, two)
-    if _draws_chance(trial.objective, *place):
+    place = parameters_and_support(trial, theta, two)
+    if draws_chance(trial.objective, *place):
         model.eval()  # what draws it is no dropout layer; its forward may ask self.training
-        if _draws_chance(trial.objective, *place):
+        if draws_chance(trial.objective, *place):
             return "draws chance in eval() too, so that nobody can tell whether vmap is exact"
         exact, _ = meta_gradient(trial, theta, two, tasks_at_once=1)
     if getattr(algorithm, "adjoint", None) in SECOND_ORDER:
@@ -97,7 +111,7 @@ def _what_is_wrong(algorithm: Algorithm, meta: Parameters, episodes: Episode) ->
     try:
         vmapped, _ = meta_gradient(trial, theta, two, tasks_at_once="all")
     except (RuntimeError, NotImplementedError) as error:
-        return f"cannot be vectorised over tasks ({_first_line(error)})"
+        return f"cannot be vectorised over tasks ({first_line(error)})"
     if (distance := _distance(vmapped, exact)) < 1e-8:
         return None
     return (
@@ -110,12 +124,12 @@ def _no_gradient(trial: Algorithm, error: Exception) -> str:
     if "forward AD" in str(error):
         return (
             f"adjoint={getattr(trial, 'adjoint', None)} differentiates forward too, which "
-            f"{type(model).__name__} does not allow: {_first_line(error)}. Look at "
+            f"{type(model).__name__} does not allow: {first_line(error)}. Look at "
             f"{_suspects(model)}, or set algorithm.adjoint=unrolled."
         )
-    buffers = _some([name for name, _ in model.named_buffers()])
+    buffers = some([name for name, _ in model.named_buffers()])
     return (
-        f"No meta-gradient goes through {type(model).__name__}: {_first_line(error)}. Look "
+        f"No meta-gradient goes through {type(model).__name__}: {first_line(error)}. Look "
         f"at {_suspects(model)}: layers must not change their buffers"
         f"{buffers and f' ({buffers})'} in the forward pass. {REMEDY}"
     )
@@ -131,52 +145,10 @@ def _refuse_changed_buffers(model: nn.Module, before: dict[str, tuple[Tensor, in
     if changed:
         raise UserError(
             f"Buffers are constants of a meta-gradient, but {type(model).__name__} changes "
-            f"{_some(changed)} in its forward pass: one task would leak into the next. Keep that "
+            f"{some(changed)} in its forward pass: one task would leak into the next. Keep that "
             "layer in eval(), where this stops it, or use one that keeps no such state (for a "
             "norm metaloop.models.BatchNorm)."
         )
-
-
-def _refuse_chance(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> None:
-    trial = _in_float64(algorithm)
-    model = trial.objective.model
-    if not model.training:  # evaluation comes first: training will draw all the same
-        model.train()
-    theta, two = _theta_and_two_tasks(meta, episodes)
-    place = _parameters_and_support(trial, theta, two)
-    if _draws_chance(trial.objective, *place):
-        adjoint = getattr(algorithm, "adjoint", None)
-        dropouts = [
-            f"{name} ({type(module).__name__})"
-            for name, module in model.named_modules()
-            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-        ]
-        raise UserError(
-            f"adjoint={adjoint} evaluates each inner step again on the way back, so the model has "
-            f"to give the same support loss again; {type(model).__name__} draws chance in "
-            f"{_some(dropouts) or 'its forward pass'}. Its gradient would mix different masks. "
-            "Set algorithm.adjoint=unrolled, which is exact for the masks drawn, or the dropout "
-            "to 0."
-        )
-
-
-def _draws_chance(objective: Objective, theta: Parameters, support: Examples) -> bool:
-    """Whether two evaluations at the same place differ, or take numbers from the generator.
-
-    A layer at zero hides the first; a generator of the model's own, the second.
-    """
-
-    def evaluate() -> tuple[Tensor, Tensor]:
-        loss = objective.support_loss(theta, support)
-        state = torch.get_rng_state()
-        if loss.is_cuda:
-            state = torch.cat([state, torch.cuda.get_rng_state(loss.device)])
-        return loss, state
-
-    with torch.no_grad():
-        (loss, state), (again, new_state) = evaluate(), evaluate()
-    is_same = torch.isclose(loss, again, rtol=1e-9, atol=0.0, equal_nan=True)
-    return not bool(is_same) or not torch.equal(state, new_state)
 
 
 def _refuse_wrong_second_derivative(trial: Algorithm, theta: Parameters, support: Examples) -> None:
@@ -198,47 +170,6 @@ def _refuse_wrong_second_derivative(trial: Algorithm, theta: Parameters, support
     )
 
 
-def _parameters_and_support(
-    trial: Algorithm, theta: Parameters, two: Episode
-) -> tuple[Parameters, Examples]:
-    """What the objective alone is asked about: without what the algorithm has learned."""
-    parameters = {name: theta[name] for name in trial.objective.meta_parameters()}
-    return parameters, pytree.tree_map(lambda tensor: tensor[0], two.support)
-
-
-def _theta_and_two_tasks(meta: Parameters, episodes: Episode) -> tuple[dict[str, Tensor], Episode]:
-    theta = {
-        # a variance that is stored must stay positive
-        name: p.detach().double() if name.startswith(STATISTICS) else _moved(p.detach().double())
-        for name, p in meta.items()
-    }
-    return theta, pytree.tree_map(_two_in_float64, episodes)
-
-
-def _moved(tensor: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
-    return tensor + 0.05 * noise.to(tensor.device)
-
-
-def _in_float64(algorithm: Algorithm) -> Algorithm:
-    model = algorithm.objective.model
-    try:
-        model = copy.deepcopy(model).double()
-    except (RuntimeError, TypeError) as error:
-        raise UserError(
-            f"{type(model).__name__} has to be copied for a trial before the first step, and "
-            f"cannot be: {_first_line(error)}. Let it hold tensors only as parameters and buffers, "
-            "and torch.nn.utils.parametrizations in place of torch.nn.utils' older hooks."
-        ) from error
-    return algorithm.judged_by(replace(algorithm.objective, model=model))
-
-
-def _two_in_float64(tensor: Tensor) -> Tensor:
-    first = tensor[:2] if len(tensor) > 1 else tensor.repeat_interleave(2, 0)
-    return first.double() if first.is_floating_point() else first
-
-
 def _distance(one: Gradient, other: Gradient) -> float:
     """The largest difference of a tensor, relative to the whole gradient's norm."""
     norm = norm_of(other.values())
@@ -248,12 +179,4 @@ def _distance(one: Gradient, other: Gradient) -> float:
 def _suspects(model: nn.Module) -> str:
     leaves = [(n, m) for n, m in model.named_modules() if n and not list(m.children())]
     named = [(n, m) for n, m in leaves if isinstance(m, SUSPECTS)] or leaves
-    return _some([f"{name} ({type(module).__name__})" for name, module in named])
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (" .." if len(names) > 8 else "")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
+    return some([f"{name} ({type(module).__name__})" for name, module in named])

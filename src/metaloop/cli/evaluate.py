@@ -24,6 +24,7 @@ CHANGES_NO_NUMBER = (
     "device.devices=",
     "device.nodes=",
     "device.tasks_at_once=",
+    "device.chunks_at_once=",
 )
 
 

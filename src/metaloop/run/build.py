@@ -137,6 +137,7 @@ def _run(
         scheduler=make_scheduler,
         seed=seed,
         tasks_at_once="by_size" if place.tasks_at_once == "auto" else place.tasks_at_once,
+        chunks_at_once="by_size" if place.chunks_at_once == "auto" else place.chunks_at_once,
         compile=place.compile is True,
         own_lr=schedule.own_lr,
         clip_norm=schedule.clip_norm,

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from metaloop.algorithms import TasksAtOnce, find_fastest
+from metaloop.algorithms import Way, find_fastest
 from metaloop.datamodule import draw
 from metaloop.run.build import Pieces, build, load_config
 from metaloop.run.write import write_config
@@ -17,7 +17,7 @@ POLL_SECONDS = 0.5
 
 
 def decide(folder: RunFolder, config: dict[str, object], pieces: Pieces) -> Pieces:
-    """Settle `device.tasks_at_once=auto` and `device.compile=auto`, and write what was decided.
+    """Settle what of `device` is auto (tasks_at_once, chunks_at_once, compile), and write it.
 
     The first process measures on its share of the first meta-batch, whose weights and gradients
     are thrown away; the others wait for its word. A resumed run reads it and decides nothing.
@@ -48,29 +48,26 @@ def _measure(config: dict[str, object], pieces: Pieces) -> None:
             {name: p.detach() for name, p in learner.meta.items()},
             pieces.task.gather(on_device, dtype),
             tasks_at_once=None if device.tasks_at_once == "auto" else device.tasks_at_once,
+            chunks_at_once=None if device.chunks_at_once == "auto" else device.chunks_at_once,
             compile=None if device.compile == "auto" else device.compile,
             announce=lambda message: print(f"  {message}", flush=True),
         )
-    print(
-        f"Decided: device.tasks_at_once={way.tasks_at_once} "
-        f"device.compile={str(way.compile).lower()}",
-        flush=True,
-    )
-    _put(config, way.tasks_at_once, way.compile)
+    said = (f"device.{name}={str(value).lower()}" for name, value in way._asdict().items())
+    print("Decided:", *said, flush=True)
+    _put(config, way)
 
 
 def _wait(folder: RunFolder, config: dict[str, object]) -> None:
     """Wait for the first process; if it dies, what has started the processes ends this one too."""
     while "auto" in (way := _way(load_config(folder))):
         time.sleep(POLL_SECONDS)
-    _put(config, cast(TasksAtOnce, way[0]), bool(way[1]))
+    _put(config, way)
 
 
-def _way(config: Mapping[str, object]) -> tuple[object, object]:
-    device = cast(Mapping[str, object], config["device"])
-    return device["tasks_at_once"], device["compile"]
+def _way(config: Mapping[str, object]) -> Way:
+    device = cast(Mapping[str, Any], config["device"])
+    return Way(*(cast(Any, device.get(name)) for name in Way._fields))
 
 
-def _put(config: dict[str, object], tasks_at_once: TasksAtOnce, compile: bool) -> None:
-    device = cast(Mapping[str, object], config["device"])
-    config["device"] = {**device, "tasks_at_once": tasks_at_once, "compile": compile}
+def _put(config: dict[str, object], way: Way) -> None:
+    config["device"] = {**cast(Mapping[str, object], config["device"]), **way._asdict()}

@@ -23,6 +23,7 @@ INEXACT = (
     "precision",
     "matmul_precision",
     "tasks_at_once",
+    "chunks_at_once",
     "compile",
     "deterministic",
 )

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from metaloop.adapted import Format, Head
-from metaloop.algorithms import TasksAtOnce
+from metaloop.algorithms import ChunksAtOnce, TasksAtOnce
 from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.errors import UserError
 from metaloop.inner_loop import NormMode
@@ -94,11 +94,12 @@ class Device:
     deterministic: bool
     threads: Count | None = None
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    chunks_at_once: ChunksAtOnce | Literal["auto"] = 1
 
     @property
     def is_open(self) -> bool:
         """Whether something is still to be decided by measuring."""
-        return "auto" in (self.tasks_at_once, self.compile)
+        return "auto" in (self.tasks_at_once, self.chunks_at_once, self.compile)
 
     def gpus_here(self) -> int:
         """How many GPUs the run may choose from; 0 where it computes on none."""
