@@ -5,9 +5,10 @@
 
 The same network, tasks, inner steps, Adam and float32 for everybody; everybody's first gradient is
 compared with the plain loop's. A run of metaloop's has malloc keep what is freed: so has its bare
-step here, while the peers find malloc as it is. Peers that are not installed are left out
-(benchmarks/peers.sh installs them), and what --out holds of other works is kept and drawn with
-them. The share of the peak is of this machine's matrix-multiply peak, measured here, too.
+step here, while the peers find malloc as it is, but for one arena for all threads. Peers that are
+not installed are left out (benchmarks/peers.sh installs them), and what --out holds of other works
+is kept and drawn with them. The share of the peak is of this machine's matrix-multiply peak,
+measured here, too.
 """
 
 import argparse
@@ -26,18 +27,18 @@ import numpy as np
 import torch
 from rich.console import Console
 from speed.jax_peer import jax_step
-from speed.ours import bare_step, memory_of, whole_loop
+from speed.ours import bare_step, memory_of, one_arena, whole_loop
 from speed.peers import PEERS, plain_loop
 from speed.picture import base_of, draw, ratios
 from speed.work import WORKS, Step, Work
 from torch.utils.flop_counter import FlopCounterMode
 
-WHOLE = "metaloop-train, compiled"
+COMPILED = "metaloop, compiled"
 EVERYBODY: dict[str, Callable[[Work], Step]] = {
     **PEERS,
     "JAX": jax_step,
     "metaloop": lambda work: bare_step(work, compile=False),
-    "metaloop, compiled": lambda work: bare_step(work, compile=True),
+    COMPILED: lambda work: bare_step(work, compile=True),
 }
 PACKAGES = ("torch", "learn2learn", "higher", "torchopt", "jax", "numpy")
 
@@ -45,6 +46,7 @@ PACKAGES = ("torch", "learn2learn", "higher", "torchopt", "jax", "numpy")
 def main() -> None:
     """Measure every work, and print one table each."""
     arguments = parse()
+    one_arena()
     torch.set_num_threads(arguments.threads)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # JAX asks this
     warnings.simplefilter("ignore")
@@ -106,9 +108,11 @@ def measure(
         if arguments.meta_steps and round_ < 3:  # each is a process of its own
             tell(f"{work.name}: round {round_ + 1}, metaloop-train")
             length = arguments.meta_steps if work.image is None else arguments.meta_steps // 12
-            whole = whole_loop(work, arguments.data_dir, length, arguments.threads)
+            compiles = COMPILED in steps
+            whole = whole_loop(work, arguments.data_dir, length, arguments.threads, compiles)
             if whole is not None:
-                seconds.setdefault(WHOLE, []).append(whole)
+                name = f"metaloop-train{', compiled' if compiles else ''}"
+                seconds.setdefault(name, []).append(whole)
     return seconds
 
 

@@ -21,7 +21,7 @@ import matplotlib as mpl
 import torch
 from against_peers import machine, turn
 from rich.console import Console
-from speed.ours import bare_step, logged_seconds, memory_of
+from speed.ours import bare_step, logged_seconds, memory_of, one_arena
 from speed.peers import plain_loop
 from speed.work import Work
 
@@ -39,6 +39,7 @@ Seconds = dict[str, dict[str, list[float]]]
 def main() -> None:
     """Measure, print a table, draw it."""
     arguments = parse()
+    one_arena()
     torch.set_num_threads(arguments.threads)
     console = Console()
     found: dict[str, Seconds] = {}

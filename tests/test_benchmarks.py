@@ -44,6 +44,18 @@ def test_a_step_is_measured_against_the_plain_loops_after_their_gradients_are_co
 
 
 @pytest.mark.slow
+def test_the_whole_loop_is_measured_without_omniglots_archives_too(tmp_path):
+    short = ("--rounds", "1", "--turn", "0.01", "--meta-steps", "144", "--threads", "1")
+    who = ("--who", "plain loop", "metaloop", "--works", "sinusoid", "mini_imagenet")
+    done = run("against_peers.py", *who, *short, "--out", "out.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())["seconds"]
+    for seconds in found.values():
+        (whole,), (bare,) = seconds["metaloop-train"], seconds["metaloop"]
+        assert bare / 2 < whole < 20 * bare  # the same work, and something around it
+
+
+@pytest.mark.slow
 def test_growth_is_measured_for_every_number_and_drawn(tmp_path):
     short = ("--rounds", "1", "--turn", "0.01", "--meta-steps", "12", "--threads", "1")
     done = run("scaling.py", *short, "--out", "out.json", "--plot", "out.png", cwd=tmp_path)

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from speed.work import META_LR, Step, Work
 
 from metaloop.algorithms import ChunksAtOnce, CompiledChunkGradient, maml, meta_gradient
@@ -34,6 +36,15 @@ def memory_of(who: str) -> Iterator[None]:
         if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
             mallopt(M_MMAP_THRESHOLD, 2**25)
             mallopt(M_TRIM_THRESHOLD, 2**26)
+
+
+def one_arena() -> None:
+    """Have malloc keep one arena for all threads, as a run does, before any has one of its own.
+
+    Peers compute in one thread, and notice nothing.
+    """
+    with memory_of("metaloop"):
+        pass
 
 
 def bare_step(work: Work, *, compile: bool, chunks_at_once: ChunksAtOnce = "by_size") -> Step:
@@ -75,23 +86,44 @@ def bare_step(work: Work, *, compile: bool, chunks_at_once: ChunksAtOnce = "by_s
     return step
 
 
-def whole_loop(work: Work, data_dir: Path | None, meta_steps: int, threads: int) -> float | None:
-    """Seconds a meta-step of metaloop-train takes, compiled, with W&B offline and its progress bar.
+def whole_loop(
+    work: Work, data_dir: Path | None, meta_steps: int, threads: int, compiles: bool
+) -> float | None:
+    """Seconds a meta-step of metaloop-train takes, with W&B offline and its progress bar.
 
-    Without the first logged interval: it holds the compilation.
+    Without the first logged interval: it holds the compilation. Of images only Omniglot's are
+    real; their content changes no cost.
     """
-    if work.train is None or (work.image is not None and data_dir is None):
+    if work.is_omniglot and data_dir is None:
         return None
-    place = () if work.image is None else (f"task.data_dir={data_dir}",)
     with tempfile.TemporaryDirectory() as folder:
+        place: list[str] = []
+        if work.is_omniglot:
+            place = [f"task.data_dir={data_dir}"]
+        elif work.image is not None:
+            images = noise(work.image, Path(folder) / "noise")
+            place = [f"task.data_dir={images}", f"task.cache_dir={folder}/cache"]
         length = [f"training.max_steps={meta_steps}", f"training.log_every={meta_steps // 6}"]
         never = ["training.validate_every=1000000", "training.save_every=1000000"]
+        never += ["data.validation_episodes=2", "evaluation.episodes=2"]
         command = ["metaloop-train", *work.train, *place, *length, *never]
-        command += ["device=cpu", "device.compile=true", f"device.threads={threads}"]
-        command += [f"output_dir={folder}"]
+        command += ["device=cpu", f"device.compile={str(compiles).lower()}"]
+        command += [f"device.threads={threads}", f"output_dir={folder}/runs"]
         program = Path(sys.executable).parent / command[0]
         subprocess.run([program, *command[1:]], check=True, capture_output=True)
-        return logged_seconds(folder, work.tasks)
+        return logged_seconds(f"{folder}/runs", work.tasks)
+
+
+def noise(image: tuple[int, int, int], folder: Path) -> Path:
+    """Class folders with images of noise: as many as every split needs for one-shot episodes."""
+    channels, height, width = image
+    draws = np.random.default_rng(0)
+    for number in range(32 * 16):  # classes of 16
+        place = folder / f"class_{number // 16:02}"
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = draws.integers(0, 256, (height, width, channels), dtype=np.uint8)
+        Image.fromarray(pixels).save(place / f"{number % 16:02}.png")
+    return folder
 
 
 def logged_seconds(folder: str, tasks: int) -> float:

@@ -30,9 +30,10 @@ def draw(works: Mapping[str, Mapping[str, list[float]]], path: Path) -> None:
         order = sorted(speeds, key=lambda who: statistics.median(speeds[who]))
         middle = [statistics.median(speeds[who]) for who in order]
         colors = ["C0" if who.startswith("metaloop") else "0.75" for who in order]
-        bars = panel.barh(order, middle, color=colors)
-        panel.bar_label(bars, fmt="%.3g", label_type="edge", padding=14, fontsize=8)
-        panel.margins(x=0.25)
+        panel.barh(order, middle, color=colors)
+        for who, speed in zip(order, middle, strict=True):
+            panel.text(max(speeds[who]), who, f"  {speed:.3g}", va="center", fontsize=8)
+        panel.margins(x=0.4)
         panel.hlines(order, [min(speeds[w]) for w in order], [max(speeds[w]) for w in order], "0.2")
         panel.axvline(1, color="0.4", linewidth=0.8)
         panel.set_title(work, fontsize=10)

@@ -23,7 +23,7 @@ class Work:
         width: filters of Conv4, or units of the MLP's two hidden layers.
         inner_steps, inner_lr: of plain gradient descent, in all parameters.
         device: where it is computed.
-        train: the arguments by which metaloop-train does the same; None where the data is missing.
+        train: the arguments by which metaloop-train does the same.
 
     """
 
@@ -37,8 +37,13 @@ class Work:
     downsample: Literal["stride", "max_pool"]
     inner_steps: int
     inner_lr: float
-    train: tuple[str, ...] | None = None
+    train: tuple[str, ...] = ()
     device: str = "cpu"
+
+    @property
+    def is_omniglot(self) -> bool:
+        """Whether metaloop-train reads Omniglot's archives for it."""
+        return "task=omniglot" in self.train
 
     @property
     def rounding(self) -> float:
@@ -135,6 +140,11 @@ WORKS = {
         (*OMNIGLOT, "task.queries=15"),
     ),
     "mini_imagenet": Work(
-        "miniImageNet's shape", 4, 5, 1, 15, (3, 84, 84), 32, "max_pool", 5, 0.01
+        "miniImageNet's shape", 4, 5, 1, 15, (3, 84, 84), 32, "max_pool", 5, 0.01,
+        (
+            "task=image_folder", "task.image_size=84", "task.queries=15", "model.filters=32",
+            "model.downsample=max_pool", "data.meta_batch_size=4", "algorithm.inner_steps=5",
+            "algorithm.inner_lr=0.01",
+        ),
     ),
 }  # fmt: skip

@@ -72,7 +72,7 @@ class Learner:
             config["norm_mode"] = norm_mode
         # one process here, whatever it was trained on
         config["device"] = {**cast(dict[str, object], config["device"]), "devices": 1, "nodes": 1}
-        with _chance_untouched():
+        with _generators_restored():
             pieces = build(config)
         learner = pieces.meta_learner
         step = cast(int, load_weights(learner, find_weights(run, checkpoint))["global_step"])
@@ -119,7 +119,7 @@ def _nothing(learner: Learner) -> Examples:
 
 
 @contextmanager
-def _chance_untouched() -> Iterator[None]:
+def _generators_restored() -> Iterator[None]:
     """Building a run seeds all generators; whoever loads a learner keeps theirs."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():

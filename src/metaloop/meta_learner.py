@@ -52,7 +52,7 @@ class MetaLearner(pl.LightningModule):
         scheduler: makes its schedule, stepped every meta-step; None keeps the learning rate.
         seed: seeds the chance inside a step (dropout); episodes have their own.
         tasks_at_once: tasks vectorised together; bounds the memory, changes no number.
-        chunks_at_once: of those, computed at the same time; takes memory, changes no number.
+        chunks_at_once: chunks of them computed side by side; takes memory, changes no number.
         compile: compile the meta-gradient.
         clip_norm, clip_value: clip the meta-gradient to this norm, or its every element.
         own_lr: the learning rate of what the algorithm learns beside the model (step sizes);

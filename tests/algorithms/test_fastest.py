@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from metaloop.algorithms import find_fastest, meta_gradient
+from metaloop.algorithms import Way, find_fastest, meta_gradient
 from metaloop.inner_loop import Objective
 from metaloop.models import MLP
 from tests.algorithms.episodes import make, random_case, random_episodes
@@ -27,6 +27,13 @@ def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():
     assert sizes == [1, 2, 4, 6]
     assert way.tasks_at_once in sizes
     assert not way.compile
+
+
+def test_more_tasks_at_once_are_compared_by_chunk_numbers_that_are_the_same():
+    one, other = Way(1, 4, compile=False), Way(2, 1, compile=False)
+    assert not one.is_beside(other)  # four chunks may be four times as fast: it says nothing of two
+    assert one.is_beside(Way(1, 2, compile=False))
+    assert other.is_beside(Way(1, 1, compile=False))
 
 
 def test_what_is_fixed_is_not_tried():
