@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from metaloop.algorithms import (
 from metaloop.algorithms.meta_gradient import chunks
 from metaloop.algorithms.side_by_side import FEWEST_NUMBERS, side_by_side
 from metaloop.episode import Episode, Examples
-from metaloop.inner_loop import Objective
+from metaloop.inner_loop import Newton, Objective, StepSize, Update
 from metaloop.models import MLP, BatchNorm
 from tests.algorithms.episodes import (
     RECIPES,
@@ -194,10 +195,17 @@ def test_by_size_leaves_no_core_out():
     torch.set_num_threads(2)
 
 
-@pytest.mark.parametrize("name", ["imaml", "maml"])
-def test_forward_mode_is_in_one_thread_at_a_time_unless_it_is_compiled(name):
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("imaml", {}),
+        ("maml", {"adjoint": "recomputed"}),
+        ("maml", {"update": Update([Newton(0.7, 5), StepSize(1.0)])}),
+    ],
+)
+def test_forward_mode_is_in_one_thread_at_a_time_unless_it_is_compiled(name, change):
     # torch keeps one stack of forward-mode levels for all threads, and crashes where two use it
-    algorithm = recipe(name, objective(name), "recomputed")
+    algorithm = replace(recipe(name, objective(name)), **change)
     assert most_at_once(empty(1), 2, algorithm) == 1
     assert most_at_once(empty(1), 2, algorithm, is_threadsafe=True) == 2
 

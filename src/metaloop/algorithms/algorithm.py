@@ -59,7 +59,7 @@ class Algorithm(ABC):
 
     @property
     def differentiates_forward(self) -> bool:
-        """Whether its meta-gradient takes forward mode, too, in which torch knows no threads."""
+        """Whether it takes products with Hessians by forward mode, torch's for one thread alone."""
         return False
 
     def own_parameters(self) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ class GradientBased(Algorithm):
 
     @property
     def differentiates_forward(self) -> bool:
-        return self.adjoint in ("recomputed", "implicit")
+        return self.adjoint in ("recomputed", "implicit") or self.update.reads_hessian
 
     def own_parameters(self) -> dict[str, Tensor]:
         statistics: dict[str, Tensor] = {}
