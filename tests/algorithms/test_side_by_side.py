@@ -2,6 +2,8 @@
 
 import os
 import threading
+import time
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -52,6 +54,11 @@ def objective(name: str, **norms: str) -> Objective:
         nn.Conv2d(1, 4, 3, stride=3, bias=False), BatchNorm(4), nn.Tanh(), nn.Flatten(), *shift
     )
     return Objective(model=named(body, nn.Linear(64, 3)).double(), loss=F.cross_entropy, **norms)
+
+
+def parts(episodes: Episode) -> list[Episode]:
+    """Task by task."""
+    return list(chunks(episodes, 1))
 
 
 def one_after_another(function, *arguments, **keywords):
@@ -115,7 +122,7 @@ def test_half_precision_reaches_every_chunk():
 
 def test_results_come_in_the_order_of_the_chunks_whichever_is_done_first():
     algorithm, _, episodes = random_case("mlp", tasks=2)
-    first, second = chunks(episodes, 1)
+    first, second = parts(episodes)
     is_done = threading.Event()
 
     def function(own, chunk):
@@ -140,11 +147,36 @@ def test_what_fails_in_a_chunk_is_raised_and_the_others_are_given_up():
         raise ValueError("no such task")
 
     with pytest.raises(ValueError, match="no such task"):
-        list(side_by_side(function, algorithm, list(chunks(episodes, 1)), 2))
+        list(side_by_side(function, algorithm, parts(episodes), 2))
     after = len(computed)
     assert after <= 6
-    list(side_by_side(lambda own, chunk: chunk, algorithm, list(chunks(episodes, 1)), 2))
+    list(side_by_side(lambda own, chunk: chunk, algorithm, parts(episodes), 2))
     assert len(computed) == after  # nothing goes on behind one's back
+
+
+def test_a_result_is_held_until_it_is_taken_and_no_longer():
+    algorithm, _, episodes = random_case("mlp", tasks=6)
+    held = weakref.WeakSet()
+
+    def function(own, chunk):
+        result = Held()
+        held.add(result)
+        return result
+
+    results, left = side_by_side(function, algorithm, parts(episodes), 2), 6
+    for result in results:
+        assert result in held
+        del result
+        left -= 1
+        end = time.monotonic() + 5
+        while len(held) > left:  # the thread that has made it may be about to let go
+            assert time.monotonic() < end
+            time.sleep(0.001)
+    assert left == 0
+
+
+class Held:
+    """A result that can be watched."""
 
 
 def most_at_once(episodes, chunks_at_once, algorithm=None, **how):
@@ -159,7 +191,7 @@ def most_at_once(episodes, chunks_at_once, algorithm=None, **how):
             return 1
         return 2
 
-    return max(side_by_side(function, algorithm, list(chunks(episodes, 1)), chunks_at_once, **how))
+    return max(side_by_side(function, algorithm, parts(episodes), chunks_at_once, **how))
 
 
 def empty(rows: int) -> Episode:

@@ -7,6 +7,7 @@ times, and for a core that is busy with other work. A chunk of their own keeps t
 import copy
 import functools
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
@@ -71,11 +72,13 @@ def side_by_side(
 
     pool = _pool(threads)
     torch.set_num_threads(share)  # a part of it is the process's, not a thread's
-    waiting = [pool.submit(copy_context().run, compute, chunk) for chunk in chunks]
+    waiting = deque(pool.submit(copy_context().run, compute, chunk) for chunk in chunks)
     try:
-        yield from (done.result() for done in waiting)
+        while waiting:
+            waiting[0].result()  # in line until it is done: who interrupts waits for it, too
+            yield waiting.popleft().result()
     finally:
-        wait([chunk for chunk in waiting if not chunk.cancel()])
+        wait([result for result in waiting if not result.cancel()])
         torch.set_num_threads(cores)
 
 
