@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from speed.work import META_LR, Step, Work
 
-from metaloop.algorithms import ChunksAtOnce, CompiledChunkGradient, maml, meta_gradient
+from metaloop.algorithms import AtOnce, CompiledChunkGradient, maml, meta_gradient
 from metaloop.episode import Episode, Examples
 from metaloop.freed_memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 from metaloop.inner_loop import Objective
 from metaloop.models import MLP, Conv4
 
 LOGGED = "train/episodes_per_second"
+BY_DEFAULT = AtOnce(tasks_at_once="by_size", chunks_at_once="by_size")
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def one_arena() -> None:
         pass
 
 
-def bare_step(work: Work, *, compile: bool, chunks_at_once: ChunksAtOnce = "by_size") -> Step:
+def bare_step(work: Work, *, compile: bool) -> Step:
     """meta_gradient and Adam, as MetaLearner takes them."""
     if work.image is None:
         model = MLP(1, 1, hidden=[work.width, work.width])
@@ -70,14 +71,7 @@ def bare_step(work: Work, *, compile: bool, chunks_at_once: ChunksAtOnce = "by_s
     optimizer = torch.optim.Adam(model.parameters(), lr=META_LR, fused=True)
 
     def step() -> list[torch.Tensor]:
-        gradient, _ = meta_gradient(
-            algorithm,
-            meta,
-            episodes,
-            tasks_at_once="by_size",
-            chunks_at_once=chunks_at_once,
-            of_chunk=of_chunk,
-        )
+        gradient, _ = meta_gradient(algorithm, meta, episodes, **BY_DEFAULT, of_chunk=of_chunk)
         for name, p in meta.items():
             p.grad = gradient[name]
         optimizer.step()

@@ -73,6 +73,21 @@ class Shift(nn.Module):
         return x + self.context
 
 
+def objective(network: str = "mlp", name: str = "maml", **norms: str) -> Objective:
+    """A body and a head for a recipe: a context only for the one that adapts it."""
+    torch.manual_seed(0)
+    context = [Shift] if name == "cavia" else []
+    if network == "mlp":
+        shift = [layer(6) for layer in context]
+        body = nn.Sequential(nn.Linear(1, 6), *shift, nn.Tanh(), nn.Linear(6, 6), nn.Tanh())
+        return Objective(model=named(body, nn.Linear(6, 1)).double(), loss=F.mse_loss, **norms)
+    norm, shift = BatchNorm(4), [layer(64) for layer in context]
+    body = nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=3, bias=False), norm, nn.Tanh(), nn.Flatten(), *shift
+    )
+    return Objective(model=named(body, nn.Linear(64, 3)).double(), loss=F.cross_entropy, **norms)
+
+
 NETWORKS = {"mlp": (mlp, F.mse_loss), "conv": (conv, F.cross_entropy)}
 HEADS = {"mlp": "4", "conv": "9"}
 

@@ -18,32 +18,16 @@ from metaloop.episode import Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, StepSize, Update
 from metaloop.inner_loop.adapt import minibatch
-from metaloop.models import BatchNorm
 from tests.algorithms.episodes import (
     CHAINS,
     RECIPES,
-    Shift,
     drawer,
     initial_meta,
-    named,
+    objective,
     random_episodes,
     recipe,
 )
 from tests.algorithms.peak import Peak
-
-
-def objective(network="mlp", name="maml") -> Objective:
-    torch.manual_seed(0)
-    context = [Shift] if name == "cavia" else []
-    if network == "mlp":
-        shift = [layer(6) for layer in context]
-        body = nn.Sequential(nn.Linear(1, 6), *shift, nn.Tanh(), nn.Linear(6, 6), nn.Tanh())
-        return Objective(model=named(body, nn.Linear(6, 1)).double(), loss=F.mse_loss)
-    norm, shift = BatchNorm(4), [layer(64) for layer in context]
-    body = nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=3, bias=False), norm, nn.Tanh(), nn.Flatten(), *shift
-    )
-    return Objective(model=named(body, nn.Linear(64, 3)).double(), loss=F.cross_entropy)
 
 
 def network_of(name) -> str:

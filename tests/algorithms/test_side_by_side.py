@@ -4,6 +4,7 @@ import os
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -23,12 +24,11 @@ from metaloop.algorithms.meta_gradient import chunks
 from metaloop.algorithms.side_by_side import FEWEST_NUMBERS, side_by_side
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Newton, Objective, StepSize, Update
-from metaloop.models import MLP, BatchNorm
+from metaloop.models import MLP
 from tests.algorithms.episodes import (
     RECIPES,
-    Shift,
     initial_meta,
-    named,
+    objective,
     random_case,
     random_episodes,
     recipe,
@@ -47,15 +47,6 @@ def _two_threads():
     torch.set_num_threads(1)
 
 
-def objective(name: str, **norms: str) -> Objective:
-    torch.manual_seed(0)
-    shift = [Shift(64)] if name == "cavia" else []
-    body = nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=3, bias=False), BatchNorm(4), nn.Tanh(), nn.Flatten(), *shift
-    )
-    return Objective(model=named(body, nn.Linear(64, 3)).double(), loss=F.cross_entropy, **norms)
-
-
 def parts(episodes: Episode) -> list[Episode]:
     """Task by task."""
     return list(chunks(episodes, 1))
@@ -67,6 +58,17 @@ def one_after_another(function, *arguments, **keywords):
     found = function(*arguments, **keywords)
     torch.set_num_threads(2)
     return found
+
+
+@contextmanager
+def computing(algorithm):
+    """The threads in which the model is called inside."""
+    seen = set()
+    hook = algorithm.objective.model.register_forward_hook(
+        lambda *_: seen.add(threading.get_ident())
+    )
+    yield seen
+    hook.remove()
 
 
 def assert_identical(found, expected):
@@ -86,22 +88,29 @@ def assert_identical(found, expected):
     ],
 )
 def test_the_meta_gradient_is_the_same(name, norm_mode):
-    algorithm = recipe(name, objective(name, norm_mode=norm_mode))
+    algorithm = recipe(name, objective("conv", name, norm_mode=norm_mode))
     meta, episodes = initial_meta(algorithm), random_episodes("conv", tasks=5)
     expected = one_after_another(meta_gradient, algorithm, meta, episodes, tasks_at_once=2)
-    found = meta_gradient(algorithm, meta, episodes, tasks_at_once=2, chunks_at_once=2)
+    with computing(algorithm) as threads:
+        found = meta_gradient(algorithm, meta, episodes, tasks_at_once=2, chunks_at_once=2)
+    assert threads
+    assert threading.get_ident() not in threads
     for one, other in zip(found, expected, strict=True):
         assert_identical(one, other)
 
 
 def test_the_path_of_an_evaluation_is_the_same_and_leaves_the_model_as_it_was():
-    algorithm = recipe("maml", objective("maml", norm_mode="inductive"))
+    algorithm = recipe("maml", objective("conv", norm_mode="inductive"))
     model, before = algorithm.objective.model, dict(algorithm.objective.model.named_parameters())
     meta, episodes = initial_meta(algorithm), random_episodes("conv", tasks=5)
     how = {"steps": 2, "tasks_at_once": 2, "is_detailed": True}
     how |= {"norm_modes_beside": ["transductive"], "with_answers": True}
     expected = one_after_another(adaptation_path, algorithm, meta, episodes, **how)
-    assert_identical(adaptation_path(algorithm, meta, episodes, **how, chunks_at_once=2), expected)
+    with computing(algorithm) as threads:
+        found = adaptation_path(algorithm, meta, episodes, **how, chunks_at_once=2)
+    assert_identical(found, expected)
+    assert threads
+    assert threading.get_ident() not in threads
     assert all(p is before[name] for name, p in model.named_parameters())
 
 
@@ -237,7 +246,7 @@ def test_by_size_leaves_no_core_out():
 )
 def test_forward_mode_is_in_one_thread_at_a_time_unless_it_is_compiled(name, change):
     # torch keeps one stack of forward-mode levels for all threads, and crashes where two use it
-    algorithm = replace(recipe(name, objective(name)), **change)
+    algorithm = replace(recipe(name, objective("conv", name)), **change)
     assert most_at_once(empty(1), 2, algorithm) == 1
     assert most_at_once(empty(1), 2, algorithm, is_threadsafe=True) == 2
 

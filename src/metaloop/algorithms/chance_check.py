@@ -19,8 +19,6 @@ from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, Parameters
 
-EVALUATED_TWICE = ("recomputed", "implicit")  # adjoints that compute a step anew on the way back
-
 
 def exact_chunks_at_once(
     algorithm: Algorithm, meta: Parameters, episodes: Episode, chunks_at_once: ChunksAtOnce

@@ -14,6 +14,7 @@ from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import (
     ADJOINTS,
+    EVALUATED_TWICE,
     AdjointName,
     InnerStep,
     Objective,
@@ -96,7 +97,7 @@ class GradientBased(Algorithm):
 
     @property
     def differentiates_forward(self) -> bool:
-        return self.adjoint in ("recomputed", "implicit") or self.update.reads_hessian
+        return self.adjoint in EVALUATED_TWICE or self.update.reads_hessian
 
     def own_parameters(self) -> dict[str, Tensor]:
         statistics: dict[str, Tensor] = {}

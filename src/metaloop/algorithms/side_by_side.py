@@ -10,7 +10,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from dataclasses import replace
 from queue import SimpleQueue
@@ -59,12 +58,14 @@ def side_by_side(
     for thread in range(threads):
         free.put(algorithm if is_threadsafe or thread == 0 else _copy(algorithm))
     share = cores // threads
-    here = _settings()
+    # torch keeps these for each thread
+    gradients, half = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu")
 
     def compute(chunk: Episode) -> Result:
         own = free.get()
         try:
-            with here():
+            with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, enabled=half):
                 torch.set_num_threads(share)
                 return function(own, chunk)
         finally:
@@ -97,19 +98,6 @@ def _copy(algorithm: Algorithm) -> Algorithm:
     model = algorithm.objective.model
     held = {id(t): t for tensors in (model.parameters(), model.buffers()) for t in tensors}
     return algorithm.judged_by(replace(algorithm.objective, model=copy.deepcopy(model, held)))
-
-
-def _settings() -> Callable[[], AbstractContextManager[None]]:
-    """What torch keeps for each thread, as it is here: enters another thread into it."""
-    gradients, half = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
-    dtype = torch.get_autocast_dtype("cpu")
-
-    @contextmanager
-    def entered() -> Iterator[None]:
-        with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, enabled=half):
-            yield
-
-    return entered
 
 
 @functools.cache

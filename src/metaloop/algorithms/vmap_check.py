@@ -5,12 +5,7 @@ import warnings
 from torch import Tensor, nn
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.algorithms.chance_check import (
-    EVALUATED_TWICE,
-    draws_chance,
-    exact_chunks_at_once,
-    refuse_chance,
-)
+from metaloop.algorithms.chance_check import draws_chance, exact_chunks_at_once, refuse_chance
 from metaloop.algorithms.meta_gradient import AtOnce, Gradient, TasksAtOnce, meta_gradient
 from metaloop.algorithms.second_derivative import error_of_hessian_product, norm_of
 from metaloop.algorithms.trial import (
@@ -24,7 +19,7 @@ from metaloop.algorithms.trial import (
 from metaloop.chance import untouched_chance
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.inner_loop import Parameters
+from metaloop.inner_loop import EVALUATED_TWICE, Parameters
 
 REMEDY = (
     "Use metaloop.models.BatchNorm or torch.nn.GroupNorm instead; for a layer without a "

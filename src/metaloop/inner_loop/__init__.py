@@ -1,7 +1,7 @@
 """How a learner adapts to one task."""
 
 from metaloop.inner_loop.adapt import adapt
-from metaloop.inner_loop.adjoint import ADJOINTS, Adjoint, AdjointName
+from metaloop.inner_loop.adjoint import ADJOINTS, EVALUATED_TWICE, Adjoint, AdjointName
 from metaloop.inner_loop.curvature import Curvature
 from metaloop.inner_loop.implicit import implicit_meta_loss
 from metaloop.inner_loop.inner_step import InnerStep
@@ -39,6 +39,7 @@ from metaloop.inner_loop.update import State, Update
 
 __all__ = [
     "ADJOINTS",
+    "EVALUATED_TWICE",
     "PER_STEP",
     "STATISTICS",
     "Adam",

@@ -10,6 +10,8 @@ from metaloop.inner_loop.recomputed import recompute
 from metaloop.inner_loop.update import State
 
 AdjointName = Literal["unrolled", "recomputed", "first_order", "implicit"]
+# those that compute a step anew on the way back, where they take products with Hessians
+EVALUATED_TWICE = ("recomputed", "implicit")
 
 
 Adjoint = Callable[[InnerStep, State, Parameters, Parameters, Examples, int], State]
