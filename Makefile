@@ -1,10 +1,12 @@
 # make train   set up, meta-train MAML on sinusoids, evaluate it
 # make test    set up, run the test suite
 # make .venv   only set up
+# make quick   the tests of the mathematical core, in two minutes
 # make lint    style and types
 PYTHON ?= python3
+CORE = tests/inner_loop tests/algorithms tests/meta_gradient tests/models tests/test_layering.py
 
-.PHONY: train test lint .venv
+.PHONY: train test quick lint .venv
 .DEFAULT_GOAL := train
 
 train: .venv
@@ -12,6 +14,9 @@ train: .venv
 
 test: .venv
 	.venv/bin/python -m pytest -n 2 $(ARGS)
+
+quick: .venv
+	.venv/bin/python -m pytest -n 2 $(CORE) $(ARGS)
 
 lint: .venv
 	.venv/bin/ruff check .

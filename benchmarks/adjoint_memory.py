@@ -97,9 +97,10 @@ def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurem
     import torch
     from torch.nn import functional as F
 
-    from metaloop.algorithms import maml, meta_gradient
+    from metaloop.algorithms import maml
     from metaloop.episode import Episode, Examples
     from metaloop.inner_loop import Objective
+    from metaloop.meta_gradient import meta_gradient
     from metaloop.models import Conv4
 
     torch.set_num_threads(arguments.threads)

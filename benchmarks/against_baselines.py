@@ -25,11 +25,12 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from metaloop.algorithms import GradientBased, adaptation_path
+from metaloop.algorithms import GradientBased
+from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import StepSize, Update, learned_step_sizes
-from metaloop.run.build import build, load_config
-from metaloop.run.weights import find_weights, load_weights
-from metaloop.run_folder import RunFolder
+from metaloop.meta_gradient import adaptation_path
+from metaloop.run.checkpoints.weights import find_weights, load_weights
+from metaloop.run.config.build import build, load_config
 
 BASELINES = ("pretrain", "random")
 STEP_SIZES = (0.5, 1.0, 2.0, 5.0)

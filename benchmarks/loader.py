@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from metaloop.datamodule import EpisodicDataModule, MetaBatch
 from metaloop.tasks import ImageClasses, Omniglot, store_arrays
+from metaloop.training.datamodule import EpisodicDataModule, MetaBatch
 
 TASKS = 32
 EPISODE = {"ways": 5, "shots": 1, "queries": 1, "rotations": True}

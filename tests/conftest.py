@@ -21,8 +21,8 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from metaloop.cli.hydra_app import CONF
-from metaloop.run.write import write_run
-from metaloop.run_folder import RunFolder
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.write import write_run
 from tests.warm_start import WarmStart
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,13 +125,13 @@ def composed(*overrides: str) -> dict[str, object]:
 
 @functools.cache  # a tenth of a second, and many tests have the same arguments
 def _composed(overrides: tuple[str, ...]) -> dict[str, object]:
-    from metaloop.run.build import plain
+    from metaloop.run.config.read import FORMAT, plain
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(compose("train", list(overrides)))
     for key in ("output_dir", "compose_only", "objective"):  # the command's own
         del config[key]
-    return {"command": "train", "run_id": "testrun1", **config}
+    return {"format": FORMAT, "command": "train", "run_id": "testrun1", **config}
 
 
 SMALL = ("experiment=smoke", "logger=csv", "callbacks=minimal", "device=cpu")
@@ -153,7 +153,8 @@ def untrained(make_run) -> Callable[..., RunFolder]:
     """A run folder with a checkpoint of moved weights; arguments are overrides."""
 
     def make(*overrides: str) -> RunFolder:
-        from metaloop.run.build import build, load_config
+        from metaloop.run.config.build import build
+        from metaloop.run.config.read import load_config
 
         folder = make_run(*overrides)
         learner = build(load_config(folder)).meta_learner

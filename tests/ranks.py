@@ -11,16 +11,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from metaloop.callbacks import MetricsCsv
-from metaloop.datamodule import EpisodicDataModule
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
-from metaloop.meta_learner import MetaLearner
+from metaloop.loggers import MetricsCsv
 from metaloop.models import BatchNorm
-from metaloop.run.settings import Device, Training
-from metaloop.run.trainer import make_trainer
+from metaloop.run.config.settings import Device, Training
+from metaloop.run.config.trainer import make_trainer
 from metaloop.tasks import ClassificationTask
-from tests.algorithms.episodes import CLASSES, RECIPES, named, recipe
+from metaloop.training.datamodule import EpisodicDataModule
+from metaloop.training.meta_learner import MetaLearner
+from tests.episodes import CLASSES, RECIPES, named, recipe
 
 
 class Blobs(ClassificationTask):
@@ -28,11 +28,11 @@ class Blobs(ClassificationTask):
 
     input_shape, output_size, classes = (1, 6, 6), 3, CLASSES
 
-    def draw(self, split, dice):
+    def draw(self, split, streams):
         generator = torch.Generator().manual_seed(0)
         centres = torch.randn(CLASSES, 1, 6, 6, generator=generator)
-        chosen = dice.choose(count=3, population=CLASSES)
-        noise = dice.uniform(3, 4, 1, 6, 6, low=-1, high=1)
+        chosen = streams.choose(count=3, population=CLASSES)
+        noise = streams.uniform(3, 4, 1, 6, 6, low=-1, high=1)
         images = centres[chosen][:, :, None] + noise
         labels = torch.arange(3)[:, None].expand(len(images), 3, 4)
         support, query = (

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from metaloop.callbacks import MetricsCsv
 from metaloop.cli.hydra_app import CONF
-from metaloop.run.build import build, build_callbacks, build_loggers
-from metaloop.run.results import ours_beside
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers import MetricsCsv
+from metaloop.run.config.build import build, build_callbacks, build_loggers
+from metaloop.run.config.write import write_run
+from metaloop.run.evaluation.results import ours_beside
 from metaloop.run.train import train
-from metaloop.run.write import write_run
-from metaloop.run_folder import RunFolder
 from tests.conftest import composed
 
 CHOICES = sorted(

@@ -6,11 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from metaloop.adapted import Adapted
-from metaloop.datamodule import EvaluationEpisodes
 from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
 from metaloop.learner import Learner
-from metaloop.run.build import build, load_config
-from metaloop.run_folder import RunFolder
+from metaloop.run.config.build import build
+from metaloop.run.config.read import load_config
+from metaloop.training.datamodule import EvaluationEpisodes
 from tests.conftest import striped
 
 IMAGES = ("task=omniglot", "model.filters=4", "device.precision=64-true")

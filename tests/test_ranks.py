@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from tests.algorithms.episodes import RECIPES
 from tests.conftest import ROOT
+from tests.episodes import RECIPES
 
 
 @pytest.fixture(scope="module")

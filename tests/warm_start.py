@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from metaloop.start_up import imports_for_good
+from metaloop.process.fast_import import fast_imports
 
 FAILED = 255  # what a fork that could not begin ends with
 
@@ -70,9 +70,9 @@ class WarmStart:
 
 def serve() -> None:
     """Read commands, a line each; answer the number of each one's process, and its status."""
-    with imports_for_good():  # a fork that looked for garbage here would copy every page
+    with fast_imports():  # a fork that looked for garbage here would copy every page
         import metaloop.callbacks
-        import metaloop.cli.job
+        import metaloop.cli.sweeps.job
         import metaloop.run.worker  # noqa: F401
 
     for line in sys.stdin:

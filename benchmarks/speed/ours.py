@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from speed.work import META_LR, Step, Work
 
-from metaloop.algorithms import AtOnce, CompiledChunkGradient, maml, meta_gradient
+from metaloop.algorithms import maml
 from metaloop.episode import Episode, Examples
-from metaloop.freed_memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 from metaloop.inner_loop import Objective
+from metaloop.meta_gradient import AtOnce, CompiledChunkGradient, meta_gradient
 from metaloop.models import MLP, Conv4
+from metaloop.process.malloc import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 
 LOGGED = "train/episodes_per_second"
 BY_DEFAULT = AtOnce(tasks_at_once="by_size", chunks_at_once="by_size")

@@ -15,15 +15,16 @@ from metaloop.algorithms import Algorithm
 from metaloop.arguments import CountOrZero, Seed
 from metaloop.episode import Examples
 from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormMode, Parameters
-from metaloop.run.build import build, load_config
-from metaloop.run.weights import find_weights, load_weights
-from metaloop.run_folder import RunFolder
+from metaloop.run.checkpoints.weights import find_weights, load_weights
+from metaloop.run.config.build import build
+from metaloop.run.config.read import load_config
 from metaloop.tasks import Task
 
 
 class Learner:
-    """What a run has meta-learned, ready to adapt; made by `Learner.load`.
+    """A run's meta-learned parameters, ready to adapt; made by `Learner.load`.
 
     Attributes:
         algorithm: how it adapts; `algorithm.objective.model` is the network.

@@ -6,28 +6,15 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from metaloop.algorithms import (
-    GradientBased,
-    MultiStepLoss,
-    SquaredDistance,
-    adaptation_path,
-    meta_gradient,
-)
+from metaloop.algorithms import GradientBased, MultiStepLoss, SquaredDistance
 from metaloop.cli.hydra_app import CONF
 from metaloop.episode import Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, StepSize, Update
 from metaloop.inner_loop.adapt import minibatch
-from tests.algorithms.episodes import (
-    CHAINS,
-    RECIPES,
-    drawer,
-    initial_meta,
-    objective,
-    random_episodes,
-    recipe,
-)
-from tests.algorithms.peak import Peak
+from metaloop.meta_gradient import adaptation_path, meta_gradient
+from tests.episodes import CHAINS, RECIPES, drawer, initial_meta, objective, random_episodes, recipe
+from tests.peak import Peak
 
 
 def network_of(name) -> str:

@@ -13,23 +13,15 @@ from metaloop.algorithms import (
     Prototypical,
     QueryLoss,
     SquaredDistance,
-    adaptation_path,
     maml,
-    meta_gradient,
     pretrain,
 )
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, StepSize, Update
+from metaloop.meta_gradient import adaptation_path, meta_gradient
 from metaloop.models import MLP, BatchNorm, Conv4
-from tests.algorithms.episodes import (
-    CLASSES,
-    drawer,
-    initial_meta,
-    named,
-    random_episodes,
-    recipe,
-)
+from tests.episodes import CLASSES, drawer, initial_meta, named, random_episodes, recipe
 
 
 def classifier(norm=BatchNorm) -> Objective:

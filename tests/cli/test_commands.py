@@ -203,7 +203,7 @@ def test_mistakes_answer_quickly_and_leave_no_folder(argument, says, bound, tmp_
 
 
 def test_two_runs_of_one_second_get_two_folders(tmp_path):
-    from metaloop.run_folder import RunFolder
+    from metaloop.folders.run_folder import RunFolder
 
     made = {RunFolder.create(tmp_path, "same").path.name for _ in range(3)}
     assert made == {"same", "same-2", "same-3"}

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from metaloop.datamodule import draw
+from metaloop.folders.run_folder import RunFolder
 from metaloop.learner import Learner
-from metaloop.run_folder import RunFolder
 from metaloop.tasks import SentenceClasses
+from metaloop.training.datamodule import draw
 from tests.adapted.test_export import answers
 from tests.conftest import run_command, shared
 

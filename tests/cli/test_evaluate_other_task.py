@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from metaloop.datamodule import EvaluationEpisodes
-from metaloop.run.build import build, load_config
-from metaloop.run.evaluate import evaluate
-from metaloop.run_folder import RunFolder
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.build import build
+from metaloop.run.config.read import load_config
+from metaloop.run.evaluation.evaluate import evaluate
+from metaloop.training.datamodule import EvaluationEpisodes
 
 OWN = """
 from metaloop.tasks import ImageClasses, Sinusoid
@@ -20,8 +21,8 @@ class Steep(Sinusoid):
         super().__init__(shots=shots, queries=queries)
         self.factor = factor
 
-    def draw(self, split, dice):
-        episode = super().draw(split, dice)
+    def draw(self, split, streams):
+        episode = super().draw(split, streams)
         return episode._replace(
             support=episode.support._replace(targets=self.factor * episode.support.targets),
             query=episode.query._replace(targets=self.factor * episode.query.targets),
@@ -109,7 +110,7 @@ def test_a_head_over_the_runs_classes_keeps_its_size(untrained, said, mine):
     config = load_config(folder)
     assert config["task"]["ways"] == 5
     assert config["algorithm"]["classes"] == 4 * 1623
-    assert config["model"]["_target_"] == "metaloop.models.Conv4"
+    assert config["model"]["_target_"] == "metaloop.Conv4"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metaloop.run_folder import RunFolder
-from metaloop.start_up import imports_for_good
+from metaloop.folders.run_folder import RunFolder
+from metaloop.process.fast_import import fast_imports
 from tests.conftest import run_command
 
 COLD = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # python names each import on stderr
@@ -27,8 +27,8 @@ def imports(said: str) -> list[str]:
 
 IMPORTING = """
 import gc
-from metaloop.start_up import imports_for_good
-with imports_for_good():
+from metaloop.start_up import fast_imports
+with fast_imports():
     assert not gc.isenabled()
     import decimal
 assert gc.isenabled()
@@ -44,7 +44,7 @@ def test_the_garbage_collector_looks_at_nothing_that_a_program_imported():
 
 def test_in_a_program_of_somebody_elses_it_still_looks_at_everything():
     before = gc.get_freeze_count()
-    with imports_for_good():
+    with fast_imports():
         assert gc.isenabled()
     assert gc.get_freeze_count() == before
 

@@ -8,11 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from metaloop.algorithms import GradientBased, adaptation_path, meta_gradient
+from metaloop.algorithms import GradientBased
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, StepSize, Update
+from metaloop.meta_gradient import adaptation_path, meta_gradient
 from metaloop.models import BatchNorm
-from tests.algorithms.episodes import initial_meta, named, random_episodes
+from tests.episodes import initial_meta, named, random_episodes
 
 
 def learner(norm_mode="transductive", norm_adapts="all", norm=BatchNorm) -> GradientBased:

@@ -5,12 +5,12 @@ import torch
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from metaloop.algorithms import meta_gradient
 from metaloop.cli.hydra_app import CONF
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
+from metaloop.meta_gradient import meta_gradient
 from metaloop.models import MLP, Conv4, ResNet12, WideResNet, WordAttention, kernels
-from tests.algorithms.episodes import drawer, make
+from tests.episodes import drawer, make
 
 IMAGE = (2, 16, 16)
 NETWORKS = {

@@ -5,9 +5,9 @@ import torch
 
 from metaloop.errors import UserError
 from metaloop.models import MLP, HFEncoder, WordAttention
-from metaloop.run.build import build
+from metaloop.run.config.build import build
 from metaloop.run.train import train
-from metaloop.tasks.tokens import tokenize
+from metaloop.tasks.text.tokens import tokenize
 from tests.conftest import composed, shared
 
 BERT = {

@@ -10,10 +10,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from metaloop.algorithms import maml
-from metaloop.confusion import count_confusion, rows_of
-from metaloop.datamodule import EvaluationEpisodes
 from metaloop.inner_loop import Objective
-from metaloop.metrics import Answered, Estimate
 from metaloop.plots import (
     draw_adaptation_curve,
     draw_confusion,
@@ -25,7 +22,11 @@ from metaloop.plots import (
 )
 from metaloop.plots.image_episode import RIGHT, WRONG
 from metaloop.tasks import PointNavigation, Sinusoid
-from tests.algorithms.episodes import random_case
+from metaloop.training.confusion import count_confusion, rows_of
+from metaloop.training.datamodule import EvaluationEpisodes
+from metaloop.training.episode_values import Answered
+from metaloop.training.estimate import Estimate
+from tests.episodes import random_case
 
 
 def lines(axis):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaloop.run_folder import RunFolder
+from metaloop.folders.run_folder import RunFolder
 from tests.run.stopped_runs import finish, write
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.cli.execute import worker_arguments
-from metaloop.run.write import write_run
-from metaloop.run_folder import RunFolder
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers.metrics_csv import read_rows
+from metaloop.run.config.write import write_run
 from tests.conftest import ROOT, SMALL, composed, run_command
 
 COST = ("train/episodes_per_second", "train/memory_mb")

@@ -14,9 +14,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from metaloop.run.build import load_config
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.read import load_config
 from metaloop.run.train import train
-from metaloop.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.run.stopped_runs import (
     assert_same_run,

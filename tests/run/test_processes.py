@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaloop.callbacks.metrics_csv import read_rows
 from metaloop.errors import UserError
-from metaloop.run.build import build
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers.metrics_csv import read_rows
+from metaloop.run.config.build import build
 from metaloop.run.train import train
-from metaloop.run_folder import RunFolder
 from tests.conftest import ROOT, composed, needs_compiler
 from tests.run.stopped_runs import (
     COST,

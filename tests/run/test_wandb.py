@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from metaloop.callbacks.metrics_csv import read_rows
-from metaloop.run.build import load_config
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers.metrics_csv import read_rows
+from metaloop.run.config.read import load_config
 from metaloop.run.train import _settle_wandb
-from metaloop.run_folder import RunFolder
 from tests.conftest import run_command
 from tests.wandb_records import read_records, rows, summary
 

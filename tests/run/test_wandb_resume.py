@@ -11,10 +11,10 @@ import pytest
 import pytorch_lightning as pl
 import wandb
 
-from metaloop.callbacks.metrics_csv import read_rows
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers.metrics_csv import read_rows
+from metaloop.run.config.write import write_run
 from metaloop.run.train import train
-from metaloop.run.write import write_run
-from metaloop.run_folder import RunFolder
 from tests.conftest import SMALL, composed, run_command
 from tests.wandb_records import read_records, rows
 from tests.wandb_server import WandbServer

@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 
-from metaloop.callbacks.metrics_csv import read_rows
-from metaloop.run_folder import RunFolder
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers.metrics_csv import read_rows
 from tests.conftest import ROOT
 from tests.run.stopped_runs import assert_same_run, finish, weights, write
 from tests.test_readme import JOB

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from metaloop.adapted.adapted import Adapted
-from metaloop.algorithms import Algorithm, adaptation_path, exact_tasks_at_once
+from metaloop.algorithms import Algorithm
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Report
+from metaloop.meta_gradient import adaptation_path, exact_tasks_at_once
 
 EXAMPLES_AT_ONCE = 512  # support examples of all the tasks that are vectorised together
 

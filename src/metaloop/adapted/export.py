@@ -95,7 +95,7 @@ def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:
     if foreign:
         raise UserError(
             f"{foreign[0]} takes the statistics of whatever batch it is given, so what is exported "
-            "would predict differently for each batch size. Use metaloop.models.BatchNorm in the "
+            "would predict differently for each batch size. Use metaloop.BatchNorm in the "
             "model."
         )
     if not objective.norms or mode in ("frozen", "per_step"):

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import Count, Seed
-from metaloop.chance import untouched_chance
 from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters
+from metaloop.meta_gradient.random_state import keep_random_state
 
 Head = Literal["fresh", "mean"]
 WEIGHT, BIAS = "head.weight", "head.bias"
@@ -85,7 +85,7 @@ def _with_head(
     model.head = _new_head(weight, bias, ways, head, seed)
     model.head.requires_grad_(trained.weight.requires_grad)
     other = algorithm.judged_by(replace(algorithm.objective, model=model))
-    with untouched_chance(weight.device):  # some algorithms draw their own parameters
+    with keep_random_state(weight.device):  # some algorithms draw their own parameters
         expected = other.own_parameters()
     own = {n: _fitted(meta[n], p.shape, n) for n, p in expected.items() if n in meta}
     theta = other.objective.meta_parameters()

@@ -1,19 +1,15 @@
 """One short recipe per paper over one inner loop."""
 
-from metaloop.algorithms.adaptation import adaptation_path
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.anil import anil
 from metaloop.algorithms.boil import boil
 from metaloop.algorithms.cavia import cavia
-from metaloop.algorithms.compilation import CompiledChunkGradient
-from metaloop.algorithms.fastest import Way, find_fastest
 from metaloop.algorithms.fomaml import fomaml
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.imaml import imaml
 from metaloop.algorithms.maml import maml
 from metaloop.algorithms.maml_plus_plus import maml_plus_plus
 from metaloop.algorithms.meta_curvature import meta_curvature
-from metaloop.algorithms.meta_gradient import AtOnce, TasksAtOnce, meta_gradient
 from metaloop.algorithms.meta_sgd import meta_sgd
 from metaloop.algorithms.outer_loss import (
     AnnealedMultiStepLoss,
@@ -25,15 +21,10 @@ from metaloop.algorithms.outer_loss import (
 from metaloop.algorithms.pretrain import Pretrain, pretrain
 from metaloop.algorithms.prototypical import Prototypical
 from metaloop.algorithms.reptile import reptile
-from metaloop.algorithms.side_by_side import ChunksAtOnce
-from metaloop.algorithms.vmap_check import exact_at_once, exact_tasks_at_once
 
 __all__ = [
     "Algorithm",
     "AnnealedMultiStepLoss",
-    "AtOnce",
-    "ChunksAtOnce",
-    "CompiledChunkGradient",
     "GradientBased",
     "MultiStepLoss",
     "OuterLoss",
@@ -41,21 +32,14 @@ __all__ = [
     "Prototypical",
     "QueryLoss",
     "SquaredDistance",
-    "TasksAtOnce",
-    "Way",
-    "adaptation_path",
     "anil",
     "boil",
     "cavia",
-    "exact_at_once",
-    "exact_tasks_at_once",
-    "find_fastest",
     "fomaml",
     "imaml",
     "maml",
     "maml_plus_plus",
     "meta_curvature",
-    "meta_gradient",
     "meta_sgd",
     "pretrain",
     "reptile",

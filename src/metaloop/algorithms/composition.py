@@ -75,7 +75,7 @@ def _check_implicit(pieces: Composition) -> None:
     if pieces.update.strength <= 0:
         raise UserError(
             f"{rule}: without a pull towards theta there is none. Take algorithm=imaml, or "
-            "add metaloop.inner_loop.TowardsTheta to the update."
+            "add metaloop.TowardsTheta to the update."
         )
     if not isinstance(pieces.outer_loss, QueryLoss):
         raise UserError(

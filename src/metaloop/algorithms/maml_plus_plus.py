@@ -28,7 +28,7 @@ def maml_plus_plus(
     learned_step_sizes: bool,
     per_step_norm: bool,
 ) -> GradientBased:
-    """How to train your MAML: five remedies, each a switch of its own.
+    """MAML with five remedies, each a switch of its own ("How to train your MAML").
 
     - multi-step loss (eq. 2), annealed over the first epochs to the loss at phi_K alone;
     - a learned step size for every tensor and step (eq. 4, "LSLR"), which starts at inner_lr;

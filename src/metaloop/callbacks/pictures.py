@@ -1,18 +1,10 @@
 """Pictures of a run while it trains: in its folder and in W&B."""
 
-import io
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
-from matplotlib.figure import Figure
-from PIL import Image
-from pytorch_lightning.loggers import Logger, WandbLogger
 
-from metaloop.confusion import count_confusion
-from metaloop.datamodule import EpisodicDataModule, MetaBatch
-from metaloop.meta_learner import MetaLearner
-from metaloop.metrics import estimate
+from metaloop.loggers.figures import log_figures, save_figures
 from metaloop.plots import (
     draw_adaptation_curve,
     draw_confusion,
@@ -20,6 +12,10 @@ from metaloop.plots import (
     draw_step_sizes,
 )
 from metaloop.tasks import Task
+from metaloop.training.confusion import count_confusion
+from metaloop.training.datamodule import EpisodicDataModule, MetaBatch
+from metaloop.training.estimate import estimate
+from metaloop.training.meta_learner import MetaLearner
 
 
 class Pictures(pl.Callback):
@@ -60,7 +56,7 @@ class Pictures(pl.Callback):
         task = draw_one_task(pl_module.algorithm, pl_module.meta, self._first.episodes, name)
         if task is not None:
             figures["one_task"] = task
-        if (answered := pl_module.episode_values.answered) is not None:
+        if (answered := pl_module.evaluator.answered) is not None:
             figures["confusion"] = draw_confusion(count_confusion(answered), name, title)
         if (alphas := draw_step_sizes(pl_module.meta)) is not None:
             figures["step_sizes"] = alphas
@@ -73,26 +69,3 @@ def family_of(trainer: pl.Trainer) -> Task:
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(datamodule, EpisodicDataModule)
     return datamodule.task
-
-
-def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
-    """Write each figure as folder/<name>.png."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
-
-
-def log_figures(
-    figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int | None = None
-) -> None:
-    """Send each figure to W&B, where a run logs there, at this meta-step or the last logged."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            for name, figure in figures.items():
-                logger.log_image(f"pictures/{name}", [_pixels(figure)], step)
-
-
-def _pixels(figure: Figure) -> Image.Image:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=100)
-    return Image.open(buffer)

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
 
 from metaloop.arguments import Count
-from metaloop.meta_learner import MetaLearner
+from metaloop.training.meta_learner import MetaLearner
 
 
 class Progress(TQDMProgressBar):

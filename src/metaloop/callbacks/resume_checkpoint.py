@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 
 from metaloop.arguments import Count
 from metaloop.callbacks.agreement import Agreement
-from metaloop.datamodule import MetaBatch
-from metaloop.interrupted import STOP_SIGNALS, Interrupted
+from metaloop.process.signals import STOP_SIGNALS, Interrupted
+from metaloop.training.datamodule import MetaBatch
 
 # Seconds within which signals count as one: Ctrl-C reaches a process from the terminal, and once
 # more from a launcher that passes it on.

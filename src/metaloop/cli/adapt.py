@@ -11,9 +11,9 @@ from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
 from metaloop.errors import UserError
-from metaloop.run.write import write_adaptation
-from metaloop.run_folder import RunFolder
-from metaloop.start_up import imports_for_good
+from metaloop.folders.run_folder import RunFolder
+from metaloop.process.fast_import import fast_imports
+from metaloop.run.config.write import write_adaptation
 
 OWN_KEYS = ("run", "name", "compose_only")
 PLACES = ("support", "query")
@@ -41,13 +41,14 @@ def _as_hydra_reads(argument: str) -> str:
 
 
 def _job(config: DictConfig) -> Work | None:
-    with imports_for_good():  # here: --help and unknown keys need no torch
+    with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.adapted import require_fixed_norms, require_format
-        from metaloop.run.build import build, plain
-        from metaloop.run.construct import section
-        from metaloop.run.given import require_place
-        from metaloop.run.settings import Adaptation
-        from metaloop.run.weights import find_weights
+        from metaloop.run.adaptation.given import require_place
+        from metaloop.run.checkpoints.weights import find_weights
+        from metaloop.run.config.build import build
+        from metaloop.run.config.construct import section
+        from metaloop.run.config.read import plain
+        from metaloop.run.config.settings import Adaptation
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
@@ -73,7 +74,7 @@ def _job(config: DictConfig) -> Work | None:
         replaces=bool(name),
     )
     if is_multirun() and not compose_only:
-        from metaloop.cli.job import folder_job
+        from metaloop.cli.sweeps.job import folder_job
 
         folder_job(folder, overrides, replace(pieces.device, devices=1, nodes=1))
         return None

@@ -11,9 +11,9 @@ from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
 from metaloop.errors import UserError
-from metaloop.run.write import write_evaluation
-from metaloop.run_folder import RunFolder
-from metaloop.start_up import imports_for_good
+from metaloop.folders.run_folder import RunFolder
+from metaloop.process.fast_import import fast_imports
+from metaloop.run.config.write import write_evaluation
 
 OWN_KEYS = ("run", "name", "compose_only")
 CHANGES_NO_NUMBER = (
@@ -41,10 +41,11 @@ def main() -> None:
 
 
 def _job(chosen: list[str], config: DictConfig) -> Work | None:
-    with imports_for_good():  # here: --help and unknown keys need no torch
-        from metaloop.run.build import build, plain
-        from metaloop.run.other_task import fit_to_run
-        from metaloop.run.weights import find_judged
+    with fast_imports():  # here: --help and unknown keys need no torch
+        from metaloop.run.checkpoints.weights import find_judged
+        from metaloop.run.config.build import build
+        from metaloop.run.config.read import plain
+        from metaloop.run.evaluation.other_task import fit_to_run
 
     values = plain(config)
     path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
@@ -63,7 +64,7 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
     name = checked_name(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)
     if is_multirun() and not compose_only:
-        from metaloop.cli.job import folder_job
+        from metaloop.cli.sweeps.job import folder_job
 
         folder_job(folder, overrides, pieces.device)
         return None

@@ -12,10 +12,10 @@ from typing import NamedTuple, NoReturn
 from omegaconf import OmegaConf
 
 from metaloop.errors import UserError
-from metaloop.interrupted import STOP_SIGNALS
-from metaloop.parent_process import stop_with_parent
-from metaloop.run_folder import RunFolder
-from metaloop.sweep_folder import GPUS
+from metaloop.folders.run_folder import RunFolder
+from metaloop.folders.sweep_folder import GPUS
+from metaloop.process.parent_death import stop_with_parent
+from metaloop.process.signals import STOP_SIGNALS
 
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save

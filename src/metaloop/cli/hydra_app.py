@@ -17,7 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from metaloop.cli.execute import Work, be_no_rank, become_worker, find_own_classes
 from metaloop.cli.help import help_text, is_for_help, search_path
-from metaloop.cli.multirun import LeadSweep, report_sweep
+from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from metaloop.cli.hydra_app import compose_choice
 from metaloop.errors import UserError
-from metaloop.run_folder import RunFolder
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.read import load_config
 
 UNFIT = r"[^\w.=,-]+"
 LONGEST = 100
@@ -31,7 +32,7 @@ def offer_run_config(command: str, arguments: list[str], task: str | None = None
     config: dict[str, Any] = {}
     if named:
         folder = RunFolder.open(named[0].strip("'\""))
-        config = {str(k): v for k, v in OmegaConf.load(folder.config).items()}
+        config = load_config(folder)
         if config.get("command") != "train":
             raise UserError(
                 f"{folder.path} is an evaluation or adaptation of a run. Name the run: the folder "

@@ -8,10 +8,10 @@ from omegaconf import OmegaConf
 
 from metaloop.cli.execute import Work, be_no_rank, become_worker, by_hand, find_own_classes
 from metaloop.errors import UserError, nearest
-from metaloop.full_disk import full_disk
-from metaloop.run.write import rewrite_run
-from metaloop.run_folder import RunFolder
-from metaloop.start_up import imports_for_good
+from metaloop.folders.run_folder import RunFolder
+from metaloop.process.fast_import import fast_imports
+from metaloop.process.full_disk import full_disk
+from metaloop.run.config.write import rewrite_run
 
 DESCRIPTION = """\
 Go on where a run stopped, from its last whole checkpoint, to the same numbers as
@@ -65,9 +65,8 @@ def main() -> None:
 
 
 def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work | None:
-    with imports_for_good():  # here: --help needs no torch
-        from metaloop.run.build import build, load_config
-        from metaloop.run.origin import (
+    with fast_imports():  # here: --help needs no torch
+        from metaloop.run.checkpoints.origin import (
             accept,
             as_overrides,
             changes_between,
@@ -76,7 +75,9 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
             require_same_kind,
             saved_config,
         )
-        from metaloop.run.weights import peek_resumable
+        from metaloop.run.checkpoints.weights import peek_resumable
+        from metaloop.run.config.build import build
+        from metaloop.run.config.read import load_config
 
     before = load_config(folder)
     if before["command"] != "train":

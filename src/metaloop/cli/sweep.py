@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metaloop.errors import UserError
-from metaloop.start_up import imports_for_good
+from metaloop.process.fast_import import fast_imports
 
 DESCRIPTION = """\
 Show a sweep at any time, running or done: what varied from job to job, the state
@@ -40,10 +40,10 @@ def main() -> None:
 
 
 def _show(folder: Path, metric: str | None, split: str) -> None:
-    with imports_for_good():  # here: --help needs no torch
-        from metaloop.callbacks.pictures import save_figures
+    with fast_imports():  # here: --help needs no torch
+        from metaloop.loggers.figures import save_figures
         from metaloop.plots import draw_comparison
-        from metaloop.run.sweep import SEED, over_seeds, read_sweep, write_csv
+        from metaloop.run.sweeps.sweep_table import SEED, over_seeds, read_sweep, write_csv
 
     sweep = read_sweep(folder, metric, split)
     console = Console()

@@ -10,12 +10,13 @@ from omegaconf import DictConfig
 
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
-from metaloop.cli.labels import label
+from metaloop.cli.sweeps.labels import label
 from metaloop.errors import UserError
-from metaloop.requeue import NO_REQUEUE
-from metaloop.run.write import write_run
-from metaloop.start_up import imports_for_good
-from metaloop.sweep_folder import SweepFolder
+from metaloop.folders.sweep_folder import SweepFolder
+from metaloop.process.fast_import import fast_imports
+from metaloop.process.slurm_requeue import NO_REQUEUE
+from metaloop.run.config.read import FORMAT
+from metaloop.run.config.write import write_run
 
 
 def main() -> None:
@@ -25,14 +26,15 @@ def main() -> None:
 
 
 def _job(config: DictConfig) -> Work | float | None:
-    with imports_for_good():  # here: --help and unknown keys need no torch
-        from metaloop.run.build import build, plain
-        from metaloop.run.weights import find_initial_weights
+    with fast_imports():  # here: --help and unknown keys need no torch
+        from metaloop.run.checkpoints.weights import find_initial_weights
+        from metaloop.run.config.build import build
+        from metaloop.run.config.read import plain
 
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
     objective = cast(str | None, values.pop("objective"))
-    content = {"command": "train", "run_id": _run_id(), **anchored(values)}
+    content = {"format": FORMAT, "command": "train", "run_id": _run_id(), **resolve_paths(values)}
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
     hydra_config = HydraConfig.get()
@@ -41,7 +43,7 @@ def _job(config: DictConfig) -> Work | float | None:
     overrides = list(hydra_config.overrides.task)
     label(content, tags=[choices["task"], choices["algorithm"]])
     if is_multirun():
-        from metaloop.cli.job import Composed, compose_job, train_job
+        from metaloop.cli.sweeps.job import Composed, compose_job, train_job
 
         sweep = SweepFolder(hydra_config.sweep.dir)
         composed = Composed(content, name, overrides, objective)
@@ -67,7 +69,7 @@ def _run_id() -> str:
     return own if is_multirun() else os.environ.get("WANDB_RUN_ID", own)
 
 
-def anchored(values: dict[str, object]) -> dict[str, object]:
+def resolve_paths(values: dict[str, object]) -> dict[str, object]:
     """Make paths absolute that are read again later, maybe from elsewhere."""
     task, init_from = values["task"], values["init_from"]
     if isinstance(task, dict) and isinstance(task.get("data_dir"), str):

@@ -78,7 +78,7 @@ class Objective:
             rule = "holds no statistics" if self.norm_mode == "frozen" else "takes the batch's own"
             raise UserError(
                 f"norm_mode={self.norm_mode} would be ignored by {', '.join(unfit[:6])}, which "
-                f"always {rule}. Use metaloop.models.BatchNorm there, or norm_mode=transductive."
+                f"always {rule}. Use metaloop.BatchNorm there, or norm_mode=transductive."
             )
 
     def meta_parameters(self) -> dict[str, Tensor]:

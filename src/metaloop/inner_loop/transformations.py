@@ -18,7 +18,7 @@ NOTHING: Memory = ()
 
 
 class Moment(NamedTuple):
-    """Where in the inner loop a step is taken.
+    """The place in the inner loop at which a step is taken.
 
     step counts from 0; phi, theta hold the parameters that adapt; own holds what the chain itself
     has meta-learned; hessian multiplies a direction by the support loss's Hessian at phi.

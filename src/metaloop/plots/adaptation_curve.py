@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from metaloop.metrics import Estimate
+from metaloop.training.estimate import Estimate
 
 
 def draw_adaptation_curve(

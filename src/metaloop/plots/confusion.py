@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from metaloop.confusion import Confusion, rows_of
+from metaloop.training.confusion import Confusion, rows_of
 
 IN_MATRIX = 30  # classes at most
 WORST = 15  # pairs, and classes, where there are more

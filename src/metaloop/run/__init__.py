@@ -1,0 +1,1 @@
+"""One folder is one run: the process that executes it."""

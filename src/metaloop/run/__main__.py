@@ -4,10 +4,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from metaloop.interrupted import Interrupted, stop_on_signals
-from metaloop.parent_process import stop_with_parent
-from metaloop.requeue import requeue_job
-from metaloop.start_up import imports_for_good
+from metaloop.process.fast_import import fast_imports
+from metaloop.process.parent_death import stop_with_parent
+from metaloop.process.signals import Interrupted, stop_on_signals
+from metaloop.process.slurm_requeue import requeue_job
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, killed, ends none of its ranks
         stop_with_parent()
     try:
-        with imports_for_good():  # seconds, already interruptible
+        with fast_imports():  # seconds, already interruptible
             from metaloop.run.worker import work
 
         status = work(arguments)

@@ -7,11 +7,12 @@ from typing import Any, cast
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from metaloop.algorithms import Way, find_fastest
-from metaloop.datamodule import draw
-from metaloop.run.build import Pieces, build, load_config
-from metaloop.run.write import write_config
-from metaloop.run_folder import RunFolder
+from metaloop.folders.run_folder import RunFolder
+from metaloop.meta_gradient import Way, find_fastest
+from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.read import load_config
+from metaloop.run.config.write import write_config
+from metaloop.training.datamodule import draw
 
 POLL_SECONDS = 0.5
 

@@ -12,23 +12,16 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metaloop.callbacks import (
-    DurableCheckpointIO,
-    EnsembleCheckpoints,
-    MetricsCsv,
-    OutageProofWandbLogger,
-    ResumeCheckpoint,
-)
-from metaloop.callbacks.metrics_csv import read_rows
-from metaloop.callbacks.pictures import log_figures, save_figures
+from metaloop.callbacks import DurableCheckpointIO, EnsembleCheckpoints, ResumeCheckpoint
 from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
+from metaloop.folders.atomic_write import write_json
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
+from metaloop.loggers.figures import log_figures, save_figures
+from metaloop.loggers.metrics_csv import read_rows
 from metaloop.plots import draw_learning_curve
-from metaloop.run.build import Pieces, build, build_callbacks, build_loggers, load_config
-from metaloop.run.decide import decide
-from metaloop.run.environment import describe_environment
-from metaloop.run.evaluate import evaluate
-from metaloop.run.origin import (
+from metaloop.run.checkpoints.origin import (
     changes_between,
     explain_changes,
     inexact_because,
@@ -37,17 +30,21 @@ from metaloop.run.origin import (
     require_same_kind,
     saved_config,
 )
-from metaloop.run.take_effect import take_effect
-from metaloop.run.trainer import make_trainer
-from metaloop.run.weights import (
+from metaloop.run.checkpoints.take_effect import take_effect
+from metaloop.run.checkpoints.weights import (
     Resumable,
     find_initial_weights,
     find_resumable,
     fitting_weights,
     load_initial_weights,
 )
-from metaloop.run.write import read_overrides, write_config, write_evaluation
-from metaloop.run_folder import RunFolder, write_json
+from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
+from metaloop.run.config.environment import describe_environment
+from metaloop.run.config.read import load_config
+from metaloop.run.config.trainer import make_trainer
+from metaloop.run.config.write import read_overrides, write_config, write_evaluation
+from metaloop.run.decide import decide
+from metaloop.run.evaluation.evaluate import evaluate
 
 
 class Start(NamedTuple):

@@ -17,15 +17,15 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.errors import UserError
-from metaloop.freed_memory import keep_freed_memory
-from metaloop.full_disk import full_disk
-from metaloop.interrupted import Interrupted
-from metaloop.run.adapt import adapt
-from metaloop.run.build import load_config
-from metaloop.run.evaluate import evaluate, warn_of_few_episodes
+from metaloop.folders.run_folder import RunFolder, State
+from metaloop.process.full_disk import full_disk
+from metaloop.process.malloc import keep_freed_memory
+from metaloop.process.signals import Interrupted
+from metaloop.run.adaptation.adapt import adapt
+from metaloop.run.config.read import load_config
+from metaloop.run.config.write import read_overrides
+from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
-from metaloop.run.write import read_overrides
-from metaloop.run_folder import RunFolder, State
 
 
 def work(arguments: Sequence[str] | None = None) -> int:

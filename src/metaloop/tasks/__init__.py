@@ -1,24 +1,24 @@
 """Where episodes come from."""
 
-from metaloop.tasks.arrays import ArrayClasses, ArrayRegression, arrays
-from metaloop.tasks.augmentation import Augmentation
-from metaloop.tasks.cifar100 import FC100, CifarFS
-from metaloop.tasks.cub import CUB
-from metaloop.tasks.dice import SPLITS, Dice, Split
-from metaloop.tasks.harmonic import Harmonic
-from metaloop.tasks.image_classes import ImageClasses
-from metaloop.tasks.image_dataset import ImageDataset
-from metaloop.tasks.image_folder import ImageFolder
-from metaloop.tasks.image_store import ImageStore, store_arrays
-from metaloop.tasks.mini_imagenet import MiniImageNet
-from metaloop.tasks.omniglot import Omniglot
-from metaloop.tasks.point_navigation import PointNavigation
-from metaloop.tasks.row_classes import RowClasses
-from metaloop.tasks.sentence_classes import SentenceClasses
-from metaloop.tasks.sinusoid import Sinusoid
-from metaloop.tasks.sinusoid_line import SinusoidLine
+from metaloop.tasks.images.augmentation import Augmentation
+from metaloop.tasks.images.cifar100 import FC100, CifarFS
+from metaloop.tasks.images.cub import CUB
+from metaloop.tasks.images.image_classes import ImageClasses
+from metaloop.tasks.images.image_dataset import ImageDataset
+from metaloop.tasks.images.image_folder import ImageFolder
+from metaloop.tasks.images.image_store import ImageStore, store_arrays
+from metaloop.tasks.images.mini_imagenet import MiniImageNet
+from metaloop.tasks.images.omniglot import Omniglot
+from metaloop.tasks.images.tiered_imagenet import TieredImageNet
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+from metaloop.tasks.synthetic.harmonic import Harmonic
+from metaloop.tasks.synthetic.point_navigation import PointNavigation
+from metaloop.tasks.synthetic.sinusoid import Sinusoid
+from metaloop.tasks.synthetic.sinusoid_line import SinusoidLine
+from metaloop.tasks.tables.arrays import ArrayClasses, ArrayRegression, arrays
+from metaloop.tasks.tables.row_classes import RowClasses
 from metaloop.tasks.task import ClassificationTask, RegressionTask, Task
-from metaloop.tasks.tiered_imagenet import TieredImageNet
+from metaloop.tasks.text.sentence_classes import SentenceClasses
 
 __all__ = [
     "CUB",
@@ -29,7 +29,6 @@ __all__ = [
     "Augmentation",
     "CifarFS",
     "ClassificationTask",
-    "Dice",
     "Harmonic",
     "ImageClasses",
     "ImageDataset",
@@ -38,6 +37,7 @@ __all__ = [
     "MiniImageNet",
     "Omniglot",
     "PointNavigation",
+    "RandomStreams",
     "RegressionTask",
     "RowClasses",
     "SentenceClasses",

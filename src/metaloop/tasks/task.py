@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metaloop.episode import Episode, Examples
-from metaloop.tasks.dice import Dice, Split
+from metaloop.tasks.random_streams import RandomStreams, Split
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 Network = Callable[[Tensor], Tensor]
@@ -49,8 +49,8 @@ class Task(ABC):
         """Open what `prepare` left."""
 
     @abstractmethod
-    def draw(self, split: Split, dice: Dice) -> Episode:
-        """Draw one episode for each stream of `dice`, which is the only source of chance.
+    def draw(self, split: Split, streams: RandomStreams) -> Episode:
+        """Draw one episode for each stream of `streams`, which is the only source of chance.
 
         Returns:
             a meta-batch of episodes, or any NamedTuple of CPU tensors [T, ..], an entry an

@@ -1,0 +1,96 @@
+# The public names: what users import and configs name. Loaded by __init__.py when asked for.
+from .adapted import Adapted as Adapted
+from .algorithms import (
+    Algorithm as Algorithm,
+    AnnealedMultiStepLoss as AnnealedMultiStepLoss,
+    GradientBased as GradientBased,
+    MultiStepLoss as MultiStepLoss,
+    OuterLoss as OuterLoss,
+    Pretrain as Pretrain,
+    Prototypical as Prototypical,
+    QueryLoss as QueryLoss,
+    SquaredDistance as SquaredDistance,
+    anil as anil,
+    boil as boil,
+    cavia as cavia,
+    fomaml as fomaml,
+    imaml as imaml,
+    maml as maml,
+    maml_plus_plus as maml_plus_plus,
+    meta_curvature as meta_curvature,
+    meta_sgd as meta_sgd,
+    pretrain as pretrain,
+    reptile as reptile,
+)
+from .callbacks import BestCheckpoint as BestCheckpoint, Pictures as Pictures, Progress as Progress
+from .episode import Episode as Episode, Examples as Examples
+from .errors import UserError as UserError
+from .inner_loop import (
+    Adam as Adam,
+    ClipNorm as ClipNorm,
+    ClipValue as ClipValue,
+    Curvature as Curvature,
+    LearnedStepSize as LearnedStepSize,
+    Memory as Memory,
+    Moment as Moment,
+    Momentum as Momentum,
+    Newton as Newton,
+    Objective as Objective,
+    Parameters as Parameters,
+    Report as Report,
+    StepSize as StepSize,
+    TowardsTheta as TowardsTheta,
+    Transformation as Transformation,
+    Update as Update,
+)
+from .learner import Learner as Learner
+from .loggers import MetricsCsv as MetricsCsv, OutageProofWandbLogger as OutageProofWandbLogger
+from .models import (
+    MLP as MLP,
+    BatchNorm as BatchNorm,
+    Conv4 as Conv4,
+    HFEncoder as HFEncoder,
+    MaxPool as MaxPool,
+    ResNet12 as ResNet12,
+    WideResNet as WideResNet,
+    WordAttention as WordAttention,
+)
+from .tasks import (
+    CUB as CUB,
+    FC100 as FC100,
+    ArrayClasses as ArrayClasses,
+    ArrayRegression as ArrayRegression,
+    Augmentation as Augmentation,
+    CifarFS as CifarFS,
+    ClassificationTask as ClassificationTask,
+    Harmonic as Harmonic,
+    ImageClasses as ImageClasses,
+    ImageDataset as ImageDataset,
+    ImageFolder as ImageFolder,
+    ImageStore as ImageStore,
+    MiniImageNet as MiniImageNet,
+    Omniglot as Omniglot,
+    PointNavigation as PointNavigation,
+    RandomStreams as RandomStreams,
+    RegressionTask as RegressionTask,
+    RowClasses as RowClasses,
+    SentenceClasses as SentenceClasses,
+    Sinusoid as Sinusoid,
+    SinusoidLine as SinusoidLine,
+    Split as Split,
+    Task as Task,
+    TieredImageNet as TieredImageNet,
+    arrays as arrays,
+    store_arrays as store_arrays,
+)
+from .training import (
+    EpisodicDataModule as EpisodicDataModule,
+    Estimate as Estimate,
+    MetaBatch as MetaBatch,
+    MetaLearner as MetaLearner,
+    estimate as estimate,
+)
+
+__all__: list[str]
+__version__: str
+RENAMED: dict[str, str]

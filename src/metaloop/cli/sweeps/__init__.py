@@ -1,0 +1,1 @@
+"""A sweep: its jobs, their share of the machine, its report."""

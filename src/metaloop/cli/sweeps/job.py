@@ -1,0 +1,225 @@
+"""One job of a sweep: its run is made, finished, or taken as it is."""
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from metaloop.cli.execute import Work, execute, run_worker
+from metaloop.cli.sweeps.labels import label
+from metaloop.cli.sweeps.share import (
+    is_allocated,
+    own_gpus,
+    see_all_gpus,
+    threads_of_a_job,
+    visible_gpus,
+)
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.folders.sweep_folder import JobRecord, SweepFolder
+from metaloop.process.parent_death import stop_with_parent
+from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.identity import identity, is_elsewhere
+from metaloop.run.config.settings import Device
+from metaloop.run.config.write import rewrite_job
+from metaloop.run.sweeps.target_metric import choose_target_metric, read_target_metric
+
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+# what becomes of a run in each state
+BEGINS = {
+    "completed": "was completed before",
+    "interrupted": "goes on",
+    "killed": "goes on",
+    "failed": "is tried again",
+}
+
+
+class Composed(NamedTuple):
+    """What the command composes for one run: its config, and how it is named and judged."""
+
+    content: dict[str, object]
+    name: str
+    overrides: list[str]
+    objective: str | None
+
+
+class Job(NamedTuple):
+    """A job as a sweep sees it."""
+
+    composed: Composed
+    varied: list[str]
+    identity: str
+    folder: RunFolder
+
+
+def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
+    """Bring a job's run to its end, wherever it stands; return the value its sweep compares.
+
+    A completed run is left as it is, an interrupted or killed one goes on, a failed one is tried
+    again. Of two jobs with one identity the second waits, and finds the first one's run.
+
+    Raises:
+        UserError: it failed or was stopped; the sweep goes on with its other jobs.
+
+    """
+    job = _of(sweep, composed)
+
+    def work() -> float | None:
+        with sweep.claim(job.identity):
+            state = job.folder.state() if job.folder.config.is_file() else "new"
+            _say(f"{' '.join(job.varied)}: {BEGINS.get(state, 'begins')}, {job.folder.path}")
+            if state == "completed":
+                return _value(composed, build(composed.content), job.folder)
+            rewrite_job(job.folder, composed.content, composed.overrides)
+            pieces = _checked(composed, job.folder)
+            run_in_sweep(sweep, job.folder, pieces.device)
+            return _value(composed, pieces, job.folder)
+
+    return record_job(sweep, job.folder, job.varied, work)
+
+
+def compose_job(sweep: SweepFolder, composed: Composed) -> None:
+    """Write a job's run folder and say how to execute it."""
+    job = _of(sweep, composed)
+    pieces = build(composed.content)
+    rewrite_job(job.folder, composed.content, composed.overrides)
+    execute(Work(job.folder, pieces.device.processes_here()), compose_only=True)
+
+
+def _of(sweep: SweepFolder, composed: Composed) -> Job:
+    """Name a job, and let it know its share of the cores and what W&B is told of its sweep."""
+    varied = varied_overrides(sweep.leader.arguments, composed.overrides)
+    # varied, what an identity leaves out makes another job all the same
+    key = identity(composed.content, *(o for o in varied if is_elsewhere(_key(o))))
+    label(composed.content, group=sweep.path.name, name=" ".join(varied))
+    device = cast(dict[str, object], composed.content["device"])
+    if device.get("threads") is None:
+        device["threads"] = threads_of_a_job(HydraConfig.get().launcher, device.get("devices"))
+    return Job(composed, varied, key, sweep.run_folder(composed.name, key))
+
+
+def folder_job(folder: RunFolder, overrides: Sequence[str], device: Device) -> None:
+    """Execute an evaluation's or adaptation's folder as a job of a multirun."""
+    sweep = SweepFolder(HydraConfig.get().sweep.dir)
+    record_job(sweep, folder, overrides, lambda: run_in_sweep(sweep, folder, device))
+
+
+def record_job(
+    sweep: SweepFolder, folder: RunFolder, varied: Sequence[str], work: Callable[[], float | None]
+) -> float | None:
+    """Do a job's work as one of a sweep, and write down how it ended.
+
+    Raises:
+        UserError: it failed, in whatever way: a launcher has to send that to the command.
+
+    """
+    leader = sweep.leader.pid
+    if os.getpid() != leader:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sign to stop comes from the command
+    if os.getppid() == leader:
+        stop_with_parent()  # joblib's processes would outlive a killed command
+    see_all_gpus(sweep)
+    number = HydraConfig.get().job.num
+    record = JobRecord(list(varied), str(folder.path), "")
+    try:
+        if sweep.is_stopping():
+            raise UserError("The sweep was stopped before this job began.")
+        value = work()
+    except Exception as failure:
+        sweep.record(number, record._replace(error=f"{failure}"))
+        _say(f"{' '.join(varied)}: {failure}")
+        raise UserError(f"{failure}") from failure
+    sweep.record(number, record)
+    _say(f"{' '.join(varied)}: completed")
+    return value
+
+
+def run_in_sweep(sweep: SweepFolder, folder: RunFolder, device: Device) -> None:
+    """Execute a folder as a job, on GPUs of its own where it uses some."""
+    is_stopping = sweep.is_stopping
+    gpus = device.gpus_here()
+    if gpus == 0 or is_allocated():
+        run_worker(folder, device.processes_here(), is_stopping=is_stopping, log=_log(folder))
+        return
+    with own_gpus(device.processes_here(), visible_gpus(gpus), is_stopping) as names:
+        if is_stopping():
+            raise UserError("The sweep was stopped before this job had its GPUs.")
+        run_worker(
+            folder,
+            device.processes_here(),
+            is_stopping=is_stopping,
+            log=_log(folder),
+            gpus=names,
+        )
+
+
+def varied_overrides(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Those of a job's overrides that the command gives several values, or a sweeper chose."""
+    parser = OverridesParser.create()
+    given = parser.parse_overrides(list(arguments))
+    fixed = {override.key_or_group for override in given if not override.is_sweep_override()}
+    return [o for o in overrides if _key(o) not in fixed]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _checked(composed: Composed, folder: RunFolder) -> Pieces:
+    """Build the job's pieces; what does not fit is kept as the folder's failure."""
+    try:
+        pieces = build(composed.content)
+        pieces.device.require()
+        if _is_compared(composed):
+            objective = choose_target_metric(composed.objective, pieces, _logger(composed))
+            _check_direction(str(objective), objective.mode)
+    except UserError as error:
+        folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+        raise
+    return pieces
+
+
+def _is_compared(composed: Composed) -> bool:
+    """Whether something reads the job's value: a sweeper that searches, or who named it."""
+    return composed.objective is not None or _direction() is not None
+
+
+def _direction() -> str | None:
+    """Whether the sweeper minimizes or maximizes; None where it only goes through all jobs."""
+    direction = HydraConfig.get().sweeper.get("direction")
+    return None if direction is None else getattr(direction, "name", str(direction))
+
+
+def _check_direction(objective: str, mode: str) -> None:
+    direction = _direction()
+    if direction is not None and not direction.startswith(mode):
+        raise UserError(
+            f"hydra.sweeper.direction={direction} would look for the worst {objective}. "
+            f"Set hydra.sweeper.direction={mode}imize."
+        )
+
+
+def _value(composed: Composed, pieces: Pieces, folder: RunFolder) -> float | None:
+    if not _is_compared(composed):
+        return None
+    objective = choose_target_metric(composed.objective, pieces, _logger(composed))
+    return read_target_metric(folder, objective)
+
+
+def _logger(composed: Composed) -> Mapping[str, object]:
+    return cast(Mapping[str, object], composed.content["logger"])
+
+
+def _log(folder: RunFolder) -> Path | None:
+    """Where the worker's output goes: to the terminal only where jobs run one after the other."""
+    hydra_config: HydraConf = HydraConfig.get()
+    return None if hydra_config.launcher._target_ == BASIC_LAUNCHER else folder.log
+
+
+def _say(message: str) -> None:
+    print(f"Job {HydraConfig.get().job.num}: {message}", flush=True)

@@ -1,0 +1,1 @@
+"""The folders of runs and sweeps: paths, state, locks. Imports no torch."""

@@ -1,0 +1,7 @@
+"""Where logged values and figures go."""
+
+from metaloop.loggers.figures import log_figures, save_figures
+from metaloop.loggers.metrics_csv import MetricsCsv
+from metaloop.loggers.wandb_logger import OutageProofWandbLogger
+
+__all__ = ["MetricsCsv", "OutageProofWandbLogger", "log_figures", "save_figures"]

@@ -1,0 +1,22 @@
+"""How a meta-gradient is computed: chunks of a meta-batch, vectorised, compiled, checked."""
+
+from metaloop.meta_gradient.adaptation_path import adaptation_path
+from metaloop.meta_gradient.autotune import Way, find_fastest
+from metaloop.meta_gradient.chunks import TasksAtOnce
+from metaloop.meta_gradient.compiled import CompiledChunkGradient
+from metaloop.meta_gradient.meta_gradient import AtOnce, meta_gradient
+from metaloop.meta_gradient.preflight import exact_at_once, exact_tasks_at_once
+from metaloop.meta_gradient.side_by_side import ChunksAtOnce
+
+__all__ = [
+    "AtOnce",
+    "ChunksAtOnce",
+    "CompiledChunkGradient",
+    "TasksAtOnce",
+    "Way",
+    "adaptation_path",
+    "exact_at_once",
+    "exact_tasks_at_once",
+    "find_fastest",
+    "meta_gradient",
+]

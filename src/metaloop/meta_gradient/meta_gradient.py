@@ -1,0 +1,86 @@
+"""The one function that the trainer calls: from a meta-batch to its meta-gradient.
+
+The gradient is taken chunk by chunk, so that only the graphs of the chunks being computed exist: a
+vmap whose loss waits for a later backward would hold every chunk's.
+"""
+
+from collections.abc import Callable
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from metaloop.algorithms.algorithm import Algorithm
+from metaloop.episode import Episode
+from metaloop.inner_loop import Parameters, Report
+from metaloop.meta_gradient.chunks import TasksAtOnce, chunks, concatenate, over_tasks
+from metaloop.meta_gradient.side_by_side import ChunksAtOnce, side_by_side
+
+Gradient = dict[str, Tensor]
+ChunkGradient = Callable[[Algorithm, Parameters, Episode, int], tuple[Gradient, Report]]
+
+
+class AtOnce(TypedDict):
+    """How a meta-batch is split and computed: see `chunks` and `side_by_side`."""
+
+    tasks_at_once: TasksAtOnce
+    chunks_at_once: ChunksAtOnce
+
+
+def meta_gradient(
+    algorithm: Algorithm,
+    meta: Parameters,
+    episodes: Episode,
+    *,
+    tasks_at_once: TasksAtOnce = "all",
+    chunks_at_once: ChunksAtOnce = 1,
+    of_chunk: ChunkGradient | None = None,
+) -> tuple[Gradient, Report]:
+    """The gradient of the mean meta-loss over a meta-batch, detached, with the reports.
+
+    grad_meta 1/T sum_t meta_loss(meta, episode_t): Finn et al. 2017, Algorithm 1, line 8.
+    `of_chunk` computes a chunk's share in any thread; a compiled `chunk_gradient`, for one.
+    `tasks_at_once` and `chunks_at_once` change rounding alone; see `chunks` and `side_by_side`.
+
+    Shapes (legend in episode.py):
+        episodes       [T, ...]
+        gradient[name] the shape of meta[name]
+        report[name]   [T]
+    """
+    meta = {name: p.detach() for name, p in meta.items()}
+    tasks = len(episodes.classes)
+
+    def share(algorithm: Algorithm, chunk: Episode) -> tuple[Gradient, Report]:
+        return (of_chunk or chunk_gradient)(algorithm, meta, chunk, tasks)
+
+    total, reports = None, []
+    parts = list(chunks(episodes, tasks_at_once))
+    for gradient, report in side_by_side(
+        share, algorithm, parts, chunks_at_once, is_threadsafe=of_chunk is not None
+    ):
+        total = gradient if total is None else _add(total, gradient)
+        reports.append(report)
+    assert total is not None, "a meta-batch has at least one task"
+    return total, concatenate(reports)
+
+
+def chunk_gradient(
+    algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int
+) -> tuple[Gradient, Report]:
+    """One chunk's share of the meta-gradient of `tasks` tasks, with its reports."""
+
+    def share(meta: Parameters) -> tuple[Tensor, Report]:
+        losses, report = over_tasks(lambda task: algorithm.meta_loss(meta, task), chunk)
+        return losses.sum() / tasks, report
+
+    # not torch.func.grad, which records its own backward for one more derivative
+    with torch.enable_grad():
+        leaves = {name: p.detach().requires_grad_() for name, p in meta.items()}
+        loss, report = share(leaves)
+        found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    gradient = dict(zip(leaves, found, strict=True))
+    return gradient, {name: values.detach() for name, values in report.items()}
+
+
+def _add(total: Gradient, gradient: Gradient) -> Gradient:
+    return {name: total[name] + gradient[name] for name in total}

@@ -1,0 +1,1 @@
+"""Adapting a trained learner to a user's own examples."""

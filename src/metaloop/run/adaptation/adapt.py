@@ -1,0 +1,171 @@
+"""Adapt a run's learner to a user's examples; what comes of it fills one folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from metaloop.adapted import Adapted, Array, Arrays, adapt_to
+from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
+from metaloop.folders.atomic_write import write_json
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers.figures import save_figures
+from metaloop.plots import draw_adaptation_curve, draw_curve, draw_predictions, is_curve
+from metaloop.run.adaptation.adaptation_curve import (
+    MADE,
+    judge,
+    print_adaptation,
+    summarize_curve,
+    title_of,
+)
+from metaloop.run.adaptation.given import Given
+from metaloop.run.adaptation.given_images import decode_images, find_images
+from metaloop.run.adaptation.given_sentences import find_sentences
+from metaloop.run.adaptation.given_table import find_rows
+from metaloop.run.adaptation.predictions import write_predictions
+from metaloop.run.checkpoints.weights import find_weights, load_weights
+from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.construct import section
+from metaloop.run.config.environment import versions
+from metaloop.run.config.settings import Adaptation
+from metaloop.run.evaluation.results import Results
+from metaloop.tasks import SentenceClasses, Task
+from metaloop.training.estimate import estimate
+
+
+def adapt(
+    config: Mapping[str, object], run: RunFolder, folder: Path, overrides: Sequence[str]
+) -> Results:
+    """Adapt as the config's section `adapt` says, predict, and write and print what came out."""
+    _clear(folder)
+    content = dict(config)
+    wanted = section(Adaptation, cast(Mapping[str, object], content.pop("adapt")), "")
+    pieces = build(content)
+    checkpoint = find_weights(run, wanted.checkpoint)
+    step = cast(int, load_weights(pieces.meta_learner, checkpoint)["global_step"])
+    pieces.meta_learner.to(pieces.device.torch_device()).eval()
+
+    support, x, odd = _read(Path(wanted.support), pieces.task, wanted, None)
+    labels = _labels_of(support)
+    query, x_new = None, None
+    if wanted.query is not None:
+        query, x_new, more = _read(Path(wanted.query), pieces.task, wanted, support)
+        odd += more
+        _check_classes(support, query)
+    adapted = adapt_to(
+        pieces.algorithm.at(step),
+        pieces.meta_learner.meta,
+        pieces.task,
+        x,
+        labels,
+        steps=wanted.steps,
+        head=wanted.head,
+        seed=pieces.seed,
+    )
+    judged = judge(adapted, query, x_new)
+    adapted.save(folder / "adapted.pt")
+    for format_ in wanted.export:
+        adapted.export(folder / f"adapted.{format_}")
+    if query is not None and x_new is not None:
+        write_predictions(folder / "predictions.csv", adapted, query, x_new)
+    results = {
+        **summarize_curve(judged),
+        "protocol": _protocol(pieces, adapted, wanted, support, run.path.resolve().name),
+        "checkpoint": checkpoint.name,
+        "meta_step": step,
+        "skipped": odd,
+        "overrides": list(overrides),
+        "versions": versions(),
+    }
+    write_json(folder / "results.json", results)
+    curves = {name: estimate(values) for name, values in judged.report.items()}
+    figures = {"adaptation_curve": draw_adaptation_curve(curves, title_of(judged))}
+    save_figures(figures | _pictures(adapted, query, x_new), folder)
+    print_adaptation(results, folder)
+    return results
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier adaptation of this name made: it may not be made again."""
+    for name in (*MADE, "results.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _read(
+    place: Path, task: Task, wanted: Adaptation, support: Given | None
+) -> tuple[Given, Arrays, list[str]]:
+    """What lies at a place, its inputs, and the odd files that were skipped."""
+    if len(task.input_shape) == 3:
+        return decode_images(find_images(place), task, skip_odd=wanted.skip_odd_files)
+    if isinstance(task, SentenceClasses):
+        rows = find_sentences(place, task)
+    else:
+        rows = find_rows(place, task, features=support.features if support else None)
+    assert rows.values is not None
+    return rows, rows.values, []
+
+
+def _labels_of(support: Given) -> Sequence[str] | Array:
+    """The support set's labels, which have to be known."""
+    if support.labels is None:
+        raise UserError(
+            f"support={support.place} has no labels to adapt to. Make a folder for each class in "
+            "it, or give a CSV file a column `label`."
+        )
+    return support.labels
+
+
+def _check_classes(support: Given, query: Given) -> None:
+    """Refuse a query class that nothing was adapted to, by the first example that is of it."""
+    if query.labels is None or isinstance(query.labels, np.ndarray):
+        return
+    known = set(cast(Sequence[str], support.labels))
+    for name, label in zip(query.names, query.labels, strict=True):
+        if label not in known:
+            raise UserError(
+                f"{query.place}: {name} is of class '{label}', of which {support.place} has no "
+                f"example (it has {', '.join(sorted(known)[:6])}). Add support examples of it, or "
+                "take it out of the query."
+            )
+
+
+def _pictures(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> dict[str, Figure]:
+    """The fit of a curve, on the query's points if they are labelled; or answers to images."""
+    support = adapted.support
+    task = Episode(support, support, support.inputs[:0])
+    if is_curve(task):
+        if query is not None and query.labels is not None and x_new is not None:
+            points = Examples(adapted.to_inputs(x_new), adapted.to_targets(query.labels))
+            task = task._replace(query=points)
+        return {"fit": draw_curve(adapted.algorithm, list(adapted.path()), task)}
+    if query is None or x_new is None or not query.files or adapted.classes_ is None:
+        return {}
+    probabilities = torch.from_numpy(adapted.predict_proba(x_new))
+    images = adapted.to_inputs(x_new).float().cpu()
+    labels = None if query.labels is None else [str(label) for label in query.labels]
+    classes = [str(label) for label in adapted.classes_]
+    return {"predictions": draw_predictions(images, probabilities, classes, labels)}
+
+
+def _protocol(
+    pieces: Pieces, adapted: Adapted, wanted: Adaptation, support: Given, run: str
+) -> dict[str, object]:
+    counts: dict[str, int] | int = len(support.names)
+    if adapted.classes_ is not None:
+        shots = adapted.support.targets.bincount().tolist()
+        counts = dict(zip(map(str, adapted.classes_), shots, strict=True))
+    return {
+        "run": run,
+        "trained_on": type(pieces.task).__name__,
+        "support": wanted.support,
+        "query": wanted.query,
+        "examples": counts,
+        **adapted.algorithm.describe(),
+        "steps": adapted.steps,
+        "head": wanted.head or "as trained",
+        "seed": pieces.seed,
+    }

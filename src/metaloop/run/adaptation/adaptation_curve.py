@@ -1,0 +1,98 @@
+"""How an adaptation went: who judged it, what is kept of that, and what is printed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from rich.console import Console
+
+from metaloop.adapted import Adapted, Arrays, judge_path, leave_one_out
+from metaloop.episode import Examples
+from metaloop.inner_loop import Report
+from metaloop.run.adaptation.given import Given
+from metaloop.run.evaluation.results import Results, finite
+from metaloop.training.estimate import estimate
+
+JUDGES = {
+    "query": "by the query's labels",
+    "leave_one_out": "by leaving out each support example in turn",
+    "support": "by the support set itself: there was nothing to hold against it",
+}
+MADE = (
+    "predictions.csv",
+    "predictions.png",
+    "adaptation_curve.png",
+    "fit.png",
+    "adapted.pt",
+    "adapted.pt2",
+    "adapted.onnx",
+)
+
+
+class Judged(NamedTuple):
+    """A path with its judge: query, leave_one_out, or the support set alone."""
+
+    report: Report
+    by: str
+    norm_mode: str
+
+
+def judge(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> Judged:
+    """On the query's labels; without them by leaving out each support example in turn."""
+    mode = adapted.algorithm.objective.norm_mode
+    if query is not None and query.labels is not None and x_new is not None:
+        examples = Examples(adapted.to_inputs(x_new), adapted.to_targets(query.labels))
+        return Judged(judge_path(adapted, examples), "query", mode)
+    left_out = leave_one_out(adapted)
+    if left_out is None:
+        return Judged(judge_path(adapted, None), "support", mode)
+    return Judged(left_out[0], "leave_one_out", left_out[1])
+
+
+def summarize_curve(judged: Judged) -> dict[str, object]:
+    """What results.json keeps: mean, half-width and number of examples at each inner step."""
+    curves = {name: estimate(values) for name, values in judged.report.items()}
+    steps = next(iter(judged.report.values())).shape[1]
+    return {
+        "judged_by": judged.by,
+        "norm_mode_of_judge": judged.norm_mode,
+        "inner_steps": list(range(steps)),
+        "metrics": {
+            name: {
+                "mean": finite(curve.mean.tolist()),
+                "ci95": finite(curve.half_width.tolist()),
+                "examples": curve.episodes,
+            }
+            for name, curve in curves.items()
+        },
+    }
+
+
+def title_of(judged: Judged) -> str:
+    """What stands over the curve."""
+    number = len(next(iter(judged.report.values())))
+    if judged.by == "query":
+        number = len(judged.report["query_loss"])
+        return f"{number} query examples, mean and 95 % interval over examples"
+    if judged.by == "leave_one_out":
+        return f"leaving out each of {number} support examples in turn (norms: {judged.norm_mode})"
+    return f"{number} support examples: none is left to judge by"
+
+
+def print_adaptation(results: Results, folder: Path) -> None:
+    """Print each value before and after, who judged, and what lies where."""
+    console = Console()
+    for message in cast(Sequence[str], results["skipped"]):
+        console.print(f"[yellow]Skipped:[/] {message}", soft_wrap=True)
+    metrics = cast(dict[str, dict[str, list[float | None]]], results["metrics"])
+    for name, curve in metrics.items():
+        before, after = (
+            "diverged" if value is None else f"{value:.4f}"
+            for value in (curve["mean"][0], curve["mean"][-1])
+        )
+        console.print(f"{name.replace('_', ' ')}: {before} -> {after}", highlight=False)
+    console.print(f"Judged {JUDGES[str(results['judged_by'])]}.")
+    for name in MADE:
+        if (folder / name).exists():
+            print(f"  {folder / name}", flush=True)
+    print(f"Results: {folder / 'results.json'}", flush=True)

@@ -1,0 +1,1 @@
+"""Checkpoints: which config they belong to, and loading their weights."""

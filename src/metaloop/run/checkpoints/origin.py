@@ -1,0 +1,178 @@
+"""What a checkpoint is of: the config, the versions and the layout that it was saved under."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from metaloop.callbacks.checkpoint_io import ORIGIN
+from metaloop.errors import UserError
+from metaloop.folders.atomic_write import write_json
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.identity import differences
+from metaloop.run.config.read import FORMAT
+from metaloop.run.config.settings import Device
+
+Config = Mapping[str, object]
+Changes = dict[str, tuple[object, object]]
+MAX_STEPS = "training.max_steps"
+# keys of `device` that change the last bits of a number, or more of it
+INEXACT = (
+    "accelerator",
+    "precision",
+    "matmul_precision",
+    "tasks_at_once",
+    "chunks_at_once",
+    "compile",
+    "deterministic",
+)
+
+
+def origin(config: Config, device: Device) -> dict[str, object]:
+    """Tell where a checkpoint of this run comes from, in plain containers."""
+    return {
+        "format": FORMAT,
+        "config": dict(config),
+        "versions": {name: version(name) for name in ("metaloop", "torch")},
+        "layout": {"processes": device.processes(), "threads": torch.get_num_threads()},
+    }
+
+
+def require_same_kind(checkpoint: Config, path: Path, config: Config) -> None:
+    """Refuse a checkpoint of another format, model or algorithm than this run's, by name.
+
+    Raises:
+        UserError: it is, or it does not say what it is of.
+
+    """
+    if ORIGIN not in checkpoint:
+        raise UserError(
+            f"{path} does not say which config it is of: it is no checkpoint of a run, or an older "
+            f"metaloop's. Start a new run from its weights: init_from={path}"
+        )
+    if (saved := cast(Config, checkpoint[ORIGIN]).get("format")) != FORMAT:
+        by = _part(checkpoint, "versions")["metaloop"]
+        raise UserError(
+            f"{path} was saved by metaloop {by} in format {saved or 0}, and metaloop "
+            f"{version('metaloop')} reads format {FORMAT}. Install metaloop=={by} to go on, or "
+            f"start a new run from its weights: init_from={path}"
+        )
+    changes = differences(saved_config(checkpoint), config)
+    for kind, is_of in (("model", _is_of_model), ("algorithm", _is_of_algorithm)):
+        if others := {key: values for key, values in changes.items() if is_of(key, values)}:
+            raise UserError(
+                f"{path} is of another {kind} than the config says, before -> after:\n"
+                f"{table(others)}\nSet it back, or start a new run with the other {kind}."
+            )
+
+
+def saved_config(checkpoint: Config) -> Config:
+    """The config that a checkpoint was trained with."""
+    return _part(checkpoint, "config")
+
+
+def changes_between(before: Config, after: Config) -> Changes:
+    """What has changed from one config of a run to a later one; `max_steps` may grow."""
+    changes = differences(before, after)
+    old, new = changes.get(MAX_STEPS, (0, 0))
+    if isinstance(old, int) and isinstance(new, int) and new > old:
+        del changes[MAX_STEPS]
+    return changes
+
+
+def table(changes: Changes) -> str:
+    """A line for each change: key: before -> after."""
+    return "\n".join(f"  {key}: {_told(a)} -> {_told(b)}" for key, (a, b) in changes.items())
+
+
+def explain_changes(folder: RunFolder, changes: Changes, overrides: Sequence[str] = ()) -> str:
+    """What to say of changes that nobody has accepted, `overrides` those that a command asked."""
+    command = " ".join(["metaloop-resume", str(folder.path), *overrides, "--accept-changes"])
+    return (
+        f"The config is not the one that {folder.path} was trained with, before -> after:\n"
+        f"{table(changes)}\nA run that changes is no longer the one it was. To go on with the "
+        f"change from its checkpoint on:\n  {command}\n"
+        f"For a run of its own start a new one, with init_from={folder.path}."
+    )
+
+
+def as_overrides(changes: Changes, beside: Sequence[str]) -> list[str]:
+    """Say changes as arguments of a command, after those that say some of them already."""
+    given = {override.partition("=")[0] for override in beside}
+    own = [
+        f"~{key}" if after is None else f"{key}={_argument(after)}"
+        for key, (_, after) in changes.items()
+        if key not in given
+    ]
+    return [*beside, *own]
+
+
+def accept(folder: RunFolder, changes: Changes, meta_step: object) -> None:
+    """Record that the user wants these changes from this meta-step on."""
+    accepted = [*folder.read_changes(), {"meta_step": meta_step, "changes": changes}]
+    write_json(folder.changes, {"accepted": accepted})
+
+
+def refused(folder: RunFolder, changes: Changes) -> Changes:
+    """Those changes that the user has not accepted."""
+    accepted = [entry["changes"] for entry in folder.read_changes()]
+    known = [(k, tuple(v)) for c in accepted for k, v in cast(dict[str, list[object]], c).items()]
+    return {key: values for key, values in changes.items() if (key, values) not in known}
+
+
+def inexact_because(checkpoint: Config, config: Config, device: Device) -> str | None:
+    """Name what makes a resumed run differ in its last bits from the one never stopped."""
+    now = origin(config, device)
+    was = _places(saved_config(checkpoint), checkpoint[ORIGIN])
+    places = _places(config, now)
+    changed = [f"{k} {_told(was[k])} -> {_told(places[k])}" for k in was if was[k] != places[k]]
+    return ", ".join(changed) if changed else None
+
+
+def _places(config: Config, its_origin: object) -> dict[str, object]:
+    """What of a run's place its last bits depend on."""
+    device = cast(Config, config["device"])
+    known = cast(dict[str, dict[str, object]], its_origin)
+    return {
+        # a run of before a key was has none
+        **{f"device.{key}": device.get(key) for key in INEXACT},
+        **known["layout"],
+        **known["versions"],
+    }
+
+
+def _part(checkpoint: Config, name: str) -> Config:
+    return cast(dict[str, Config], checkpoint[ORIGIN])[name]
+
+
+def _is_of_model(key: str, values: tuple[object, object]) -> bool:  # noqa: ARG001 - as the other
+    return key.startswith("model.")
+
+
+def _is_of_algorithm(key: str, values: tuple[object, object]) -> bool:
+    """Which class or recipe it is, and of what pieces; its numbers may change."""
+    before, after = (list(_targets({key.rpartition(".")[2]: value})) for value in values)
+    return key.startswith("algorithm.") and before != after
+
+
+def _targets(value: object) -> Iterator[object]:
+    """Every `_target_` in a value of a config."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "_target_":
+                yield inner
+            yield from _targets(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _targets(inner)
+
+
+def _argument(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _told(value: object) -> str:
+    return "absent" if value is None else str(value)

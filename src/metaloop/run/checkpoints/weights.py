@@ -1,0 +1,222 @@
+"""Checkpoints and state dicts: finding, reading and loading them, or saying why not."""
+
+import zipfile
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor, nn
+
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.training.meta_learner import AVERAGES, MetaLearner
+
+Checkpoint = dict[str, object]
+
+
+class Resumable(NamedTuple):
+    """A whole checkpoint to resume from, and what is in it."""
+
+    path: Path
+    content: Checkpoint
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint or state dict, every byte checked, without executing anything in it.
+
+    Raises:
+        UserError: it is missing, torn, changed, or no such file.
+
+    """
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint {path}.")
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
+            if (damaged := archive.testzip()) is not None:
+                raise UserError(f"The checkpoint {path} cannot be read: {damaged} is damaged.")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # a torn file fails in whatever way its bytes happen to
+        raise UserError(
+            f"The checkpoint {path} cannot be read: it is cut short, or no file of weights that "
+            f"torch saved ({type(error).__name__})."
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, no checkpoint or state dict.")
+    return cast(Checkpoint, content)
+
+
+def find_resumable(folder: RunFolder) -> Resumable | None:
+    """Read the newest whole checkpoint to resume from; None where the run has saved none.
+
+    A damaged last.ckpt gives way, with a message, to the one before it.
+
+    Raises:
+        UserError: there are checkpoints, and none is whole.
+
+    """
+    candidates = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
+    for path in candidates:
+        try:
+            content = read_checkpoint(path)
+        except UserError as error:
+            _say(str(error))
+        else:
+            if path != candidates[0]:
+                _say(f"Falling back to the checkpoint before it, {path}.")
+                _set_aside(candidates[0])
+            return Resumable(path, content)
+    if candidates:
+        raise UserError(f"No checkpoint in {folder.checkpoints} can be read. Start a new run.")
+    return None
+
+
+def peek_resumable(folder: RunFolder) -> Resumable | None:
+    """Like `find_resumable`, quickly: tensors stay on the disk, and a damaged file is passed over.
+
+    The worker reads every byte, and says what it finds.
+    """
+    for path in (folder.last_checkpoint, folder.previous_checkpoint):
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception:  # torn in whatever way its bytes happen to be
+            continue
+        return Resumable(path, content)
+    return None
+
+
+@rank_zero_only
+def _say(message: str) -> None:
+    print(message, flush=True)
+
+
+@rank_zero_only
+def _set_aside(path: Path) -> None:
+    """Rename a damaged last.ckpt: the next save would make it `previous`."""
+    path.replace(path.with_suffix(".damaged"))
+
+
+def find_weights(folder: RunFolder, which: str) -> Path:
+    """The checkpoint to evaluate; `best` is the last one where no validation chose a best.
+
+    Raises:
+        UserError: the run has no checkpoint.
+
+    """
+    candidates = [folder.last_checkpoint, folder.previous_checkpoint]
+    if which == "best":
+        candidates.insert(0, folder.best_checkpoint)
+    for path in candidates:
+        if path.exists():
+            return path
+    raise UserError(
+        f"{folder.path} has no checkpoint yet. Train it first: metaloop-resume {folder.path}"
+    )
+
+
+def find_judged(folder: RunFolder, which: str, ensemble_size: int) -> list[Path]:
+    """The checkpoints that an evaluation judges: one, or all of an ensemble.
+
+    Raises:
+        UserError: the run has none, kept no ensemble, or kept a larger one.
+
+    """
+    if which != "ensemble":
+        return [find_weights(folder, which)]
+    members = sorted(folder.ensemble.glob("*.ckpt"))
+    if not members:
+        raise UserError(
+            f"{folder.path} kept no ensemble: a run keeps the checkpoints of its best validations "
+            "only where its config names them. Train with evaluation.checkpoint=ensemble."
+        )
+    if len(members) > ensemble_size:
+        raise UserError(
+            f"{folder.path} kept an ensemble of {len(members)}; evaluation.ensemble_size="
+            f"{ensemble_size} cannot choose among them. Leave it as the run has it."
+        )
+    return members
+
+
+def load_weights(module: nn.Module, path: Path) -> Checkpoint:
+    """Load a module's weights from a checkpoint or a plain state dict; return what was read.
+
+    For a MetaLearner those are the model's and the algorithm's own. A plain state dict, or a
+    checkpoint loaded into a bare model, is the model's alone.
+
+    Raises:
+        UserError: the file does not fit the module, naming the parameters that do not.
+
+    """
+    checkpoint = read_checkpoint(path)
+    module.load_state_dict(fitting_weights(module, checkpoint, path))
+    return checkpoint
+
+
+def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint or plain state dict that a module takes.
+
+    Raises:
+        UserError: they do not fit, naming the parameters that do not.
+
+    """
+    weights = cast(dict[str, Tensor], checkpoint.get("state_dict", checkpoint))
+    expected = module.state_dict()
+    # a run's checkpoint; metaloop-adapt saves the model's weights by the model's own names
+    if "global_step" in checkpoint and not isinstance(module, MetaLearner):
+        weights = {
+            n.removeprefix("model."): t for n, t in weights.items() if n.startswith("model.")
+        }
+    # averages that another norm mode stored: this one does not read them
+    weights = {
+        n: t for n, t in weights.items() if n in expected or not n.startswith(f"own.{AVERAGES}")
+    }
+    problems = [f"lacks {name}" for name in expected if name not in weights]
+    problems += [f"has {name}, which is unknown here" for name in weights if name not in expected]
+    problems += [
+        f"has {name} of shape {tuple(weights[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if problems:
+        raise UserError(
+            f"{path} is of another model or algorithm: it "
+            f"{'; it '.join(problems[:4])}{' ..' if len(problems) > 4 else ''}. "
+            "Take those it was trained with."
+        )
+    return weights
+
+
+def load_initial_weights(learner: MetaLearner, path: Path) -> None:
+    """Load the model's weights to start from; with norm_mode=frozen the norms' statistics too.
+
+    Raises:
+        UserError: the file does not fit, or has no statistics where they are needed.
+
+    """
+    checkpoint = load_weights(learner.model, path)
+    if learner.algorithm.objective.norm_mode != "frozen":
+        return
+    weights = cast(dict[str, Tensor], checkpoint.get("state_dict", {}))
+    for name in learner.averages:
+        if f"own.{name}" not in weights:
+            raise UserError(
+                f"norm_mode=frozen normalises by stored statistics, and {path} has none for "
+                f"{name.removeprefix(AVERAGES)}. Start from a run of algorithm=pretrain, which "
+                "stores them, or choose another norm_mode."
+            )
+        with torch.no_grad():
+            learner.own[name].copy_(weights[f"own.{name}"][:1])
+
+
+def find_initial_weights(init_from: str) -> Path:
+    """The file that `init_from` names: a run folder's best checkpoint, or the file itself."""
+    path = Path(init_from).expanduser()
+    if path.is_dir():
+        return find_weights(RunFolder.open(path), "best")
+    if not path.is_file():
+        raise UserError(
+            f"init_from={init_from} is neither a run folder nor a file with a state dict."
+        )
+    return path

@@ -1,0 +1,222 @@
+"""From a config to the objects it names."""
+
+from collections.abc import Mapping
+from math import prod
+from typing import NamedTuple, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+
+from metaloop.algorithms import Algorithm
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.inner_loop import Objective
+from metaloop.run.config.construct import Node, Section, check_node, construct, partial, section
+from metaloop.run.config.run_config import RunConfig
+from metaloop.run.config.settings import Device, Evaluation, Training
+from metaloop.tasks import Task
+from metaloop.training.datamodule import EpisodicDataModule
+from metaloop.training.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
+
+# what callbacks and loggers are supplied with, by the names of their arguments
+SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "name")
+
+
+class Pieces(NamedTuple):
+    """What a config builds."""
+
+    seed: int
+    task: Task
+    algorithm: Algorithm
+    datamodule: EpisodicDataModule
+    meta_learner: MetaLearner
+    training: Training
+    device: Device
+    evaluation: Evaluation
+    published: list[dict[str, object]]
+
+
+def build(content: Node) -> Pieces:
+    """Build a run's pieces.
+
+    Constructing touches no data and starts nothing, so building is also the check of a config.
+
+    Raises:
+        UserError: whatever in the config does not fit, by its key.
+
+    """
+    config = RunConfig.of(content)
+    config.evaluation.require(config.training)
+    _check_meta_batch(config.data, config.device)
+    pl.seed_everything(config.seed, verbose=False)
+    task = construct(config.task, Task, key="task")
+    objective = _objective(config, task)
+    algorithm = construct(
+        config.algorithm, Algorithm, key="algorithm", objective=objective, classes=task.classes
+    )
+    is_new = config.command == "train" and config.init_from is None
+    _check_statistics(algorithm, is_new=is_new)
+    meta_learner = _meta_learner(config, algorithm)
+    _check_each(config.callbacks, "callbacks")
+    _check_each(config.logger, "logger")
+    datamodule = section(
+        EpisodicDataModule,
+        config.data,
+        "data",
+        task=task,
+        seed=config.seed,
+        test_split=config.evaluation.split,
+        test_episodes=config.evaluation.episodes,
+    )
+    return Pieces(
+        config.seed,
+        task,
+        algorithm,
+        datamodule,
+        meta_learner,
+        config.training,
+        config.device,
+        config.evaluation,
+        config.published,
+    )
+
+
+def _objective(config: RunConfig, task: Task) -> Objective:
+    network = construct(
+        config.model,
+        torch.nn.Module,
+        key="model",
+        input_shape=task.input_shape,
+        input_size=prod(task.input_shape),
+        output_size=task.output_size,
+        vocabulary_size=task.vocabulary_size,
+    )
+    return Objective(
+        model=network,
+        loss=task.loss,
+        metrics=task.metrics,
+        forward=task.forward,
+        norm_mode=config.norm_mode,
+        norm_adapts=config.norm_adapts,
+    )
+
+
+def _meta_learner(config: RunConfig, algorithm: Algorithm) -> MetaLearner:
+    training, device = config.training, config.device
+    make_optimizer, make_scheduler = _makers(config.optimizer, config.scheduler)
+    _try_optimizer(algorithm.objective, make_optimizer, make_scheduler)
+    made = MetaLearner(
+        algorithm,
+        optimizer=make_optimizer,
+        scheduler=make_scheduler,
+        seed=config.seed,
+        tasks_at_once="by_size" if device.tasks_at_once == "auto" else device.tasks_at_once,
+        chunks_at_once="by_size" if device.chunks_at_once == "auto" else device.chunks_at_once,
+        compile=device.compile is True,
+        own_lr=training.own_lr,
+        clip_norm=training.clip_norm,
+        clip_value=training.clip_value,
+        log_every=training.log_every,
+        report=training.report,
+    )
+    if device.precision == "64-true":  # before any weights are loaded: they are not to be rounded
+        made.double()
+    return made
+
+
+def _check_meta_batch(data: Node, device: Device) -> None:
+    """Refuse a meta-batch that the processes cannot share evenly."""
+    tasks, processes = data.get("meta_batch_size"), device.processes()
+    if isinstance(tasks, int) and tasks % processes:
+        raise UserError(
+            f"A meta-batch of {tasks} tasks cannot be split evenly over {processes} processes. "
+            f"Set data.meta_batch_size to a multiple of {processes}."
+        )
+
+
+def _check_each(nodes: Mapping[str, Node | None], group: str) -> None:
+    for name, node in nodes.items():
+        if node is not None:
+            check_node(node, key=f"{group}.{name}", supplied=SUPPLIED)
+
+
+def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
+    """Refuse a norm mode that reads stored statistics where none are."""
+    mode = learner.objective.norm_mode
+    if learner.lacks_statistics:
+        raise UserError(
+            f"norm_mode={mode} normalises by stored statistics, and {type(learner).__name__} "
+            "stores none. Choose another norm_mode, or another algorithm."
+        )
+    needs_some = mode == "frozen" and learner.objective.norms
+    if needs_some and is_new and not learner.collects_statistics:
+        raise UserError(
+            "norm_mode=frozen normalises by stored statistics, and a new learner has none, nor has "
+            "one that was trained without. Train with init_from=FOLDER of algorithm=pretrain."
+        )
+
+
+def build_callbacks(config: Node, folder: RunFolder, task: Task) -> dict[str, Callback]:
+    """Build the callbacks by name, each supplied with what it asks for by an argument's name."""
+    metric, mode = task.monitor
+    supplied = {
+        "dirpath": folder.checkpoints,
+        "folder": folder.plots,
+        "monitor": f"val/{metric}",
+        "mode": mode,
+    }
+    return _build_each(config, "callbacks", Callback, supplied)
+
+
+def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
+    """Build the loggers, each supplied with what it asks for by an argument's name."""
+    supplied = {
+        "path": folder.metrics,
+        "save_dir": str(folder.path),
+        "id": config["run_id"],
+        "name": folder.path.resolve().name,
+    }
+    return list(_build_each(config, "logger", Logger, supplied).values())
+
+
+def _makers(optimizer: Node, scheduler: Node) -> tuple[MakeOptimizer, MakeScheduler]:
+    """The two, their parameters to come; all of these in one kernel where the optimizer can."""
+    make_optimizer = partial(optimizer, key="optimizer", supplied="params", fused=True)
+    make_scheduler = partial(scheduler, key="scheduler", supplied="optimizer")
+    return cast(MakeOptimizer, make_optimizer), cast(MakeScheduler, make_scheduler)
+
+
+def _try_optimizer(
+    objective: Objective,
+    make_optimizer: MakeOptimizer,
+    make_scheduler: MakeScheduler,
+) -> None:
+    """Make both once: only their constructors know their ranges."""
+    key = "optimizer"
+    try:
+        parameters = [p.detach() for p in objective.meta_parameters().values()]
+        optimizer = make_optimizer([{"params": parameters}])
+        key = "scheduler"
+        scheduler = make_scheduler(optimizer)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{key}: {error}") from error
+    if isinstance(optimizer, torch.optim.LBFGS) or isinstance(
+        scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
+    ):
+        raise UserError(
+            f"{key}: a meta-step calls optimizer.step() and scheduler.step() with no argument; "
+            "LBFGS and ReduceLROnPlateau need one. Choose another."
+        )
+
+
+def _build_each(
+    config: Node, group: str, kind: type[Section], supplied: Mapping[str, object]
+) -> dict[str, Section]:
+    nodes = cast(Mapping[str, Node | None], config[group])
+    return {
+        name: construct(node, kind, key=f"{group}.{name}", **supplied)
+        for name, node in nodes.items()
+        if node is not None
+    }

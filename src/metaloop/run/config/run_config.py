@@ -1,0 +1,77 @@
+"""A run's config, checked: what config.yaml says, with its types."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from metaloop.arguments import Seed, check_arguments
+from metaloop.errors import UserError
+from metaloop.inner_loop import NormAdapts, NormMode
+from metaloop.run.config.construct import Node, section
+from metaloop.run.config.settings import Device, Evaluation, Training
+
+Command = Literal["train", "evaluate", "adapt"]
+# sections whose keys are values, not pieces to construct
+SECTIONS: Mapping[str, Callable[..., object]] = {
+    "training": Training,
+    "device": Device,
+    "evaluation": Evaluation,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The keys of config.yaml; those explained nowhere else are explained in conf/train.yaml.
+
+    Attributes:
+        content: all of it, as it was read.
+        format: see read.py.
+        run_id: names the run at Weights & Biases.
+        task, model, .. data: nodes, whose `_target_` is constructed.
+        callbacks, logger: nodes by name; a name that is None is switched off.
+        published: values to print next to this run's.
+
+    """
+
+    content: Mapping[str, object] = field(repr=False, compare=False)
+    format: int
+    command: Command
+    run_id: str
+    init_from: str | None
+    seed: Seed
+    norm_mode: NormMode
+    norm_adapts: NormAdapts
+    task: Node
+    model: Node
+    algorithm: Node
+    optimizer: Node
+    scheduler: Node
+    data: Node
+    training: Training
+    device: Device
+    evaluation: Evaluation
+    callbacks: Mapping[str, Node | None]
+    logger: Mapping[str, Node | None]
+    published: list[dict[str, object]]
+
+    @classmethod
+    def of(cls, content: Mapping[str, object]) -> "RunConfig":
+        """Check a config's keys, and their values where they are no pieces.
+
+        Raises:
+            UserError: an unknown, missing, mistyped or out-of-range key, by its name.
+
+        """
+        keys = {name: value for name, value in content.items() if name not in SECTIONS}
+        check_arguments(cls, keys, key="", supplied={"content", *SECTIONS})
+        sections = {
+            name: section(kind, _node(content, name), name) for name, kind in SECTIONS.items()
+        }
+        return cls(content=content, **keys, **sections)  # type: ignore[arg-type]
+
+
+def _node(content: Mapping[str, object], name: str) -> Node:
+    node = content.get(name)
+    if not isinstance(node, Mapping):
+        raise UserError(f"{name} is missing: a config has this section, with the keys it needs.")
+    return node

@@ -1,0 +1,162 @@
+"""The sections of a config that are values, not pieces."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from metaloop.adapted import Format, Head
+from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.errors import UserError
+from metaloop.inner_loop import NormMode
+from metaloop.meta_gradient import ChunksAtOnce, TasksAtOnce
+from metaloop.tasks import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long a run trains, and how often it validates, logs and saves; all in meta-steps."""
+
+    max_steps: CountOrZero
+    own_lr: Positive | None
+    validate_every: Count
+    log_every: Count
+    save_every: Count
+    clip_norm: Positive | None
+    clip_value: Positive | None
+    report: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Which episodes judge the learner, from which checkpoint, under which norm modes."""
+
+    split: Split
+    episodes: Count
+    checkpoint: Literal["best", "last", "ensemble"]
+    ensemble_size: Count
+    norm_modes: list[NormMode]
+
+    def require(self, training: Training) -> None:
+        """Refuse an ensemble of validations that never happen.
+
+        Raises:
+            UserError: the run is too short to be validated.
+
+        """
+        if self.checkpoint == "ensemble" and training.max_steps < training.validate_every:
+            raise UserError(
+                "evaluation.checkpoint=ensemble averages the best checkpoints in validation, and "
+                f"a run of {training.max_steps} meta-steps is never validated. Lower "
+                f"training.validate_every={training.validate_every}, or take checkpoint=last."
+            )
+
+
+def _refuse_half(value: object) -> object:
+    if value in ("16-mixed", "16-true", "16", 16):
+        raise PydanticCustomError(
+            "half_precision",
+            "float16 underflows in the inner loop, which no loss scaling reaches; bf16-mixed takes "
+            "as little memory, 32-true is exact",
+        )
+    return value
+
+
+Precision = Annotated[Literal["32-true", "64-true", "bf16-mixed"], BeforeValidator(_refuse_half)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What a learner adapts to, what it then predicts, and how."""
+
+    support: str
+    query: str | None
+    steps: CountOrZero | None
+    head: Head | None
+    checkpoint: Literal["best", "last"]
+    skip_odd_files: bool
+    export: list[Format]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where and how a run computes."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: Count | Literal["auto"]
+    nodes: Count
+    precision: Precision
+    tasks_at_once: TasksAtOnce | Literal["auto"]
+    compile: bool | Literal["auto"]
+    deterministic: bool
+    threads: Count | None = None
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    chunks_at_once: ChunksAtOnce | Literal["auto"] = 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is still to be decided by measuring."""
+        return "auto" in (self.tasks_at_once, self.chunks_at_once, self.compile)
+
+    def gpus_here(self) -> int:
+        """How many GPUs the run may choose from; 0 where it computes on none."""
+        return 0 if self.accelerator in ("cpu", "mps") else torch.cuda.device_count()
+
+    def torch_device(self) -> torch.device:
+        """Where a single process computes."""
+        if self.accelerator == "mps":
+            return torch.device("mps")
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        return torch.device("cuda" if on_gpu else "cpu")
+
+    def processes_here(self) -> int:
+        """How many processes the run starts on this machine."""
+        if self.devices != "auto":
+            return self.devices
+        return max(1, self.gpus_here())
+
+    def processes(self) -> int:
+        """How many processes the run has, over all its machines."""
+        return self.processes_here() * self.nodes
+
+    def require_started(self) -> None:
+        """Refuse to be one of another number of processes than the config says.
+
+        Raises:
+            UserError: torchrun started too many or too few, or nothing starts the other machines.
+
+        """
+        started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+        if started not in (None, self.processes()):
+            raise UserError(
+                f"device.nodes={self.nodes} times device.devices={self.devices} makes "
+                f"{self.processes()} processes, and torchrun has started {started}. Start as many, "
+                "or set device.nodes and device.devices to what is there."
+            )
+        if started is None and self.nodes > 1 and "SLURM_NTASKS" not in os.environ:
+            raise UserError(
+                f"device.nodes={self.nodes}: every machine starts its own processes. Execute the "
+                "folder by torchrun on each, or by srun; or set device.nodes=1."
+            )
+
+    def require(self) -> None:
+        """Refuse what this machine has not.
+
+        Raises:
+            UserError: fewer accelerators than asked for.
+
+        """
+        found = torch.cuda.device_count()
+        wants_gpu = self.accelerator in ("gpu", "cuda") or (self.accelerator == "auto" and found)
+        if wants_gpu and not 0 < self.processes_here() <= found:
+            raise UserError(
+                f"device.accelerator={self.accelerator} with devices={self.devices} needs that "
+                f"many GPUs; torch finds {found} here. Set device.accelerator=cpu or auto."
+            )
+        if self.accelerator == "mps" and not torch.backends.mps.is_available():
+            raise UserError(
+                "device.accelerator=mps needs an Apple GPU; none is here. Set it to cpu."
+            )

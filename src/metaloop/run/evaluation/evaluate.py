@@ -1,0 +1,183 @@
+"""Evaluate a trained learner on fixed episodes; its results fill one folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+
+from metaloop.callbacks import Progress
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.inner_loop import NormMode, Report
+from metaloop.loggers import OutageProofWandbLogger
+from metaloop.loggers.figures import log_figures, save_figures
+from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
+from metaloop.run.checkpoints.weights import find_judged, load_weights
+from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.environment import versions
+from metaloop.run.config.read import load_config
+from metaloop.run.config.trainer import make_trainer
+from metaloop.run.evaluation.printed_results import print_results
+from metaloop.run.evaluation.results import (
+    Results,
+    ours_beside,
+    summarize_results,
+    write_confusion,
+    write_results,
+)
+from metaloop.training.confusion import count_confusion
+from metaloop.training.datamodule import EpisodicDataModule
+from metaloop.training.estimate import estimate
+from metaloop.training.logged_values import summarize
+
+ENOUGH_EPISODES = 600
+
+
+def evaluate(
+    config: Mapping[str, object],
+    run: RunFolder,
+    folder: Path,
+    overrides: Sequence[str],
+    loggers: Sequence[Logger] = (),
+) -> Results:
+    """Evaluate a run's learner as the config says, and write and print what came out.
+
+    Args:
+        config: the run's, with what this evaluation changes.
+        run: whose checkpoint it is.
+        folder: where results.json, episodes.csv and the pictures go.
+        overrides: what the user changed, for the record.
+        loggers: those of the training that this evaluation ends; W&B is told what came out.
+
+    """
+    pieces = build(config)
+    pieces.device.require_started()
+    checkpoints = load_judged(pieces, run, norm_modes=_further_norm_modes(pieces))
+    trainer = make_trainer(pieces.device, folder, [Progress()])
+    trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
+    evaluated = pieces.meta_learner.evaluated
+    results = summarize_results(evaluated)
+    results["published"] = ours_beside(pieces.published, results, config)
+    results["protocol"] = _protocol(pieces, run, checkpoints) | _origin(config, run)
+    results["overrides"] = list(overrides)
+    results["versions"] = versions()
+    if trainer.is_global_zero:
+        write_results(folder, results, evaluated)
+        curves = {name: estimate(values) for name, values in evaluated.items()}
+        title = f"{results['episodes']} {pieces.evaluation.split} episodes"
+        trained = pieces.algorithm.inner_steps
+        figures = {"adaptation_curve": draw_adaptation_curve(curves, title, trained)}
+        if (answered := pieces.meta_learner.evaluator.answered) is not None:
+            confusion = count_confusion(answered)
+            write_confusion(folder, confusion, pieces.task.class_name)
+            figures["confusion"] = draw_confusion(confusion, pieces.task.class_name, title)
+        if (picture := _draw_first_task(pieces)) is not None:
+            figures["one_task"] = picture
+        save_figures(figures, folder)
+        _tell_wandb(loggers, evaluated, figures, pieces)
+        print_results(results, folder)
+        for name in figures:
+            print(f"Plot: {folder / name}.png", flush=True)
+    return results
+
+
+def _tell_wandb(
+    loggers: Sequence[Logger], evaluated: Report, figures: Mapping[str, Figure], pieces: Pieces
+) -> None:
+    """Put the results into the summary of the W&B run, the pictures beside its others."""
+    split = pieces.evaluation.split
+    log_figures({f"{split}_{name}": figure for name, figure in figures.items()}, loggers)
+    values = {f"{split}/{name}": value for name, value in summarize(evaluated).items()}
+    for logger in loggers:
+        if isinstance(logger, OutageProofWandbLogger):
+            logger.log_summary(values)
+
+
+@rank_zero_only
+def warn_of_few_episodes(episodes: int) -> None:
+    """Say where an interval over few episodes would be read as more than it is."""
+    if episodes < ENOUGH_EPISODES:
+        Console(stderr=True).print(
+            f"[yellow]Warning:[/] evaluation.episodes={episodes} is below {ENOUGH_EPISODES}, what "
+            "the field reports: the interval is wide, and itself uncertain."
+        )
+
+
+def load_judged(
+    pieces: Pieces, run: RunFolder, norm_modes: Sequence[NormMode] = ()
+) -> dict[str, int]:
+    """Load the checkpoint to judge, or every member of an ensemble; return their meta-steps."""
+    learner = pieces.meta_learner
+    meta_steps, members = {}, []
+    judge = pieces.evaluation
+    for path in find_judged(run, judge.checkpoint, judge.ensemble_size):
+        meta_steps[path.name] = cast(int, load_weights(learner, path)["global_step"])
+        members.append({name: p.detach().clone() for name, p in learner.meta.items()})
+    learner.evaluator.set_judged(members, meta_step=max(meta_steps.values()), norm_modes=norm_modes)
+    return meta_steps
+
+
+def _further_norm_modes(pieces: Pieces) -> list[NormMode]:
+    """The norm modes to report in addition to the run's own.
+
+    Raises:
+        UserError: one needs statistics or parameters that this run has not learned.
+
+    """
+    algorithm, meta = pieces.algorithm, pieces.meta_learner.meta
+    own_mode = algorithm.objective.norm_mode
+    further = [m for m in dict.fromkeys(pieces.evaluation.norm_modes) if m != own_mode]
+    for mode in further:
+        judged = algorithm.judged_by(replace(algorithm.objective, norm_mode=mode))
+        if judged.lacks_statistics:
+            raise UserError(
+                f"evaluation.norm_modes names {mode}, which needs stored statistics, and "
+                f"{type(algorithm).__name__} stores none. Leave {mode} out."
+            )
+        needed = judged.own_parameters()
+        if lacking := [n for n, p in needed.items() if n not in meta or meta[n].shape != p.shape]:
+            raise UserError(
+                f"evaluation.norm_modes names {mode}, but this run has no {lacking[0]}: it was "
+                f"trained with norm_mode={own_mode}. Leave {mode} out, or train with it."
+            )
+    return further
+
+
+def _protocol(pieces: Pieces, run: RunFolder, checkpoints: Mapping[str, int]) -> dict[str, object]:
+    return {
+        "split": pieces.evaluation.split,
+        "episodes": pieces.evaluation.episodes,
+        "seed": pieces.seed,
+        "task": type(pieces.task).__name__,
+        **pieces.task.describe(),
+        "model": type(pieces.algorithm.objective.model).__name__,
+        **pieces.algorithm.describe(),
+        "precision": pieces.device.precision,
+        "run": run.path.resolve().name,
+        "checkpoint": ", ".join(checkpoints),
+        "meta_step": max(checkpoints.values()),
+    }
+
+
+def _origin(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+    """On what the learner was trained, and where the data it is judged by lies."""
+    trained, judged = (cast(Mapping[str, object], c["task"]) for c in (load_config(run), config))
+    data = {"data_dir": judged["data_dir"]} if judged.get("data_dir") else {}
+    return {"trained_on": str(trained["_target_"]).rpartition(".")[2], **data}
+
+
+def _draw_first_task(pieces: Pieces):  # type: ignore[no-untyped-def] # noqa: ANN202
+    data: EpisodicDataModule = pieces.datamodule
+    first = next(iter(data.test_dataloader()))
+    learner = pieces.meta_learner
+    learner.eval()  # the trainer has set back what it found
+    device = next(iter(learner.meta.values())).device
+    drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first.episodes)
+    episodes = pieces.task.gather(drawn, cast(torch.dtype, learner.dtype))
+    return draw_one_task(pieces.algorithm, learner.meta, episodes, pieces.task.class_name)

@@ -1,0 +1,47 @@
+"""A run's learner on another task than it was trained on: what has to be the same."""
+
+import inspect
+from collections.abc import Mapping
+from typing import cast
+
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.construct import Node, check_node, construct
+from metaloop.run.config.read import load_config
+from metaloop.tasks import Task
+
+
+def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+    """The config of an evaluation, checked against the run whose weights it judges.
+
+    An algorithm that has learned a head over all of the run's classes keeps its size.
+
+    Raises:
+        UserError: inputs of another shape, or another number of ways or outputs.
+
+    """
+    trained = load_config(run)
+    mine, theirs = (cast(Node, c["task"]) for c in (trained, config))
+    if mine["_target_"] == theirs["_target_"] and "data_dir" in theirs:
+        mine = {**mine, "data_dir": theirs["data_dir"]}  # the data may have moved
+    own, other = (construct(node, Task, key="task") for node in (mine, theirs))
+    name = type(other).__name__
+    if tuple(other.input_shape) != tuple(own.input_shape):
+        raise UserError(
+            f"{run.path} was trained on {type(own).__name__}, inputs of shape "
+            f"{tuple(own.input_shape)}; those of {name} are {tuple(other.input_shape)}. Choose a "
+            "task of the same shape, or one that can be brought into it (its image size)."
+        )
+    if other.output_size != own.output_size:
+        raise UserError(
+            f"{run.path} was trained with {own.output_size} ways or outputs, and this is an "
+            f"evaluation with {other.output_size}. Evaluate with task.ways={own.output_size}; "
+            "metaloop-adapt adapts to other numbers of classes."
+        )
+    algorithm = dict(cast(Node, config["algorithm"]))
+    takes = inspect.signature(
+        check_node(algorithm, key="algorithm", supplied=("objective", "classes"))
+    )
+    if "classes" in takes.parameters:
+        algorithm.setdefault("classes", own.classes)
+    return {**config, "algorithm": algorithm}

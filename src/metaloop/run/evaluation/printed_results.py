@@ -1,0 +1,69 @@
+"""What an evaluation prints: a table of the adaptation, and the published values beside."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from metaloop.run.evaluation.results import Results
+
+SHOWN_STEPS = (0, 1, 3, 5, 10)
+
+
+def print_results(results: Results, folder: Path) -> None:
+    """Print loss and metrics at some inner steps, the gain, published values, where it all is."""
+    console = Console()
+    steps, metrics, protocol = results["inner_steps"], results["metrics"], results["protocol"]
+    assert isinstance(steps, list)
+    assert isinstance(metrics, dict)
+    assert isinstance(protocol, dict)
+    trained = int(protocol["inner_steps"])
+    title = f"{results['episodes']} {protocol['split']} episodes, mean and 95 % interval"
+    shown = {n: v for n, v in metrics.items() if n == "support_loss" or "support_" not in n}
+    table = Table("inner step", *(n.replace("_", " ") for n in shown), title=title)
+    for step in sorted({*SHOWN_STEPS, trained, len(steps) - 1} & set(steps)):
+        label = f"{step} (as trained)" if step == trained else str(step)
+        table.add_row(label, *(_cell(name, v, step) for name, v in shown.items()))
+    console.print(table)
+    gain = results["adaptation_gain"]
+    assert isinstance(gain, dict)
+    console.print(
+        f"Adaptation gain (query loss before - after {len(steps) - 1} steps): "
+        f"{_number('query_loss', gain['mean'], gain['ci95'])}"
+    )
+    _print_published(console, results)
+    console.print(f"Results: {folder / 'results.json'}", soft_wrap=True)
+
+
+def _print_published(console: Console, results: Results) -> None:
+    published, overrides = results["published"], results["overrides"]
+    assert isinstance(published, list)
+    assert isinstance(overrides, list)
+    if not published:
+        return
+    table = Table("metric", "inner step", "published", "ours", "source", title="Beside the paper")
+    for row in published:
+        name, width = str(row["metric"]), row.get("ci95")
+        cells = [
+            _number(name, row["mean"], width),
+            _number(name, row["ours"]["mean"], row["ours"]["ci95"]),
+        ]
+        table.add_row(name.replace("_", " "), str(row["inner_step"]), *cells, str(row["source"]))
+    console.print(table)
+    console.print(f"Ours is of: {' '.join(overrides)}", soft_wrap=True)
+
+
+def _cell(name: str, values: Mapping[str, list[float]], step: int) -> str:
+    return _number(name, values["mean"][step], values["ci95"][step])
+
+
+def _number(name: str, mean: float | None, width: float | None) -> str:
+    if mean is None:
+        return "diverged"
+    style = ".2%" if "accuracy" in name else ".4f"
+    return f"{mean:{style}} {_interval(width, style)}".strip()
+
+
+def _interval(width: float | None, style: str) -> str:
+    return "" if width is None else f"+/- {width:{style}}"

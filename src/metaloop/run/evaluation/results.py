@@ -1,0 +1,99 @@
+"""results.json and episodes.csv: what an evaluation found, with the protocol that found it."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metaloop.folders.atomic_write import write_json, write_text
+from metaloop.folders.run_folder import RunFolder
+from metaloop.inner_loop import Report
+from metaloop.training.confusion import Confusion, rows_of
+from metaloop.training.estimate import estimate
+
+Results = dict[str, object]
+
+
+def summarize_results(evaluated: Report) -> Results:
+    """Mean and 95 % half-width of every metric at every inner step, and the adaptation gain."""
+    episodes, steps = next(iter(evaluated.values())).shape
+    metrics = {}
+    for name, values in evaluated.items():
+        mean, half_width, _ = estimate(values)
+        metrics[name] = {"mean": finite(mean.tolist()), "ci95": finite(half_width.tolist())}
+    gain = estimate(evaluated["query_loss"][:, :1] - evaluated["query_loss"][:, -1:])
+    return {
+        "episodes": episodes,
+        "inner_steps": list(range(steps)),
+        "metrics": metrics,
+        "adaptation_gain": {
+            "mean": finite(gain.mean.tolist())[0],
+            "ci95": finite(gain.half_width.tolist())[0],
+        },
+    }
+
+
+def write_results(folder: Path, results: Results, evaluated: Report) -> None:
+    """Write results.json, and episodes.csv with one row an episode."""
+    names = [f"{n}_step_{k}" for n, v in evaluated.items() for k in range(v.shape[1])]
+    columns = [column for values in evaluated.values() for column in values.unbind(1)]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["episode", *names])
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    writer.writerows([i, *map(repr, row)] for i, row in enumerate(rows))
+    write_text(folder / "episodes.csv", text.getvalue())
+    write_json(folder / "results.json", results)
+
+
+def read_results(run: RunFolder, name: str) -> dict[str, Any]:
+    """Read the results of one of a run's evaluations; empty metrics where there are none yet."""
+    path = run.evaluations / name / "results.json"
+    return json.loads(path.read_text()) if path.is_file() else {"metrics": {}}
+
+
+def write_confusion(folder: Path, confusion: Confusion, class_name: Callable[[int], str]) -> None:
+    """Write confusion.csv: each pair of classes once mistaken, how often, of how many times."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["class", "taken_for", "times", "was_a_choice"])
+    for true, other, times, met in rows_of(confusion):
+        writer.writerow([class_name(true), class_name(other), times, met])
+    write_text(folder / "confusion.csv", text.getvalue())
+
+
+def ours_beside(
+    published: Sequence[Mapping[str, object]], results: Results, config: Mapping[str, object]
+) -> list[dict[str, object]]:
+    """Each published value with ours at its metric and inner step.
+
+    Only those whose `where` (keys of the config and their values) holds: a value measured in
+    another way is no comparison.
+    """
+    metrics = results["metrics"]
+    assert isinstance(metrics, dict)
+    beside = []
+    for value in published:
+        where, step, found = value["where"], value["inner_step"], metrics.get(value["metric"])
+        assert isinstance(where, dict)
+        assert isinstance(step, int)
+        is_ours = all(_look_up(config, key) == wanted for key, wanted in where.items())
+        if is_ours and found is not None and step < len(found["mean"]):
+            ours = {"mean": found["mean"][step], "ci95": found["ci95"][step]}
+            beside.append({**value, "ours": ours})
+    return beside
+
+
+def _look_up(config: Mapping[str, object], dotted_key: str) -> object:
+    value: object = config
+    for part in dotted_key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def finite(values: list[float]) -> list[float | None]:
+    """JSON has no nan and no infinity: one episode has no interval, a diverged loss no mean."""
+    return [v if math.isfinite(v) else None for v in values]

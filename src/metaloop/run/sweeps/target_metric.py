@@ -1,0 +1,81 @@
+"""The one number that a sweep compares its jobs by."""
+
+import math
+from typing import NamedTuple
+
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.loggers.metrics_csv import read_rows
+from metaloop.run.config.build import Pieces
+from metaloop.run.config.construct import Node
+from metaloop.run.evaluation.results import read_results
+
+STAGES = ("val", "test")
+
+
+class TargetMetric(NamedTuple):
+    """A metric of a stage: val/NAME, the best validation, or test/NAME, after the last inner step.
+
+    mode says whether it should be small or large.
+    """
+
+    stage: str
+    metric: str
+    mode: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.metric}"
+
+
+def choose_target_metric(named: str | None, pieces: Pieces, logger: Node) -> TargetMetric:
+    """What `objective` names; None takes what decides which checkpoint is the best.
+
+    Raises:
+        UserError: it is no metric of the task, or the run does not measure it.
+
+    """
+    monitored, mode = pieces.task.monitor
+    stage, _, metric = (named or f"val/{monitored}").partition("/")
+    known = ("query_loss", *pieces.task.metrics)
+    if stage not in STAGES or metric not in known:
+        choices = ", ".join(f"{s}/{name}" for s in STAGES for name in known)
+        raise UserError(f"objective={named} is no metric of this task. Choose one of: {choices}.")
+    training = pieces.training
+    if stage == "val" and training.max_steps < training.validate_every:
+        raise UserError(
+            f"objective={stage}/{metric} is the best validation, and a run of {training.max_steps} "
+            f"meta-steps is never validated. Lower training.validate_every="
+            f"{training.validate_every}, or take objective=test/{metric}."
+        )
+    if stage == "val" and not any(logger.values()):
+        raise UserError(
+            f"objective={stage}/{metric} is read from metrics.csv, and logger=none writes none. "
+            "Take logger=csv or logger=wandb."
+        )
+    if stage == "test" and pieces.evaluation.split != "test":
+        raise UserError(
+            f"objective={named} is of the evaluation after training, which evaluation.split="
+            f"{pieces.evaluation.split} makes one of other episodes. Take objective=val/{metric}."
+        )
+    if metric != monitored:
+        mode = "min" if metric.endswith("loss") else "max"
+    return TargetMetric(stage, metric, mode)
+
+
+def read_target_metric(folder: RunFolder, objective: TargetMetric) -> float:
+    """Read the objective's value from a completed run.
+
+    Raises:
+        UserError: the run has no finite value of it: it diverged.
+
+    """
+    if objective.stage == "val":
+        column = str(objective)
+        values = [float(row[column]) for row in read_rows(folder.metrics) if row.get(column)]
+    else:
+        metrics = read_results(folder, "test")["metrics"]
+        values = [float(v) for v in metrics[objective.metric]["mean"][-1:] if v is not None]
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        raise UserError(f"{folder.path} has no finite {objective}: did it diverge?")
+    return min(finite) if objective.mode == "min" else max(finite)

@@ -1,0 +1,1 @@
+"""Tasks of images: decoded once, split by classes."""

@@ -1,0 +1,107 @@
+"""CIFAR-FS and FC100: the 100 classes x 600 images of CIFAR-100, 32 x 32 RGB, split by classes.
+
+CIFAR-100 (Krizhevsky 2009, cs.toronto.edu/~kriz/cifar.html) states no licence; its authors ask to
+be cited. Training and test images of its own division are put together.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, cast
+
+import numpy as np
+
+from metaloop.errors import UserError
+from metaloop.tasks.images.image_cache import ImageSource
+from metaloop.tasks.images.image_dataset import DownloadedImages
+from metaloop.tasks.images.image_files import fit_to_shape
+from metaloop.tasks.images.image_store import Pixels
+from metaloop.tasks.random_streams import Split
+from metaloop.tasks.sources.class_splits import Classes, published_split
+from metaloop.tasks.sources.safe_pickle import as_text, read_pickle
+
+ARCHIVE = "cifar-100-python.tar.gz"
+FOLDER = "cifar-100-python"
+IMAGES = 600
+WHAT_TO_PUT = (
+    f"Put {ARCHIVE} of cs.toronto.edu/~kriz/cifar.html, as it is or unpacked (files train, test, "
+    "meta), into a folder and name that with task.data_dir."
+)
+
+
+class Cifar100Classes(DownloadedImages):
+    """Episodes of CIFAR-100's classes; a subclass names the published split.
+
+    Args:
+        data_dir: the archive, or a folder with it or with its content; None downloads.
+        (others) see ImageDataset.
+
+    """
+
+    title = "cifar-100"  # the two share one cache
+    what_to_put = WHAT_TO_PUT
+    images_a_class = IMAGES
+    archives: Mapping[str, str] = {ARCHIVE: "eb9058c3a382ffc7106e4002c42a8d85"}
+    split_file: ClassVar[str]
+
+    def find_images(self, place: Path) -> ImageSource[int]:  # type: ignore[override]
+        folder = place / FOLDER if (place / FOLDER).is_dir() else place
+        images, labels, names = read_cifar100(folder)
+        # stable, so that a class's images keep the files' order
+        order = np.argsort(labels, kind="stable")
+        bounds = np.searchsorted(labels[order], np.arange(len(names) + 1)).tolist()
+        of_class = {n: order[bounds[c] : bounds[c + 1]].tolist() for c, n in enumerate(names)}
+        return ImageSource(
+            dict(sorted(of_class.items())),
+            lambda row: fit_to_shape(images[row], self.input_shape),
+            self.input_shape,
+        )
+
+    def split(self, names: Sequence[str]) -> Classes:
+        return published_split(self.split_file)
+
+
+class CifarFS(Cifar100Classes):
+    """CIFAR-FS, 64/16/20 classes at random (Bertinetto et al. 2019, arXiv:1805.08136)."""
+
+    split_file = "cifar_fs"
+    split_sizes: Mapping[Split, int] = {"train": 64, "validation": 16, "test": 20}
+
+
+class FC100(Cifar100Classes):
+    """FC100, 60/20/20 classes of 12/4/4 superclasses (Oreshkin et al. 2018, arXiv:1805.10123)."""
+
+    split_file = "fc100"
+    split_sizes: Mapping[Split, int] = {"train": 60, "validation": 20, "test": 20}
+
+
+def read_cifar100(
+    folder: Path,
+) -> tuple[Pixels, np.ndarray[tuple[int], np.dtype[np.int64]], list[str]]:
+    """Read the official layout: images [60000, 32, 32, 3], their labels, the labels' names.
+
+    Raises:
+        UserError: a file is missing, damaged, malicious, or holds something else.
+
+    """
+    for name in ("train", "test", "meta"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} holds no CIFAR-100: it lacks the file {name}. {WHAT_TO_PUT}")
+    data, labels = [], []
+    for name in ("train", "test"):
+        content = read_pickle(folder / name, WHAT_TO_PUT)
+        pixels = content.get("data")
+        fine = content.get("fine_labels")
+        is_right = isinstance(pixels, np.ndarray) and isinstance(fine, list)
+        if not is_right or cast(Pixels, pixels).shape != (len(cast(list[int], fine)), 3072):
+            raise UserError(
+                f"{folder / name} is no part of CIFAR-100: it should hold 'data' [n, 3072] and n "
+                f"'fine_labels', and holds {', '.join(content)}. {WHAT_TO_PUT}"
+            )
+        data.append(cast(Pixels, pixels).astype(np.uint8, copy=False))
+        labels += cast(list[int], fine)
+    meta = read_pickle(folder / "meta", WHAT_TO_PUT)
+    names = [as_text(name) for name in cast(list[object], meta.get("fine_label_names", []))]
+    if set(labels) - set(range(len(names))):
+        raise UserError(f"{folder / 'meta'} does not name all labels. {WHAT_TO_PUT}")
+    images = np.concatenate(data).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return images, np.array(labels), names

@@ -1,0 +1,179 @@
+"""Images in one folder a class, or named with their class by a CSV file."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from metaloop.errors import UserError, nearest
+from metaloop.tasks.images.image_files import ImageFile
+from metaloop.tasks.random_streams import SPLITS, Split
+from metaloop.tasks.sources.class_splits import FOLDERS
+
+SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+}
+# what file managers leave behind; so do names that begin with a dot
+LITTER = {"thumbs.db", "desktop.ini"}
+ClassFiles = dict[str, list[ImageFile]]
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name; hidden ones are not seen.
+
+    Raises:
+        UserError: there is no such folder.
+
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"There is no folder {folder}. Put one folder a class into it, or name another with "
+            "task.data_dir."
+        )
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def list_split_folders(folder: Path) -> dict[str, Path]:
+    """The class folders in train/, val/ and test/, by "train/class".
+
+    Raises:
+        UserError: one of the three is missing.
+
+    """
+    for part, name in FOLDERS.items():
+        if not (folder / name).is_dir():
+            raise UserError(
+                f"{folder} lacks the folder {name}/ with the {part} split's classes, one folder "
+                "each. Make train/, val/ and test/, or set task.split=seeded."
+            )
+    return {
+        f"{name}/{path.name}": path
+        for name in FOLDERS.values()
+        for path in list_folders(folder / name)
+    }
+
+
+def list_images(classes: dict[str, Path], *, skip_odd: bool) -> ClassFiles:
+    """The images of every class folder, by name.
+
+    Raises:
+        UserError: a folder is empty; or a file is no image, and `skip_odd` is false.
+
+    """
+    found: ClassFiles = {}
+    odd: list[Path] = []
+    for name, folder in classes.items():
+        paths = sorted(path for path in folder.iterdir() if not _is_litter(path))
+        images = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+        odd += [path for path in paths if path not in images]
+        found[name] = [ImageFile(None, str(path)) for path in images]
+    if odd and not skip_odd:
+        raise UserError(
+            f"{odd[0]} is no image{f' ({len(odd)} are like this)' if odd[1:] else ''}: a class's "
+            f"folder holds images only ({', '.join(sorted(s[1:] for s in SUFFIXES))}). Remove it, "
+            "or leave such files out with task.skip_unusable=true."
+        )
+    if odd:
+        print(f"Left out {len(odd)} files that are no images, the first: {odd[0]}", flush=True)
+    if empty := [name for name, images in found.items() if not images]:
+        raise UserError(
+            f"{classes[empty[0]]} holds no image{_more(empty)}: a class needs some. Put images "
+            "into it, or remove the folder."
+        )
+    return found
+
+
+def _is_litter(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in LITTER
+
+
+def _more(names: list[str]) -> str:
+    return f", nor do {len(names) - 1} others" if names[1:] else ""
+
+
+class SplitTable:
+    """A CSV file that says which class is in which split.
+
+    Its columns are `class,split`, where every class is a folder; or `filename,label,split`, where
+    filenames are relative to the data's folder and the label is the class. A split is train,
+    validation (or val) or test. Classes that the file does not name are not used.
+
+    Raises:
+        UserError: the file is missing or has other columns, or a line contradicts another.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.split_of: dict[str, Split] = {}
+        self.files: dict[str, list[tuple[int, str]]] = {}  # line and filename of every class
+        for line, row in self._rows():
+            name = row.get("class") or row.get("label") or ""
+            split = self._read_split(line, row["split"])
+            if not name:
+                raise UserError(f"{path}, line {line}: the class is missing. Name it.")
+            if self.split_of.setdefault(name, split) != split:
+                raise UserError(
+                    f"{path}, line {line}: the class '{name}' is in {split} here and in "
+                    f"{self.split_of[name]} above. Every class belongs to one split."
+                )
+            if "filename" in row:
+                self.files.setdefault(name, []).append((line, row["filename"]))
+
+    def find(self, folder: Path, *, skip_odd: bool) -> ClassFiles:
+        """Find the named images, or the images in the named classes' folders.
+
+        Raises:
+            UserError: a file or a class's folder does not exist.
+
+        """
+        if not self.files:
+            folders = {path.name: path for path in list_folders(folder)}
+            for name in self.split_of:
+                if name not in folders:
+                    raise UserError(
+                        f"{self.path} names the class '{name}', but {folder} has no such folder. "
+                        f"{nearest(name, folders)}Correct the file or add the folder."
+                    )
+            return list_images({n: folders[n] for n in sorted(self.split_of)}, skip_odd=skip_odd)
+        return {
+            name: [self._file(folder, line, file) for line, file in files]
+            for name, files in sorted(self.files.items())
+        }
+
+    def _file(self, folder: Path, line: int, name: str) -> ImageFile:
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{self.path}, line {line} names the file '{name}', but there is no "
+                f"{folder / name}. Filenames are relative to {folder}: correct the line or add "
+                "the file."
+            )
+        return ImageFile(None, str(folder / name))
+
+    def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        if not self.path.is_file():
+            raise UserError(
+                f"task.split={self.path} is no file. It is folders, seeded, or the path of a CSV "
+                "file with the columns class,split or filename,label,split."
+            )
+        with self.path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            columns = set(reader.fieldnames or ())
+            if not any(need <= columns for need in ({"class", "split"}, _BY_FILE)):
+                raise UserError(
+                    f"{self.path} has the columns {', '.join(reader.fieldnames or ['(none)'])}. "
+                    "Its first line has to be class,split or filename,label,split."
+                )
+            for row in reader:
+                yield reader.line_num, {k: v.strip() for k, v in row.items() if k is not None}
+
+    def _read_split(self, line: int, name: str) -> Split:
+        split = "validation" if name in ("val", "valid") else name
+        for known in SPLITS:
+            if split == known:
+                return known
+        raise UserError(
+            f"{self.path}, line {line}: '{name}' is no split. Write train, validation or test."
+        )
+
+
+_BY_FILE = {"filename", "label", "split"}

@@ -1,0 +1,57 @@
+"""CUB-200-2011 (Wah et al. 2011): 11,788 photographs of 200 species of birds.
+
+For non-commercial research and education; the photographs' rights are their owners'. Split
+100/50/50 by the rule of Chen et al. 2019 (arXiv:1904.04232, github.com/wyharveychen/
+CloserLookFewShot): of the classes in alphabetical order every second trains, and of those between
+every other one validates and tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from metaloop.errors import UserError
+from metaloop.tasks.images.class_folders import list_folders, list_images
+from metaloop.tasks.images.image_cache import ImageSource
+from metaloop.tasks.images.image_dataset import DownloadedImages
+from metaloop.tasks.images.image_files import files_source
+from metaloop.tasks.random_streams import Split
+from metaloop.tasks.sources.class_splits import Classes
+
+ARCHIVE = "CUB_200_2011.tgz"
+CLASSES = 200
+
+
+class CUB(DownloadedImages):
+    """Episodes of CUB's species.
+
+    Args:
+        data_dir: CUB_200_2011.tgz, or a folder with it or with its content; None downloads.
+        (others) see ImageDataset.
+
+    """
+
+    title = "cub"
+    split_sizes: Mapping[Split, int] = {"train": 100, "validation": 50, "test": 50}
+    images_a_class = 60
+    archives: Mapping[str, str] = {ARCHIVE: "97eceeb196236b17998738112f37df78"}
+    what_to_put = (
+        f"Put {ARCHIVE} of data.caltech.edu/records/65de6-vp158, as it is or unpacked (folder "
+        "CUB_200_2011 with images/), into a folder and name that with task.data_dir."
+    )
+
+    def find_images(self, place: Path) -> ImageSource[object]:
+        candidates = (place / "CUB_200_2011" / "images", place / "images", place)
+        folder = next(path for path in candidates if path.is_dir())
+        classes = {path.name: path for path in list_folders(folder)}
+        if len(classes) != CLASSES:
+            raise UserError(
+                f"{folder} holds {len(classes)} class folders, and CUB has {CLASSES}. "
+                f"{self.what_to_put}"
+            )
+        files = list_images(classes, skip_odd=self.skip_unusable)
+        return cast(ImageSource[object], files_source(files, self.input_shape))
+
+    def split(self, names: Sequence[str]) -> Classes:
+        ordered = sorted(names)
+        return {"train": ordered[::2], "validation": ordered[1::4], "test": ordered[3::4]}

@@ -1,0 +1,220 @@
+"""N-way K-shot episodes over images that sit in one store, as uint8."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaloop.arguments import Count
+from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
+from metaloop.tasks.images.augmentation import Augmentation
+from metaloop.tasks.images.image_store import ImageStore
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+from metaloop.tasks.task import ClassificationTask
+
+
+class DrawnImages(NamedTuple):
+    """A meta-batch as indices: what travels from the loader's workers to the device.
+
+    Shapes:
+        images       [T, N, K+Q]     rows of the image store, the support's first
+        rotations    [T, N]          quarter turns of each class's images
+        augmentation [T, N, K+Q, P]  numbers in (0, 1) that say how each image is changed; P = 0
+                                     where none is
+        classes      [T, N]          global class ids; position n is label n
+    """
+
+    images: Tensor
+    rotations: Tensor
+    augmentation: Tensor
+    classes: Tensor
+
+
+class ImageClasses(ClassificationTask):
+    """Draws ways classes and shots + queries images of each; a subclass brings the images.
+
+    With `rotations` a class may also appear turned by 90, 180 or 270 degrees, each turn a class
+    of its own (Santoro et al. 2016); the classes of one episode are turns of different
+    originals. Global class id: 4 * original + quarter turns with rotations, else the original.
+
+    Args:
+        ways: N, classes in an episode.
+        shots: K, support images a class.
+        queries: Q, query images a class.
+        rotations: whether turned classes are classes too, in every split.
+        augmentation: how the train split's images are changed at random.
+
+    """
+
+    is_inverted: ClassVar[bool] = False  # images are the negatives of their files
+    store: ImageStore
+    split_classes: dict[Split, Tensor]  # the originals of each split
+
+    def __init__(
+        self,
+        *,
+        ways: Count,
+        shots: Count,
+        queries: Count,
+        rotations: bool = False,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.ways, self.shots, self.queries, self.rotations = ways, shots, queries, rotations
+        is_changed = augmentation is not None and augmentation.is_on
+        self.augmentation = augmentation if is_changed else None
+        self.output_size = ways
+
+    def count_classes(self, originals: int) -> int:
+        """How many global class ids so many originals make."""
+        return 4 * originals if self.rotations else originals
+
+    def open_images(
+        self,
+        store: ImageStore,
+        splits: Mapping[Split, Sequence[int]],
+        *,
+        skip_small: bool = False,
+    ) -> None:
+        """Take the images and each split's classes.
+
+        Classes with fewer images than an episode needs are refused, or left out.
+        """
+        self.store = store
+        names, counts = store.names, store.counts.tolist()
+        self.split_classes = {
+            split: torch.tensor(
+                usable_classes(self, split, names, counts, splits[split], skip_small)
+            )
+            for split in SPLITS
+        }
+
+    def draw(self, split: Split, streams: RandomStreams) -> DrawnImages:  # type: ignore[override]
+        originals = self.split_classes[split]
+        chosen = originals[streams.choose(count=self.ways, population=len(originals))]
+        needed = self.shots + self.queries
+        sizes = self.store.counts[chosen]
+        members = streams.choose(self.ways, count=needed, population=sizes)
+        rows = self.store.find(chosen, members)
+        turns = torch.zeros_like(chosen)
+        if self.rotations:
+            turns = streams.integers(self.ways, high=4)
+        classes = 4 * chosen + turns if self.rotations else chosen
+        numbers = torch.empty(*rows.shape, 0)
+        if self.augmentation is not None and split == "train":
+            numbers = streams.uniform(self.ways, needed, self.augmentation.numbers).float()
+        return DrawnImages(rows, turns, numbers, classes)
+
+    def gather(self, drawn: DrawnImages, dtype: torch.dtype) -> Episode:  # type: ignore[override]
+        images = self.gather_pixels(drawn).to(dtype).div_(255)
+        if self.augmentation is not None and drawn.augmentation.shape[-1]:
+            changed = self.augmentation(images.flatten(0, 2), drawn.augmentation.flatten(0, 2))
+            images = changed.view_as(images)
+        labels = torch.arange(self.ways, device=images.device)[:, None]
+        labels = labels.expand(len(images), self.ways, images.shape[2])
+        support, query = (
+            Examples(images[:, :, part].flatten(1, 2), labels[:, :, part].flatten(1, 2))
+            for part in (slice(None, self.shots), slice(self.shots, None))
+        )
+        return Episode(support, query, drawn.classes)
+
+    def gather_pixels(self, drawn: DrawnImages) -> Tensor:
+        """The drawn images, turned, [T, N, K+Q, channels, height, width] uint8."""
+        if not self.rotations:
+            return self.store.gather(drawn.images)
+        turns = drawn.rotations[..., None].expand(drawn.images.shape)
+        return self.store.gather(drawn.images, turns)
+
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Bytes 0..255 become 0..1; floats have to be there already."""
+        if inputs.dtype == torch.uint8:
+            return inputs.to(dtype) / 255
+        if not inputs.is_floating_point():
+            raise UserError(
+                f"Images are bytes 0..255 (uint8) or floats 0..1, not {inputs.dtype}. Convert "
+                "them: images.astype('uint8')."
+            )
+        if inputs.numel() and not (inputs.min() >= 0 and inputs.max() <= 1):
+            raise UserError(
+                f"Images as floats are in 0..1, but these go from {float(inputs.min()):g} to "
+                f"{float(inputs.max()):g}. Divide them by 255, or pass them as uint8."
+            )
+        return inputs.to(dtype)
+
+    def class_name(self, class_id: int) -> str:
+        """The class's name in the data, and by how many degrees it is turned."""
+        original, turns = divmod(class_id, 4) if self.rotations else (class_id, 0)
+        return (
+            f"{self.store.names[original]} r{90 * turns}" if turns else self.store.names[original]
+        )
+
+    def describe(self) -> dict[str, int | str | bool]:
+        described: dict[str, int | str | bool] = {
+            "ways": self.ways,
+            "shots": self.shots,
+            "queries": self.queries,
+            "rotations": self.rotations,
+        }
+        if self.augmentation is not None:
+            described["augmentation"] = self.augmentation.describe()
+        return described
+
+
+def check_episode(task: ImageClasses, split: Split, *, classes: int, images: int) -> None:
+    """Refuse an episode that a split with so many classes of so many images cannot make.
+
+    Raises:
+        UserError: too few classes or images.
+
+    """
+    needed = task.shots + task.queries
+    if classes < task.ways or images < needed:
+        raise UserError(
+            f"{_needs(task)}, but the {split} split has {classes} "
+            f"classes with {images} each. Lower task.ways, task.shots or task.queries."
+        )
+
+
+def usable_classes(
+    task: ImageClasses,
+    split: Split,
+    names: Sequence[str],
+    counts: Sequence[int],
+    classes: Sequence[int],
+    skip_small: bool,
+) -> list[int]:
+    """The classes of a split that have images enough for an episode.
+
+    Raises:
+        UserError: too few of them; or some are too small, and `skip_small` is false.
+
+    """
+    needed = task.shots + task.queries
+    sizes = {c: counts[c] for c in classes}
+    if len(set(sizes.values())) == 1:
+        check_episode(task, split, classes=len(sizes), images=next(iter(sizes.values())))
+    usable = [c for c, size in sizes.items() if size >= needed]
+    small = sorted((size, c) for c, size in sizes.items() if size < needed)
+    named = f"'{names[small[0][1]]}' has only {small[0][0]}" if small else ""
+    if len(usable) < task.ways:
+        raise UserError(
+            f"{_needs(task)}, but the {split} split has {len(usable)}"
+            f"{f': {named}' if small else ''}. "
+            "Lower task.ways, task.shots or task.queries, or add images."
+        )
+    if small and not skip_small:
+        raise UserError(
+            f"An episode needs {needed} images of a class (shots={task.shots} + "
+            f"queries={task.queries}), but of the {split} split's {len(sizes)} classes "
+            f"{len(small)} have fewer: {named}. Add images, lower task.shots or task.queries, or "
+            "leave such classes out with task.skip_unusable=true."
+        )
+    return usable
+
+
+def _needs(task: ImageClasses) -> str:
+    return (
+        f"A {task.ways}-way episode needs {task.ways} classes with {task.shots + task.queries} "
+        f"images each (shots={task.shots} + queries={task.queries})"
+    )

@@ -1,0 +1,101 @@
+"""Omniglot (Lake et al. 2015): 1,623 handwritten characters of 50 alphabets, 20 drawings each.
+
+MIT licence, github.com/brendenlake/omniglot.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from metaloop.arguments import Count, Seed
+from metaloop.tasks.images.augmentation import Augmentation
+from metaloop.tasks.images.image_cache import ImageSource
+from metaloop.tasks.images.image_dataset import DownloadedImages
+from metaloop.tasks.images.image_files import ImageFile, files_source
+from metaloop.tasks.images.image_store import Storage
+from metaloop.tasks.images.omniglot_files import (
+    DRAWINGS,
+    WHAT_TO_PUT,
+    find_drawings,
+    shuffled_split,
+    vinyals_split,
+)
+from metaloop.tasks.random_streams import Split
+
+SPLITS_BY_NAME: dict[str, dict[Split, int]] = {
+    "finn2017": {"train": 1100, "validation": 100, "test": 423},
+    "vinyals2016": {"train": 1028, "validation": 172, "test": 423},
+}
+
+
+class Omniglot(DownloadedImages):
+    """N-way K-shot episodes of Omniglot characters, white on black.
+
+    Args:
+        split: finn2017, 1,100 characters to train on, 100 to validate, 423 to test, by the rule
+            of `shuffled_split`; or vinyals2016, 1,028/172/423 by published lists.
+        split_seed: seeds the division of the characters by finn2017.
+        data_dir: a folder with the drawings, zipped as distributed or unpacked; None downloads.
+        (others) see ImageDataset.
+
+    """
+
+    title = "omniglot"
+    what_to_put = WHAT_TO_PUT
+    images_a_class = DRAWINGS
+    archives: Mapping[str, str] = {
+        "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
+        "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
+    }
+    is_inverted = True  # drawn black on white
+
+    def __init__(
+        self,
+        *,
+        ways: Count,
+        shots: Count,
+        queries: Count,
+        rotations: bool,
+        split: Literal["finn2017", "vinyals2016"],
+        split_seed: Seed,
+        image_size: Count,
+        storage: Storage,
+        data_dir: str | None,
+        cache_dir: str,
+        source_url: str,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.split_name, self.split_seed = split, split_seed
+        self.split_sizes = SPLITS_BY_NAME[split]
+        super().__init__(
+            ways=ways,
+            shots=shots,
+            queries=queries,
+            rotations=rotations,
+            augmentation=augmentation,
+            image_size=image_size,
+            channels=1,
+            storage=storage,
+            skip_unusable=False,  # the data set is known: what is not whole is to be fetched again
+            data_dir=data_dir,
+            cache_dir=cache_dir,
+            source_url=source_url,
+        )
+
+    def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
+        return files_source(find_drawings(place), self.input_shape, is_inverted=self.is_inverted)
+
+    def split(self, names: Sequence[str]) -> dict[Split, list[str]]:
+        if self.split_name == "vinyals2016":
+            return vinyals_split()
+        return shuffled_split(self.split_sizes, self.split_seed)
+
+    def class_name(self, class_id: int) -> str:
+        return super().class_name(class_id).replace("/character", " ")
+
+    def describe(self) -> dict[str, int | str | bool]:
+        seeded = {"split_seed": self.split_seed} if self.split_name == "finn2017" else {}
+        return {**super().describe(), "class_split": self.split_name, **seeded}
+
+    def _tars_in(self, folder: Path) -> list[Path]:
+        return []  # the zip archives are read where they lie

@@ -1,0 +1,118 @@
+"""Find Omniglot's 1,623 x 20 drawings, zipped or unpacked, and its class splits."""
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from metaloop.errors import UserError
+from metaloop.tasks.images.image_files import ImageFile, zipped_files
+from metaloop.tasks.random_streams import Split
+from metaloop.tasks.sources.class_splits import published
+
+DRAWINGS = 20
+WHAT_TO_PUT = (
+    "Put images_background.zip and images_evaluation.zip of github.com/brendenlake/omniglot "
+    "(folder python/), as they are or unpacked, into one folder and name it with task.data_dir."
+)
+_ENTRY = re.compile(r"(?:^|/)([^/]+)/(character\d\d)/(\d{4}_\d\d)\.png$")
+
+
+def alphabets() -> dict[str, int]:
+    """The fifty alphabets, each with its number of characters."""
+    content: dict[str, int] = json.loads(published("omniglot_alphabets.json"))
+    return content
+
+
+def class_names() -> list[str]:
+    """The 1,623 classes "Alphabet/characterNN" in alphabetical order: class c is the c-th."""
+    return sorted(f"{a}/character{c:02d}" for a, n in alphabets().items() for c in range(1, n + 1))
+
+
+def shuffled_split(sizes: Mapping[Split, int], split_seed: int) -> dict[Split, list[str]]:
+    """Divide the 1,623 characters, Finn's way (maml/data_generator.py).
+
+    All classes "Alphabet/characterNN" in alphabetical order, shuffled by
+    `random.Random(split_seed).shuffle`; the first 1,100 train, the next 100 validation, the
+    remaining 423 test. (Finn shuffles a directory listing, whose order was his disk's.)
+    """
+    names = class_names()
+    random.Random(split_seed).shuffle(names)
+    ends = [sum(list(sizes.values())[: i + 1]) for i in range(len(sizes))]
+    return {s: names[e - sizes[s] : e] for s, e in zip(sizes, ends, strict=True)}
+
+
+def vinyals_split() -> dict[Split, list[str]]:
+    """Divide the characters as Vinyals et al. (2016), by Snell's published lists: 1028/172/423.
+
+    Five alphabets validate; of Lake's evaluation alphabets twelve and four characters of
+    Gurmukhi test; all others train (github.com/jakesnell/prototypical-networks).
+    """
+    lists: dict[Split, dict[str, list[int]]] = json.loads(published("omniglot_vinyals.json"))
+    split: dict[Split, list[str]] = {
+        part: [
+            f"{a}/character{c:02d}"
+            for a, (first, last) in of.items()
+            for c in range(first, last + 1)
+        ]
+        for part, of in lists.items()
+    }
+    held_out = {name for names in split.values() for name in names}
+    return {"train": [name for name in class_names() if name not in held_out], **split}
+
+
+def find_drawings(folder: Path) -> dict[str, list[ImageFile]]:
+    """Find every class's 20 drawings in a folder's zip archives or subfolders.
+
+    Raises:
+        UserError: a broken archive, a missing alphabet, character or drawing.
+
+    """
+    found: dict[str, dict[str, ImageFile]] = {}
+    unpacked = (ImageFile(None, str(path)) for path in folder.rglob("*.png"))
+    for drawing in (*zipped_files(folder, WHAT_TO_PUT), *unpacked):
+        if match := _ENTRY.search(drawing.name):
+            alphabet, character, file = match.groups()
+            found.setdefault(f"{alphabet}/{character}", {})[file] = drawing
+    _check_complete(folder, found)
+    return {name: [files[f] for f in sorted(files)] for name, files in sorted(found.items())}
+
+
+def _check_complete(folder: Path, found: Mapping[str, Mapping[str, ImageFile]]) -> None:
+    if not found:
+        raise UserError(
+            f"{folder} holds no Omniglot: no drawing <alphabet>/characterNN/NNNN_NN.png, zipped "
+            f"or unpacked. {WHAT_TO_PUT}"
+        )
+    expected = class_names()
+    missing = [name for name in expected if name not in found]
+    whole_alphabets = [
+        a
+        for a in alphabets()
+        if all(f"{a}/character{c + 1:02d}" in missing for c in range(alphabets()[a]))
+    ]
+    if whole_alphabets:
+        raise UserError(
+            f"{folder} lacks {len(whole_alphabets)} of Omniglot's 50 alphabets: "
+            f"{_some(whole_alphabets)}. {WHAT_TO_PUT}"
+        )
+    if missing:
+        raise UserError(
+            f"{folder} lacks {len(missing)} of Omniglot's 1,623 characters: {_some(missing)}. "
+            f"{WHAT_TO_PUT}"
+        )
+    if foreign := sorted(set(found) - set(expected)):
+        raise UserError(
+            f"{folder} holds characters that Omniglot has not: {_some(foreign)}. Take them out."
+        )
+    for name, files in found.items():
+        if len(files) != DRAWINGS:
+            raise UserError(
+                f"{folder}: {name} has {len(files)} drawings; Omniglot has {DRAWINGS} of each "
+                f"character. {WHAT_TO_PUT}"
+            )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" .." if len(names) > 3 else "")

@@ -1,0 +1,109 @@
+"""tieredImageNet: 608 classes of ImageNet, 84 x 84 RGB, split by supercategories 351/97/160.
+
+Ren et al. 2018 (arXiv:1803.00676), github.com/renmengye/few-shot-ssl-public. ImageNet's images may
+be used for non-commercial research only and not be passed on: there is no source to download from.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from PIL import Image
+
+from metaloop.errors import UserError
+from metaloop.tasks.images.class_folders import list_images, list_split_folders
+from metaloop.tasks.images.image_cache import ImageSource, OddImageError
+from metaloop.tasks.images.image_files import files_source, fit_to_shape, reason
+from metaloop.tasks.images.image_store import Pixels
+from metaloop.tasks.images.mini_imagenet import SplitImageNet
+from metaloop.tasks.random_streams import Split
+from metaloop.tasks.sources.class_splits import FOLDERS
+from metaloop.tasks.sources.safe_pickle import as_text, read_pickle, read_pickled_list
+
+
+class TieredImageNet(SplitImageNet):
+    """Episodes of tieredImageNet, in either of two layouts.
+
+    Args:
+        data_dir: a folder with train/, val/ and test/, each with a folder a class; or with the
+            authors' train_labels.pkl, .. and train_images_png.pkl, .. (or train_images.npz, ..).
+            The npz files are read into memory whole while the cache is built, some 13 GB; nothing
+            in the pickles is executed.
+        (others) see ImageDataset.
+
+    """
+
+    title = "tiered-imagenet"
+    split_sizes: Mapping[Split, int] = {"train": 351, "validation": 97, "test": 160}
+    images_a_class = 1300
+    what_to_put = (
+        "tieredImageNet is made of ImageNet's images, which may not be passed on. Put into one "
+        "folder either train/, val/ and test/ with a folder of images a class; or the files "
+        "train_labels.pkl and train_images_png.pkl (or train_images.npz), and likewise of val and "
+        "test, of github.com/renmengye/few-shot-ssl-public; and name it with task.data_dir."
+    )
+
+    def find_images(self, place: Path) -> ImageSource[object]:
+        if (place / "train_labels.pkl").is_file():
+            return cast(ImageSource[object], self._pickled(place))
+        if not (place / "train").is_dir():
+            raise UserError(f"{place} holds no tieredImageNet. {self.what_to_put}")
+        files = list_images(list_split_folders(place), skip_odd=self.skip_unusable)
+        return cast(ImageSource[object], files_source(files, self.input_shape))
+
+    def _pickled(self, place: Path) -> ImageSource[tuple[str, int]]:
+        images: dict[str, Sequence[Pixels]] = {}
+        classes: dict[str, list[tuple[str, int]]] = {}
+        for folder in FOLDERS.values():
+            path = place / f"{folder}_labels.pkl"
+            if not path.is_file():
+                raise UserError(f"{path} is missing. {self.what_to_put}")
+            content = read_pickle(path, self.what_to_put)
+            labels, names = content.get("label_specific"), content.get("label_specific_str")
+            images[folder] = self._images(place, folder)
+            if labels is None or names is None or len(cast(Pixels, labels)) != len(images[folder]):
+                raise UserError(
+                    f"{path} should hold label_specific, one of each of the {len(images[folder])} "
+                    f"images, and label_specific_str; it holds {', '.join(content)}. "
+                    f"{self.what_to_put}"
+                )
+            texts = [as_text(name) for name in cast(Sequence[object], names)]
+            for row, label in enumerate(np.asarray(labels).tolist()):
+                # with the number in the split: descriptions repeat
+                name = f"{folder}/{texts[label]} ({folder} {label})"
+                classes.setdefault(name, []).append((folder, row))
+        return ImageSource(
+            dict(sorted(classes.items())),
+            lambda item: self._read(place, *item, images[item[0]][item[1]]),
+            self.input_shape,
+        )
+
+    def _images(self, place: Path, folder: str) -> Sequence[Pixels]:
+        """A split's images: each a PNG file's bytes, or decoded [84, 84, 3]."""
+        packed, whole = place / f"{folder}_images_png.pkl", place / f"{folder}_images.npz"
+        if packed.is_file():
+            return read_pickled_list(packed, self.what_to_put)
+        if not whole.is_file():
+            raise UserError(f"{packed} is missing, and so is {whole.name}. {self.what_to_put}")
+        try:
+            with np.load(whole) as archive:  # refuses pickled objects
+                found: Pixels = archive["images"]
+        except (ValueError, OSError, KeyError, EOFError) as error:
+            raise UserError(
+                f"{whole} cannot be read ({error}). Fetch it again. {self.what_to_put}"
+            ) from error
+        return cast(Sequence[Pixels], found)
+
+    def _read(self, place: Path, folder: str, row: int, image: Pixels) -> Pixels:
+        if image.ndim == 3:
+            return fit_to_shape(image[:, :, ::-1], self.input_shape)  # OpenCV's order, blue first
+        try:
+            with Image.open(io.BytesIO(image.tobytes())) as png:
+                return fit_to_shape(np.asarray(png.convert("RGB")), self.input_shape)
+        except Exception as error:
+            raise OddImageError(
+                f"{place / folder}_images_png.pkl: image {row} is no readable PNG "
+                f"({reason(error)})."
+            ) from error

@@ -1,0 +1,62 @@
+"""How classes are divided into train, validation and test: no class is in two of them."""
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+
+import torch
+
+from metaloop.errors import UserError
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+
+FOLDERS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
+Classes = dict[Split, list[str]]
+
+
+def published(name: str) -> str:
+    """The text of a published list in `splits/`."""
+    return (resources.files("metaloop.tasks.sources") / "splits" / name).read_text()
+
+
+def published_split(name: str) -> Classes:
+    """A published class split, {"train": [class, ..], "validation": .., "test": ..}."""
+    content: Classes = json.loads(published(f"{name}.json"))
+    return content
+
+
+def split_by_prefix(names: Sequence[str]) -> Classes:
+    """Divide names that begin with their split's folder: train/, val/ or test/.
+
+    Raises:
+        UserError: a class is in two splits.
+
+    """
+    split: Classes = {
+        part: [name for name in names if name.startswith(f"{folder}/")]
+        for part, folder in FOLDERS.items()
+    }
+    seen: dict[str, str] = {}
+    for name in names:
+        folder, _, label = name.partition("/")
+        if (other := seen.setdefault(label, folder)) != folder:
+            raise UserError(
+                f"The class '{label}' is in {other} and in {folder}. Few-shot learning tests on "
+                "classes that training has not seen: every class belongs to one split. Move all "
+                "its images into one, or put the classes into one folder with task.split=seeded."
+            )
+    return split
+
+
+def seeded_split(names: Sequence[str], fractions: Sequence[float], seed: int) -> Classes:
+    """Shuffle the names by the seed and cut them by the fractions: train, validation, test.
+
+    Validation and test get their fraction of the classes, rounded; training gets the rest. The
+    order that the names come in does not matter.
+    """
+    ordered = sorted(names)
+    keys = RandomStreams(seed, "train", torch.tensor([0])).uniform(len(ordered))[0]
+    shuffled = [ordered[i] for i in keys.argsort(stable=True).tolist()]
+    validation, test = (round(share * len(ordered)) for share in fractions[1:])
+    ends = (len(ordered) - validation - test, len(ordered) - test, len(ordered))
+    starts = (0, *ends[:2])
+    return {s: shuffled[a:b] for s, a, b in zip(SPLITS, starts, ends, strict=True)}

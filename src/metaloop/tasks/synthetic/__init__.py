@@ -1,0 +1,1 @@
+"""Tasks that are computed: curves, and a point to walk to."""

@@ -1,0 +1,44 @@
+"""Sums of two sine waves: Lacoste et al. 2018 (arXiv:1806.07528), "Harmonics"."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from metaloop.arguments import Count, NonNegative
+from metaloop.tasks.random_streams import RandomStreams
+from metaloop.tasks.synthetic.curve import Curve
+
+FREQUENCY = (5.0, 7.0)
+CENTRE = (-4.0, 4.0)
+
+
+class Harmonic(Curve):
+    """y = a_1 sin(w x + b_1) + a_2 sin(2 w x + b_2), seen around one place.
+
+    Amplitudes normal, w uniform in [5, 7], phases in [0, 2 pi]; x normal with deviation 1 around
+    a centre uniform in [-4, 4], one a task. The ranges are those that torchmeta gives for the
+    paper's task. Harder than `Sinusoid`: five unknowns, and a dozen waves in the range of x.
+
+    Args:
+        shots, queries: see Curve.
+        noise_std: the standard deviation of Gaussian noise on all targets.
+
+    """
+
+    def __init__(self, *, shots: Count, queries: Count, noise_std: NonNegative) -> None:
+        super().__init__(shots=shots, queries=queries)
+        self.noise_std = noise_std
+
+    def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:
+        frequency = streams.uniform(1, 1, low=FREQUENCY[0], high=FREQUENCY[1])
+        centre = streams.uniform(1, 1, low=CENTRE[0], high=CENTRE[1])
+        phases = streams.uniform(1, 2, high=2 * math.pi)
+        amplitudes = streams.normal(1, 2)
+        around, noise = streams.normal(count, 2).chunk(2, -1)
+        x = centre + around
+        waves = amplitudes * torch.sin(frequency * torch.tensor([1.0, 2.0]) * x + phases)
+        return x, waves.sum(-1, keepdim=True) + self.noise_std * noise
+
+    def describe(self) -> dict[str, int | str | bool]:
+        return {**super().describe(), "noise_std": f"{self.noise_std:g}"}

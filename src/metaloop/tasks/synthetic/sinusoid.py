@@ -1,0 +1,35 @@
+"""Sinusoid regression, Finn et al. 2017 (arXiv:1703.03400), section 5.1."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from metaloop.tasks.random_streams import RandomStreams
+from metaloop.tasks.synthetic.curve import Curve
+
+AMPLITUDE = (0.1, 5.0)
+PHASE = (0.0, math.pi)
+X = (-5.0, 5.0)
+
+
+class Sinusoid(Curve):
+    """y = amplitude * sin(x - phase): every task another amplitude and phase.
+
+    Amplitude uniform in [0.1, 5], phase in [0, pi], x in [-5, 5].
+
+    Args:
+        shots, queries: see Curve.
+
+    """
+
+    def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:
+        amplitude, phase = draw_sine(streams)
+        x = streams.uniform(count, 1, low=X[0], high=X[1])
+        return x, amplitude * torch.sin(x - phase)
+
+
+def draw_sine(streams: RandomStreams) -> tuple[Tensor, Tensor]:
+    """Amplitude and phase, both [T, 1, 1]."""
+    amplitude = streams.uniform(1, 1, low=AMPLITUDE[0], high=AMPLITUDE[1])
+    return amplitude, streams.uniform(1, 1, low=PHASE[0], high=PHASE[1])

@@ -1,0 +1,42 @@
+"""Sinusoids and lines, noisy: Finn, Xu and Levine 2018 (arXiv:1806.02817), section 5."""
+
+import torch
+from torch import Tensor
+
+from metaloop.arguments import Count, NonNegative
+from metaloop.tasks.random_streams import RandomStreams
+from metaloop.tasks.synthetic.curve import Curve
+from metaloop.tasks.synthetic.sinusoid import X, draw_sine
+
+SLOPE_AND_INTERCEPT = (-3.0, 3.0)
+
+
+class SinusoidLine(Curve):
+    """Every task a sinusoid or, as often, a line, seen with noise: which one may be unclear.
+
+    Sinusoids as in `Sinusoid`; y = slope * x + intercept with both uniform in [-3, 3]; x uniform
+    in [-5, 5]. Gaussian noise is on the targets of the support and the query set.
+
+    Args:
+        shots, queries: see Curve.
+        noise_std: the noise's standard deviation; the paper's 0.3.
+
+    """
+
+    def __init__(self, *, shots: Count, queries: Count, noise_std: NonNegative) -> None:
+        super().__init__(shots=shots, queries=queries)
+        self.noise_std = noise_std
+
+    def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:
+        is_line = streams.uniform(1, 1) < 0.5
+        amplitude, phase = draw_sine(streams)
+        low, high = SLOPE_AND_INTERCEPT
+        slope, intercept = (streams.uniform(1, 1, low=low, high=high) for _ in range(2))
+        # place and noise of a point are drawn together, so that more points change none before
+        place, noise = streams.uniform(count, 2).chunk(2, -1)
+        x = X[0] + (X[1] - X[0]) * place
+        y = torch.where(is_line, slope * x + intercept, amplitude * torch.sin(x - phase))
+        return x, y + self.noise_std * torch.special.ndtri(noise)
+
+    def describe(self) -> dict[str, int | str | bool]:
+        return {**super().describe(), "noise_std": f"{self.noise_std:g}"}

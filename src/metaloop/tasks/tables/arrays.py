@@ -1,0 +1,195 @@
+"""A user's own features with labels, or many small regression data sets, from one file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metaloop.arguments import Count, NonNegative, Seed
+from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
+from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.tables.array_rows import ArraySource
+from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
+from metaloop.tasks.tables.row_groups import RowGroups
+from metaloop.tasks.task import RegressionTask, Task
+
+
+class ArrayClasses(RowClasses):
+    """N-way K-shot episodes over the classes of a file.
+
+    Args:
+        source: the file and its columns; its groups are the classes.
+        ways, shots, queries: see RowClasses.
+        input_shape: X; None reads it from the file.
+        classes: how many global class ids there are; None reads it from the file.
+
+    """
+
+    def __init__(
+        self,
+        source: ArraySource,
+        *,
+        ways: Count,
+        shots: Count,
+        queries: Count,
+        input_shape: Sequence[Count] | None,
+        classes: Count | None,
+    ) -> None:
+        super().__init__(ways=ways, shots=shots, queries=queries)
+        self.source = source
+        if input_shape is None or classes is None:
+            rows = source.read()
+            input_shape, classes = list(rows.inputs.shape[1:]), len(rows.names)
+        self.input_shape, self.classes = tuple(input_shape), classes
+        self.found = {"input_shape": list(input_shape), "classes": classes}
+
+    def setup(self) -> None:
+        rows = self.source.read()
+        require_shape(self.source.path, "features", rows.inputs, self.input_shape)
+        if len(rows.names) > self.classes:
+            raise UserError(
+                f"{self.source.path} has {len(rows.names)} classes, more than task.classes="
+                f"{self.classes}. Set task.classes={len(rows.names)}."
+            )
+        self.open_rows(rows.inputs, rows.members, rows.names, rows.splits, str(self.source.path))
+
+    def describe(self) -> dict[str, int | str | bool]:
+        return {**super().describe(), **describe_source(self.source)}
+
+
+class ArrayRegression(RegressionTask):
+    """Each data set of a file is a task; an episode draws shots + queries of its rows.
+
+    Args:
+        source: the file and its columns; its groups are the data sets.
+        shots: K, support rows.
+        queries: query rows.
+        input_shape: X; None reads it from the file.
+        output_size: numbers to predict; None reads it from the file.
+
+    """
+
+    inputs: Tensor  # [R, *X]
+    targets: Tensor  # [R, Y]
+    groups: RowGroups
+
+    def __init__(
+        self,
+        source: ArraySource,
+        *,
+        shots: Count,
+        queries: Count,
+        input_shape: Sequence[Count] | None,
+        output_size: Count | None,
+    ) -> None:
+        self.source, self.shots, self.queries = source, shots, queries
+        if input_shape is None or output_size is None:
+            rows = source.read()
+            input_shape, output_size = list(rows.inputs.shape[1:]), rows.targets.shape[1]
+        self.input_shape, self.output_size = tuple(input_shape), output_size
+        self.found = {"input_shape": list(input_shape), "output_size": output_size}
+
+    def setup(self) -> None:
+        rows = self.source.read()
+        require_shape(self.source.path, "features", rows.inputs, self.input_shape)
+        require_shape(self.source.path, "target", rows.targets, (self.output_size,))
+        self.inputs, self.targets = rows.inputs, rows.targets
+        self.groups = RowGroups(rows.members, rows.names, rows.splits)
+        self.groups.require(
+            groups=1,
+            rows=self.shots + self.queries,
+            source=str(self.source.path),
+            kind="data sets",
+            remedy="Lower task.shots or task.queries, add rows, or take such data sets out.",
+        )
+
+    def draw(self, split: Split, streams: RandomStreams) -> DrawnRows:  # type: ignore[override]
+        rows, _ = self.groups.draw(split, streams, groups=1, rows=self.shots + self.queries)
+        return DrawnRows(rows, torch.empty(streams.episodes, 0, dtype=torch.int64))
+
+    def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
+        if self.inputs.device != drawn.rows.device:
+            device = drawn.rows.device  # once: then they live there
+            self.inputs, self.targets = self.inputs.to(device), self.targets.to(device)
+        rows = drawn.rows.squeeze(1)
+        inputs, targets = self.inputs[rows].to(dtype), self.targets[rows].to(dtype)
+        support, query = (
+            Examples(inputs[:, part], targets[:, part])
+            for part in (slice(None, self.shots), slice(self.shots, None))
+        )
+        return Episode(support, query, drawn.classes)
+
+    def describe(self) -> dict[str, int | str | bool]:
+        sizes = {"shots": self.shots, "queries": self.queries}
+        return {**sizes, **describe_source(self.source)}
+
+
+def arrays(
+    *,
+    kind: Literal["classification", "regression"],
+    data_dir: str | None,
+    file: str | None,
+    features: str | list[str] | None,
+    target: str | list[str],
+    task_column: str,
+    split_column: str | None,
+    split_fractions: list[NonNegative],
+    split_seed: Seed,
+    ways: Count,
+    shots: Count,
+    queries: Count,
+    input_shape: list[Count] | None,
+    output_size: Count | None,
+    classes: Count | None,
+) -> Task:
+    """Tasks from one file of yours; the keys are explained in conf/task/arrays.yaml.
+
+    Raises:
+        UserError: no file is named, or what the file holds does not fit.
+
+    """
+    if data_dir is None or file is None:
+        raise UserError(
+            "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, an "
+            ".npz, .csv or .parquet file in it."
+        )
+    if len(split_fractions) != 3 or abs(sum(split_fractions) - 1) > 1e-6:
+        raise UserError(
+            f"task.split_fractions={split_fractions} has to be three shares that make 1: of "
+            "train, validation and test, as in [0.6,0.2,0.2]."
+        )
+    targets = [target] if isinstance(target, str) else target
+    is_regression = kind == "regression"
+    if not is_regression and len(targets) != 1:
+        raise UserError(f"task.target={targets}: a class is one column. Name one.")
+    source = ArraySource(
+        path=Path(data_dir).expanduser() / file,
+        features=features,
+        targets=targets if is_regression else [],
+        group=task_column if is_regression else targets[0],
+        split=split_column,
+        fractions=split_fractions,
+        seed=split_seed,
+    )
+    sizes: Mapping[str, int] = {"shots": shots, "queries": queries}
+    if is_regression:
+        return ArrayRegression(source, **sizes, input_shape=input_shape, output_size=output_size)
+    return ArrayClasses(source, **sizes, ways=ways, input_shape=input_shape, classes=classes)
+
+
+def require_shape(path: Path, what: str, rows: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a file whose rows are not of the shape that the model was built for."""
+    if tuple(rows.shape[1:]) != shape:
+        raise UserError(
+            f"{path}: its {what} have {list(rows.shape[1:])} numbers a row, but the learner is "
+            f"built for {list(shape)}. Name the columns it was trained on, or train another."
+        )
+
+
+def describe_source(source: ArraySource) -> dict[str, int | str | bool]:
+    """What a protocol has to name of the file."""
+    split = source.split or f"seeded, {source.seed}"
+    return {"file": source.path.name, "split_by": split}

@@ -1,0 +1,67 @@
+"""Rows of a table in groups of uneven size (classes, data sets), drawn without replacement."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from metaloop.errors import UserError
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+
+
+class RowGroups:
+    """Which rows belong to which group, and which groups to which split.
+
+    Args:
+        members: the group of each row, [R], numbers 0..G-1.
+        names: the groups' names.
+        splits: the numbers of each split's groups.
+
+    """
+
+    def __init__(
+        self, members: Tensor, names: Sequence[str], splits: Mapping[Split, Sequence[int]]
+    ) -> None:
+        self.names = list(names)
+        self.splits = {split: torch.tensor(splits[split], dtype=torch.int64) for split in SPLITS}
+        self.counts = torch.bincount(members, minlength=len(names))
+        self.first = self.counts.cumsum(0) - self.counts
+        self.order = members.argsort(stable=True)
+
+    def draw(
+        self, split: Split, streams: RandomStreams, *, groups: int, rows: int
+    ) -> tuple[Tensor, Tensor]:
+        """Choose groups of the split and rows of each.
+
+        Shapes:
+            rows   [T, groups, rows]
+            chosen [T, groups]
+        """
+        candidates = self.splits[split]
+        chosen = candidates[streams.choose(count=groups, population=len(candidates))]
+        picked = streams.choose(groups, count=rows, population=self.counts[chosen])
+        return self.order[self.first[chosen][..., None] + picked], chosen
+
+    def require(self, *, groups: int, rows: int, source: str, kind: str, remedy: str) -> None:
+        """Refuse episodes that some split cannot make.
+
+        Raises:
+            UserError: a split has too few groups (`kind`: classes, data sets), or one of its
+                groups too few rows.
+
+        """
+        for split in SPLITS:
+            mine = self.splits[split].tolist()
+            sizes = {self.names[g]: int(self.counts[g]) for g in mine}
+            small = [name for name, size in sizes.items() if size < rows]
+            if len(mine) < groups:
+                raise UserError(
+                    f"{source}: an episode needs {groups} {kind}, but the {split} split has "
+                    f"{len(mine)}. {remedy}"
+                )
+            if small:
+                raise UserError(
+                    f"{source}: an episode needs {rows} rows of each of its {kind} (shots and "
+                    f"queries), but of the {split} split's {len(mine)} {kind} {len(small)} have "
+                    f"fewer: '{small[0]}' has only {sizes[small[0]]}. {remedy}"
+                )

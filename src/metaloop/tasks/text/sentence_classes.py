@@ -1,0 +1,157 @@
+"""Few-shot text classification: N-way K-shot episodes of sentences (CLINC150, BANKING77)."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metaloop.arguments import Count
+from metaloop.errors import UserError
+from metaloop.tasks.random_streams import SPLITS, Split
+from metaloop.tasks.sources.download import download
+from metaloop.tasks.tables.row_classes import RowClasses
+from metaloop.tasks.text.tokens import tokenize
+
+FILES: dict[Split, str] = {
+    "train": "train.jsonl",
+    "validation": "valid.jsonl",
+    "test": "test.jsonl",
+}
+Labelled = tuple[list[str], list[str]]  # sentences, and their labels
+
+
+class SentenceClasses(RowClasses):
+    """Episodes of sentences from three files of {"sentence": .., "label": ..}, one a line.
+
+    The classes of the three files differ: they are the split, as in Dopierre et al. 2021
+    (arXiv:2105.12995). An input is a sentence's token numbers; see `tokens`.
+
+    Args:
+        ways, shots, queries: see RowClasses.
+        classes: how many there are in the three files together.
+        max_tokens: a longer sentence is cut, a shorter one padded.
+        vocabulary_size: how many token numbers there are, with the one that pads.
+        tokenizer: None hashes words; else a Hugging Face tokenizer, a folder or a name.
+        data_dir: a folder with train.jsonl, valid.jsonl, test.jsonl; None downloads them.
+        cache_dir: where downloads are kept.
+        source_url: where the three files lie.
+        md5: the checksums of the three files there, in this order.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        ways: Count,
+        shots: Count,
+        queries: Count,
+        classes: Count,
+        max_tokens: Count,
+        vocabulary_size: Count,
+        tokenizer: str | None,
+        data_dir: str | None,
+        cache_dir: str,
+        source_url: str,
+        md5: Sequence[str],
+    ) -> None:
+        super().__init__(ways=ways, shots=shots, queries=queries)
+        if vocabulary_size < 2:
+            raise UserError("task.vocabulary_size counts the token that pads: set 2 or more.")
+        self.input_shape = (max_tokens,)
+        self.classes, self.vocabulary_size, self.tokenizer = classes, vocabulary_size, tokenizer
+        self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
+        self.cache_dir = Path(cache_dir).expanduser()
+        self.source_url, self.md5 = source_url, dict(zip(FILES.values(), md5, strict=True))
+
+    def prepare(self) -> None:
+        self._folder()
+
+    def setup(self) -> None:
+        folder = self._folder()
+        read = {split: _read(folder / name) for split, name in FILES.items()}
+        per_split = {split: sorted(set(labels)) for split, (_, labels) in read.items()}
+        self._check(folder, per_split)
+        names = [name for split in SPLITS for name in per_split[split]]
+        number = {name: i for i, name in enumerate(names)}
+        self.open_rows(
+            self.encode([s for split in SPLITS for s in read[split][0]]),
+            torch.tensor([number[label] for split in SPLITS for label in read[split][1]]),
+            names,
+            {split: [number[name] for name in per_split[split]] for split in SPLITS},
+            str(folder),
+        )
+
+    def encode(self, sentences: Sequence[str]) -> Tensor:
+        """Sentences as a model of this family takes them: token numbers [rows, max_tokens]."""
+        return tokenize(
+            sentences,
+            length=self.input_shape[0],
+            vocabulary_size=self.vocabulary_size,
+            tokenizer=self.tokenizer,
+        )
+
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        return inputs.long()  # what `encode` gives is what a model takes
+
+    def describe(self) -> dict[str, int | str | bool]:
+        return {**super().describe(), "tokenizer": self.tokenizer or "hashed words"}
+
+    def _folder(self) -> Path:
+        if self.data_dir is not None:
+            return self.data_dir
+        folder = self.cache_dir / f"sentences-{self.md5[FILES['train']][:16]}"
+        advice = f"Or put {', '.join(FILES.values())} into a folder and set task.data_dir to it."
+        for name in FILES.values():
+            url = f"{self.source_url}/{name}"
+            download(url, folder / name, md5=self.md5[name], advice=advice)
+        return folder
+
+    def _check(self, folder: Path, per_split: dict[Split, list[str]]) -> None:
+        seen: dict[str, Split] = {}
+        for split, names in per_split.items():
+            for name in names:
+                if name in seen:
+                    raise UserError(
+                        f"{folder}: the class '{name}' is in {FILES[seen[name]]} and in "
+                        f"{FILES[split]}. A class belongs to one split: move its sentences into "
+                        "one of the files."
+                    )
+                seen[name] = split
+        if len(seen) != self.classes:
+            raise UserError(
+                f"{folder} has {len(seen)} classes in its three files, not task.classes="
+                f"{self.classes}: some are missing, or it is another data set. Set "
+                f"task.classes={len(seen)} if it is meant."
+            )
+
+
+def _read(path: Path) -> Labelled:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}). task.data_dir has to hold "
+            f"{', '.join(FILES.values())}, lines of JSON objects with sentence and label."
+        ) from error
+    sentences, labels = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            sentence, label = row["sentence"], row["label"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(
+                f'{path}, line {number} is no {{"sentence": .., "label": ..}}. Correct it or take '
+                "it out."
+            ) from error
+        if not isinstance(sentence, str) or not sentence.strip() or not isinstance(label, str):
+            raise UserError(
+                f"{path}, line {number} has no text as sentence and label. Correct it or take it "
+                "out."
+            )
+        sentences.append(sentence)
+        labels.append(label)
+    return sentences, labels

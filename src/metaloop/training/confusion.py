@@ -1,0 +1,63 @@
+"""Which classes are mistaken for which, over the episodes of an evaluation."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaloop.training.episode_values import Answered
+
+
+class Confusion(NamedTuple):
+    """Counts over all query examples, by global class.
+
+    Shapes: C classes that appeared, P ordered pairs of two that were in one episode
+        classes       [C]     global ids, ascending
+        seen, right   [C]     query examples of a class, and those answered rightly
+        pairs         [P, 2]  true class and another, as positions in `classes`
+        met, mistaken [P]     how often the other was a choice, and was chosen
+    """
+
+    classes: Tensor
+    seen: Tensor
+    right: Tensor
+    pairs: Tensor
+    met: Tensor
+    mistaken: Tensor
+
+
+def count_confusion(answered: Answered) -> Confusion:
+    """Count answers by the true class and, pair by pair, by what else was offered."""
+    classes, position = torch.unique(answered.classes, return_inverse=True)
+    number, ways = len(classes), position.shape[1]
+    true = position.gather(1, answered.targets)
+    is_right = answered.answers == answered.targets
+    seen = true.flatten().bincount(minlength=number)
+    right = true[is_right].bincount(minlength=number)
+    # every query example beside every choice of its episode, [T, N*Q, N]
+    choice = position[:, None, :].expand(-1, true.shape[1], -1)
+    labels = torch.arange(ways)
+    is_other = labels != answered.targets[..., None]
+    is_chosen = labels == answered.answers[..., None]
+    pair = (true[..., None] * number + choice)[is_other]
+    keys, which = torch.unique(pair, return_inverse=True)
+    met = which.bincount(minlength=len(keys))
+    mistaken = which[is_chosen[is_other]].bincount(minlength=len(keys))
+    pairs = torch.stack([keys // number, keys % number], 1)
+    return Confusion(classes, seen, right, pairs, met, mistaken)
+
+
+def rows_of(confusion: Confusion) -> list[tuple[int, int, int, int]]:
+    """(true id, mistaken for id, times, met) of every pair once mistaken, the most frequent first.
+
+    Among equally frequent ones first what was met less often.
+    """
+    order = sorted(
+        confusion.mistaken.nonzero()[:, 0].tolist(),
+        key=lambda p: (-int(confusion.mistaken[p]), int(confusion.met[p])),
+    )
+    ids = confusion.classes[confusion.pairs]
+    return [
+        (int(ids[p, 0]), int(ids[p, 1]), int(confusion.mistaken[p]), int(confusion.met[p]))
+        for p in order
+    ]

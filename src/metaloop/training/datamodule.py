@@ -1,0 +1,187 @@
+"""Meta-batches of episodes for Lightning, each a pure function of (seed, split, index)."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+
+from metaloop.arguments import Count, CountOrZero, Seed
+from metaloop.episode import Episode
+from metaloop.errors import UserError
+from metaloop.process.signals import leave_signals_to_parent
+from metaloop.tasks import RandomStreams, Split, Task
+
+BLOCK = 512  # episodes drawn together: what a draw costs beside its numbers is paid once a block
+
+
+class MetaBatch(NamedTuple):
+    """Some episodes with their numbers: indices [T] int64, episodes [T, ...]."""
+
+    indices: Tensor
+    episodes: Episode
+
+
+class EpisodicDataModule(pl.LightningDataModule):
+    """Yields meta-batches: what a task family draws, gathered on the device.
+
+    Meta-step s trains on the episodes s*T .. s*T+T-1 of the train stream; a rank takes its
+    slice. Validation and test see the first episodes of their own streams, always the same.
+
+    Args:
+        task: where the episodes come from.
+        seed: seeds all three streams.
+        meta_batch_size: T, tasks in a meta-step, over all processes together.
+        eval_meta_batch_size: tasks evaluated at once; changes no number.
+        validation_episodes: episodes of every validation.
+        workers: processes that draw ahead; 0 draws in the training process.
+        test_split, test_episodes: what `trainer.test` evaluates.
+
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        seed: Seed,
+        meta_batch_size: Count,
+        eval_meta_batch_size: Count = 100,
+        validation_episodes: Count = 200,
+        workers: CountOrZero = 0,
+        test_split: Split = "test",
+        test_episodes: Count = 600,
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.seed = seed
+        self.meta_batch_size = meta_batch_size
+        self.eval_meta_batch_size = eval_meta_batch_size
+        self.validation_episodes = validation_episodes
+        self.workers = workers
+        self.test_split = test_split
+        self.test_episodes = test_episodes
+
+    def prepare_data(self) -> None:
+        self.task.prepare()
+
+    def setup(self, stage: str) -> None:
+        self.task.setup()
+
+    def train_dataloader(self) -> DataLoader[MetaBatch]:
+        rank, world = self._place()
+        if self.meta_batch_size % world:
+            raise UserError(
+                f"A meta-batch of {self.meta_batch_size} tasks cannot be split evenly over "
+                f"{world} processes. Set data.meta_batch_size to a multiple of {world}."
+            )
+        step = self.trainer.global_step if self.trainer else 0
+        stream = MetaTrainingStream(
+            self.task, self.seed, self.meta_batch_size, first_step=step, rank=rank, world=world
+        )
+        return self._loader(stream)
+
+    def val_dataloader(self) -> DataLoader[MetaBatch]:
+        return self._evaluation_loader("validation", self.validation_episodes)
+
+    def test_dataloader(self) -> DataLoader[MetaBatch]:
+        return self._evaluation_loader(self.test_split, self.test_episodes)
+
+    def on_after_batch_transfer(self, batch: MetaBatch, dataloader_idx: int) -> MetaBatch:
+        assert self.trainer is not None
+        dtype = self.trainer.lightning_module.dtype
+        assert isinstance(dtype, torch.dtype)
+        return MetaBatch(batch.indices, self.task.gather(batch.episodes, dtype))
+
+    def _evaluation_loader(self, split: Split, episodes: int) -> DataLoader[MetaBatch]:
+        rank, world = self._place()
+        batches = EvaluationEpisodes(
+            self.task, self.seed, split, episodes, self.eval_meta_batch_size, rank, world
+        )
+        return self._loader(batches)
+
+    def _loader(self, source: Dataset[MetaBatch]) -> DataLoader[MetaBatch]:
+        return DataLoader(
+            source,
+            batch_size=None,  # a meta-batch is drawn whole
+            collate_fn=_as_it_is,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals_to_parent,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+class MetaTrainingStream(IterableDataset[MetaBatch]):
+    """The endless stream of meta-batches from first_step on; workers take turns."""
+
+    def __init__(
+        self,
+        task: Task,
+        seed: int,
+        meta_batch_size: int,
+        *,
+        first_step: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.task, self.seed, self.meta_batch_size = task, seed, meta_batch_size
+        self.first_step, self.rank, self.world = first_step, rank, world
+
+    def __iter__(self) -> Iterator[MetaBatch]:
+        worker = get_worker_info()
+        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        share = self.meta_batch_size // self.world
+        together = max(1, BLOCK // share)
+        for step in count(self.first_step + first, stride * together):
+            steps = step + stride * torch.arange(together)
+            starts = steps * self.meta_batch_size + self.rank * share
+            indices = (starts[:, None] + torch.arange(share)).flatten()
+            block = draw(self.task, self.seed, "train", indices)
+            tensors, form = tree_flatten(block)
+            for parts in zip(*(tensor.split(share) for tensor in tensors), strict=True):
+                yield tree_unflatten(parts, form)
+
+
+class EvaluationEpisodes(Dataset[MetaBatch]):
+    """The first episodes of a split, a meta-batch an item; a rank takes every world-th one."""
+
+    def __init__(
+        self,
+        task: Task,
+        seed: int,
+        split: Split,
+        episodes: int,
+        meta_batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.task, self.seed, self.split = task, seed, split
+        self.batches = torch.split(torch.arange(rank, episodes, world), meta_batch_size)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, item: int) -> MetaBatch:
+        if item >= len(self):
+            raise IndexError(item)
+        return draw(self.task, self.seed, self.split, self.batches[item])
+
+
+def _leave_signals_to_parent(worker: int) -> None:  # noqa: ARG001 - DataLoader's hook
+    leave_signals_to_parent()  # one that dies takes the run with it before it has saved
+
+
+def _as_it_is(batch: object) -> object:
+    return batch
+
+
+def draw(task: Task, seed: int, split: Split, indices: Tensor) -> MetaBatch:
+    """Draw the episodes with these numbers, not yet gathered."""
+    return MetaBatch(indices, task.draw(split, RandomStreams(seed, split, indices)))

@@ -1,0 +1,72 @@
+"""What every evaluated episode reported, collected over batches and processes."""
+
+from typing import NamedTuple
+
+import torch
+import torchmetrics
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from metaloop.episode import Episode
+from metaloop.inner_loop import Report
+
+
+class Answered(NamedTuple):
+    """What learners said of their query sets.
+
+    Shapes (legend in episode.py):
+        classes [T, N]     global ids        targets, answers [T, N*Q]  labels 0..N-1
+    """
+
+    classes: Tensor
+    targets: Tensor
+    answers: Tensor
+
+
+def has_classes(episodes: Episode) -> bool:
+    """Whether episodes are of classes with global ids."""
+    return episodes.classes.shape[-1] > 0 and not episodes.query.targets.is_floating_point()
+
+
+class EpisodeValues(torchmetrics.Metric):
+    """Keeps what each evaluated episode reported; the same whatever process evaluated it.
+
+    Attributes:
+        answered: of the episodes computed last; None where they are of no classes.
+
+    """
+
+    full_state_update = False
+    index: list[Tensor]
+    values: list[Tensor]
+    classes: list[Tensor]
+    targets: list[Tensor]
+    answers: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.answered: Answered | None = None
+        for name in ("index", "values", *Answered._fields):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, index: Tensor, report: Report, episodes: Episode | None = None) -> None:
+        """Add some episodes: index [T], report[name] [T, K+1], and their `answers` if it has."""
+        self.names = [name for name in report if name != "answers"]
+        self.index.append(index)
+        self.values.append(torch.stack([report[name].double() for name in self.names], dim=1))
+        if "answers" in report:
+            assert episodes is not None
+            self.classes.append(episodes.classes)
+            self.targets.append(episodes.query.targets)
+            self.answers.append(report["answers"])
+
+    def compute(self) -> Report:
+        """All episodes in the order of their numbers: report[name] [episodes, K+1]."""
+        order = dim_zero_cat(self.index).argsort()
+        values = dim_zero_cat(self.values)[order]
+        self.answered = None
+        if len(self.answers):
+            parts = (self.classes, self.targets, self.answers)
+            self.answered = Answered(*(dim_zero_cat(part)[order].cpu() for part in parts))
+        return dict(zip(self.names, values.unbind(1), strict=True))

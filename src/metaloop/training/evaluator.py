@@ -1,0 +1,83 @@
+"""Evaluation of learners: every episode judged at every inner step."""
+
+from collections.abc import Sequence
+
+import torch
+
+from metaloop.algorithms import Algorithm
+from metaloop.inner_loop import NormMode, Parameters, Report
+from metaloop.meta_gradient import AtOnce, adaptation_path
+from metaloop.training.datamodule import MetaBatch
+from metaloop.training.episode_values import Answered, EpisodeValues, has_classes
+
+
+class Evaluator(torch.nn.Module):
+    """Judges a learner, or an ensemble, on episodes, and collects what they report.
+
+    A module only to be moved to a device with the MetaLearner that holds it; it has no weights.
+
+    Attributes:
+        evaluated: report[name] [episodes, K+1], of the last evaluation.
+
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.evaluated: Report = {}
+        self._members: Sequence[Parameters] = ()
+        self._meta_step: int | None = None
+        self._norm_modes: Sequence[NormMode] = ()
+        self._values = EpisodeValues()
+
+    @property
+    def answered(self) -> Answered | None:
+        """The last evaluation's answers; None where its episodes have no classes."""
+        return self._values.answered
+
+    def set_judged(
+        self,
+        members: Sequence[Parameters],
+        *,
+        meta_step: int,
+        norm_modes: Sequence[NormMode] = (),
+    ) -> None:
+        """Judge these weights from now on, instead of those in training.
+
+        Args:
+            members: a learner's weights, or those of an ensemble, whose predictions are averaged.
+            meta_step: at which they were saved: schedules are as they were there.
+            norm_modes: to report in addition to the objective's own.
+
+        """
+        self._members, self._meta_step, self._norm_modes = members, meta_step, norm_modes
+
+    def judge(
+        self,
+        algorithm: Algorithm,
+        meta: Parameters,
+        batch: MetaBatch,
+        *,
+        meta_step: int,
+        at_once: AtOnce,
+        is_detailed: bool,
+    ) -> None:
+        """Adapt to some episodes and add what they report; `meta` is the learner in training."""
+        device = batch.indices.device
+        members = [{n: p.to(device) for n, p in m.items()} for m in self._members]
+        path = adaptation_path(
+            algorithm.at(meta_step if self._meta_step is None else self._meta_step),
+            members or meta,
+            batch.episodes,
+            steps=algorithm.eval_inner_steps,
+            **at_once,
+            norm_modes_beside=self._norm_modes,
+            is_detailed=is_detailed,
+            with_answers=has_classes(batch.episodes),
+        )
+        self._values.update(batch.indices, path, batch.episodes)
+
+    def finish(self) -> Report:
+        """Collect all processes' episodes, in their order; the next evaluation starts anew."""
+        self.evaluated = {name: v.cpu() for name, v in self._values.compute().items()}
+        self._values.reset()
+        return self.evaluated

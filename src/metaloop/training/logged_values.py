@@ -1,0 +1,46 @@
+"""From what was reported of every episode to the values that are logged."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from metaloop.inner_loop import Report, learned_step_sizes
+from metaloop.training.estimate import estimate
+
+Values = dict[str, float]
+
+
+def summarize(evaluated: Report) -> Values:
+    """What to watch of an evaluation: each value before and after adaptation, and the gain.
+
+    `<name>` is the mean after the last inner step, `<name>_ci95` its half-width,
+    `<name>_before` the mean at phi_0; `adaptation_gain` the query loss before minus after.
+    """
+    summary: Values = {}
+    for name, values in evaluated.items():
+        mean, half_width, _ = estimate(values)
+        summary[name], summary[f"{name}_before"] = float(mean[-1]), float(mean[0])
+        summary[f"{name}_ci95"] = float(half_width[-1])
+    summary["adaptation_gain"] = summary["query_loss_before"] - summary["query_loss"]
+    return summary
+
+
+def along_the_path(evaluated: Report) -> Values:
+    """Every value's mean at every inner step: `<name>/<step>`."""
+    return {
+        f"{name}/{step}": mean
+        for name, values in evaluated.items()
+        for step, mean in enumerate(estimate(values).mean.tolist())
+    }
+
+
+def of_step_sizes(meta: Mapping[str, Tensor]) -> Values:
+    """Learned step sizes: `<tensor>/<step>`, or mean and deviation over a tensor's elements."""
+    values: Values = {}
+    for name, alpha in learned_step_sizes(meta).items():
+        if alpha.is_per_step:
+            values |= {f"{name}/{step}": a for step, a in enumerate(alpha.values.tolist())}
+        else:
+            values[f"{name}/mean"] = float(alpha.values.mean())
+            values[f"{name}/std"] = float(alpha.values.std(correction=0))
+    return values

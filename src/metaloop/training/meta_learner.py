@@ -1,0 +1,293 @@
+"""The outer loop as a LightningModule: Finn et al. 2017 (arXiv:1703.03400), Algorithms 1 and 2."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from metaloop.algorithms import Algorithm
+from metaloop.arguments import Count, Positive, Seed
+from metaloop.episode import Episode
+from metaloop.errors import UserError
+from metaloop.inner_loop import STATISTICS, Report
+from metaloop.meta_gradient import (
+    AtOnce,
+    ChunksAtOnce,
+    CompiledChunkGradient,
+    TasksAtOnce,
+    adaptation_path,
+    exact_at_once,
+    meta_gradient,
+)
+from metaloop.training.datamodule import MetaBatch
+from metaloop.training.evaluator import Evaluator
+from metaloop.training.log_window import LogWindow, Sums
+from metaloop.training.logged_values import along_the_path, of_step_sizes, summarize
+from metaloop.training.seeding import seed_step
+
+MakeOptimizer = Callable[[Iterable[dict[str, object]]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+# how names of running averages begin among the own parameters: torch allows no dot there
+AVERAGES = STATISTICS.replace(".", ":")
+announce = rank_zero_only(partial(print, flush=True))  # what takes long before the first step
+# how much of its running averages a meta-step renews, as in torch's batch norms
+AVERAGING_RATE = 0.1
+WINDOW = "log_window"  # where a checkpoint keeps what is not logged yet
+
+
+class MetaLearner(pl.LightningModule):
+    """Meta-trains an algorithm's parameters by manual optimization.
+
+    Args:
+        algorithm: what adapts, and whose meta-loss is descended.
+        optimizer: makes the meta-optimizer from the parameters.
+        scheduler: makes its schedule, stepped every meta-step; None keeps the learning rate.
+        seed: seeds the chance inside a step (dropout); episodes have their own.
+        tasks_at_once: tasks vectorised together; bounds the memory, changes no number.
+        chunks_at_once: chunks of them computed side by side; takes memory, changes no number.
+        compile: compile the meta-gradient.
+        clip_norm, clip_value: clip the meta-gradient to this norm, or its every element.
+        own_lr: the learning rate of what the algorithm learns beside the model (step sizes);
+            None takes the optimizer's.
+        log_every: meta-steps between logged values, which are means over all of them; those of
+            the learner before it adapts are the logged step's.
+        report: at validations and logged steps, also log what happens along the inner loop.
+
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        *,
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler | None = None,
+        seed: Seed = 0,
+        tasks_at_once: TasksAtOnce = "all",
+        chunks_at_once: ChunksAtOnce = 1,
+        compile: bool = False,
+        clip_norm: Positive | None = None,
+        clip_value: Positive | None = None,
+        own_lr: Positive | None = None,
+        log_every: Count = 50,
+        report: bool = False,
+    ) -> None:
+        super().__init__()
+        if clip_norm is not None and clip_value is not None:
+            raise UserError("Clip the meta-gradient by norm or by value: set one of the two.")
+        self.automatic_optimization = False
+        self.algorithm = algorithm
+        self.model = algorithm.objective.model
+        # what the algorithm learns beside the model; torch allows no dot in such a name
+        own = {
+            n.replace(".", ":"): torch.nn.Parameter(p)
+            for n, p in algorithm.own_parameters().items()
+        }
+        self.own = torch.nn.ParameterDict(own)
+        self.averages = [n for n in own if n.startswith(AVERAGES)]
+        self.own_lr = own_lr
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.seed = seed
+        self.at_once = AtOnce(tasks_at_once=tasks_at_once, chunks_at_once=chunks_at_once)
+        self.is_checked = False
+        self.of_chunk = CompiledChunkGradient(announce) if compile else None
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.log_every, self.report = log_every, report
+        self.evaluator = Evaluator()
+        self.shown: dict[str, float] = {}  # the last value of everything logged
+        self.log_window = LogWindow()
+
+    @property
+    def meta(self) -> dict[str, Tensor]:
+        """Everything that is meta-learned, by name."""
+        own = {name.replace(":", "."): p for name, p in self.own.items()}
+        return {**self.algorithm.objective.meta_parameters(), **own}
+
+    @property
+    def evaluated(self) -> Report:
+        """Per-episode values of the last validation or test, report[name] [episodes, K+1]."""
+        return self.evaluator.evaluated
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        untrained = self.algorithm.untrained
+        theta = self.algorithm.objective.meta_parameters().items()
+        groups: list[dict[str, object]] = [{"params": [p for n, p in theta if n not in untrained]}]
+        if learned := [p for name, p in self.own.items() if name not in self.averages]:
+            own_lr = {} if self.own_lr is None else {"lr": self.own_lr}
+            # decay towards zero is a prior of weights, not of step sizes or preconditioners
+            groups.append({"params": learned, "weight_decay": 0.0, **own_lr})
+        optimizer = self.make_optimizer(groups)
+        if self.make_scheduler is None:
+            return optimizer
+        return [optimizer], [self.make_scheduler(optimizer)]
+
+    def training_step(self, batch: MetaBatch, batch_idx: int) -> None:
+        """One meta-update: Algorithm 1, lines 3-8 (Algorithm 2 for classes: the same lines)."""
+        episodes = batch.episodes
+        self._check_once(episodes)
+        algorithm = self.algorithm.at(self.global_step)
+        is_logged = (self.global_step + 1) % self.log_every == 0
+        before = self._look_at_path(algorithm, episodes) if is_logged else {}
+
+        # for all T_i: adapt phi_i on the support set, judge it on the query set
+        gradient, report = meta_gradient(
+            algorithm, self.meta, episodes, **self.at_once, of_chunk=self.of_chunk
+        )
+
+        # theta <- theta - beta * mean_i grad meta_loss_i, through autograd once: DDP averages it
+        optimizer = self._optimizer()
+        optimizer.zero_grad()
+        products = [(p * gradient[name]).sum() for name, p in self.meta.items()]
+        self.manual_backward(torch.stack(products).sum())
+        size = self._meta_gradient_norm() if is_logged else {}
+        optimizer.step()  # clipped in on_before_optimizer_step
+        self._move_averages()
+        if (scheduler := self.lr_schedulers()) is not None:
+            assert isinstance(scheduler, LRScheduler)
+            scheduler.step()
+
+        self.log_window.add(report)
+        if is_logged:
+            self._log_training({**before, **size}, tasks=len(episodes.classes))
+
+    def on_train_start(self) -> None:
+        self.log_window.start(self.global_step)
+
+    def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:
+        seed_step(self.seed, self.global_step, self.global_rank, self.device)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the meta-gradient; here it is no longer scaled by the precision."""
+        if self.clip_norm is not None:
+            self.clip_gradients(optimizer, self.clip_norm, "norm")
+        if self.clip_value is not None:
+            self.clip_gradients(optimizer, self.clip_value, "value")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        sums = {
+            n: self._of_all_ranks(total[None]).cpu() for n, total in self.log_window.sums.items()
+        }
+        checkpoint[WINDOW] = Sums(steps=self.log_window.steps, values=sums)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.log_window.load(checkpoint.get(WINDOW), self.global_rank, self.trainer.world_size)
+
+    def validation_step(self, batch: MetaBatch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def test_step(self, batch: MetaBatch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        evaluated = self.evaluator.finish()
+        summary = summarize(evaluated)
+        self._write(summary, "val")
+        self._report_path(evaluated, "val")
+        # for callbacks that monitor a value: every rank has the same
+        self.log_dict(
+            {f"val/{name}": value for name, value in summary.items()},
+            logger=False,
+            batch_size=1,
+            sync_dist=self.trainer.world_size > 1,
+        )
+
+    def on_test_epoch_end(self) -> None:
+        self.evaluator.finish()
+
+    def _evaluate(self, batch: MetaBatch) -> None:
+        self._check_once(batch.episodes)
+        self.evaluator.judge(
+            self.algorithm,
+            self.meta,
+            batch,
+            meta_step=self.global_step,
+            at_once=self.at_once,
+            is_detailed=self.report and self.trainer.validating,
+        )
+
+    def _check_once(self, episodes: Episode) -> None:
+        if not self.is_checked:
+            self.at_once = exact_at_once(self.algorithm, self.meta, episodes, self.at_once)
+            self.is_checked = True
+
+    def _look_at_path(self, algorithm: Algorithm, episodes: Episode) -> Report:
+        """Judge the learner before it adapts and, where a report is asked for, on the way."""
+        path = adaptation_path(
+            algorithm,
+            self.meta,
+            episodes,
+            steps=self.algorithm.inner_steps if self.report else 0,
+            **self.at_once,
+            is_detailed=self.report,
+        )
+        if self.report:
+            path = {name: self._of_all_ranks(values) for name, values in path.items()}
+        self._report_path(path, "train")
+        judged = ("query_loss", *self.algorithm.objective.metrics)
+        return {f"{name}_before": path[name][:, 0] for name in judged}
+
+    def _of_all_ranks(self, values: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return values
+        gathered = self.all_gather(values)
+        assert isinstance(gathered, Tensor)
+        return gathered.flatten(0, 1)
+
+    def _report_path(self, path: Report, stage: str) -> None:
+        if self.report:
+            values = {f"{stage}_path/{n}": v for n, v in along_the_path(path).items()}
+            values |= {f"step_size/{n}": v for n, v in of_step_sizes(self.meta).items()}
+            self._log(values)
+
+    def _move_averages(self) -> None:
+        """Running averages: their gradient is stored - measured, the mean over all processes."""
+        with torch.no_grad():
+            for name in self.averages:
+                gradient = self.own[name].grad
+                assert gradient is not None
+                self.own[name] -= AVERAGING_RATE * gradient
+                self.own[name].grad = None  # no optimizer does it
+
+    def _meta_gradient_norm(self) -> Report:
+        groups = self._optimizer().param_groups
+        norms = [p.grad.norm() for g in groups for p in g["params"] if p.grad is not None]
+        return {"meta_gradient_norm": torch.stack(norms).norm()}
+
+    def _optimizer(self) -> LightningOptimizer:
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        return optimizer
+
+    def _log_training(self, of_this_step: Report, tasks: int) -> None:
+        values = {name: value.mean() for name, value in of_this_step.items()}
+        values |= self.log_window.take_means()
+        mean = self.trainer.strategy.reduce(torch.stack(list(values.values())), reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        logged = dict(zip(values, mean.tolist(), strict=True))
+        names = ("lr",) if self.own_lr is None else ("lr", "own_lr")  # of theta, of the rest
+        rates = (group["lr"] for group in self._optimizer().param_groups)
+        logged |= zip(names, rates, strict=False)
+        everywhere = tasks * self.trainer.world_size
+        cost = self.log_window.take_cost(self.global_step, everywhere, self.device)
+        self._write({**logged, **cost}, "train")
+
+    def _write(self, values: Mapping[str, float], stage: str) -> None:
+        """Log the values of a stage, and keep them to be shown."""
+        named = {f"{stage}/{name}": value for name, value in values.items()}
+        self.shown.update(named)
+        self._log(named)
+
+    def _log(self, values: dict[str, float]) -> None:
+        """One row for the loggers, its x-axis the meta-step.
+
+        Not by self.log: Lightning would write the last logged values again at every step.
+        """
+        for logger in self.loggers:
+            logger.log_metrics(values, self.global_step)

@@ -1,0 +1,123 @@
+"""A model that vmap differentiates wrongly never runs vectorised."""
+
+import pytest
+import torch
+from torch import nn
+
+from metaloop.errors import UserError
+from metaloop.inner_loop import Objective
+from metaloop.meta_gradient import exact_tasks_at_once, meta_gradient
+from metaloop.models import MLP
+from tests.episodes import make, random_case
+
+
+def batch_norm(features):
+    return nn.BatchNorm2d(features, track_running_stats=False)
+
+
+def test_torchs_batch_norm_is_caught_and_runs_task_by_task():
+    algorithm, theta, episodes = random_case("conv", norm=batch_norm)
+    # the trap itself: loss right, second order wrong
+    wrong, _ = meta_gradient(algorithm, theta, episodes)
+    right, _ = meta_gradient(algorithm, theta, episodes, tasks_at_once=1)
+    assert not torch.allclose(wrong["0.weight"], right["0.weight"], rtol=1e-4)
+
+    with pytest.warns(
+        UserWarning, match=r"1 \(BatchNorm2d\), 5 \(BatchNorm2d\).*metaloop.BatchNorm"
+    ):
+        assert exact_tasks_at_once(algorithm, theta, episodes, "all") == 1
+
+
+@pytest.mark.parametrize("norm", [lambda n: nn.GroupNorm(2, n), lambda n: nn.Identity()])
+def test_exact_models_keep_their_vmap(norm):
+    algorithm, theta, episodes = random_case("conv", norm=norm)
+    for asked in (1, 2, "all"):
+        assert exact_tasks_at_once(algorithm, theta, episodes, asked) == asked
+
+
+def test_layer_norm_is_caught():
+    model = nn.Sequential(nn.Linear(1, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 1)).double()
+    _, _, episodes = random_case("mlp")
+    algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 2)
+    theta = algorithm.objective.meta_parameters()
+    with pytest.warns(UserWarning, match=r"1 \(LayerNorm\)"):
+        assert exact_tasks_at_once(algorithm, theta, episodes, "all") == 1
+
+
+def test_a_model_that_cannot_be_vectorised_runs_task_by_task():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+
+        def forward(self, x):
+            return self.layer(x) if float(x.sum()) > 0 else -self.layer(x)  # reads a value
+
+    _, _, episodes = random_case("mlp")
+    model = Branching().double()
+    algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 1)
+    with pytest.warns(UserWarning, match="Branching cannot be vectorised"):
+        assert (
+            exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, "all")
+            == 1
+        )
+
+
+def test_running_statistics_are_refused_by_name_with_the_remedy():
+    algorithm, theta, episodes = random_case("conv", norm=nn.BatchNorm2d)
+    with pytest.raises(UserError, match=r"changes 1\.\w+.*metaloop\.models\.BatchNorm"):
+        exact_tasks_at_once(algorithm, theta, episodes, "all")
+
+
+def test_dropout_is_no_reason_to_run_task_by_task_and_the_model_is_left_as_it_was():
+    model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    _, _, episodes = random_case("mlp")
+    episodes = torch.utils._pytree.tree_map(torch.Tensor.float, episodes)
+    algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 1)
+    assert exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, 2) == 2
+    assert model[1].p == 0.5
+    assert model[0].weight.dtype == torch.float32
+
+
+def test_a_head_at_zero_hides_nothing_and_the_check_uses_up_no_chance():
+    model = nn.Sequential(nn.Linear(1, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 1)).double()
+    nn.init.zeros_(model[3].weight)
+    _, _, episodes = random_case("mlp")
+    algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 1)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="wrong meta-gradient"):
+        assert (
+            exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, "all")
+            == 1
+        )
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_running_statistics_are_refused_task_by_task_too():
+    algorithm, theta, episodes = random_case("conv", norm=nn.BatchNorm2d)
+    with pytest.raises(UserError, match="metaloop.BatchNorm"):
+        exact_tasks_at_once(algorithm, theta, episodes, 1)
+
+
+def test_inductive_norms_are_refused_where_they_would_be_ignored():
+    model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4, track_running_stats=False))
+    with pytest.raises(
+        UserError, match=r"norm_mode=inductive would be ignored by 1 \(BatchNorm1d\)"
+    ):
+        Objective(model=model, loss=nn.functional.mse_loss, norm_mode="inductive")
+
+
+class Foreign(nn.LayerNorm):
+    """Somebody's own layer, with the layer norm's trap."""
+
+
+def test_a_model_of_ours_is_tried_once_it_holds_a_layer_of_others():
+    model = MLP(1, 1, hidden=[8]).double()
+    model.body.append(Foreign(8).double())
+    _, _, episodes = random_case("mlp")
+    algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 2)
+    theta = algorithm.objective.meta_parameters()
+    with pytest.warns(UserWarning, match=r"MLP .*task by task.*\(Foreign\)"):
+        assert exact_tasks_at_once(algorithm, theta, episodes, "all") == 1

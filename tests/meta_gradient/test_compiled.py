@@ -1,0 +1,206 @@
+"""The compiled meta-gradient is the eager one, or is not used."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+from torch.nn import functional as F
+
+from metaloop.algorithms import maml
+from metaloop.algorithms.outer_loss import AnnealedMultiStepLoss
+from metaloop.inner_loop import Objective
+from metaloop.meta_gradient import CompiledChunkGradient, compiled, meta_gradient
+from tests.conftest import needs_compiler
+from tests.episodes import (
+    HEADS,
+    NETWORKS,
+    RECIPES,
+    initial_meta,
+    mlp,
+    named,
+    random_case,
+    random_episodes,
+    recipe,
+    reference_case,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_the_session(monkeypatch, cache):
+    monkeypatch.setenv("METALOOP_CACHE", str(cache))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+
+
+def assert_compiled_is_eager(algorithm, meta, episodes, tasks_at_once="all"):
+    eager, report = meta_gradient(algorithm, meta, episodes)
+    of_chunk = CompiledChunkGradient()
+    found, found_report = meta_gradient(
+        algorithm, meta, episodes, tasks_at_once=tasks_at_once, of_chunk=of_chunk
+    )
+    assert of_chunk.is_used
+    for name, value in eager.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
+    for name, value in report.items():
+        torch.testing.assert_close(found_report[name], value, rtol=1e-9, atol=1e-11)
+    return of_chunk
+
+
+@needs_compiler
+def test_compiled_equals_eager_for_every_chunk_size_and_compiles_each_once():
+    algorithm, theta, episodes = random_case("mlp", tasks=3)
+    of_chunk = assert_compiled_is_eager(algorithm, theta, episodes, tasks_at_once=2)
+    meta_gradient(algorithm, theta, episodes, tasks_at_once=2, of_chunk=of_chunk)
+    assert len(of_chunk._graphs) == 2  # one for the chunk of two, one for that of one
+
+
+@needs_compiler
+@pytest.mark.parametrize("adjoint", ["recomputed", "implicit"])
+def test_every_adjoint_compiles(adjoint):
+    objective = Objective(model=named(nn.Linear(1, 4), nn.Linear(4, 1)).double(), loss=F.mse_loss)
+    algorithm = recipe("imaml" if adjoint == "implicit" else "maml", objective, adjoint)
+    assert algorithm.adjoint == adjoint
+    assert_compiled_is_eager(algorithm, initial_meta(algorithm), random_episodes("mlp"))
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_compiles(network, name):
+    build, loss = NETWORKS[network]
+    if name == "prototypical" and network == "mlp":
+        pytest.skip("prototypes are of classes")
+    layers = list(build().double())
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            # before batch statistics its gradient is rounding, which Reptile's Adam makes a step of
+            layer.bias = None
+    last = int(HEADS[network])
+    model = named(nn.Sequential(*layers[:last]), layers[last])
+    if name == "cavia":
+        pytest.skip("its models have a context; the contract test has them")
+    algorithm = recipe(name, Objective(model=model, loss=loss)).at(0)
+    assert_compiled_is_eager(algorithm, initial_meta(algorithm), random_episodes(network))
+
+
+@needs_compiler
+@pytest.mark.slow  # max-pooling's second derivative takes minutes to compile
+@pytest.mark.parametrize(("case", "adjoint"), [("maml", "unrolled"), ("fomaml", "first_order")])
+def test_compiled_convolutions_equal_the_reference(case, adjoint, reference):
+    algorithm, meta, episodes, expected = reference_case(reference, "conv", case, adjoint)
+    of_chunk = CompiledChunkGradient()
+    gradient, _ = meta_gradient(algorithm, meta, episodes, of_chunk=of_chunk)
+    assert of_chunk.is_used
+    for name, value in expected.items():
+        torch.testing.assert_close(gradient[name], value, rtol=1e-9, atol=1e-12)
+
+
+def compiled_or_found(network):
+    """Of a run whose memory holds no graph: how many it compiled, and how many it found."""
+    images = nn.Sequential(nn.Conv2d(1, 4, 3, stride=3), nn.Tanh(), nn.Flatten())
+    model, loss = {
+        "mlp": (mlp(), F.mse_loss),
+        "conv": (named(images, nn.Linear(64, 3)), F.cross_entropy),
+    }[network]
+    values = {"inner_lr": 0.05, "inner_steps": 1, "eval_inner_steps": 1}
+    algorithm = maml(Objective(model=model.double(), loss=loss), **values, adjoint="unrolled")
+    counters.clear()
+    torch._dynamo.reset()
+    assert_compiled_is_eager(algorithm, initial_meta(algorithm), random_episodes(network))
+    found = counters["inductor"]
+    return found["fxgraph_cache_miss"], found["fxgraph_cache_hit"]
+
+
+@needs_compiler
+def test_the_next_run_finds_a_graph_of_convolutions_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path))
+    assert [compiled_or_found("conv") for _ in range(2)] == [(1, 0), (0, 1)]
+
+
+@needs_compiler
+def test_a_run_finds_graphs_of_its_own_number_of_threads_alone(tmp_path, monkeypatch):
+    # a graph has the number in its code: another's would sum in another order
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path))
+    found = []
+    for threads in (2, 1, 1, 2):
+        torch.set_num_threads(threads)
+        found.append(compiled_or_found("mlp"))
+    assert found == [(1, 0), (1, 0), (0, 1), (0, 1)]
+
+
+@needs_compiler
+def test_an_annealed_loss_compiles_once_and_its_weights_count():
+    loss = AnnealedMultiStepLoss(inner_steps=2, epochs=4, epoch_steps=1)
+    algorithm = replace(random_case("mlp")[0], inner_steps=2, outer_loss=loss)
+    meta, episodes = initial_meta(algorithm), random_episodes("mlp")
+    of_chunk = CompiledChunkGradient()
+    for step, graphs in enumerate([1, 1, 1, 1, 2, 2]):  # at last the query loss alone
+        now = algorithm.at(step)
+        eager, _ = meta_gradient(now, meta, episodes)
+        found, _ = meta_gradient(now, meta, episodes, of_chunk=of_chunk)
+        assert len(of_chunk._graphs) == graphs
+        for name, value in eager.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
+    assert of_chunk.is_used
+
+
+@needs_compiler
+def test_dropout_draws_the_same_masks_compiled():
+    model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
+    algorithm = recipe("maml", Objective(model=model, loss=F.mse_loss))
+    meta, episodes = initial_meta(algorithm), random_episodes("mlp")
+    of_chunk = CompiledChunkGradient()
+    found = []
+    for stand_in in (None, of_chunk, of_chunk):
+        torch.manual_seed(0)
+        found.append(meta_gradient(algorithm, meta, episodes, of_chunk=stand_in)[0])
+    assert of_chunk.is_used
+    for gradient in found[1:]:
+        for name, value in found[0].items():
+            torch.testing.assert_close(gradient[name], value)
+
+
+def test_without_a_working_compiler_it_runs_eagerly_and_says_so(tmp_path):
+    program = (
+        "import torch, warnings\n"
+        "from metaloop.algorithms import CompiledChunkGradient, meta_gradient\n"
+        "from tests.algorithms.episodes import random_case\n"
+        "algorithm, theta, episodes = random_case('mlp')\n"
+        "found, _ = meta_gradient(algorithm, theta, episodes, of_chunk=CompiledChunkGradient())\n"
+        "eager, _ = meta_gradient(algorithm, theta, episodes)\n"
+        "assert all(torch.equal(found[n], eager[n]) for n in eager)\n"
+    )
+    nowhere = {"CXX": "/nowhere/g++", "METALOOP_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Not compiled, running eagerly: no C++ compiler works here; install g++" in done.stderr
+
+
+def test_a_graph_that_differs_from_eager_is_not_used(monkeypatch):
+    def wrong(eager, *_):
+        def run(*inputs):
+            gradient, report = eager(*inputs)
+            return {n: 1.1 * g for n, g in gradient.items()}, report
+
+        return run
+
+    monkeypatch.setattr(compiled, "compile_graph", wrong)
+    algorithm, theta, episodes = random_case("mlp")
+    of_chunk = CompiledChunkGradient()
+    with pytest.warns(UserWarning, match="differs from the eager one"):
+        found, _ = meta_gradient(algorithm, theta, episodes, of_chunk=of_chunk)
+    eager, _ = meta_gradient(algorithm, theta, episodes)
+    assert not of_chunk.is_used
+    assert all(torch.equal(found[n], eager[n]) for n in eager)

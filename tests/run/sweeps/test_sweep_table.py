@@ -1,0 +1,97 @@
+"""A sweep is read from its folders, whatever state they are in."""
+
+import csv
+import os
+import socket
+import subprocess
+
+import pytest
+from omegaconf import OmegaConf
+
+from metaloop.errors import UserError
+from metaloop.folders.atomic_write import write_json
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.sweeps.sweep_table import over_seeds, read_sweep, what_varied, write_csv
+from tests.conftest import run_command
+
+
+def job(
+    root, name, overrides, state="completed", test=None, validations=(), **details
+) -> RunFolder:
+    folder = RunFolder.create(root, name)
+    folder.config.write_text("{}")
+    folder.overrides.write_text(OmegaConf.to_yaml(overrides))
+    folder.write_status(state, **details)
+    rows = [f"{step},{value}" for step, value in enumerate(validations)]
+    if rows:
+        folder.metrics.write_text("\n".join(["step,val/accuracy", *rows]) + "\n")
+    if test is not None:
+        place = folder.evaluations / "test"
+        place.mkdir(parents=True)
+        values = {"accuracy": {"mean": [0.2, test], "ci95": [0.01, 0.02]}}
+        write_json(place / "results.json", {"episodes": 600, "metrics": values})
+    return folder
+
+
+def test_only_what_differs_between_jobs_has_varied():
+    jobs = [{"task": "omniglot", "seed": "0", "lr": "1"}, {"task": "omniglot", "seed": "1"}]
+    assert what_varied(jobs) == [{"seed": "0", "lr": "1"}, {"seed": "1", "lr": ""}]
+
+
+def test_means_over_seeds_have_students_interval(tmp_path):
+    for seed, value in enumerate((0.90, 0.92, 0.97)):
+        job(tmp_path, f"maml{seed}", ["algorithm=maml", f"seed={seed}"], test=value)
+    job(tmp_path, "anil", ["algorithm=anil", "seed=0"], test=0.5)
+    (maml, three), (anil, one) = over_seeds(read_sweep(tmp_path).jobs)[::-1]
+    assert maml == {"algorithm": "maml"}
+    assert three.mean == pytest.approx(0.93)
+    # deviation 0.0360555, t(0.975; 2 degrees of freedom) = 4.302653
+    assert three.half_width == pytest.approx(4.302653 * 0.0360555 / 3**0.5, rel=1e-5)
+    assert (anil, one.mean, one.half_width) == ({"algorithm": "anil"}, 0.5, None)
+
+
+def test_every_state_is_told_and_a_run_whose_process_is_gone_is_killed(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    here = {"host": socket.gethostname()}
+    job(tmp_path, "a", ["seed=0"], "running", pid=os.getpid(), **here)
+    job(tmp_path, "b", ["seed=1"], "running", pid=gone.pid, **here)
+    job(tmp_path, "c", ["seed=2"], "running", pid=gone.pid, host="elsewhere")
+    job(tmp_path, "d", ["seed=3"], "failed", error="UserError: no data")
+    job(tmp_path, "e", ["seed=4"], validations=(0.5, 0.8, 0.7), test=0.75)
+    jobs = read_sweep(tmp_path).jobs
+    states = [job.status for job in jobs]
+    assert states == ["running", "killed", "running", "failed", "completed"]
+    assert jobs[3].error == "UserError: no data"
+    assert jobs[4].validation == 0.8  # the best, not the last
+    write_csv(read_sweep(tmp_path), tmp_path / "sweep.csv")
+    with (tmp_path / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[4]["test/accuracy"] == "0.75"
+    assert rows[0]["test/accuracy"] == ""
+
+
+def test_what_is_no_sweep_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(UserError, match="Name a sweep's folder"):
+        read_sweep(tmp_path / "nothing")
+    with pytest.raises(UserError, match="holds no runs"):
+        read_sweep(tmp_path)
+    job(tmp_path, "a", ["seed=0"], validations=(0.5,))
+    with pytest.raises(UserError, match=r"No run has a value of auc\. Choose one of: accuracy"):
+        read_sweep(tmp_path, metric="auc")
+
+
+def test_the_command_shows_a_table_and_writes_it_beside_a_plot(tmp_path):
+    for seed in (0, 1):
+        job(tmp_path, f"a{seed}", ["algorithm=maml", f"seed={seed}"], test=0.9 + 0.02 * seed)
+    broken = job(tmp_path, "b", ["algorithm=anil", "seed=0"], "failed", error="UserError: no data")
+    done = run_command("metaloop-sweep", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "0.9000 +/- 0.0200" in done.stdout
+    assert "0.9100 +/- 0.1271" in done.stdout  # 12.7062 * 0.0141421 / sqrt(2)
+    assert f"failed: {broken.path}  UserError: no data" in done.stdout
+    assert (tmp_path / "sweep.csv").is_file()
+    assert (tmp_path / "sweep.png").stat().st_size > 5000
+    wrong = run_command("metaloop-sweep", str(tmp_path / "nothing"))
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("Error: There is no folder")
