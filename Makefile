@@ -3,10 +3,11 @@
 # make .venv   only set up
 # make quick   the tests of the mathematical core, in two minutes
 # make lint    style and types
+# make same BASE=COMMIT   compare small runs with that commit's, bit for bit
 PYTHON ?= python3
 CORE = tests/inner_loop tests/algorithms tests/meta_gradient tests/models tests/test_layering.py
 
-.PHONY: train test quick lint .venv
+.PHONY: train test quick lint same .venv
 .DEFAULT_GOAL := train
 
 train: .venv
@@ -22,6 +23,9 @@ lint: .venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+same: .venv
+	.venv/bin/python benchmarks/same.py $(or $(BASE),$(error Name the commit to compare with: make same BASE=main)) $(ARGS)
 
 .venv: .venv/.installed
 
