@@ -1,0 +1,104 @@
+"""Check and measure metaloop on a GPU, in stages of a few minutes that each leave a record.
+
+    python benchmarks/gpu.py --list
+    python benchmarks/gpu.py                                  the next stage without a record
+    python benchmarks/gpu.py --stages right fast --data-dir OMNIGLOT
+    python benchmarks/gpu.py --stages right --items "CUDA graph"    only these items, again
+    python benchmarks/gpu.py --stages right --device cpu --tiny --out FOLDER    a rehearsal
+
+An item that fails is recorded with its error, and the others still run; the exit status is 1 then.
+`gpu_parcel.py` packs what a GPU machine without a network lacks.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from gpu_stages import ROOT
+from gpu_stages.fast import fast
+from gpu_stages.published import faithful, omniglot
+from gpu_stages.record import Record, Setting, is_complete
+from gpu_stages.right import right
+
+# the most telling first
+STAGES = {"right": right, "fast": fast, "omniglot": omniglot, "faithful": faithful}
+
+
+def main() -> int:
+    """Run the chosen stages; return 1 if an item failed."""
+    arguments = parse()
+    if arguments.list:
+        for name, stage in STAGES.items():
+            done = "recorded" if is_complete(arguments.out / f"{name}.json") else "to do"
+            print(f"{name:10} {done:10} {(stage.__doc__ or '').splitlines()[0]}")
+        return 0
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        print("Error: torch finds no CUDA device here. Rehearse with --device cpu --tiny.")
+        return 2
+    failures = []
+    with tempfile.TemporaryDirectory() as folder:
+        setting = setting_of(arguments, Path(folder))
+        for name in arguments.stages or following(arguments.out):
+            print(f"{name}: {(STAGES[name].__doc__ or '').splitlines()[0]}", flush=True)
+            # rows of hours in all: those that have passed stay
+            record = Record(name, setting, keep_passed=name == "faithful")
+            STAGES[name](setting, record)
+            record.save(is_complete=True)
+            print(f"  written: {record.path}", flush=True)
+            failures += [f"{name}: {item}" for item in record.failed]
+    if failures:
+        print("Failed:", *failures, sep="\n  ")
+    return 1 if failures else 0
+
+
+def following(out: Path) -> list[str]:
+    """The first stage without a complete record."""
+    found = [name for name in STAGES if not is_complete(out / f"{name}.json")]
+    if not found:
+        print(f"Every stage has its record in {out}. Name --stages to run again.")
+    return found[:1]
+
+
+def setting_of(arguments: argparse.Namespace, folder: Path) -> Setting:
+    """The stages' setting; they start processes elsewhere, so that paths are absolute."""
+    data_dir = arguments.data_dir
+    return Setting(
+        device=arguments.device,
+        tiny=arguments.tiny,
+        data_dir=data_dir.resolve() if data_dir else None,
+        reference=arguments.reference.resolve(),
+        minutes=arguments.minutes,
+        items=tuple(arguments.items),
+        commit=arguments.commit,
+        out=arguments.out,
+        folder=folder,
+    )
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--list", action="store_true", help="say which stages have a record")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, help="default: the next to do")
+    parser.add_argument("--items", nargs="+", default=[], help="only items with this in their name")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="a rehearsal in seconds")
+    parser.add_argument("--data-dir", type=Path, help="Omniglot's two archives")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        default=ROOT.parent / "shared/reference/meta_gradients.npz",
+        help="the reference meta-gradients",
+    )
+    parser.add_argument("--minutes", type=float, default=9.0, help="for a stage's training runs")
+    parser.add_argument("--commit", help="of the sources, where they are no git checkout")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/records/gpu")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
