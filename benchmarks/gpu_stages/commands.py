@@ -63,6 +63,12 @@ def last_line(log: Path) -> str:
     return lines[-1] if lines else "it printed nothing"
 
 
+def warnings_in(log: Path) -> list[str]:
+    """What a run has warned of: that it is not compiled, for one."""
+    lines = log.read_text(errors="replace").splitlines()
+    return [line.partition("Warning: ")[2] for line in lines if "Warning: " in line]
+
+
 def meta_step(runs: Path) -> int:
     """The last meta-step that the newest run in a folder has logged; 0 before."""
     logged = sorted(runs.glob("*/metrics.csv"))

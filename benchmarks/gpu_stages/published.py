@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpu_stages.commands import last_line, meta_step, run
+from gpu_stages.commands import meta_step, run, warnings_in
 from gpu_stages.record import Outcome, Record, Setting, Values, failed, passed, skipped
 
 GOAL = 180.0  # seconds for Omniglot 5-way 1-shot, from the command to the results
@@ -55,13 +55,15 @@ def train_and_test(
         return skipped("Omniglot's archives are missing; name their folder by --data-dir")
     if (seconds := record.seconds_left()) <= 0:
         return Outcome("waiting", {}, "no time was left for it")
+    values: Values
     start = time.perf_counter()
     runs = setting.folder / row.experiment.replace("/", "_")
     log = runs.with_suffix(".log")
     trained_by = arguments(row, setting, runs)
     if not run("train", *trained_by, log=log, runs=runs, seconds=seconds):
+        values = {"metaloop-train": said(trained_by), "warnings": warnings_in(log)}
         reason = f"stopped after {seconds:.0f} s at meta-step {meta_step(runs)}"
-        return Outcome("waiting", {}, f"{reason}: {last_line(log)}")
+        return Outcome("waiting", values, reason)
     (folder,) = (path.parent for path in runs.glob("*/config.yaml"))
     trained = time.perf_counter() - start
     if row.tested:
@@ -69,12 +71,12 @@ def train_and_test(
         tested += ["evaluation.episodes=4"] if setting.tiny else []
         run("evaluate", *tested, log=log, runs=runs)
     results = json.loads(results_of(folder, row).read_text())
-    values: Values = {"seconds to the results": round(trained, 1)}
+    values = {"seconds to the results": round(trained, 1)}
     if goal is not None:
         values[f"under {goal:.0f} s"] = trained < goal
     values |= beside_published(results)
-    values["metaloop-train"] = trained_by
-    values["metaloop-evaluate"] = list(row.tested)
+    values |= {"metaloop-train": said(trained_by), "metaloop-evaluate": list(row.tested)}
+    values["warnings"] = warnings_in(log)
     return judge(values, is_rehearsal=setting.tiny)
 
 
@@ -91,6 +93,11 @@ def arguments(row: Row, setting: Setting, runs: Path) -> list[str]:
         f"output_dir={runs}",
         *(("evaluation.episodes=4", *TINY) if setting.tiny else ()),
     ]
+
+
+def said(trained_by: list[str]) -> list[str]:
+    """The arguments that a reader of the record can use: without this machine's folders."""
+    return [a for a in trained_by if not a.startswith(("task.data_dir=", "output_dir="))]
 
 
 def results_of(folder: Path, row: Row) -> Path:

@@ -1,5 +1,6 @@
 """A deterministic run that is killed and resumed, against one that is not."""
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def killed_and_resumed(setting: Setting) -> Outcome:
     return passed(values)
 
 
-def kill_after_checkpoint(process: object, runs: Path, log: Path) -> Path:
+def kill_after_checkpoint(process: subprocess.Popen[bytes], runs: Path, log: Path) -> Path:
     """Kill a run as soon as it has saved a checkpoint; return its folder."""
     while not (saved := list(runs.glob(f"*/{LAST}"))):
         if process.poll() is not None:
