@@ -3,6 +3,7 @@
 import functools
 import inspect
 import pydoc
+import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -76,6 +77,10 @@ def _locate(name: str, key: str) -> Callable[..., object]:
         found = pydoc.locate(name)
     except pydoc.ErrorDuringImport as error:
         raise UserError(f"{key}._target_={name} fails to import: {error.value}") from error
+    if inspect.ismodule(found):
+        # from Python 3.12 on pydoc prefers a module to what its package has of that name
+        package, _, last = name.rpartition(".")
+        found = getattr(sys.modules.get(package), last, found)
     if not callable(found):
         raise UserError(
             f"{key}._target_={name} names no class or function that can be imported. Correct the "
