@@ -7,6 +7,7 @@
     python benchmarks/gpu.py --stages right --device cpu --tiny --out FOLDER    a rehearsal
 
 An item that fails is recorded with its error, and the others still run; the exit status is 1 then.
+A stage that was cut short goes on where it was, a whole one starts again.
 `gpu_parcel.py` packs what a GPU machine without a network lacks.
 """
 
@@ -42,8 +43,7 @@ def main() -> int:
         setting = setting_of(arguments, Path(folder))
         for name in arguments.stages or following(arguments.out):
             print(f"{name}: {(STAGES[name].__doc__ or '').splitlines()[0]}", flush=True)
-            # rows of hours in all: those that have passed stay
-            record = Record(name, setting, keep_passed=name == "faithful")
+            record = Record(name, setting)
             STAGES[name](setting, record)
             record.save(is_complete=True)
             print(f"  written: {record.path}", flush=True)

@@ -5,7 +5,7 @@
 Python there is 3.12 with torch 2.11, Lightning and what these bring: the wheels are the rest of
 metaloop's dependencies, what builds its own wheel from the tree, and a peer. None of them replaces
 torch. Weights & Biases comes without its own dependencies: its version is recorded, and runs there
-take logger=csv. The line that installs them is printed, and is in the parcel as `install.sh`.
+take logger=csv. The parcel's run.sh installs all of it into a new folder and then runs a command.
 """
 
 import argparse
@@ -35,11 +35,17 @@ PLATFORMS = [f"manylinux_2_{n}_x86_64" for n in (28, 27, 24, 17)]
 PLATFORMS += ["manylinux2014_x86_64", "manylinux1_x86_64"]
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
 MOST = 60e6  # bytes, with the tree
-INSTALL = """\
-# . {parcel}/install.sh  in the root of the tree, by the shell that runs the benchmarks
+# the tree's metaloop is installed anew by every call: it may have changed
+RUN = """\
+#!/usr/bin/env bash
+# In the root of the tree: bash {parcel}/run.sh COMMAND ..  installs, then runs the command.
+set -euo pipefail
 site=$(mktemp -d)
 pip="python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target $site"
-$pip {parcel}/wheels/*.whl && export PYTHONPATH=$site && $pip --no-build-isolation .
+$pip {parcel}/wheels/*.whl
+export PYTHONPATH=$site
+$pip --no-build-isolation .
+exec "$@"
 """
 
 
@@ -59,13 +65,14 @@ def main() -> None:
             shutil.copy(arguments.data_dir / name, parcel / "omniglot")
     if arguments.reference:
         shutil.copy(arguments.reference, parcel / "meta_gradients.npz")
-    (parcel / "install.sh").write_text(INSTALL.format(parcel=parcel.name))
+    (parcel / "run.sh").write_text(RUN.format(parcel=parcel.name))
     bytes_of = size(parcel.rglob("*")), size(tree())
     print(f"{parcel.name}: {bytes_of[0] / 1e6:.1f} MB, and the tree {bytes_of[1] / 1e6:.1f} MB")
     if sum(bytes_of) > MOST:
         sys.exit(f"Error: more than {MOST / 1e6:.0f} MB together. Leave out --data-dir.")
-    print(f"There, in the tree's root, with {parcel.name} in it:\n  . {parcel.name}/install.sh")
-    print(f"  python3 benchmarks/gpu.py --commit {commit()} {given(arguments, parcel.name)}")
+    print(f"There, in the tree's root, with {parcel.name} in it:")
+    benchmark = f"python3 benchmarks/gpu.py --commit {commit()} {given(arguments, parcel.name)}"
+    print(f"  bash {parcel.name}/run.sh {benchmark}")
 
 
 def parse() -> argparse.Namespace:

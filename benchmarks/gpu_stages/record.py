@@ -87,22 +87,20 @@ def error_line(error: BaseException) -> str:
 class Record:
     """What a stage found, in OUT/STAGE.json.
 
-    Args:
-        stage: its name.
-        setting: how it runs.
-        keep_passed: go on with an earlier record's items that have not passed.
-
+    A record that is not complete is gone on with: what has passed stays as it is.
     """
 
-    def __init__(self, stage: str, setting: Setting, *, keep_passed: bool = False) -> None:
-        self.stage, self.setting, self.keep_passed = stage, setting, keep_passed
+    def __init__(self, stage: str, setting: Setting) -> None:
+        self.stage, self.setting = stage, setting
         self.path = setting.out / f"{stage}.json"
         self.failed: list[str] = []
         self._start = time.perf_counter()
-        earlier: dict[str, Any] = {}
-        if (keep_passed or setting.items) and self.path.is_file():
-            earlier = json.loads(self.path.read_text())
-        self._lacks_items = bool(setting.items) and not earlier.get("is_complete", False)
+        earlier: dict[str, Any] = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        is_whole = earlier.get("is_complete", False)
+        self._keeps_passed = not setting.items and not is_whole
+        self._lacks_items = bool(setting.items) and not is_whole
+        if is_whole and not setting.items:
+            earlier = {}
         self._items: dict[str, dict[str, object]] = earlier.get("items", {})
         self._runs: list[dict[str, object]] = [*earlier.get("runs", []), describe(setting)]
 
@@ -111,7 +109,7 @@ class Record:
         chosen = self.setting.items
         if chosen and not any(part in name for part in chosen):
             return
-        if self.keep_passed and not chosen and self._items.get(name, {}).get("state") == "passed":
+        if self._keeps_passed and self._items.get(name, {}).get("state") == "passed":
             print(f"  {name}: kept, it has passed before", flush=True)
             return
         print(f"  {name} ..", flush=True)

@@ -148,6 +148,20 @@ def test_a_failed_item_runs_again_alone_and_its_record_keeps_the_others(
     assert not after["is_complete"]  # most items have never run
 
 
+def test_a_stage_that_was_cut_short_goes_on_and_a_whole_one_starts_again(tmp_path, gpu):
+    record = {"is_complete": False, "items": {}, "runs": [{}]}
+    kept = {"state": "passed", "run": 0, "reason": None, "values": {"kept": 1}}
+    record["items"] = {"MAML, 5-way 1-shot": kept}
+    path = tmp_path / "omniglot.json"
+    path.write_text(json.dumps(record))
+    said = [gpu("--stages", "omniglot", "--out", tmp_path, *REHEARSAL)[1]]
+    assert items_of(path) == record["items"]
+    assert json.loads(path.read_text())["is_complete"]
+    said.append(gpu("--stages", "omniglot", "--out", tmp_path, *REHEARSAL)[1])
+    assert states(items_of(path)) == {"MAML, 5-way 1-shot": "skipped"}  # without data
+    assert ["it has passed before" in one for one in said] == [True, False]
+
+
 def test_the_next_stage_is_the_first_without_a_whole_record(tmp_path, gpu):
     for stage in ("right", "fast", "omniglot"):
         (tmp_path / f"{stage}.json").write_text('{"is_complete": true, "items": {}, "runs": []}')
