@@ -19,13 +19,13 @@ from torch.nn import functional as F
 
 from gpu_stages import torchbench
 from gpu_stages.record import Outcome, Record, Setting, Values, error_line, failed, passed
-from gpu_stages.ways import EAGER, first_call, why_not
-from gpu_stages.ways import WAYS as OUR_WAYS
-from metaloop.algorithms import maml, meta_gradient
+from gpu_stages.ways import EAGER, WAYS as OUR_WAYS, first_call, why_not
+from metaloop.algorithms import maml
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
+from metaloop.meta_gradient import meta_gradient
 from metaloop.models import Conv4
-from tests.algorithms.peak import Peak
+from tests.peak import Peak
 
 # two gradients through ReLU and max-pooling, a share of the norm
 ROUNDING = {"float32": 2e-2, "TF32": 0.1}

@@ -15,8 +15,8 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 
 from gpu_stages.record import Outcome, Setting, error_line, failed, passed, untested
-from metaloop.datamodule import EpisodicDataModule
-from tests.algorithms.episodes import RECIPES
+from metaloop.training.datamodule import EpisodicDataModule
+from tests.episodes import RECIPES
 from tests.ranks import Blobs, learner
 
 Weights = dict[str, dict[str, torch.Tensor]]

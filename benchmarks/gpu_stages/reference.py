@@ -11,10 +11,10 @@ from torch.utils._pytree import tree_map
 
 from gpu_stages.record import Outcome, Setting, Values, error_line, failed, passed, skipped
 from gpu_stages.ways import COMPILED, RECORDED, first_call, why_not
-from metaloop.algorithms import CompiledChunkGradient, meta_gradient
-from metaloop.run.settings import Device
-from metaloop.run.trainer import make_trainer
-from tests.algorithms.episodes import reference_case
+from metaloop.meta_gradient import CompiledChunkGradient, meta_gradient
+from metaloop.run.config.settings import Device
+from metaloop.run.config.trainer import make_trainer
+from tests.episodes import reference_case
 
 AT_ONCE, ONE_BY_ONE = "vmapped", "task by task"
 WAYS = (AT_ONCE, ONE_BY_ONE, COMPILED, RECORDED)

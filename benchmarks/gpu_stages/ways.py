@@ -8,14 +8,9 @@ import torch
 from speed.work import META_LR, Step
 
 from gpu_stages.record import Setting
-from metaloop.algorithms import (
-    AtOnce,
-    CompiledChunkGradient,
-    GradientBased,
-    cuda_graph,
-    meta_gradient,
-)
+from metaloop.algorithms import GradientBased
 from metaloop.episode import Episode
+from metaloop.meta_gradient import AtOnce, CompiledChunkGradient, cuda_graph, meta_gradient
 
 ALL_AT_ONCE = AtOnce(tasks_at_once="all", chunks_at_once=1)
 NOT_AS_ASKED = "Not compiled|The compiled meta-gradient differs|Compiled, but not recorded"

@@ -42,6 +42,8 @@ def make_trainer(
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     torch.set_float32_matmul_precision(device.matmul_precision)
+    # by default cuDNN's convolutions round to TF32, whatever the precision of products is
+    torch.backends.cudnn.allow_tf32 = device.matmul_precision != "highest"
     # buffers are not broadcast: no norm keeps any, and each rank's are its own
     strategy = DDPStrategy(broadcast_buffers=False) if device.processes() > 1 else "auto"
     return pl.Trainer(
