@@ -38,7 +38,6 @@ from metaloop.inner_loop import (
     TowardsTheta,
     Update,
 )
-from metaloop.models import BatchNorm
 
 
 def mlp() -> nn.Module:
@@ -47,7 +46,7 @@ def mlp() -> nn.Module:
     )
 
 
-def conv(norm=BatchNorm) -> nn.Module:
+def conv(norm=nn.BatchNorm2d) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
         norm(8),
@@ -81,7 +80,7 @@ def objective(network: str = "mlp", name: str = "maml", **norms: str) -> Objecti
         shift = [layer(6) for layer in context]
         body = nn.Sequential(nn.Linear(1, 6), *shift, nn.Tanh(), nn.Linear(6, 6), nn.Tanh())
         return Objective(model=named(body, nn.Linear(6, 1)).double(), loss=F.mse_loss, **norms)
-    norm, shift = BatchNorm(4), [layer(64) for layer in context]
+    norm, shift = nn.BatchNorm2d(4), [layer(64) for layer in context]
     body = nn.Sequential(
         nn.Conv2d(1, 4, 3, stride=3, bias=False), norm, nn.Tanh(), nn.Flatten(), *shift
     )

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
 from metaloop.loggers import MetricsCsv
-from metaloop.models import BatchNorm
 from metaloop.run.config.settings import Device, Training
 from metaloop.run.config.trainer import make_trainer
 from metaloop.tasks import ClassificationTask
@@ -57,7 +56,7 @@ def learner(name: str) -> MetaLearner:
     torch.manual_seed(0)
     # no bias before the norm: its gradient is rounding noise, which the inner Adam blows up
     body = nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=3, bias=False), BatchNorm(4), nn.Tanh(), nn.Flatten()
+        nn.Conv2d(1, 4, 3, stride=3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten()
     )
     body.append(Shifted(16, 8) if name == "cavia" else nn.Linear(16, 8))
     objective = Objective(

@@ -9,12 +9,17 @@ import lazy_loader
 
 __version__ = "0.2.0"
 
-RENAMED = {"Dice": "RandomStreams"}  # public names of earlier versions
+# public names of earlier versions
+RENAMED = {
+    "BatchNorm": "torch.nn.BatchNorm1d",  # or 2d, 3d: torch's own are exact now
+    "Dice": "metaloop.RandomStreams",
+    "MaxPool": "torch.nn.MaxPool2d",
+}
 
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> object:
     if name in RENAMED:
-        raise AttributeError(f"metaloop.{name} has a new name: metaloop.{RENAMED[name]}.")
+        raise AttributeError(f"metaloop.{name} has a new name: {RENAMED[name]}.")
     return _load(name)

@@ -47,10 +47,8 @@ from .learner import Learner as Learner
 from .loggers import MetricsCsv as MetricsCsv, OutageProofWandbLogger as OutageProofWandbLogger
 from .models import (
     MLP as MLP,
-    BatchNorm as BatchNorm,
     Conv4 as Conv4,
     HFEncoder as HFEncoder,
-    MaxPool as MaxPool,
     ResNet12 as ResNet12,
     WideResNet as WideResNet,
     WordAttention as WordAttention,

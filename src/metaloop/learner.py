@@ -16,7 +16,7 @@ from metaloop.arguments import CountOrZero, Seed
 from metaloop.episode import Examples
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.inner_loop import NormMode, Parameters
+from metaloop.inner_loop import NormModeName, Parameters
 from metaloop.run.checkpoints.weights import find_weights, load_weights
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
@@ -43,7 +43,7 @@ class Learner:
         folder: str | Path,
         *,
         checkpoint: Literal["best", "last"] = "best",
-        norm_mode: NormMode | None = None,
+        norm_mode: NormModeName | None = None,
         device: str = "cpu",
     ) -> "Learner":
         """Load a run folder's learner; the run's data is not needed.

@@ -20,11 +20,11 @@ from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, StepSize, Update
 from metaloop.meta_gradient import adaptation_path, meta_gradient
-from metaloop.models import MLP, BatchNorm, Conv4
+from metaloop.models import MLP, Conv4
 from tests.episodes import CLASSES, drawer, initial_meta, named, random_episodes, recipe
 
 
-def classifier(norm=BatchNorm) -> Objective:
+def classifier(norm=nn.BatchNorm2d) -> Objective:
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(1, 4, 3, stride=3), norm(4), nn.Tanh(), nn.Flatten())
     return Objective(model=named(body, nn.Linear(64, 3)).double(), loss=F.cross_entropy)

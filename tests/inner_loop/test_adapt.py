@@ -6,7 +6,6 @@ from torch import nn
 
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import ADJOINTS, Objective, StepSize, Update, adapt
-from metaloop.models import BatchNorm
 
 THETA, ALPHA, SUPPORT = 3.0, 0.1, 1.0
 
@@ -81,7 +80,7 @@ def normed_episode() -> tuple[nn.Module, Episode]:
         Examples(draw(9, 4), torch.tensor([0, 1, 2] * 3)),
         torch.arange(3),
     )
-    return nn.Sequential(nn.Linear(4, 3), BatchNorm(3)).double(), episode
+    return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double(), episode
 
 
 @pytest.mark.parametrize("mode", ["transductive", "inductive"])

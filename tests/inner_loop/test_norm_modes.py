@@ -12,11 +12,10 @@ from metaloop.algorithms import GradientBased
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, StepSize, Update
 from metaloop.meta_gradient import adaptation_path, meta_gradient
-from metaloop.models import BatchNorm
 from tests.episodes import initial_meta, named, random_episodes
 
 
-def learner(norm_mode="transductive", norm_adapts="all", norm=BatchNorm) -> GradientBased:
+def learner(norm_mode="transductive", norm_adapts="all", norm=nn.BatchNorm2d) -> GradientBased:
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(1, 4, 3, stride=3), norm(4), nn.Tanh(), nn.Flatten())
     objective = Objective(
@@ -72,7 +71,7 @@ def test_every_mode_is_differentiated_exactly(norm_mode, adjoint):
     ("norm_adapts", "moving"),
     [("all", {"weight", "bias"}), ("scale", {"weight"}), ("shift", {"bias"}), ("none", set())],
 )
-@pytest.mark.parametrize("norm", [BatchNorm, lambda n: nn.GroupNorm(2, n)])
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, lambda n: nn.GroupNorm(2, n)])
 def test_norm_adapts_says_which_of_the_norms_parameters_move(norm_adapts, moving, norm):
     algorithm = learner(norm_adapts=norm_adapts, norm=norm)
     first, _, last = algorithm.adapt(initial_meta(algorithm), task().support, 2)
@@ -175,12 +174,50 @@ def test_several_modes_are_judged_side_by_side():
     assert torch.equal(both["query_loss"], alone["query_loss"])
 
 
-@pytest.mark.parametrize("norm_mode", ["inductive", "support_plus_one", "per_step"])
-def test_torchs_batch_norms_are_refused_where_they_would_ignore_the_mode(norm_mode):
-    with pytest.raises(UserError, match=rf"norm_mode={norm_mode} would be ignored by body.1"):
-        learner(norm_mode, norm=nn.BatchNorm2d)
+@pytest.mark.parametrize("norm_mode", ["frozen", "per_step"])
+def test_a_norm_with_no_place_for_statistics_is_refused_where_they_are_stored(norm_mode):
+    with pytest.raises(UserError, match=rf"norm_mode={norm_mode} .*body.1 .*no place for any"):
+        learner(norm_mode, norm=lambda n: nn.BatchNorm2d(n, track_running_stats=False))
 
 
-def test_frozen_is_refused_where_nothing_is_stored():
-    with pytest.raises(UserError, match=r"body.1 \(BatchNorm2d\), which always holds no statist"):
-        learner("frozen", norm=lambda n: nn.BatchNorm2d(n, track_running_stats=False))
+@pytest.mark.parametrize("norm_mode", ["transductive", "inductive", "support_plus_one"])
+def test_a_norm_without_running_statistics_follows_the_mode_as_one_with_them_does(norm_mode):
+    untracked = learner(norm_mode, norm=lambda n: nn.BatchNorm2d(n, track_running_stats=False))
+    tracked, episodes = learner(norm_mode), random_episodes("conv")
+    found, expected = (
+        meta_gradient(algorithm, initial_meta(tracked), episodes)[0]
+        for algorithm in (untracked, tracked)
+    )
+    assert all(torch.equal(found[n], g) for n, g in expected.items())
+
+
+def test_a_pretrained_networks_own_statistics_are_what_frozen_starts_from():
+    trained = nn.BatchNorm2d(4)
+    with torch.no_grad():
+        trained(3 + torch.randn(50, 4, 2, 2))  # what a pretraining leaves in it
+    algorithm = learner("frozen", norm=lambda _: trained)
+    own = algorithm.own_parameters()
+    assert torch.equal(own["statistics.body.1.mean"], trained.running_mean[None])
+    assert torch.equal(own["statistics.body.1.variance"], trained.running_var[None])
+    assert not algorithm.lacks_statistics
+
+
+def test_a_norm_kept_in_eval_normalises_by_what_it_holds_also_when_all_are_in_eval():
+    algorithm = learner()
+    model = algorithm.objective.model
+    model.train()
+    model.body[1].eval()
+    model.body[1].running_mean += 5
+    objective = Objective(model=model, loss=F.cross_entropy)
+    theta, inputs = objective.meta_parameters(), task().support.inputs
+    expected = model(inputs)
+    torch.testing.assert_close(objective.predict(theta, inputs), expected)
+    model.eval()
+    torch.testing.assert_close(objective.predict(theta, inputs), expected)
+    moved = replace(objective, norm_mode="inductive").predict_query(theta, task())
+    torch.testing.assert_close(moved, model(task().query.inputs))
+
+
+def test_batch_norms_of_several_processes_are_refused_by_name():
+    with pytest.raises(UserError, match="body.1 is a SyncBatchNorm"):
+        learner(norm=nn.SyncBatchNorm)

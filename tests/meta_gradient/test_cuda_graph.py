@@ -9,7 +9,6 @@ from torch.utils._pytree import tree_map
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import CompiledChunkGradient, meta_gradient
 from metaloop.meta_gradient.cuda_graph import one_launch
-from metaloop.models import BatchNorm
 from tests.episodes import initial_meta, mlp, named, random_episodes, recipe
 
 pytestmark = [
@@ -23,7 +22,7 @@ def dropout() -> nn.Module:
 
 
 def convolutions() -> nn.Module:
-    body = nn.Sequential(nn.Conv2d(1, 4, 3, stride=3), BatchNorm(4), nn.Tanh(), nn.Flatten())
+    body = nn.Sequential(nn.Conv2d(1, 4, 3, stride=3), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten())
     return named(body, nn.Linear(64, 3))
 
 

@@ -9,7 +9,8 @@ from metaloop.cli.hydra_app import CONF
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
-from metaloop.models import MLP, Conv4, ResNet12, WideResNet, WordAttention, kernels
+from metaloop.models import MLP, Conv4, ResNet12, WideResNet, WordAttention
+from metaloop.substitutes import transforms
 from tests.episodes import drawer, make
 
 IMAGE = (2, 16, 16)
@@ -30,11 +31,11 @@ def test_every_shipped_network_is_here():
     assert {name.partition(",")[0] for name in NETWORKS} | FOREIGN == shipped
 
 
-@pytest.mark.parametrize("large", [kernels.LARGE, 1], ids=["small", "large"])
+@pytest.mark.parametrize("large", [transforms.LARGE, 1], ids=["small", "large"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_vmapped_meta_gradient_is_exact(name, large, monkeypatch):
     """It is the task-by-task one, and the slope of the mean query loss at phi_K."""
-    monkeypatch.setattr(kernels, "LARGE", large)  # from which size on layers take others
+    monkeypatch.setattr(transforms, "LARGE", large)  # from which size on layers take others
     torch.manual_seed(0)
     model = NETWORKS[name]().double()
     draw = drawer(1)

@@ -162,12 +162,8 @@ class Adapted:
 
     def _rows_at_once(self, rows: int) -> int:
         """All where they are normalised together, else so many that they fit in memory."""
-        mode = self.algorithm.objective.norm_mode
-        if mode == "transductive":
-            return rows
-        if mode == "support_plus_one":  # each row brings the support set along
-            return max(1, ROWS_AT_ONCE // (len(self.support.inputs) + 1))
-        return ROWS_AT_ONCE
+        mode = self.algorithm.objective.mode
+        return mode.rows_at_once(rows, len(self.support.inputs), ROWS_AT_ONCE)
 
 
 def adapt_to(

@@ -8,7 +8,6 @@ from torch import Tensor
 from metaloop.adapted.adapted import Adapted
 from metaloop.algorithms import Algorithm
 from metaloop.episode import Episode, Examples
-from metaloop.errors import UserError
 from metaloop.inner_loop import Report
 from metaloop.meta_gradient import adaptation_path, exact_tasks_at_once
 
@@ -45,8 +44,8 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
     to take them from in a single example: they take the support set's, as in `inductive`.
 
     Returns:
-        the report, [examples left out, K+1], and the norm mode; None where nothing can be left
-        out: each class has one example, or the norms know no other statistics.
+        the report, [examples left out, K+1], and the norm mode; None where each class has one
+        example: nothing can be left out.
 
     """
     algorithm, support = adapted.algorithm, adapted.support
@@ -56,13 +55,10 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
         left_out = rows[support.targets.bincount()[support.targets] > 1]
     if len(left_out) == 0 or len(rows) < 2:
         return None
-    if algorithm.objective.norm_mode == "transductive":
-        try:
-            inductive = replace(algorithm.objective, norm_mode="inductive")
-        except UserError:  # a norm that takes its batch's own, always
-            return None
-        if algorithm.objective.norms:
-            algorithm = algorithm.judged_by(inductive)
+    objective = algorithm.objective
+    if objective.norms:
+        alone = replace(objective, norm_mode=objective.mode.for_one_example)
+        algorithm = algorithm.judged_by(alone)
     kept = torch.stack([rows[rows != row] for row in left_out])
     episodes = Episode(
         Examples(*(part[kept] for part in support)),

@@ -12,31 +12,14 @@ from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaloop.errors import UserError
 from metaloop.inner_loop import STATISTICS, Objective, Parameters
-from metaloop.models import BatchNorm
 
 Format = Literal["pt2", "onnx"]
 ONNX = ("onnx", "onnxscript")
 CLASSES = "classes.json"  # the file in a .pt2, and the entry of an ONNX file's metadata
-
-
-class FixedNorm(nn.Module):
-    """A batch norm that normalises by statistics it holds."""
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, norm: BatchNorm, mean: Tensor, variance: Tensor) -> None:
-        super().__init__()
-        self.eps, self.weight, self.bias = norm.eps, norm.weight, norm.bias
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("variance", variance.clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=self.eps)
 
 
 class Network(nn.Module):
@@ -64,18 +47,18 @@ def freeze(
     """
     require_fixed_norms(objective, has_support=support is not None)
     statistics: Mapping[str, Tensor] = phi
-    if objective.norms and objective.norm_mode == "inductive":
+    if objective.norms and not objective.mode.stores:
         assert support is not None
         statistics = objective.measure_statistics(phi, support)
     model = copy.deepcopy(objective.model).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(phi.get(name, p))
-    for name in objective.norms:
-        norm = cast(BatchNorm, model.get_submodule(name))
-        values = (statistics[f"{STATISTICS}{name}.{kind}"] for kind in ("mean", "variance"))
-        path, _, last = name.rpartition(".")
-        setattr(model.get_submodule(path), last, FixedNorm(norm, *values))
+        for name in objective.norms:
+            norm = cast(_BatchNorm, model.get_submodule(name))
+            for kind, held in (("mean", norm.running_mean), ("variance", norm.running_var)):
+                if held is not None and name not in (objective.pinned or ()):
+                    held.copy_(statistics.get(f"{STATISTICS}{name}.{kind}", held))
     return Network(model.requires_grad_(False), ways).cpu()
 
 
@@ -86,32 +69,15 @@ def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:
         UserError: with the way out.
 
     """
-    mode = objective.norm_mode
-    foreign = [
-        name
-        for name, module in objective.model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.track_running_stats
-    ]
-    if foreign:
+    unnamed = [name for name, norm in objective.norms.items() if norm.running_mean is None]
+    if unnamed:
         raise UserError(
-            f"{foreign[0]} takes the statistics of whatever batch it is given, so what is exported "
-            "would predict differently for each batch size. Use metaloop.BatchNorm in the "
-            "model."
+            f"{unnamed[0]} has no place for statistics and takes those of whatever batch it is "
+            "given, so that what is exported would predict differently for each batch size. Make "
+            "it with track_running_stats=True."
         )
-    if not objective.norms or mode in ("frozen", "per_step"):
-        return
-    if not has_support:
-        raise UserError(
-            f"With norm_mode={mode} the norms have no statistics before there is a support set, so "
-            "that the learner by itself cannot be exported. Export an adapted one, or a learner "
-            "with norm_mode=frozen or per_step, or without batch norms."
-        )
-    if mode != "inductive":
-        raise UserError(
-            f"With norm_mode={mode} a prediction depends on what the norms measure on the very "
-            "inputs to be predicted, so that it cannot be exported. Take norm_mode=inductive: "
-            "the support set's statistics are then part of the network."
-        )
+    if objective.norms:
+        objective.mode.require_fixed(has_support=has_support)
 
 
 def export(

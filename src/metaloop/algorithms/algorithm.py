@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from torch import Tensor
 
 from metaloop.episode import Episode, Examples
-from metaloop.inner_loop import STATISTICS, Objective, Parameters, Report
+from metaloop.inner_loop import STATISTICS, Objective, Parameters, Report, has_statistics
 
 
 class Algorithm(ABC):
@@ -48,9 +48,13 @@ class Algorithm(ABC):
     @property
     def lacks_statistics(self) -> bool:
         """Whether the norm mode reads stored statistics, and this algorithm stores none."""
-        objective = self.objective
-        reads = objective.norm_mode in ("frozen", "per_step") and bool(objective.norms)
-        return reads and not any(name.startswith(STATISTICS) for name in self.own_parameters())
+        if not self.objective.mode.stores or not self.objective.norms:
+            return False
+        if any(name.startswith(STATISTICS) for name in self.own_parameters()):
+            return False
+        # a pretrained network brings its own, one row for all inner steps
+        is_stored = all(has_statistics(norm) for norm in self.objective.norms.values())
+        return self.objective.mode.tracks_path or not is_stored
 
     @property
     def untrained(self) -> frozenset[str]:

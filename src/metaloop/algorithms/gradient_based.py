@@ -28,9 +28,9 @@ from metaloop.inner_loop import (
     own_scales_and_shifts,
     own_statistics,
     refuse_to_split,
+    scales_and_shifts,
     tracking_loss,
 )
-from metaloop.models import scales_and_shifts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +100,8 @@ class GradientBased(Algorithm):
         return self.adjoint in EVALUATED_TWICE or self.update.reads_hessian
 
     def own_parameters(self) -> dict[str, Tensor]:
-        statistics: dict[str, Tensor] = {}
-        if self.objective.norm_mode == "per_step":
-            statistics = own_statistics(self.objective, self.inner_steps + 1)
-        elif self.objective.norm_mode == "frozen":
-            statistics = own_statistics(self.objective, 1)
+        rows = self.objective.mode.rows_stored(self.inner_steps)
+        statistics = own_statistics(self.objective, rows) if rows else {}
         return {**self._own_of_the_path(), **statistics}
 
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
@@ -130,7 +127,7 @@ class GradientBased(Algorithm):
             start = {name: p.detach() for name, p in meta.items()}
         path = self.adapt(start, episode.support, self.inner_steps)
         tracking: list[Tensor] = []
-        if self.objective.norm_mode == "per_step" and self.objective.norms:
+        if self.objective.mode.tracks_path and self.objective.norms:
             path = self._tracked(path, own, episode.support.inputs, tracking)
         if self.adjoint == "implicit":
             loss, report = self._implicit(theta, path, episode)

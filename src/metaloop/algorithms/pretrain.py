@@ -46,7 +46,7 @@ class Pretrain(GradientBased):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objective.norm_mode == "per_step" or self.per_step_norm:
+        if self.objective.mode.tracks_path or self.per_step_norm:
             raise UserError(
                 "Pretraining takes no inner steps, so that nothing can be learned or stored for "
                 "each of them. Choose another norm_mode, and per_step_norm=false."

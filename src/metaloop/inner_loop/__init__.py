@@ -6,14 +6,9 @@ from metaloop.inner_loop.curvature import Curvature
 from metaloop.inner_loop.implicit import implicit_meta_loss
 from metaloop.inner_loop.inner_step import InnerStep
 from metaloop.inner_loop.newton import Newton
-from metaloop.inner_loop.objective import (
-    STATISTICS,
-    NormAdapts,
-    NormMode,
-    Objective,
-    Parameters,
-    Report,
-)
+from metaloop.inner_loop.norm_modes import NormMode, NormModeName
+from metaloop.inner_loop.norms import has_statistics, scales_and_shifts
+from metaloop.inner_loop.objective import STATISTICS, NormAdapts, Objective, Parameters, Report
 from metaloop.inner_loop.part import Part, adapting, refuse_to_split
 from metaloop.inner_loop.per_step import (
     PER_STEP,
@@ -59,6 +54,7 @@ __all__ = [
     "Newton",
     "NormAdapts",
     "NormMode",
+    "NormModeName",
     "Objective",
     "Parameters",
     "Part",
@@ -70,10 +66,12 @@ __all__ = [
     "Update",
     "adapt",
     "adapting",
+    "has_statistics",
     "implicit_meta_loss",
     "learned_step_sizes",
     "own_scales_and_shifts",
     "own_statistics",
     "refuse_to_split",
+    "scales_and_shifts",
     "tracking_loss",
 ]

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from metaloop.episode import Examples
-from metaloop.models.kernels import kernels_for
 
 Vector = Mapping[str, Tensor]
 # of some parameters, in those and further ones, over examples: an inner step's
@@ -34,10 +33,9 @@ def hessian_product(
         seen = Examples(*(next(rest) if t.is_floating_point() else t for t in support))
         return gradient_of(phi, {}, seen)
 
-    with kernels_for(tasks=0):
-        product = torch.func.jvp(
-            gradient, (dict(phi), *numbers), (tangent, *map(torch.zeros_like, numbers))
-        )[1]
+    product = torch.func.jvp(
+        gradient, (dict(phi), *numbers), (tangent, *map(torch.zeros_like, numbers))
+    )[1]
     return cast(Vector, product)
 
 

@@ -3,26 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaloop.episode import Episode, Examples
-from metaloop.errors import UserError
-from metaloop.models.kernels import kernels_for
-from metaloop.models.norm import (
-    BatchNorm,
-    Statistics,
-    measured_statistics,
-    scales_and_shifts,
-    statistics_of_first,
-    stored_statistics,
-)
+from metaloop.inner_loop.norm_modes import NORM_MODES, NormMode, NormModeName
+from metaloop.inner_loop.norms import batch_norms, refuse_unfit_norms, scales_and_shifts
+from metaloop.substitutes import BatchNorms, Statistics, Substitutes
 
 Parameters = Mapping[str, Tensor]
 Report = dict[str, Tensor]
-NormMode = Literal["transductive", "inductive", "support_plus_one", "frozen", "per_step"]
 Network = Callable[[Tensor], Tensor]
 NormAdapts = Literal["all", "scale", "shift", "none"]
 STATISTICS = "statistics."  # entries of phi so named are no weights: norms normalise by them
@@ -46,15 +39,10 @@ class Objective:
         metrics: further scalars of (predictions, targets), reported by name.
         forward: from (network, inputs) to predictions: one pass, or whatever a task makes of a
             network, the rollouts of a policy for one.
-        norm_mode: whose statistics norms take.
-            `transductive`: the batch at hand's; for the query set, its own.
-            `inductive`: for the query set the support set's, from one forward of both.
-            `support_plus_one`: for a query example those of the support set with it alone
-            (Reptile's: Nichol et al. 2018, arXiv:1803.02999, section 6.1).
-            `frozen`: stored ones, in training and evaluation (pretrained networks).
-            `per_step`: the batch at hand's in meta-training, in evaluation averages that were
-            stored for every inner step (MAML++: Antoniou et al. 2019, arXiv:1810.09502).
+        norm_mode: whose statistics batch norms take, see `norm_modes/`.
         norm_adapts: which of the norms' parameters the inner loop may move.
+        pinned: batch norms that always normalise by the running statistics that they hold; None
+            finds those that are in eval() while the model is in train().
 
     """
 
@@ -62,24 +50,21 @@ class Objective:
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
     forward: Callable[[Network, Tensor], Tensor] = one_pass
-    norm_mode: NormMode = "transductive"
+    norm_mode: NormModeName = "transductive"
     norm_adapts: NormAdapts = "all"
+    pinned: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.norm_mode == "transductive":
-            return
-        unfit = [
-            f"{name} ({type(module).__name__})"
-            for name, module in self.model.named_modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm)
-            and not (self.norm_mode == "frozen" and module.track_running_stats)
-        ]
-        if unfit:
-            rule = "holds no statistics" if self.norm_mode == "frozen" else "takes the batch's own"
-            raise UserError(
-                f"norm_mode={self.norm_mode} would be ignored by {', '.join(unfit[:6])}, which "
-                f"always {rule}. Use metaloop.BatchNorm there, or norm_mode=transductive."
-            )
+        refuse_unfit_norms(self.model, self.norm_mode, stores=self.mode.stores)
+        if self.pinned is None:
+            norms = self.norms.items() if self.model.training else ()
+            pinned = frozenset(n for n, m in norms if not m.training and m.running_mean is not None)
+            object.__setattr__(self, "pinned", pinned)
+
+    @property
+    def mode(self) -> NormMode:
+        """The norm mode's object."""
+        return NORM_MODES[self.norm_mode]
 
     def meta_parameters(self) -> dict[str, Tensor]:
         """The model's parameters that are learned, by name: theta."""
@@ -109,10 +94,9 @@ class Objective:
         return [(place, name) for place, name in named if place != name]
 
     @cached_property
-    def norms(self) -> dict[str, BatchNorm]:
-        """The norms that can take statistics from elsewhere, by name."""
-        modules = self.model.named_modules()
-        return {name: m for name, m in modules if isinstance(m, BatchNorm)}
+    def norms(self) -> dict[str, _BatchNorm]:
+        """The model's batch norms, by name."""
+        return batch_norms(self.model)
 
     @cached_property
     def fixed_norm_parameters(self) -> frozenset[str]:
@@ -123,44 +107,54 @@ class Objective:
     @property
     def reads_statistics(self) -> bool:
         """Whether the norms take the statistics that phi brings along."""
-        in_evaluation = self.norm_mode == "per_step" and not self.model.training
-        return self.norm_mode == "frozen" or in_evaluation
+        return self.mode.reads_stored(is_training=self.model.training)
 
-    def predict(self, phi: Parameters, inputs: Tensor) -> Tensor:
-        """The model's outputs under phi, float32 or better: a loss in half precision drifts."""
-        if self.norm_mode == "frozen":
-            self._freeze_foreign_norms()
-        weights = {n: p for n, p in phi.items() if not n.startswith(STATISTICS)}
-        placed = {place: phi[name] for place, name in self._further_places if name in phi}
+    def predict(
+        self,
+        phi: Parameters,
+        inputs: Tensor,
+        rows: int | None = None,
+        measured: dict[str, Statistics] | None = None,
+    ) -> Tensor:
+        """The model's outputs under phi, float32 or better: a loss in half precision drifts.
+
+        Args:
+            phi: parameters by name, and the norms' statistics where they are stored.
+            inputs: [rows, *X].
+            rows: how many first rows give the batch norms' statistics; None: all of them.
+            measured: takes the statistics of the batch norms, by name.
+
+        """
+        tensors, names = self._placed(phi)
+        reads_stored = self.reads_statistics and measured is None
+        stored = self.norms.keys() if reads_stored else self.pinned or ()
+        mode = Substitutes(BatchNorms(names, stored, rows, measured))
 
         def network(inputs: Tensor) -> Tensor:
-            outputs: Tensor = torch.func.functional_call(
-                self.model, {**weights, **placed}, (inputs,), tie_weights=False
-            )
+            with mode:
+                # None takes a buffer away, which torch's annotation does not know
+                held = cast(dict[str, Tensor], tensors)
+                outputs: Tensor = torch.func.functional_call(
+                    self.model, held, (inputs,), tie_weights=False
+                )
             return outputs
 
-        with stored_statistics(self._stored(phi)):
-            outputs = self.forward(network, inputs)
+        outputs = self.forward(network, inputs)
         return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
     def predict_query(self, phi: Parameters, episode: Episode) -> Tensor:
         """The outputs for the query set, under the norm mode."""
-        support, query = episode.support.inputs, episode.query.inputs
-        if self.norm_mode == "inductive":
-            with statistics_of_first(len(support)):
-                return self.predict(phi, torch.cat([support, query]))[len(support) :]
-        if self.norm_mode == "support_plus_one":
 
-            def predict_one(example: Tensor) -> Tensor:
-                return self.predict(phi, torch.cat([support, example[None]]))[-1]
+        def predict(inputs: Tensor, rows: int | None) -> Tensor:
+            return self.predict(phi, inputs, rows)
 
-            with kernels_for(tasks=0):
-                return torch.func.vmap(predict_one, randomness="different")(query)
-        return self.predict(phi, query)
+        return self.mode.predict_query(predict, episode.support.inputs, episode.query.inputs)
 
     def support_loss(self, phi: Parameters, support: Examples) -> Tensor:
         """L(phi; support), the loss that the inner loop descends."""
-        return self.loss(self.predict(phi, support.inputs), support.targets)
+        predictions = self.predict(phi, support.inputs)
+        with Substitutes():
+            return self.loss(predictions, support.targets)
 
     def judge_query(self, phi: Parameters, episode: Episode) -> tuple[Tensor, Report]:
         """L(phi; query) and the report {query_loss, <metrics>}, which carries no gradient."""
@@ -168,32 +162,38 @@ class Objective:
 
     def judge(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Report]:
         """The loss of predictions for a query set, and its report."""
-        loss = self.loss(predictions, targets)
-        report = {"query_loss": loss.detach()}
-        for name, metric in self.metrics.items():
-            report[name] = metric(predictions.detach(), targets)
+        with Substitutes():
+            loss = self.loss(predictions, targets)
+            report = {"query_loss": loss.detach()}
+            for name, metric in self.metrics.items():
+                report[name] = metric(predictions.detach(), targets)
         return loss, report
 
     def measure_statistics(self, phi: Parameters, inputs: Tensor) -> Report:
         """The statistics by which the norms would normalise this batch, as constants."""
         constant = {n: p.detach() for n, p in phi.items() if not n.startswith(STATISTICS)}
-        with measured_statistics() as measured:
-            self.predict(constant, inputs)
+        measured: dict[str, Statistics] = {}
+        self.predict(constant, inputs, measured=measured)
         return {
             f"{STATISTICS}{name}.{kind}": value.detach()
-            for name, norm in self.norms.items()
-            for kind, value in measured[norm]._asdict().items()
+            for name, statistics in measured.items()
+            for kind, value in statistics._asdict().items()
         }
 
-    def _stored(self, phi: Parameters) -> dict[nn.Module, Statistics]:
-        return {
-            norm: Statistics(*(phi[f"{STATISTICS}{name}.{kind}"] for kind in Statistics._fields))
-            for name, norm in self.norms.items()
-            if f"{STATISTICS}{name}.mean" in phi
+    def _placed(self, phi: Parameters) -> tuple[dict[str, Tensor | None], dict[int, str]]:
+        """Phi as the model's tensors, and its batch norms by the ids of their running means."""
+        tensors: dict[str, Tensor | None] = {
+            n: p for n, p in phi.items() if not n.startswith(STATISTICS)
         }
-
-    def _freeze_foreign_norms(self) -> None:
-        """Torch's norms read their stored statistics in evaluation mode alone."""
-        for module in self.model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+        tensors |= {place: phi[name] for place, name in self._further_places if name in phi}
+        names: dict[int, str] = {}
+        for name, norm in self.norms.items():
+            mean = norm.running_mean
+            if mean is None:
+                continue
+            if (stored := phi.get(f"{STATISTICS}{name}.mean")) is not None:
+                mean = tensors[f"{name}.running_mean"] = stored
+                tensors[f"{name}.running_var"] = phi[f"{STATISTICS}{name}.variance"]
+            tensors[f"{name}.num_batches_tracked"] = None  # nothing counts: no buffer changes
+            names[id(mean)] = name
+        return tensors, names

@@ -1,4 +1,4 @@
-"""What norms hold apart for every inner step: scale, shift, statistics.
+"""Scale, shift and statistics of the norms, apart for every inner step.
 
 MAML++ (Antoniou et al. 2019, arXiv:1810.09502), section 4: activations at phi_0 and at phi_5 are
 distributed differently, so norms shared by all steps fit none of them.
@@ -12,8 +12,8 @@ Own parameters, one row for each of phi_0 .. phi_K; steps beyond K use the last:
 import torch
 from torch import Tensor
 
+from metaloop.inner_loop.norms import scales_and_shifts
 from metaloop.inner_loop.objective import STATISTICS, Objective, Parameters
-from metaloop.models.norm import scales_and_shifts
 
 PER_STEP = "per_step."
 
@@ -29,11 +29,12 @@ def own_scales_and_shifts(objective: Objective, rows: int) -> dict[str, Tensor]:
 
 
 def own_statistics(objective: Objective, rows: int) -> dict[str, Tensor]:
-    """Rows that start as mean 0 and variance 1."""
+    """Rows that start as the norms' running statistics: mean 0 and variance 1 where none are."""
     return {
-        f"{STATISTICS}{name}.{kind}": start(norm.weight.detach())[None].repeat_interleave(rows, 0)
+        f"{STATISTICS}{name}.{kind}": value[None].repeat_interleave(rows, 0)
         for name, norm in objective.norms.items()
-        for kind, start in (("mean", torch.zeros_like), ("variance", torch.ones_like))
+        for kind, value in (("mean", norm.running_mean), ("variance", norm.running_var))
+        if value is not None
     }
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode
-from metaloop.inner_loop import NormMode, Objective, Parameters, Report
+from metaloop.inner_loop import NormModeName, Objective, Parameters, Report
 from metaloop.meta_gradient.chunks import TasksAtOnce, chunks, concatenate, over_tasks
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce, side_by_side
 
@@ -23,7 +23,7 @@ def adaptation_path(
     steps: int,
     tasks_at_once: TasksAtOnce = "all",
     chunks_at_once: ChunksAtOnce = 1,
-    norm_modes_beside: Sequence[NormMode] = (),
+    norm_modes_beside: Sequence[NormModeName] = (),
     is_detailed: bool = False,
     with_answers: bool = False,
 ) -> Report:

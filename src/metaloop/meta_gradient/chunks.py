@@ -15,7 +15,6 @@ from torch.utils import _pytree as pytree
 from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.inner_loop import Report
-from metaloop.models.kernels import kernels_for
 
 TasksAtOnce = Count | Literal["all", "by_size"]
 # `by_size` on a CPU: the most input elements of a chunk that stay in the caches, and the fewest
@@ -61,10 +60,9 @@ def _size_that_fits(episodes: Episode) -> int:
 
 def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
     """Apply a function of one task to each of a chunk; a single task needs no vmap."""
-    with kernels_for(len(chunk.classes)):
-        if len(chunk.classes) > 1:
-            return torch.func.vmap(function, randomness="different")(chunk)
-        result = function(_map(_alone, chunk))
+    if len(chunk.classes) > 1:
+        return torch.func.vmap(function, randomness="different")(chunk)
+    result = function(_map(_alone, chunk))
     return _map(lambda tensor: tensor.unsqueeze(0), result)
 
 

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from metaloop.arguments import Count, CountOrZero
 from metaloop.errors import UserError
 from metaloop.models.images import PositionMean, require_images
-from metaloop.models.max_pool import MaxPool
-from metaloop.models.norm import BatchNorm
 
 
 class Conv4(nn.Module):
@@ -81,5 +79,5 @@ class ContextScale(nn.Module):
 
 def _block(inputs: int, outputs: int, strided: bool) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, stride=2 if strided else 1, padding=1, bias=False)
-    pool = nn.Identity() if strided else MaxPool()
-    return nn.Sequential(convolution, BatchNorm(outputs), pool, nn.ReLU())
+    pool = nn.Identity() if strided else nn.MaxPool2d(2)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), pool, nn.ReLU())

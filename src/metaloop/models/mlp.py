@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.errors import UserError
-from metaloop.models.norm import BatchNorm
 
 
 class MLP(nn.Module):
@@ -50,7 +49,7 @@ class MLP(nn.Module):
         for inputs, outputs in zip([input_size, *hidden], hidden, strict=False):
             # a bias before batch statistics has no effect, only a gradient of rounding noise
             layers.append(nn.Linear(inputs, outputs, bias=not batch_norm))
-            layers += [BatchNorm(outputs)] if batch_norm else []
+            layers += [nn.BatchNorm1d(outputs)] if batch_norm else []
             layers.append(nn.ReLU())
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear([input_size, *hidden][-1], output_size)

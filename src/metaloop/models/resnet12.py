@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from metaloop.arguments import Count
 from metaloop.models.images import PositionMean, require_images
-from metaloop.models.max_pool import MaxPool
-from metaloop.models.norm import BatchNorm
 
 SLOPE = 0.1  # of the leaky ReLUs, below zero
 
@@ -55,10 +53,12 @@ class ResidualBlock(nn.Module):
         layers: list[nn.Module] = []
         for number, size in enumerate((inputs, outputs, outputs)):
             layers += [nn.LeakyReLU(SLOPE)] if number else []
-            layers += [nn.Conv2d(size, outputs, 3, padding=1, bias=False), BatchNorm(outputs)]
+            layers += [nn.Conv2d(size, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
         self.residual = nn.Sequential(*layers)
-        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), BatchNorm(outputs))
-        self.finish = nn.Sequential(nn.LeakyReLU(SLOPE), MaxPool())
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+        )
+        self.finish = nn.Sequential(nn.LeakyReLU(SLOPE), nn.MaxPool2d(2))
 
     def forward(self, x: Tensor) -> Tensor:
         outputs: Tensor = self.finish(self.residual(x) + self.shortcut(x))

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from metaloop.arguments import Count
 from metaloop.errors import UserError
 from metaloop.models.images import PositionMean, require_images
-from metaloop.models.norm import BatchNorm
 
 STEM = 16  # channels of the first convolution
 GROUPS = 3  # of blocks; the second and the third halve the image
@@ -46,7 +45,7 @@ class WideResNet(nn.Module):
                 stride = 2 if group and not block else 1
                 layers.append(WideBlock(inputs, outputs, stride))
                 inputs = outputs
-        self.body = nn.Sequential(*layers, BatchNorm(inputs), nn.ReLU(), PositionMean())
+        self.body = nn.Sequential(*layers, nn.BatchNorm2d(inputs), nn.ReLU(), PositionMean())
         self.head = nn.Linear(inputs, output_size)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
@@ -63,10 +62,10 @@ class WideBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.activate = nn.Sequential(BatchNorm(inputs), nn.ReLU())
+        self.activate = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU())
         self.residual = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-            BatchNorm(outputs),
+            nn.BatchNorm2d(outputs),
             nn.ReLU(),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
         )

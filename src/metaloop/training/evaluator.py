@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from metaloop.algorithms import Algorithm
-from metaloop.inner_loop import NormMode, Parameters, Report
+from metaloop.inner_loop import NormModeName, Parameters, Report
 from metaloop.meta_gradient import AtOnce, adaptation_path
 from metaloop.training.datamodule import MetaBatch
 from metaloop.training.episode_values import Answered, EpisodeValues, has_classes
@@ -26,7 +26,7 @@ class Evaluator(torch.nn.Module):
         self.evaluated: Report = {}
         self._members: Sequence[Parameters] = ()
         self._meta_step: int | None = None
-        self._norm_modes: Sequence[NormMode] = ()
+        self._norm_modes: Sequence[NormModeName] = ()
         self._values = EpisodeValues()
 
     @property
@@ -39,7 +39,7 @@ class Evaluator(torch.nn.Module):
         members: Sequence[Parameters],
         *,
         meta_step: int,
-        norm_modes: Sequence[NormMode] = (),
+        norm_modes: Sequence[NormModeName] = (),
     ) -> None:
         """Judge these weights from now on, instead of those in training.
 

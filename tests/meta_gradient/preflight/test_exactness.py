@@ -1,31 +1,29 @@
 """A model that vmap differentiates wrongly never runs vectorised."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from metaloop.errors import UserError
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import exact_tasks_at_once, meta_gradient
 from metaloop.models import MLP
 from tests.episodes import make, random_case
 
 
-def batch_norm(features):
-    return nn.BatchNorm2d(features, track_running_stats=False)
-
-
-def test_torchs_batch_norm_is_caught_and_runs_task_by_task():
-    algorithm, theta, episodes = random_case("conv", norm=batch_norm)
-    # the trap itself: loss right, second order wrong
-    wrong, _ = meta_gradient(algorithm, theta, episodes)
-    right, _ = meta_gradient(algorithm, theta, episodes, tasks_at_once=1)
-    assert not torch.allclose(wrong["0.weight"], right["0.weight"], rtol=1e-4)
-
-    with pytest.warns(
-        UserWarning, match=r"1 \(BatchNorm2d\), 5 \(BatchNorm2d\).*metaloop.BatchNorm"
-    ):
-        assert exact_tasks_at_once(algorithm, theta, episodes, "all") == 1
+@pytest.mark.parametrize("tracked", [True, False])
+def test_torchs_batch_norm_is_exact_and_vectorised(tracked):
+    norm = partial(nn.BatchNorm2d, track_running_stats=tracked)
+    algorithm, theta, episodes = random_case("conv", norm=norm)
+    vmapped, _ = meta_gradient(algorithm, theta, episodes)
+    one_by_one, _ = meta_gradient(algorithm, theta, episodes, tasks_at_once=1)
+    for name, value in one_by_one.items():
+        torch.testing.assert_close(vmapped[name], value, rtol=1e-10, atol=1e-12)
+    before = {n: b.clone() for n, b in algorithm.objective.model.named_buffers()}
+    assert exact_tasks_at_once(algorithm, theta, episodes, "all") == "all"
+    now = dict(algorithm.objective.model.named_buffers())
+    assert all(torch.equal(now[n], b) for n, b in before.items())
 
 
 @pytest.mark.parametrize("norm", [lambda n: nn.GroupNorm(2, n), lambda n: nn.Identity()])
@@ -63,12 +61,6 @@ def test_a_model_that_cannot_be_vectorised_runs_task_by_task():
         )
 
 
-def test_running_statistics_are_refused_by_name_with_the_remedy():
-    algorithm, theta, episodes = random_case("conv", norm=nn.BatchNorm2d)
-    with pytest.raises(UserError, match=r"changes 1\.\w+.*metaloop\.models\.BatchNorm"):
-        exact_tasks_at_once(algorithm, theta, episodes, "all")
-
-
 def test_dropout_is_no_reason_to_run_task_by_task_and_the_model_is_left_as_it_was():
     model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
     _, _, episodes = random_case("mlp")
@@ -93,20 +85,6 @@ def test_a_head_at_zero_hides_nothing_and_the_check_uses_up_no_chance():
             == 1
         )
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_running_statistics_are_refused_task_by_task_too():
-    algorithm, theta, episodes = random_case("conv", norm=nn.BatchNorm2d)
-    with pytest.raises(UserError, match="metaloop.BatchNorm"):
-        exact_tasks_at_once(algorithm, theta, episodes, 1)
-
-
-def test_inductive_norms_are_refused_where_they_would_be_ignored():
-    model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4, track_running_stats=False))
-    with pytest.raises(
-        UserError, match=r"norm_mode=inductive would be ignored by 1 \(BatchNorm1d\)"
-    ):
-        Objective(model=model, loss=nn.functional.mse_loss, norm_mode="inductive")
 
 
 class Foreign(nn.LayerNorm):

@@ -99,7 +99,7 @@ def changed(path: str, value) -> dict:
             "metaloop.mamll",
             "algorithm._target_=.*no public name mamll. Did you mean maml",
         ),
-        ("algorithm._target_", "metaloop.BatchNorm", "algorithm.*unknown"),
+        ("algorithm._target_", "metaloop.Conv4", "algorithm.*unknown"),
         ("model._target_", "collections.OrderedDict", "does not say what arguments it takes"),
         (
             "model._target_",

@@ -27,7 +27,7 @@ from metaloop.meta_gradient.preflight.trial import (
 from metaloop.meta_gradient.random_state import keep_random_state
 
 REMEDY = (
-    "Use metaloop.BatchNorm or torch.nn.GroupNorm instead; for a layer without a "
+    "Use torch.nn.BatchNorm2d or torch.nn.GroupNorm instead; for a layer without a "
     "substitute set device.tasks_at_once=1."
 )
 # Layers whose double backward is wrong under vmap (functorch issue 534), or which write into
@@ -146,8 +146,7 @@ def _refuse_changed_buffers(model: nn.Module, before: dict[str, tuple[Tensor, in
         raise UserError(
             f"Buffers are constants of a meta-gradient, but {type(model).__name__} changes "
             f"{some(changed)} in its forward pass: one task would leak into the next. Keep that "
-            "layer in eval(), where this stops it, or use one that keeps no such state (for a "
-            "norm metaloop.BatchNorm)."
+            "layer in eval(), where this stops it, or use one that keeps no such state."
         )
 
 

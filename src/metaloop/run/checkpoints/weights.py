@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
+from metaloop.inner_loop import has_statistics, own_statistics
 from metaloop.training.meta_learner import AVERAGES, MetaLearner
 
 Checkpoint = dict[str, object]
@@ -196,18 +197,24 @@ def load_initial_weights(learner: MetaLearner, path: Path) -> None:
 
     """
     checkpoint = load_weights(learner.model, path)
-    if learner.algorithm.objective.norm_mode != "frozen":
+    objective = learner.algorithm.objective
+    if not objective.reads_statistics:
         return
     weights = cast(dict[str, Tensor], checkpoint.get("state_dict", {}))
+    held = own_statistics(objective, 1)  # of a pretrained network, whose buffers were just loaded
     for name in learner.averages:
-        if f"own.{name}" not in weights:
+        found = weights.get(f"own.{name}")
+        norm = name.removeprefix(AVERAGES).rpartition(":")[0].replace(":", ".")
+        if found is None and has_statistics(objective.norms[norm]):
+            found = held[name.replace(":", ".")]
+        if found is None:
             raise UserError(
-                f"norm_mode=frozen normalises by stored statistics, and {path} has none for "
-                f"{name.removeprefix(AVERAGES)}. Start from a run of algorithm=pretrain, which "
-                "stores them, or choose another norm_mode."
+                f"norm_mode={objective.norm_mode} normalises by stored statistics, and {path} has "
+                f"none for {norm}. Start from a run of algorithm=pretrain, which stores them, from "
+                "a network that holds some, or choose another norm_mode."
             )
         with torch.no_grad():
-            learner.own[name].copy_(weights[f"own.{name}"][:1])
+            learner.own[name].copy_(found[:1])
 
 
 def find_initial_weights(init_from: str) -> Path:

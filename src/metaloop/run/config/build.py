@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import Logger
 from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.inner_loop import Objective
+from metaloop.inner_loop import Objective, has_statistics
 from metaloop.run.config.construct import Node, Section, check_node, construct, partial, section
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Device, Evaluation, Training
@@ -150,8 +150,9 @@ def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
             f"norm_mode={mode} normalises by stored statistics, and {type(learner).__name__} "
             "stores none. Choose another norm_mode, or another algorithm."
         )
-    needs_some = mode == "frozen" and learner.objective.norms
-    if needs_some and is_new and not learner.collects_statistics:
+    norms = learner.objective.norms.values()
+    lacks_some = learner.objective.reads_statistics and not all(map(has_statistics, norms))
+    if lacks_some and is_new and not learner.collects_statistics:
         raise UserError(
             "norm_mode=frozen normalises by stored statistics, and a new learner has none, nor has "
             "one that was trained without. Train with init_from=FOLDER of algorithm=pretrain."

@@ -95,9 +95,9 @@ def _refuse_private(name: str, key: str) -> None:
     if package != "metaloop" or rest in PUBLIC:
         return
     last = rest.rpartition(".")[2]
-    renamed = RENAMED.get(last, last)
-    if renamed in PUBLIC:
-        raise UserError(f"{key}._target_={name} is now called metaloop.{renamed}. Write that.")
+    renamed = RENAMED.get(last, f"metaloop.{last}" if last in PUBLIC else None)
+    if renamed is not None:
+        raise UserError(f"{key}._target_={name} is now called {renamed}. Write that.")
     raise UserError(
         f"{key}._target_={name}: metaloop has no public name {rest}. {nearest(last, PUBLIC)}Its "
         "public names are listed in metaloop.__all__."

@@ -6,7 +6,7 @@ from typing import Literal
 
 from metaloop.arguments import Seed, check_arguments
 from metaloop.errors import UserError
-from metaloop.inner_loop import NormAdapts, NormMode
+from metaloop.inner_loop import NormAdapts, NormModeName
 from metaloop.run.config.construct import Node, section
 from metaloop.run.config.settings import Device, Evaluation, Training
 
@@ -39,7 +39,7 @@ class RunConfig:
     run_id: str
     init_from: str | None
     seed: Seed
-    norm_mode: NormMode
+    norm_mode: NormModeName
     norm_adapts: NormAdapts
     task: Node
     model: Node

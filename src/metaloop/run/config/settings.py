@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from metaloop.adapted import Format, Head
 from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.errors import UserError
-from metaloop.inner_loop import NormMode
+from metaloop.inner_loop import NormModeName
 from metaloop.meta_gradient import ChunksAtOnce, TasksAtOnce
 from metaloop.tasks import Split
 
@@ -38,7 +38,7 @@ class Evaluation:
     episodes: Count
     checkpoint: Literal["best", "last", "ensemble"]
     ensemble_size: Count
-    norm_modes: list[NormMode]
+    norm_modes: list[NormModeName]
 
     def require(self, training: Training) -> None:
         """Refuse an ensemble of validations that never happen.

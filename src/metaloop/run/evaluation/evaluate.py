@@ -14,7 +14,7 @@ from rich.console import Console
 from metaloop.callbacks import Progress
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.inner_loop import NormMode, Report
+from metaloop.inner_loop import NormModeName, Report
 from metaloop.loggers import OutageProofWandbLogger
 from metaloop.loggers.figures import log_figures, save_figures
 from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
@@ -110,7 +110,7 @@ def warn_of_few_episodes(episodes: int) -> None:
 
 
 def load_judged(
-    pieces: Pieces, run: RunFolder, norm_modes: Sequence[NormMode] = ()
+    pieces: Pieces, run: RunFolder, norm_modes: Sequence[NormModeName] = ()
 ) -> dict[str, int]:
     """Load the checkpoint to judge, or every member of an ensemble; return their meta-steps."""
     learner = pieces.meta_learner
@@ -123,7 +123,7 @@ def load_judged(
     return meta_steps
 
 
-def _further_norm_modes(pieces: Pieces) -> list[NormMode]:
+def _further_norm_modes(pieces: Pieces) -> list[NormModeName]:
     """The norm modes to report in addition to the run's own.
 
     Raises:

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from metaloop.models import MaxPool, kernels
-from metaloop.models.kernels import kernels_for
-from metaloop.models.max_pool import pool
+from metaloop.substitutes import Substitutes, transforms
+from metaloop.substitutes.max_pool import pool
 
 torch.manual_seed(0)
 LAST = torch.channels_last
@@ -68,10 +67,10 @@ def test_its_second_derivative_is_exact_under_vmap():
 
 
 def test_large_images_of_one_task_stay_channels_last_in_every_derivative(monkeypatch):
-    monkeypatch.setattr(kernels, "LARGE", 1)
+    monkeypatch.setattr(transforms, "LARGE", 1)
     x = images(2, 3, 4, 6).detach().contiguous(memory_format=LAST).requires_grad_()
-    with kernels_for(1):
-        y = MaxPool()(x)
+    with Substitutes():
+        y = torch.nn.MaxPool2d(2)(x)
     (first,) = torch.autograd.grad(y.sin().sum(), x, create_graph=True)
     (second,) = torch.autograd.grad(first.pow(3).sum(), x)
     for tensor in (y, first, second):
@@ -79,10 +78,18 @@ def test_large_images_of_one_task_stay_channels_last_in_every_derivative(monkeyp
         assert not tensor.is_contiguous()
 
 
-@pytest.mark.parametrize("tasks", [0, 1, 4])
-def test_which_kernel_pools_changes_nothing(tasks, monkeypatch):
+@pytest.mark.parametrize("large", [transforms.LARGE, 1])
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [({}, 2), ({"stride": 1}, 2), ({"padding": 1}, 2), ({"ceil_mode": True}, 2), ({}, 3)],
+)
+def test_whatever_pools_it_is_torchs(large, options, size, monkeypatch):
+    monkeypatch.setattr(transforms, "LARGE", large)
     x = images(6, 3, 5, 4)
-    for large in (kernels.LARGE, 1):
-        monkeypatch.setattr(kernels, "LARGE", large)
-        with kernels_for(tasks):
-            assert torch.equal(MaxPool()(x), theirs(x))
+    with Substitutes():
+        found = torch.nn.MaxPool2d(size, **options)(x)
+    assert torch.equal(found, F.max_pool2d(x, size, **options))
+    with Substitutes():
+        values, places = F.max_pool2d(x, size, return_indices=True)
+    assert torch.equal(values, F.max_pool2d(x, size))
+    assert places.shape == values.shape

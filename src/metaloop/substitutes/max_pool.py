@@ -10,29 +10,44 @@ So large images of one task, which lie channels last, are pooled here, and all o
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from metaloop.models.kernels import is_large, tasks_at_once
+from metaloop.substitutes.transforms import is_large, tasks_together
 
 aten = torch.ops.aten
+Size = int | tuple[int, ...] | list[int]
 
 
-class MaxPool(nn.Module):
-    """Halve the images: the largest number of each 2 x 2 window; an odd row or column is left out.
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,  # noqa: ARG001 - false: torch has another function for true
+) -> Tensor:
+    """Pool as torch does; large images of one task, in 2 x 2 windows, by derivatives of our own."""
+    is_halving = (_pair(kernel_size), _pair(stride or kernel_size)) == ((2, 2), (2, 2))
+    is_plain = _pair(padding) == (0, 0) and _pair(dilation) == (1, 1) and not ceil_mode
+    is_alone = input.ndim == 4 and tasks_together() == 1
+    if is_halving and is_plain and is_alone and is_large(input.numel()):
+        return pool(input)
+    return torch.max_pool2d(input, kernel_size, stride or (), padding, dilation, ceil_mode)
+
+
+def _pair(size: Size) -> tuple[int, ...]:
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def pool(x: Tensor) -> Tensor:
+    """Take the largest element of each 2 x 2 window; an odd row or column is left out.
+
+    For reverse mode of any order; vmap is exact.
 
     Shapes:
         x [rows, channels, height, width] -> [rows, channels, height // 2, width // 2]
     """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if tasks_at_once() == 1 and is_large(x.numel()):
-            return pool(x)
-        return F.max_pool2d(x, 2)
-
-
-def pool(x: Tensor) -> Tensor:
-    """As `MaxPool`, for reverse mode of any order; vmap is exact."""
     y, _ = _apply(_Pool, x)
     return cast(Tensor, y)
 

@@ -1,0 +1,21 @@
+"""Each query example by the statistics of the support set with it alone."""
+
+import torch
+from torch import Tensor
+
+from metaloop.inner_loop.norm_modes.norm_mode import NormMode, Predict
+
+
+class SupportPlusOne(NormMode):
+    """Reptile's: Nichol et al. 2018 (arXiv:1803.02999), section 6.1."""
+
+    name = "support_plus_one"
+
+    def predict_query(self, predict: Predict, support: Tensor, query: Tensor) -> Tensor:
+        def predict_one(example: Tensor) -> Tensor:
+            return predict(torch.cat([support, example[None]]), None)[-1]
+
+        return torch.func.vmap(predict_one, randomness="different")(query)
+
+    def rows_at_once(self, rows: int, support: int, at_most: int) -> int:
+        return max(1, at_most // (support + 1))  # each brings the support set along
