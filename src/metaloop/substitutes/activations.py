@@ -1,0 +1,72 @@
+"""Activations whose second derivative or vmap rule is missing in torch."""
+
+# ruff: noqa: ARG001  torch's signatures
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metaloop.substitutes.precision import full_precision
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """Clip x / 6 + 1 / 2 to 0..1: torch's has no second derivative and no forward mode."""
+    x = full_precision(input.clone() if inplace else input)
+    # not clamp, whose derivative at the corners is not zero
+    flat = torch.where(x >= 3, torch.ones_like(x), torch.zeros_like(x))
+    result = torch.where((x > -3) & (x < 3), (x + 3) / 6, flat).to(input.dtype)
+    return input.copy_(result) if inplace else result
+
+
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
+    """Scale what is negative by a slope drawn from lower..upper: torch's has no vmap rule.
+
+    Xu et al. 2015 (arXiv:1505.00853). In evaluation the slope is the mean of the two.
+    """
+    x = input.clone() if inplace else input
+    if training:
+        slope = lower + (upper - lower) * torch.rand_like(full_precision(x)).to(x.dtype)
+    else:
+        slope = torch.full_like(x, (lower + upper) / 2)
+    result = torch.where(x > 0, x, x * slope)
+    return input.copy_(result) if inplace else result
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """Sample softmax((logits + g) / tau), g = -log(-log u): Jang et al. 2017 (arXiv:1611.01144).
+
+    Torch's draws in place, which vmap refuses where the logits are the same for every task.
+    """
+    noise = torch.rand_like(full_precision(logits))
+    gumbels = -torch.log(-torch.log(noise))
+    soft = ((full_precision(logits) + gumbels) / tau).softmax(dim).to(logits.dtype)
+    if not hard:
+        return soft
+    index = soft.max(dim, keepdim=True)[1]
+    return torch.zeros_like(soft).scatter(dim, index, 1.0) - soft.detach() + soft
+
+
+def _rrelu_in_place(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
+) -> Tensor:
+    return rrelu(input, lower, upper, training, inplace=True)
+
+
+ALWAYS: dict[Callable[..., object], Callable[..., object]] = {F.hardsigmoid: hardsigmoid}
+# under any vmap, recorded or not; elsewhere torch's draw the random numbers that a seed promises
+VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
+    F.rrelu: rrelu,
+    torch.rrelu: rrelu,
+    F.rrelu_: _rrelu_in_place,
+    F.gumbel_softmax: gumbel_softmax,
+}
+VECTORISED = VMAPPED
