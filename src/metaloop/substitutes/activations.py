@@ -1,6 +1,5 @@
 """Activations whose second derivative or vmap rule is missing in torch."""
 
-# ruff: noqa: ARG001  torch's signatures
 from collections.abc import Callable
 
 import torch
@@ -17,6 +16,17 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     flat = torch.where(x >= 3, torch.ones_like(x), torch.zeros_like(x))
     result = torch.where((x > -3) & (x < 3), (x + 3) / 6, flat).to(input.dtype)
     return input.copy_(result) if inplace else result
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """Scale what is not positive by a learned slope, one or one a channel (dimension 1).
+
+    He et al. 2015 (arXiv:1502.01852), eq. 1. Torch's resizes outputs, which it calls deprecated,
+    where tasks differ in the slope alone.
+    """
+    channels = [1] * (input.dim() - 2)
+    slope = weight.reshape(-1, *channels) if weight.numel() > 1 else weight.reshape(())
+    return torch.where(input > 0, input, slope * input)
 
 
 def rrelu(
@@ -61,6 +71,11 @@ def _rrelu_in_place(
     return rrelu(input, lower, upper, training, inplace=True)
 
 
+def logsigmoid(input: Tensor) -> Tensor:
+    """Compute -log(1 + exp(-x)); torch's warns of resized outputs in a vmapped forward mode."""
+    return -F.softplus(-full_precision(input), threshold=40).to(input.dtype)
+
+
 ALWAYS: dict[Callable[..., object], Callable[..., object]] = {F.hardsigmoid: hardsigmoid}
 # under any vmap, recorded or not; elsewhere torch's draw the random numbers that a seed promises
 VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
@@ -69,4 +84,9 @@ VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
     F.rrelu_: _rrelu_in_place,
     F.gumbel_softmax: gumbel_softmax,
 }
-VECTORISED = VMAPPED
+# where besides the gradient is recorded
+VECTORISED: dict[Callable[..., object], Callable[..., object]] = {
+    F.prelu: prelu,  # torch.prelu is the same object
+    Tensor.prelu: prelu,
+}
+FORWARD: dict[Callable[..., object], Callable[..., object]] = {F.logsigmoid: logsigmoid}

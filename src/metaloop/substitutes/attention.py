@@ -105,4 +105,3 @@ ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
     F.multi_head_attention_forward: multi_head_attention_forward,
     torch._nested_tensor_from_mask_left_aligned: never_left_aligned,
 }
-VECTORISED: dict[Callable[..., object], Callable[..., object]] = {}

@@ -46,7 +46,7 @@ def _norm(difference: Tensor, p: float) -> Tensor:
     """The p-norm over the last dimension, with zero derivatives at zero."""
     size = difference.abs()
     if p == 0:
-        return (difference != 0).to(difference.dtype).sum(-1)
+        return ((difference != 0) + 0 * difference).sum(-1)  # constant, but with a derivative
     if p == 1:
         return size.sum(-1)
     if p == torch.inf:
@@ -66,4 +66,3 @@ def _root(power: Tensor, p: float) -> Tensor:
 
 
 ALWAYS: dict[Callable[..., object], Callable[..., object]] = {torch.cdist: cdist, F.pdist: pdist}
-VECTORISED: dict[Callable[..., object], Callable[..., object]] = {}

@@ -1,6 +1,5 @@
 """Rows of a table: exact padding, bags and one-hot vectors; refused, what rescales in between."""
 
-# ruff: noqa: ARG001  torch's signatures
 from collections.abc import Callable
 
 import torch
@@ -124,4 +123,3 @@ ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
 }
 # under any vmap, recorded or not
 VMAPPED: dict[Callable[..., object], Callable[..., object]] = {F.one_hot: one_hot}
-VECTORISED = VMAPPED

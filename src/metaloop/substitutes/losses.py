@@ -63,7 +63,8 @@ def soft_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """log(1 + exp(-target input)): torch's has no forward mode."""
-    values = -F.logsigmoid(full_precision(target) * full_precision(input))
+    # beyond the threshold softplus is linear: from 40 on, to the last bit of float64
+    values = F.softplus(-full_precision(target) * full_precision(input), threshold=40)
     return _reduce(values, _reduction(size_average, reduce, reduction)).to(
         torch.result_type(input, target)
     )
@@ -259,6 +260,5 @@ ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
     F.gaussian_nll_loss: gaussian_nll_loss,
     F.cross_entropy: cross_entropy,
 }
-VECTORISED: dict[Callable[..., object], Callable[..., object]] = {}
 # elsewhere torch's is exact, and one call
 FORWARD: dict[Callable[..., object], Callable[..., object]] = {F.mse_loss: mse_loss}

@@ -7,10 +7,12 @@ added to it lie channels last: all that follows passes over two orders at once, 
 So large images of one task, which lie channels last, are pooled here, and all others by torch.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from metaloop.substitutes.transforms import is_large, tasks_together
 
@@ -25,7 +27,7 @@ def max_pool2d(
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    return_indices: bool = False,  # noqa: ARG001 - false: torch has another function for true
+    return_indices: bool = False,
 ) -> Tensor:
     """Pool as torch does; large images of one task, in 2 x 2 windows, by derivatives of our own."""
     is_halving = (_pair(kernel_size), _pair(stride or kernel_size)) == ((2, 2), (2, 2))
@@ -104,3 +106,9 @@ def _taken_from(v: Tensor, places: Tensor) -> Tensor:
     """The numbers of v at the places [rows, channels, h, w] of its images."""
     numbers, at = (t.flatten(2).transpose(1, 2) for t in (v, places))
     return numbers.gather(1, at).transpose(1, 2).view(places.shape)
+
+
+ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
+    F.max_pool2d: max_pool2d,
+    torch.max_pool2d: max_pool2d,
+}

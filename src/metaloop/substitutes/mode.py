@@ -1,20 +1,46 @@
 """The mode in which torch functions are replaced by exact ones, entered by `Objective` alone."""
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+import metaloop.substitutes.activations as activations
+import metaloop.substitutes.attention as attention
+import metaloop.substitutes.distances as distances
+import metaloop.substitutes.embedding as embedding
+import metaloop.substitutes.losses as losses
+import metaloop.substitutes.max_pool as max_pool
+import metaloop.substitutes.norms as norms
+import metaloop.substitutes.recurrent as recurrent
+import metaloop.substitutes.weight_norm as weight_norm
 from metaloop.substitutes.batch_norm import BatchNorms
-from metaloop.substitutes.max_pool import max_pool2d
-from metaloop.substitutes.transforms import is_vectorised_and_recorded
+from metaloop.substitutes.transforms import (
+    is_forward_mode,
+    is_vectorised_and_recorded,
+    is_vmapped,
+)
 
 Function = Callable[..., object]
-ALWAYS: Mapping[Function, Function] = {F.max_pool2d: max_pool2d, torch.max_pool2d: max_pool2d}
-# exact in torch as well, and faster there, but where several tasks are vectorised and recorded
-VECTORISED: Mapping[Function, Function] = {}
+Rows = Mapping[Function, Function]
+# Where each substitute acts; elsewhere torch's own is exact, and faster.
+ALWAYS: Rows = {
+    **activations.ALWAYS,
+    **attention.ALWAYS,
+    **distances.ALWAYS,
+    **embedding.ALWAYS,
+    **losses.ALWAYS,
+    **max_pool.ALWAYS,
+    **norms.ALWAYS,
+    **weight_norm.ALWAYS,
+}
+VECTORISED: Rows = norms.VECTORISED  # autograd differentiates a vmapped gradient
+VMAPPED: Rows = {**activations.VMAPPED, **embedding.VMAPPED, **recurrent.VMAPPED}  # any vmap
+FORWARD: Rows = {**losses.FORWARD, **recurrent.FORWARD}  # forward mode
+CUDNN: Rows = recurrent.CUDNN  # on a GPU, where a gradient is recorded
+REPLACED = frozenset(ChainMap(*map(dict, (ALWAYS, VECTORISED, VMAPPED, FORWARD, CUDNN))))
 
 
 class Substitutes(TorchFunctionMode):
@@ -24,13 +50,13 @@ class Substitutes(TorchFunctionMode):
     across a `yield`: torch.autograd.grad and what a substitute calls run with the mode off.
 
     Args:
-        norms: how batch norms normalise inside.
+        batch_norms: how batch norms normalise inside.
 
     """
 
-    def __init__(self, norms: BatchNorms | None = None) -> None:
+    def __init__(self, batch_norms: BatchNorms | None = None) -> None:
         super().__init__()
-        self.norms = norms
+        self.batch_norms = batch_norms
 
     def __torch_function__(
         self,
@@ -40,14 +66,24 @@ class Substitutes(TorchFunctionMode):
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
         named = kwargs or {}
-        if func is F.batch_norm and self.norms is not None:
-            return self.norms(*args, **named)  # type: ignore[arg-type]
-        if (substitute := ALWAYS.get(func)) is not None:
-            return substitute(*args, **named)
-        substitute = VECTORISED.get(func)
-        if substitute is not None and is_vectorised_and_recorded(_tensors(args, named)):
-            return substitute(*args, **named)
+        if func is F.batch_norm and self.batch_norms is not None:
+            return self.batch_norms(*args, **named)  # type: ignore[arg-type]
+        if func in REPLACED:
+            return _substitute(func, _tensors(args, named))(*args, **named)
         return func(*args, **named)
+
+
+def _substitute(func: Function, tensors: Sequence[Tensor]) -> Function:
+    """Find what stands in for a function where it is called now; it itself where that is exact."""
+    if func in VECTORISED and is_vectorised_and_recorded(tensors):
+        return VECTORISED[func]
+    if func in VMAPPED and is_vmapped():
+        return VMAPPED[func]
+    if func in FORWARD and is_forward_mode():
+        return FORWARD[func]
+    if func in CUDNN and any(t.is_cuda for t in tensors):
+        return CUDNN[func]
+    return ALWAYS.get(func, func)
 
 
 def _tensors(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Tensor]:

@@ -204,7 +204,6 @@ gru_cell = partial(_single_state_cell, _gru_step)
 rnn_tanh_cell = partial(_single_state_cell, _rnn_tanh_step)
 rnn_relu_cell = partial(_single_state_cell, _rnn_relu_step)
 
-ALWAYS: dict[Callable[..., object], Callable[..., object]] = {}
 # not under any vmap alone, recorded or not: torch's layers add in place to what is not batched
 VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
     torch.lstm: lstm,
@@ -216,8 +215,9 @@ VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
     torch.rnn_tanh_cell: rnn_tanh_cell,
     torch.rnn_relu_cell: rnn_relu_cell,
 }
-VECTORISED = VMAPPED
 # oneDNN's float32 LSTM has no forward derivative
 FORWARD: dict[Callable[..., object], Callable[..., object]] = {torch.lstm: lstm}
 # on CUDA, wherever a gradient is recorded: cuDNN's backward has no derivative
-CUDNN = {row: VMAPPED[row] for row in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)}
+CUDNN: dict[Callable[..., object], Callable[..., object]] = {
+    row: VMAPPED[row] for row in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+}

@@ -54,6 +54,11 @@ def _records(tensor: Tensor) -> bool:
     return tensor.requires_grad
 
 
+def is_vmapped() -> bool:
+    """Whether anything is vectorised here."""
+    return any(t.key() == _VMAP for t in _functorch.get_interpreter_stack() or ())
+
+
 def is_forward_mode() -> bool:
     """Whether forward mode differentiates here."""
     stack = _functorch.get_interpreter_stack() or ()

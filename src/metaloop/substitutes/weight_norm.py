@@ -28,4 +28,3 @@ ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
     torch._weight_norm: weight_norm,
     torch.norm_except_dim: norm_except_dim,
 }
-VECTORISED: dict[Callable[..., object], Callable[..., object]] = {}
