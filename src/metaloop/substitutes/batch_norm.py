@@ -5,7 +5,7 @@ mean and biased variance a channel. torch's own has a wrong second derivative un
 issue 534), and writes running statistics that would leak from task to task.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -70,6 +70,23 @@ class BatchNorms:
         return _by(statistics, input, weight, bias, eps)
 
 
+def batch_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool = True,
+) -> Tensor:
+    """Stand in for torch.batch_norm where it is called directly, without a norm mode."""
+    if training or running_mean is None or running_var is None:
+        return by_its_own(input, weight, bias, eps)
+    return _by(Statistics(running_mean, running_var), input, weight, bias, eps)
+
+
 def by_its_own(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Normalise a batch by its own statistics, with torch's kernels where they are exact."""
     if weight is not None and bias is not None and is_large(x.numel()):
@@ -105,3 +122,11 @@ def _refuse_one_value(x: Tensor, rows: int | None) -> None:
             "depend on the input. Give it more rows together, or normalise by those of the support "
             "set (norm_mode=inductive) or by stored ones (norm_mode=frozen or per_step)."
         )
+
+
+aten = torch.ops.aten
+ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
+    torch.batch_norm: batch_norm,
+    aten.batch_norm: batch_norm,
+    aten.batch_norm.default: batch_norm,
+}

@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 import metaloop.substitutes.activations as activations
 import metaloop.substitutes.attention as attention
+import metaloop.substitutes.batch_norm as batch_norm
 import metaloop.substitutes.distances as distances
 import metaloop.substitutes.embedding as embedding
 import metaloop.substitutes.losses as losses
@@ -29,6 +30,7 @@ Rows = Mapping[Function, Function]
 ALWAYS: Rows = {
     **activations.ALWAYS,
     **attention.ALWAYS,
+    **batch_norm.ALWAYS,
     **distances.ALWAYS,
     **embedding.ALWAYS,
     **losses.ALWAYS,
