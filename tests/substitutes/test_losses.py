@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from metaloop.errors import UserError
-from metaloop.substitutes import distances, losses
+from metaloop.substitutes import ctc, distances, losses
 from tests.substitutes.nestings import (
     TASKS,
     TORCH,
@@ -17,7 +17,7 @@ from tests.substitutes.nestings import (
     assert_is_torchs,
 )
 
-TABLE = {**losses.ALWAYS, **losses.FORWARD, **distances.ALWAYS}
+TABLE = {**losses.ALWAYS, **losses.FORWARD, **distances.ALWAYS, **ctc.ALWAYS}
 ROWS = (4, 5)
 
 
@@ -44,6 +44,15 @@ def smoothed(logits, classes, weight=None):
 def weighted(logits, classes):
     return smoothed(logits, classes, WEIGHTS[0].to(logits.dtype))
 
+
+def aligned(logits, targets, steps, lengths):
+    return F.ctc_loss(logits.log_softmax(-1), targets, steps, lengths, reduction="none")
+
+
+# four sequences: a repeated label, a shorter input, a shorter target, no target at all
+TARGETS = torch.tensor([[1, 1, 2], [3, 4, 1], [2, 3, 2], [1, 2, 3]]).expand(TASKS, 4, 3)
+STEPS = torch.tensor([[7, 6, 5, 7], [7, 7, 6, 4]])
+LENGTHS = torch.tensor([[3, 3, 2, 0], [2, 3, 3, 0]])
 
 # name: the operation, the nesting in which torch's own fails, and its error
 REASONS = {
@@ -116,6 +125,11 @@ REASONS = {
         "_cdist_backward",
     ),
     "cdist_of_many": (Operation(torch.cdist, [(27, 5), (3, 5)]), "forward", "_euclidean_dist"),
+    "ctc": (
+        Operation(aligned, [(7, 4, 5)], [TARGETS, STEPS, LENGTHS]),
+        "looped",
+        "_ctc_loss_backward",
+    ),
     "pdist": (Operation(F.pdist, [ROWS]), "looped", "_pdist_backward"),
     "pdist_3": (Operation(lambda x: F.pdist(x, 3.0), [ROWS]), "looped", "_pdist_backward"),
 }
@@ -204,6 +218,28 @@ def test_a_loss_of_two_precisions_has_torchs():
     assert losses.mse_loss(x, y).dtype == F.mse_loss(x, y).dtype == torch.float64
 
 
+def test_ctc_takes_one_sequence_and_lengths_as_numbers():
+    log_probs = drawn(7, 5)[0].log_softmax(-1)
+    for lengths in ((7, 3), (torch.tensor(7), torch.tensor(3))):
+        found = ctc.ctc_loss(log_probs, TARGETS[0, 0], *lengths)
+        expected = F.ctc_loss(log_probs, TARGETS[0, 0], torch.tensor(7), torch.tensor(3))
+        torch.testing.assert_close(found, expected)
+    two, lengths = log_probs[:, None].expand(7, 2, 5), ((7, 5), (3, 2))
+    for reduction in ("none", "mean", "sum"):
+        found = ctc.ctc_loss(two, TARGETS[0, :2], *lengths, reduction=reduction)
+        expected = F.ctc_loss(two, TARGETS[0, :2], *lengths, reduction=reduction)
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_target_longer_than_its_input_has_an_infinite_ctc_or_none():
+    # 1 1 2 wants a blank between its ones: four steps
+    log_probs = drawn(3, 5)[0].log_softmax(-1).requires_grad_()
+    assert ctc.ctc_loss(log_probs, TARGETS[0, 0], 3, 3).isinf()
+    loss = ctc.ctc_loss(log_probs, TARGETS[0, 0], 3, 3, zero_infinity=True)
+    assert loss == 0
+    assert torch.autograd.grad(loss, log_probs)[0].count_nonzero() == 0
+
+
 def test_equal_rows_have_no_distance_and_no_derivative_of_any_order():
     # cdist of rows with themselves: zeros on the diagonal, whose square root has no derivative
     for n in (4, 27):
@@ -244,6 +280,7 @@ def test_a_negative_variance_is_not_a_number():
             lambda: losses.gaussian_nll_loss(torch.ones(2, 3), torch.ones(2, 3), torch.ones(3, 3)),
             "does not fit",
         ),
+        (lambda: ctc.ctc_loss(drawn(7, 2, 5)[0], torch.ones(4).long(), 7, 2), r"targets \[N, S\]"),
         (lambda: losses.multi_margin_loss(torch.ones(3), torch.tensor(1), p=3), "p=1 or p=2"),
     ],
 )

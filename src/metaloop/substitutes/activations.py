@@ -1,5 +1,6 @@
 """Activations whose second derivative or vmap rule is missing in torch."""
 
+# ruff: noqa: ARG001  torch's signatures
 from collections.abc import Callable
 
 import torch
@@ -84,8 +85,8 @@ VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
     F.rrelu_: _rrelu_in_place,
     F.gumbel_softmax: gumbel_softmax,
 }
-# where besides the gradient is recorded
 VECTORISED: dict[Callable[..., object], Callable[..., object]] = {
+    **VMAPPED,
     F.prelu: prelu,  # torch.prelu is the same object
     Tensor.prelu: prelu,
 }
