@@ -1,6 +1,5 @@
 """Activations whose second derivative or vmap rule is missing in torch."""
 
-# ruff: noqa: ARG001  torch's signatures
 from collections.abc import Callable
 
 import torch

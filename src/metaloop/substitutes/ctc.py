@@ -85,4 +85,3 @@ def _log_probability(
 
 
 ALWAYS: dict[Callable[..., object], Callable[..., object]] = {F.ctc_loss: ctc_loss}
-VECTORISED: dict[Callable[..., object], Callable[..., object]] = {}

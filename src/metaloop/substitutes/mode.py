@@ -10,12 +10,14 @@ from torch.overrides import TorchFunctionMode
 import metaloop.substitutes.activations as activations
 import metaloop.substitutes.attention as attention
 import metaloop.substitutes.batch_norm as batch_norm
+import metaloop.substitutes.ctc as ctc
 import metaloop.substitutes.distances as distances
 import metaloop.substitutes.embedding as embedding
 import metaloop.substitutes.losses as losses
 import metaloop.substitutes.max_pool as max_pool
 import metaloop.substitutes.norms as norms
 import metaloop.substitutes.recurrent as recurrent
+import metaloop.substitutes.sampling as sampling
 import metaloop.substitutes.weight_norm as weight_norm
 from metaloop.substitutes.batch_norm import BatchNorms
 from metaloop.substitutes.transforms import (
@@ -31,6 +33,7 @@ ALWAYS: Rows = {
     **activations.ALWAYS,
     **attention.ALWAYS,
     **batch_norm.ALWAYS,
+    **ctc.ALWAYS,
     **distances.ALWAYS,
     **embedding.ALWAYS,
     **losses.ALWAYS,
@@ -38,9 +41,16 @@ ALWAYS: Rows = {
     **norms.ALWAYS,
     **weight_norm.ALWAYS,
 }
-VECTORISED: Rows = norms.VECTORISED  # autograd differentiates a vmapped gradient
+# autograd differentiates a vmapped gradient
+VECTORISED: Rows = {**activations.VECTORISED, **norms.VECTORISED}
 VMAPPED: Rows = {**activations.VMAPPED, **embedding.VMAPPED, **recurrent.VMAPPED}  # any vmap
-FORWARD: Rows = {**losses.FORWARD, **recurrent.FORWARD}  # forward mode
+# forward mode
+FORWARD: Rows = {
+    **activations.FORWARD,
+    **losses.FORWARD,
+    **recurrent.FORWARD,
+    **sampling.FORWARD,
+}
 CUDNN: Rows = recurrent.CUDNN  # on a GPU, where a gradient is recorded
 REPLACED = frozenset(ChainMap(*map(dict, (ALWAYS, VECTORISED, VMAPPED, FORWARD, CUDNN))))
 

@@ -94,6 +94,4 @@ def _far(t: Tensor) -> Tensor:
     return ((A * t - 5 * A) * t + 8 * A) * t - 4 * A
 
 
-ALWAYS: dict[Callable[..., object], Callable[..., object]] = {}
-VECTORISED: dict[Callable[..., object], Callable[..., object]] = {}
 FORWARD: dict[Callable[..., object], Callable[..., object]] = {F.grid_sample: grid_sample}
