@@ -26,10 +26,13 @@ from .callbacks import BestCheckpoint as BestCheckpoint, Pictures as Pictures, P
 from .episode import Episode as Episode, Examples as Examples
 from .errors import UserError as UserError
 from .inner_loop import (
+    Adagrad as Adagrad,
     Adam as Adam,
+    AdamW as AdamW,
     ClipNorm as ClipNorm,
     ClipValue as ClipValue,
     Curvature as Curvature,
+    GroupedStepSize as GroupedStepSize,
     LearnedStepSize as LearnedStepSize,
     Memory as Memory,
     Moment as Moment,
@@ -38,10 +41,14 @@ from .inner_loop import (
     Objective as Objective,
     Parameters as Parameters,
     Report as Report,
+    RMSprop as RMSprop,
+    ScheduledStepSize as ScheduledStepSize,
     StepSize as StepSize,
+    StepSizeDecay as StepSizeDecay,
     TowardsTheta as TowardsTheta,
     Transformation as Transformation,
     Update as Update,
+    WeightDecay as WeightDecay,
 )
 from .learner import Learner as Learner
 from .loggers import MetricsCsv as MetricsCsv, OutageProofWandbLogger as OutageProofWandbLogger

@@ -77,6 +77,12 @@ def _check_implicit(pieces: Composition) -> None:
             f"{rule}: without a pull towards theta there is none. Take algorithm=imaml, or "
             "add metaloop.TowardsTheta to the update."
         )
+    shifting = [type(t).__name__ for t in pieces.update.chain if t.shifts_minimum]
+    if shifting:
+        raise UserError(
+            f"{rule}, and {shifting[0]} ends elsewhere. Leave it out, or use adjoint=unrolled or "
+            "recomputed."
+        )
     if not isinstance(pieces.outer_loss, QueryLoss):
         raise UserError(
             f"{rule} and knows phi_K alone: {type(pieces.outer_loss).__name__} does not go with "

@@ -67,6 +67,7 @@ class GradientBased(Algorithm):
 
     def __post_init__(self) -> None:
         refuse_to_split(self.part, self.objective.shared_names())
+        self.update.check(self.names)
         check_composition(
             Composition(
                 part=self.part,

@@ -9,6 +9,7 @@ from metaloop.inner_loop.newton import Newton
 from metaloop.inner_loop.norm_modes import NormMode, NormModeName
 from metaloop.inner_loop.norms import has_statistics, scales_and_shifts
 from metaloop.inner_loop.objective import STATISTICS, NormAdapts, Objective, Parameters, Report
+from metaloop.inner_loop.optimizers import Adagrad, Adam, AdamW, Momentum, RMSprop
 from metaloop.inner_loop.part import Part, adapting, refuse_to_split
 from metaloop.inner_loop.per_step import (
     PER_STEP,
@@ -16,21 +17,22 @@ from metaloop.inner_loop.per_step import (
     own_statistics,
     tracking_loss,
 )
+from metaloop.inner_loop.schedule import ScheduledStepSize, StepSizeDecay
 from metaloop.inner_loop.step_size import (
+    GroupedStepSize,
     LearnedAlpha,
     LearnedStepSize,
     StepSize,
     learned_step_sizes,
 )
 from metaloop.inner_loop.transformations import (
-    Adam,
     ClipNorm,
     ClipValue,
     Memory,
     Moment,
-    Momentum,
     TowardsTheta,
     Transformation,
+    WeightDecay,
 )
 from metaloop.inner_loop.update import State, Update
 
@@ -39,12 +41,15 @@ __all__ = [
     "EVALUATED_TWICE",
     "PER_STEP",
     "STATISTICS",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Adjoint",
     "AdjointName",
     "ClipNorm",
     "ClipValue",
     "Curvature",
+    "GroupedStepSize",
     "InnerStep",
     "LearnedAlpha",
     "LearnedStepSize",
@@ -58,12 +63,16 @@ __all__ = [
     "Objective",
     "Parameters",
     "Part",
+    "RMSprop",
     "Report",
+    "ScheduledStepSize",
     "State",
     "StepSize",
+    "StepSizeDecay",
     "TowardsTheta",
     "Transformation",
     "Update",
+    "WeightDecay",
     "adapt",
     "adapting",
     "has_statistics",

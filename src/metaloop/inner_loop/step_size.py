@@ -1,12 +1,16 @@
-"""Alpha, the inner step size: one number, or learned for every element, tensor and step."""
+"""Alpha, the inner step size: one number, one for each group of parameters, or learned."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from metaloop.arguments import Positive
+from metaloop.errors import UserError
 from metaloop.inner_loop.objective import Parameters
 from metaloop.inner_loop.transformations import Memory, Moment, Transformation
 
@@ -18,7 +22,7 @@ Granularity = Literal["element", "tensor_and_step"]
 class StepSize(Transformation):
     """Multiply the direction by inner_lr: the alpha of Finn et al. 2017, eq. 1."""
 
-    inner_lr: float
+    inner_lr: Positive
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
@@ -27,6 +31,55 @@ class StepSize(Transformation):
 
     def describe(self) -> dict[str, float | int | str]:
         return {"inner_lr": self.inner_lr}
+
+
+@dataclass(frozen=True)
+class GroupedStepSize(Transformation):
+    """Multiply the direction by one alpha for each group of parameters.
+
+    A group is a regular expression; a parameter belongs to the first that finds its name, as
+    part=match:REGEX does. {bias$: 0.01, .*: 0.1}: every bias by 0.01, all others by 0.1. The
+    counterpart of torch.optim's parameter groups.
+
+    Attributes:
+        inner_lrs: alpha by regular expression, in order.
+
+    """
+
+    inner_lrs: Annotated[Mapping[str, Positive], Field(min_length=1)]
+
+    def check(self, names: Collection[str]) -> None:
+        groups = {name: self._group_of(name) for name in names}
+        missed = [name for name, group in groups.items() if group is None]
+        if missed:
+            raise UserError(
+                f"Every parameter that adapts needs a step size, and no pattern of inner_lrs "
+                f"({', '.join(self.inner_lrs)}) finds {', '.join(missed)}. Add one that does, "
+                'or a last one for the rest: ".*": 0.1'
+            )
+        idle = [group for group in self.inner_lrs if group not in groups.values()]
+        if idle:
+            raise UserError(
+                f"inner_lrs has the pattern {idle[0]!r}, which sets no parameter's step size: of "
+                f"those that adapt ({', '.join(names)}) it finds none that an earlier pattern does "
+                "not. Correct it, move it up, or leave it out."
+            )
+
+    def __call__(
+        self, direction: Parameters, memory: Memory, moment: Moment
+    ) -> tuple[Parameters, Memory]:
+        scaled = {}
+        for name, d in direction.items():
+            group = self._group_of(name)
+            assert group is not None
+            scaled[name] = self.inner_lrs[group] * d
+        return scaled, memory
+
+    def describe(self) -> dict[str, float | int | str]:
+        return {"inner_lr": ", ".join(f"{group}: {lr}" for group, lr in self.inner_lrs.items())}
+
+    def _group_of(self, name: str) -> str | None:
+        return next((group for group in self.inner_lrs if _finds(group, name)), None)
 
 
 @dataclass(frozen=True)
@@ -41,7 +94,7 @@ class LearnedStepSize(Transformation):
         step_size.NAME   its shape, or [inner_steps]
     """
 
-    inner_lr: float
+    inner_lr: Positive
     granularity: Granularity
 
     def __call__(
@@ -80,3 +133,13 @@ def learned_step_sizes(meta: Mapping[str, Tensor]) -> dict[str, LearnedAlpha]:
     # one tensor alone may have as many elements as there are steps; all of them cannot
     is_per_step = any(alpha.shape != meta[name].shape for name, alpha in alphas.items())
     return {name: LearnedAlpha(alpha, is_per_step) for name, alpha in alphas.items()}
+
+
+def _finds(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error as error:
+        raise UserError(
+            f"inner_lrs has {pattern!r}, which is no regular expression: {error}. Correct it; a "
+            "point, star or bracket that is meant as such is written with a backslash."
+        ) from error

@@ -4,13 +4,14 @@ In the spirit of optax: each is a pure function that takes a direction and what 
 the steps before, and returns both anew.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from metaloop.arguments import NonNegative, Positive
 from metaloop.inner_loop.objective import Parameters
 
 Memory = Mapping[str, Tensor] | tuple[Mapping[str, Tensor], ...]
@@ -36,6 +37,11 @@ class Transformation:
 
     # Whether it asks for moment.hessian.
     reads_hessian: ClassVar[bool] = False
+    # Whether phi comes to rest away from the minimum of support loss and pull towards theta.
+    shifts_minimum: ClassVar[bool] = False
+
+    def check(self, names: Collection[str]) -> None:
+        """Refuse arguments that contradict each other, or do not fit the parameters that adapt."""
 
     def start(self, phi: Parameters) -> Memory:
         """What is remembered before the first step."""
@@ -60,7 +66,7 @@ class Transformation:
 class ClipNorm(Transformation):
     """Shrink the direction to this norm, over all its tensors together, where it is longer."""
 
-    max_norm: float
+    max_norm: Positive
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
@@ -70,18 +76,24 @@ class ClipNorm(Transformation):
         factor = (self.max_norm / (square + 1e-24).sqrt()).clamp(max=1.0)
         return {name: d * factor for name, d in direction.items()}, memory
 
+    def describe(self) -> dict[str, float | int | str]:
+        return {"clip_norm": self.max_norm}
+
 
 @dataclass(frozen=True)
 class ClipValue(Transformation):
     """Cut every element of the direction to this size."""
 
-    max_value: float
+    max_value: Positive
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
     ) -> tuple[Parameters, Memory]:
         size = self.max_value
         return {name: d.clamp(-size, size) for name, d in direction.items()}, memory
+
+    def describe(self) -> dict[str, float | int | str]:
+        return {"clip_value": self.max_value}
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class TowardsTheta(Transformation):
     The proximal term of iMAML (Rajeswaran et al. 2019, arXiv:1909.04630, eq. 3).
     """
 
-    strength: float
+    strength: NonNegative
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
@@ -107,56 +119,22 @@ class TowardsTheta(Transformation):
 
 
 @dataclass(frozen=True)
-class Momentum(Transformation):
-    """Remember v <- decay * v + direction and go along v (Polyak 1964)."""
+class WeightDecay(Transformation):
+    """Add rate * phi, the gradient of rate / 2 * |phi|^2.
 
-    decay: float
-
-    def start(self, phi: Parameters) -> Memory:
-        return {name: torch.zeros_like(p) for name, p in phi.items()}
-
-    def __call__(
-        self, direction: Parameters, memory: Memory, moment: Moment
-    ) -> tuple[Parameters, Memory]:
-        assert isinstance(memory, Mapping)
-        velocity = {name: self.decay * memory[name] + d for name, d in direction.items()}
-        return velocity, velocity
-
-    def describe(self) -> dict[str, float | int | str]:
-        return {"inner_momentum": self.decay}
-
-
-@dataclass(frozen=True)
-class Adam(Transformation):
-    """Adam's direction m / (sqrt(v) + eps), bias-corrected (Kingma and Ba 2015, Algorithm 1).
-
-    Its state starts anew for every task. sqrt(v + tiny) in place of sqrt(v), which has no
-    derivative at zero.
+    Its place in the chain says which decay it is. First, it is coupled: what follows sees it, as
+    in torch.optim's SGD(weight_decay=rate) and Adam(weight_decay=rate). Right before the step
+    size alpha, it is decoupled: phi <- phi - alpha * rate * phi, whatever the direction, as in
+    AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101, Algorithms 1 and 2).
     """
 
-    beta1: float
-    beta2: float
-    eps: float = 1e-8
-
-    def start(self, phi: Parameters) -> Memory:
-        zeros = {name: torch.zeros_like(p) for name, p in phi.items()}
-        return (zeros, dict(zeros))
+    rate: NonNegative
+    shifts_minimum = True
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
     ) -> tuple[Parameters, Memory]:
-        assert isinstance(memory, tuple)
-        count = moment.step + 1
-        first, second = {}, {}
-        for name, d in direction.items():
-            first[name] = self.beta1 * memory[0][name] + (1 - self.beta1) * d
-            second[name] = self.beta2 * memory[1][name] + (1 - self.beta2) * d.square()
-        scaled = {
-            name: (m / (1 - self.beta1**count))
-            / ((second[name] / (1 - self.beta2**count) + 1e-24).sqrt() + self.eps)
-            for name, m in first.items()
-        }
-        return scaled, (first, second)
+        return {n: d + self.rate * moment.phi[n] for n, d in direction.items()}, memory
 
     def describe(self) -> dict[str, float | int | str]:
-        return {"inner_optimizer": f"adam(beta1={self.beta1}, beta2={self.beta2})"}
+        return {"inner_weight_decay": self.rate}

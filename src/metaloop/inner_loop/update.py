@@ -1,6 +1,6 @@
 """One step of the inner loop: from phi_k and a gradient to phi_{k+1}."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +27,11 @@ class Update:
     """
 
     chain: Sequence[Transformation]
+
+    def check(self, names: Collection[str]) -> None:
+        """Refuse links that do not fit the parameters that adapt."""
+        for transformation in self.chain:
+            transformation.check(names)
 
     def start(self, phi: Parameters) -> State:
         """The state before the first step."""
@@ -67,5 +72,11 @@ class Update:
         return own
 
     def describe(self) -> dict[str, float | int | str]:
-        """What a result's protocol has to name."""
-        return {key: value for t in self.chain for key, value in t.describe().items()}
+        """What a result's protocol has to name, and the order of the links."""
+        described: dict[str, float | int | str] = {}
+        for transformation in self.chain:
+            for key, value in transformation.describe().items():
+                described[key] = f"{described[key]}, {value}" if key in described else value
+        if len(self.chain) > 1:
+            described["inner_chain"] = ", ".join(type(t).__name__ for t in self.chain)
+        return described

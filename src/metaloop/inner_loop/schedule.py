@@ -1,0 +1,62 @@
+"""Step sizes that change from one inner step to the next, by a schedule set beforehand."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from metaloop.arguments import Count, Fraction, Positive
+from metaloop.inner_loop.objective import Parameters
+from metaloop.inner_loop.transformations import Memory, Moment, Transformation
+
+
+@dataclass(frozen=True)
+class ScheduledStepSize(Transformation):
+    """Multiply the direction of step k by inner_lrs[k]; steps beyond the list reuse the last."""
+
+    inner_lrs: Annotated[Sequence[Positive], Field(min_length=1)]
+
+    def __call__(
+        self, direction: Parameters, memory: Memory, moment: Moment
+    ) -> tuple[Parameters, Memory]:
+        alpha = self.inner_lrs[min(moment.step, len(self.inner_lrs) - 1)]
+        return {name: alpha * d for name, d in direction.items()}, memory
+
+    def describe(self) -> dict[str, float | int | str]:
+        return {"inner_lr": ", ".join(map(str, self.inner_lrs))}
+
+
+@dataclass(frozen=True)
+class StepSizeDecay(Transformation):
+    """Multiply the direction by a factor that falls from 1 at step 0 to `end` at step `steps`.
+
+    With t = min(k / steps, 1) at step k, counted from 0, the factor is
+
+        linear   1 - (1 - end) * t
+        cosine   end + (1 - end) * (1 + cos(pi * t)) / 2    Loshchilov and Hutter 2017
+                                                            (arXiv:1608.03983), eq. 5
+
+    so steps from `steps` on, in evaluation perhaps, all have the factor `end`. It follows the
+    step size of any kind, and decays that; a decoupled weight decay before it decays alike.
+
+    Attributes:
+        steps: how many inner steps the decay takes; as a rule inner_steps.
+
+    """
+
+    shape: Literal["linear", "cosine"]
+    steps: Count
+    end: Fraction = 0.0
+
+    def __call__(
+        self, direction: Parameters, memory: Memory, moment: Moment
+    ) -> tuple[Parameters, Memory]:
+        t = min(moment.step / self.steps, 1.0)
+        left = 1 - t if self.shape == "linear" else (1 + math.cos(math.pi * t)) / 2
+        factor = self.end + (1 - self.end) * left
+        return {name: factor * d for name, d in direction.items()}, memory
+
+    def describe(self) -> dict[str, float | int | str]:
+        return {"inner_lr_decay": f"{self.shape} to {self.end} in {self.steps} steps"}
