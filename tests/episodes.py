@@ -27,16 +27,23 @@ from metaloop.algorithms import (
 )
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import (
+    Adagrad,
     Adam,
+    AdamW,
     ClipNorm,
     ClipValue,
     Curvature,
+    GroupedStepSize,
     LearnedStepSize,
     Momentum,
     Objective,
+    RMSprop,
+    ScheduledStepSize,
     StepSize,
+    StepSizeDecay,
     TowardsTheta,
     Update,
+    WeightDecay,
 )
 
 
@@ -148,6 +155,16 @@ CHAINS = {
     "descent": [StepSize(0.1)],
     "momentum": [Momentum(0.9), StepSize(0.1)],
     "adam": [Adam(0.5, 0.9), StepSize(0.05)],
+    "nesterov": [Momentum(0.9, nesterov=True), StepSize(0.1)],
+    "dampened": [WeightDecay(0.2), Momentum(0.9, dampening=0.3), StepSize(0.1)],
+    "adam_coupled": [WeightDecay(0.2), Adam(0.5, 0.9), StepSize(0.05)],
+    "adamw": [AdamW(0.5, 0.9, weight_decay=0.2), StepSize(0.05)],
+    "rmsprop": [RMSprop(0.9), StepSize(0.02)],
+    "rmsprop_centered": [RMSprop(0.9, centered=True), Momentum(0.8), StepSize(0.01)],
+    "adagrad": [Adagrad(lr_decay=0.1), StepSize(0.05)],
+    "groups": [Momentum(0.5), GroupedStepSize({"bias$": 0.01, ".*": 0.1})],
+    "schedule": [ScheduledStepSize([0.1, 0.05])],
+    "cosine": [StepSize(0.1), StepSizeDecay("cosine", steps=3, end=0.1)],
     "clip_norm": [ClipNorm(0.5), StepSize(0.1)],
     "clip_value": [ClipValue(0.05), StepSize(0.1)],
     "proximal": [TowardsTheta(2.0), StepSize(0.1)],
