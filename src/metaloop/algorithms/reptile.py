@@ -2,7 +2,7 @@
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.outer_loss import SquaredDistance
-from metaloop.arguments import Count, CountOrZero, NonNegative, Positive
+from metaloop.arguments import Count, CountOrZero, Fraction, Positive
 from metaloop.inner_loop import Adam, Objective, StepSize, Update
 
 
@@ -12,8 +12,8 @@ def reptile(
     inner_lr: Positive,
     inner_steps: Count,
     eval_inner_steps: CountOrZero,
-    beta1: NonNegative,
-    beta2: NonNegative,
+    beta1: Fraction,
+    beta2: Fraction,
     batch_size: Count | None,
 ) -> GradientBased:
     """Go towards where a few steps of training on the task end: no query set, no Hessian.

@@ -193,9 +193,9 @@ def _zeros(phi: Parameters) -> dict[str, Tensor]:
 
 
 def _root(square: Tensor) -> Tensor:
-    """The square root; zero, and of derivative zero, where the square is zero.
+    """The square root, its derivative zero where the square is zero.
 
-    Rounding may leave the difference of two squares below zero: that is zero, too.
+    Rounding may leave the difference of two squares below zero: that counts as zero. There the
+    root is that of the smallest normal number, nothing beside any eps.
     """
-    is_positive = square > 0
-    return torch.where(is_positive, torch.where(is_positive, square, 1.0).sqrt(), 0.0)
+    return square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
