@@ -50,6 +50,21 @@ ROOMS = [
 ]
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 LARGEST_ROOM, LONGEST_FILE, LONGEST_FUNCTION = 17, 300, 50
+# names of choices that are objects: what differs between them is a method, in their room
+ADJOINTS = {"unrolled", "recomputed", "first_order", "implicit"}
+NORM_MODES = {"transductive", "inductive", "support_plus_one", "frozen", "per_step"}
+# files that still compare a norm mode's name; this list only gets shorter
+STILL_COMPARE_NORM_MODES = {
+    "adapted/adapted",
+    "adapted/curve",
+    "adapted/export",
+    "algorithms/algorithm",
+    "algorithms/gradient_based",
+    "algorithms/pretrain",
+    "inner_loop/objective",
+    "run/checkpoints/weights",
+    "run/config/build",
+}
 # the one file that asks the public face what a config may name
 ASKS_THE_FACE = "run/config/construct"
 
@@ -111,6 +126,29 @@ def test_every_place_in_the_order_is_there():
 def test_only_the_reader_of_configs_sees_a_dictconfig():
     seeing = {module(p) for p in FILES if "DictConfig" in p.read_text() and module(p)[:4] != "cli/"}
     assert seeing == {"run/config/read"}
+
+
+def compared(path: Path) -> set[str]:
+    """The strings that a file compares something with, or reads an attribute by."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Compare | ast.MatchValue):
+            parts = [p for p in ast.walk(node) if isinstance(p, ast.Constant)]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr":
+            parts = [p for p in node.args[1:2] if isinstance(p, ast.Constant)]
+        else:
+            continue
+        found |= {part.value for part in parts if isinstance(part.value, str)}
+    return found
+
+
+def test_an_adjoints_name_is_compared_in_its_room_alone():
+    asking = {module(p) for p in FILES if compared(p) & (ADJOINTS | {"adjoint"})}
+    assert asking <= {"inner_loop/adjoint"}
+
+
+def test_a_norm_modes_name_is_compared_nowhere_new():
+    assert {module(p) for p in FILES if compared(p) & NORM_MODES} == STILL_COMPARE_NORM_MODES
 
 
 def docstring_lines(function: ast.FunctionDef) -> int:

@@ -6,11 +6,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from metaloop.algorithms import GradientBased, MultiStepLoss, SquaredDistance
+from metaloop.algorithms import Algorithm, GradientBased, MultiStepLoss, SquaredDistance
 from metaloop.cli.hydra_app import CONF
 from metaloop.episode import Examples
 from metaloop.errors import UserError
-from metaloop.inner_loop import Objective, StepSize, Update
+from metaloop.inner_loop import Newton, Objective, StepSize, Update
 from metaloop.inner_loop.adapt import minibatch
 from metaloop.meta_gradient import adaptation_path, meta_gradient
 from tests.episodes import CHAINS, RECIPES, drawer, initial_meta, objective, random_episodes, recipe
@@ -43,6 +43,48 @@ def mean_meta_loss(algorithm, episodes):
 
 def test_every_config_has_a_recipe_here():
     assert {path.stem for path in (CONF / "algorithm").glob("*.yaml")} == set(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("name", "adjoint", "second_derivative", "forward_mode", "twice"),
+    [
+        ("maml", "unrolled", True, False, False),
+        ("maml", "recomputed", True, True, True),
+        ("imaml", "implicit", True, True, True),
+        ("fomaml", "first_order", False, False, False),
+        ("reptile", "first_order", False, False, False),
+        ("prototypical", "none", False, False, False),
+    ],
+)
+def test_every_algorithm_says_how_it_differentiates(
+    name, adjoint, second_derivative, forward_mode, twice
+):
+    algorithm = recipe(name, objective("conv"), adjoint)
+    assert algorithm.needs_second_derivative is second_derivative
+    assert algorithm.needs_forward_mode is forward_mode
+    assert algorithm.evaluates_twice is twice
+
+
+def test_newtons_step_makes_any_adjoint_take_hessians_forward():
+    chain = Update([Newton(1.0, 3), StepSize(0.1)])
+    steps = {"inner_steps": 1, "eval_inner_steps": 1}
+    algorithm = GradientBased(objective=objective(), update=chain, adjoint="first_order", **steps)
+    assert algorithm.needs_second_derivative
+    assert algorithm.needs_forward_mode
+
+
+def test_of_an_algorithm_of_a_users_own_the_most_is_assumed():
+    class Own(Algorithm):
+        def adapt(self, meta, support, steps):
+            yield meta
+
+        def meta_loss(self, meta, episode):
+            raise NotImplementedError
+
+    own = Own()
+    assert own.needs_second_derivative
+    assert not own.needs_forward_mode
+    assert not own.evaluates_twice
 
 
 @pytest.mark.parametrize("adjoint", ["unrolled", "recomputed"])

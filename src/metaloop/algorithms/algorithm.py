@@ -62,8 +62,25 @@ class Algorithm(ABC):
         return frozenset()
 
     @property
-    def differentiates_forward(self) -> bool:
-        """Whether it takes products with Hessians by forward mode, torch's for one thread alone."""
+    def needs_second_derivative(self) -> bool:
+        """Whether its meta-gradient holds second derivatives of the support loss.
+
+        They are checked before the first step. An algorithm that takes none may say False.
+        """
+        return True
+
+    @property
+    def evaluates_twice(self) -> bool:
+        """Whether a loss is evaluated again on the way back, and has to have the same value."""
+        return False
+
+    @property
+    def needs_forward_mode(self) -> bool:
+        """Whether it calls torch.func.jvp; then override it with True.
+
+        The model's forward derivative is checked then, and chunks are computed one by one: torch
+        keeps one stack of forward-mode levels for all threads.
+        """
         return False
 
     def own_parameters(self) -> dict[str, Tensor]:

@@ -14,7 +14,8 @@ from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import (
     ADJOINTS,
-    EVALUATED_TWICE,
+    FIRST_ORDER,
+    Adjoint,
     AdjointName,
     InnerStep,
     Objective,
@@ -24,7 +25,6 @@ from metaloop.inner_loop import (
     Update,
     adapt,
     adapting,
-    implicit_meta_loss,
     own_scales_and_shifts,
     own_statistics,
     refuse_to_split,
@@ -72,7 +72,7 @@ class GradientBased(Algorithm):
             Composition(
                 part=self.part,
                 update=self.update,
-                adjoint=self.adjoint,
+                adjoint=self._adjoint,
                 outer_loss=self.outer_loss,
                 inner_steps=self.inner_steps,
                 batch_size=self.batch_size,
@@ -97,8 +97,16 @@ class GradientBased(Algorithm):
         return frozenset({*replaced, *(self.names if self.part == "context" else ())})
 
     @property
-    def differentiates_forward(self) -> bool:
-        return self.adjoint in EVALUATED_TWICE or self.update.reads_hessian
+    def needs_second_derivative(self) -> bool:
+        return self._adjoint.needs_second_derivative or self.update.reads_hessian
+
+    @property
+    def evaluates_twice(self) -> bool:
+        return self._adjoint.evaluates_twice
+
+    @property
+    def needs_forward_mode(self) -> bool:
+        return self._adjoint.needs_forward_mode or self.update.reads_hessian
 
     def own_parameters(self) -> dict[str, Tensor]:
         rows = self.objective.mode.rows_stored(self.inner_steps)
@@ -115,7 +123,7 @@ class GradientBased(Algorithm):
             support,
             names=self.names,
             update=self.update,
-            adjoint=ADJOINTS[self.adjoint],
+            adjoint=self._adjoint,
             steps=steps,
             own=own,
             batch_size=self.batch_size,
@@ -124,25 +132,30 @@ class GradientBased(Algorithm):
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
         theta, own = self._divide(meta)
         start = meta
-        if self.adjoint == "implicit":  # the way to the minimum is a constant
+        if not self._adjoint.keeps_path:
             start = {name: p.detach() for name, p in meta.items()}
         path = self.adapt(start, episode.support, self.inner_steps)
         tracking: list[Tensor] = []
         if self.objective.mode.tracks_path and self.objective.norms:
             path = self._tracked(path, own, episode.support.inputs, tracking)
-        if self.adjoint == "implicit":
-            loss, report = self._implicit(theta, path, episode)
-        else:
-            loss, report = self.outer_loss(self.objective, theta, path, episode)
+        loss, report = self._adjoint.meta_loss(
+            InnerStep(self.objective, self.update),
+            theta,
+            path,
+            episode,
+            outer_loss=self.outer_loss,
+            names=self.names,
+            cg_steps=self.cg_steps,
+        )
         return torch.stack([loss, *tracking]).sum(), report
 
     def at(self, meta_step: int) -> "GradientBased":
         outer_loss = self.outer_loss.at(meta_step)
-        adjoint = "first_order" if meta_step < self.first_order_steps else self.adjoint
-        if outer_loss is self.outer_loss and adjoint == self.adjoint:
+        adjoint = FIRST_ORDER if meta_step < self.first_order_steps else self._adjoint
+        if outer_loss is self.outer_loss and adjoint is self._adjoint:
             return self
-        cg_steps = self.cg_steps if adjoint == "implicit" else None
-        return replace(self, outer_loss=outer_loss, adjoint=adjoint, cg_steps=cg_steps)
+        cg_steps = self.cg_steps if adjoint.takes_cg_steps else None
+        return replace(self, outer_loss=outer_loss, adjoint=adjoint.name, cg_steps=cg_steps)
 
     @property
     def scheduled(self) -> tuple[float, ...]:
@@ -165,6 +178,10 @@ class GradientBased(Algorithm):
             "per_step_norm": self.per_step_norm,
         }
 
+    @property
+    def _adjoint(self) -> Adjoint:
+        return ADJOINTS[self.adjoint]
+
     def _divide(self, meta: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The model's parameters, theta, and the algorithm's own."""
         theta = {name: meta[name] for name in self.objective.meta_parameters()}
@@ -185,19 +202,3 @@ class GradientBased(Algorithm):
         for row, phi in enumerate(path):
             losses.append(tracking_loss(self.objective, own, phi, row, inputs))
             yield phi
-
-    def _implicit(
-        self, theta: Parameters, path: Iterator[Parameters], episode: Episode
-    ) -> tuple[Tensor, Report]:
-        assert self.cg_steps is not None
-        for phi in path:
-            end = phi
-        return implicit_meta_loss(
-            InnerStep(self.objective, self.update),
-            theta,
-            end,
-            episode,
-            names=self.names,
-            strength=self.update.strength,
-            cg_steps=self.cg_steps,
-        )

@@ -40,6 +40,10 @@ class Prototypical(Algorithm):
     def untrained(self) -> frozenset[str]:
         return frozenset(self.names)
 
+    @property
+    def needs_second_derivative(self) -> bool:
+        return False  # its inner loop takes no gradient
+
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
         theta = dict(meta)
         yield theta

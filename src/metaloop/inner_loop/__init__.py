@@ -1,9 +1,8 @@
 """How a learner adapts to one task."""
 
 from metaloop.inner_loop.adapt import adapt
-from metaloop.inner_loop.adjoint import ADJOINTS, EVALUATED_TWICE, Adjoint, AdjointName
+from metaloop.inner_loop.adjoint import ADJOINTS, FIRST_ORDER, Adjoint, AdjointName, Composed
 from metaloop.inner_loop.curvature import Curvature
-from metaloop.inner_loop.implicit import implicit_meta_loss
 from metaloop.inner_loop.inner_step import InnerStep
 from metaloop.inner_loop.newton import Newton
 from metaloop.inner_loop.norm_modes import NormMode, NormModeName
@@ -38,7 +37,7 @@ from metaloop.inner_loop.update import State, Update
 
 __all__ = [
     "ADJOINTS",
-    "EVALUATED_TWICE",
+    "FIRST_ORDER",
     "PER_STEP",
     "STATISTICS",
     "Adagrad",
@@ -48,6 +47,7 @@ __all__ = [
     "AdjointName",
     "ClipNorm",
     "ClipValue",
+    "Composed",
     "Curvature",
     "GroupedStepSize",
     "InnerStep",
@@ -76,7 +76,6 @@ __all__ = [
     "adapt",
     "adapting",
     "has_statistics",
-    "implicit_meta_loss",
     "learned_step_sizes",
     "own_scales_and_shifts",
     "own_statistics",

@@ -45,7 +45,7 @@ def adapt(
     yield {**here, **state.phi}
     for step in range(steps):
         seen = support if batch_size is None else minibatch(support, batch_size, step)
-        state = adjoint(inner, state, here, own, seen, step)
+        state = adjoint.step(inner, state, here, own, seen, step)
         here = at_step(objective, theta, own, step + 1)
         yield {**here, **state.phi}
 

@@ -51,7 +51,7 @@ def side_by_side(
     """
     cores = torch.get_num_threads()
     threads = min(_at_once(chunks, chunks_at_once, cores), cores, len(chunks))
-    if threads < 2 or (algorithm.differentiates_forward and not is_threadsafe):
+    if threads < 2 or (algorithm.needs_forward_mode and not is_threadsafe):
         yield from (function(algorithm, chunk) for chunk in chunks)
         return
     free: SimpleQueue[Algorithm] = SimpleQueue()

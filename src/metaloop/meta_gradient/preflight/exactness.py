@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.inner_loop import EVALUATED_TWICE, Parameters
+from metaloop.inner_loop import Parameters
 from metaloop.meta_gradient.chunks import TasksAtOnce
 from metaloop.meta_gradient.meta_gradient import AtOnce, Gradient, meta_gradient
 from metaloop.meta_gradient.preflight.randomness import (
@@ -41,8 +41,6 @@ SUSPECTS = (
     nn.TransformerEncoderLayer,
 )
 
-SECOND_ORDER = ("unrolled", *EVALUATED_TWICE)
-
 
 def exact_at_once(
     algorithm: Algorithm, meta: Parameters, episodes: Episode, at_once: AtOnce
@@ -74,7 +72,7 @@ def exact_tasks_at_once(
     model = algorithm.objective.model
     with keep_random_state(episodes.classes.device):
         reason = None if is_ours(model) else _what_is_wrong(algorithm, meta, episodes)
-        if getattr(algorithm, "adjoint", None) in EVALUATED_TWICE:
+        if algorithm.evaluates_twice:
             refuse_chance(algorithm, meta, episodes)
     if reason is None or tasks_at_once == 1:
         return tasks_at_once
@@ -106,7 +104,7 @@ def _what_is_wrong(algorithm: Algorithm, meta: Parameters, episodes: Episode) ->
         if draws_chance(trial.objective, *place):
             return "draws chance in eval() too, so that nobody can tell whether vmap is exact"
         exact, _ = meta_gradient(trial, theta, two, tasks_at_once=1)
-    if getattr(algorithm, "adjoint", None) in SECOND_ORDER:
+    if algorithm.needs_second_derivative:
         _refuse_wrong_second_derivative(trial, *place)
     try:
         vmapped, _ = meta_gradient(trial, theta, two, tasks_at_once="all")
@@ -123,7 +121,7 @@ def _no_gradient(trial: Algorithm, error: Exception) -> str:
     model = trial.objective.model
     if "forward AD" in str(error):
         return (
-            f"adjoint={getattr(trial, 'adjoint', None)} differentiates forward too, which "
+            f"adjoint={trial.describe().get('adjoint')} differentiates forward too, which "
             f"{type(model).__name__} does not allow: {first_line(error)}. Look at "
             f"{_suspects(model)}, or set algorithm.adjoint=unrolled."
         )

@@ -26,11 +26,13 @@ def exact_chunks_at_once(
     """Return chunks_at_once if the model draws no chance, else 1, with a warning if it was asked.
 
     Chunks at the same time take from one generator, whichever comes first: no run would repeat.
-    `by_size` is 1 for models of others, too: whether threads may run them, they alone know.
+    `by_size` is 1 for models and algorithms of others, too: whether threads may run them, they
+    alone know.
     """
     if chunks_at_once == 1 or episodes.classes.device.type != "cpu":
         return chunks_at_once
-    if chunks_at_once == "by_size" and not is_ours(algorithm.objective.model):
+    is_metaloops = type(algorithm).__module__.startswith("metaloop.")
+    if chunks_at_once == "by_size" and not (is_metaloops and is_ours(algorithm.objective.model)):
         return 1
     with keep_random_state(episodes.classes.device):
         if _drawing(algorithm, meta, episodes) is None:
@@ -54,7 +56,7 @@ def refuse_chance(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> 
     if (drawing := _drawing(algorithm, meta, episodes)) is None:
         return
     raise UserError(
-        f"adjoint={getattr(algorithm, 'adjoint', None)} evaluates each inner step again on the way "
+        f"adjoint={algorithm.describe().get('adjoint')} evaluates each inner step again on the way "
         f"back, so the model has to give the same support loss again; "
         f"{type(algorithm.objective.model).__name__} draws chance in {drawing}. Its gradient would "
         "mix different masks. Set algorithm.adjoint=unrolled, which is exact for the masks drawn, "

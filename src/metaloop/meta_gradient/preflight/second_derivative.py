@@ -20,8 +20,7 @@ def error_of_hessian_product(trial: Algorithm, theta: Parameters, support: Examp
     """
     generator = torch.Generator().manual_seed(1)
     draws = {n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in theta.items()}
-    moving = getattr(trial, "names", tuple(theta))
-    direction = {n: d.to(theta[n].device) * (n in moving) for n, d in draws.items()}
+    direction = {n: d.to(theta[n].device) * (n in trial.names) for n, d in draws.items()}
     zero = next(iter(theta.values())).new_zeros(())
 
     def loss(theta: Parameters, zero: Tensor) -> Tensor:
@@ -34,7 +33,7 @@ def error_of_hessian_product(trial: Algorithm, theta: Parameters, support: Examp
         return torch.stack([(gradient[n] * d).sum() for n, d in direction.items()]).sum()
 
     gradient_at = cast(Callable[[Parameters, Tensor], Gradient], torch.func.grad(loss))
-    if getattr(trial, "adjoint", None) == "unrolled":
+    if not trial.needs_forward_mode:
         product = cast(Gradient, torch.func.grad(slope)(theta))
     else:
         product = torch.func.jvp(gradient_at, (theta, zero), (direction, zero))[1]
