@@ -50,9 +50,18 @@ def test_value_and_first_derivative_are_torchs(operation):
     assert_is_torchs(operation, sampling.FORWARD, 1e-11)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_every_nesting_is_exact(operation):
-    assert_exact(operation, sampling.FORWARD)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bilinear_zeros_False",
+        "bilinear_reflection_True",
+        "nearest_border_False",
+        "bicubic_reflection_False",
+        "volume_bilinear_border",
+    ],
+)
+def test_every_nesting_is_exact(name):
+    assert_exact(OPERATIONS[name], sampling.FORWARD)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
