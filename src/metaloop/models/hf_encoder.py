@@ -8,13 +8,16 @@ from metaloop.arguments import Count, CountOrZero
 from metaloop.errors import UserError
 from metaloop.models.word_attention import require_tokens
 
+MASKED_ATTENTION = "metaloop_masked_attention"  # its name among transformers' implementations
+
 
 class HFEncoder(nn.Module):
     """Any encoder of transformers' AutoModel; its outputs' mean over the tokens; a linear head.
 
-    Attention is computed eagerly: the fused one has no second derivative. Most encoders have
-    layer norms, which vmap differentiates wrongly, so that they run task by task; the check
-    before the first step finds out.
+    Attention is torch's, which metaloop computes exactly, with a mask that is always made:
+    transformers leaves it out where nothing is padded, and to see that it asks for a value in
+    Python, which vmap refuses. Encoders that know no other attention than their own keep that;
+    the check before the first step finds out whether they can be vectorised.
 
     Args:
         output_size: the ways.
@@ -66,17 +69,37 @@ def _make(
             "model=hf_encoder needs the package transformers. Install it with pip install "
             "'metaloop[hf]', or choose model=word_attention."
         ) from error
-    eager = {"attn_implementation": "eager"}
-    try:
+
+    def make(attention: str) -> tuple[nn.Module, int, int]:
         if pretrained is not None:
-            made = AutoModel.from_pretrained(pretrained, **eager)
+            made = AutoModel.from_pretrained(pretrained, attn_implementation=attention)
         else:
             config = AutoConfig.for_model(**{"vocab_size": tokens, **architecture})
-            made = AutoModel.from_config(config, **eager)
+            made = AutoModel.from_config(config, attn_implementation=attention)
+        return made, int(made.config.vocab_size), int(made.config.hidden_size)
+
+    _register_attention()
+    try:
+        try:
+            return make(MASKED_ATTENTION)
+        except (ValueError, KeyError):  # the encoder knows its own attention alone, or is none
+            return make("eager")
     except (OSError, ValueError, TypeError, KeyError) as error:
         what = "model.architecture" if pretrained is None else f"model.pretrained={pretrained}"
         first_line = str(error).strip().splitlines()[0]
         raise UserError(f"{what} makes no encoder of transformers: {first_line}") from error
-    sizes = made.config
-    assert isinstance(made, nn.Module)
-    return made, int(sizes.vocab_size), int(sizes.hidden_size)
+
+
+def _register_attention() -> None:
+    """Tell transformers of torch's attention with a mask that is never left out."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import eager_mask
+
+    def always_made(*args: object, **kwargs: object) -> Tensor:
+        # one that is added: encoders with an attention of their own take it as well
+        mask: Tensor = eager_mask(*args, **{**kwargs, "allow_is_bidirectional_skip": False})
+        return mask
+
+    AttentionInterface.register(MASKED_ATTENTION, sdpa_attention_forward)
+    AttentionMaskInterface.register(MASKED_ATTENTION, always_made)
