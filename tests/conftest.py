@@ -129,7 +129,7 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, object]:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(compose("train", list(overrides)))
-    for key in ("output_dir", "compose_only", "objective"):  # the command's own
+    for key in ("output_dir", "compose_only", "check_only", "objective"):  # the command's own
         del config[key]
     return {"format": FORMAT, "command": "train", "run_id": "testrun1", **config}
 

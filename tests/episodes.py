@@ -45,6 +45,7 @@ from metaloop.inner_loop import (
     Update,
     WeightDecay,
 )
+from metaloop.meta_gradient import AtOnce, TasksAtOnce, preflight_check, warn_of_slower
 
 
 def mlp() -> nn.Module:
@@ -262,3 +263,13 @@ def drawer(seed: int):
     """Normal float64 numbers from a generator of its own."""
     generator = torch.Generator().manual_seed(seed)
     return lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def exact_tasks_at_once(
+    algorithm: Algorithm, meta: dict[str, Tensor], episodes: Episode, asked: TasksAtOnce = "all"
+) -> TasksAtOnce:
+    """How many tasks at once the pre-flight check allows; it warns where those are fewer."""
+    at_once = AtOnce(tasks_at_once=asked, chunks_at_once=1)
+    verdict = preflight_check(algorithm, meta, episodes, at_once)
+    warn_of_slower(verdict)
+    return verdict.at_once["tasks_at_once"]

@@ -52,6 +52,7 @@ from .inner_loop import (
 )
 from .learner import Learner as Learner
 from .loggers import MetricsCsv as MetricsCsv, OutageProofWandbLogger as OutageProofWandbLogger
+from .meta_gradient import Verdict as Verdict, check as check
 from .models import (
     MLP as MLP,
     Conv4 as Conv4,

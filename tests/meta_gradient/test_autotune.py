@@ -75,7 +75,7 @@ def test_trying_leaves_chance_and_parameters_as_they_were():
 def test_by_size_is_every_chunk_size_to_rounding(monkeypatch):
     algorithm, theta, episodes = random_case("mlp", tasks=5)
     expected, _ = meta_gradient(algorithm, theta, episodes)
-    module = importlib.import_module("metaloop.meta_gradient.meta_gradient")  # not the function
+    module = importlib.import_module("metaloop.meta_gradient.chunks")
     # 5 + 7 input numbers a task: all fit at once, then four, then fewer than are worth it
     for limit, sizes in ((60, [5]), (48, [3, 2]), (36, [1] * 5), (1, [1] * 5)):
         monkeypatch.setattr(module, "NUMBERS_AT_ONCE", limit)

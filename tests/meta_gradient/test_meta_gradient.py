@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from metaloop.episode import Episode, Examples
 from metaloop.meta_gradient import adaptation_path, meta_gradient
 from metaloop.meta_gradient.chunks import over_tasks
+from metaloop.models import Conv4
 from tests.episodes import random_case, reference_case
 from tests.peak import Peak
 
@@ -115,7 +116,17 @@ def test_one_tasks_images_lie_channels_last_and_grey_ones_are_not_moved_for_it(c
         inputs.append(task.query.inputs)
         return task.query.inputs
 
-    assert torch.equal(over_tasks(see, episode), images)
+    network = Conv4((channels, 8, 8), 3, filters=4, downsample="stride")
+    assert torch.equal(over_tasks(see, episode, network), images)
     convolved = F.conv2d(inputs[0], torch.rand(4, channels, 3, 3))
     assert convolved.stride() == (4 * 6 * 6, 1, 4 * 6, 4)
     assert (inputs[0].data_ptr() == images.data_ptr()) == (channels == 1)
+
+
+def test_a_network_of_others_gets_contiguous_images():
+    """It may view what a convolution puts out, which fails where channels lie last."""
+    images, labels = torch.rand(1, 5, 3, 8, 8), torch.zeros(1, 5, dtype=torch.long)
+    episode = Episode(Examples(images, labels), Examples(images, labels), labels)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    convolved = over_tasks(lambda task: network(task.query.inputs), episode, network)
+    assert convolved[0].is_contiguous()

@@ -19,8 +19,9 @@ from metaloop.meta_gradient import (
     AtOnce,
     CompiledChunkGradient,
     adaptation_path,
-    exact_at_once,
     meta_gradient,
+    preflight_check,
+    warn_of_slower,
 )
 from metaloop.meta_gradient.chunks import chunks
 from metaloop.meta_gradient.side_by_side import FEWEST_NUMBERS, side_by_side
@@ -244,6 +245,12 @@ def test_forward_mode_is_in_one_thread_at_a_time_unless_it_is_compiled(name, cha
     assert most_at_once(empty(1), 2, algorithm, is_threadsafe=True) == 2
 
 
+def checked(algorithm, meta, episodes, at_once):
+    verdict = preflight_check(algorithm, meta, episodes, at_once)
+    warn_of_slower(verdict)
+    return verdict.at_once
+
+
 def drawing(p: float, *, training: bool = True, of_others: bool = False):
     model = MLP(1, 1, hidden=[8]).double().train(training)
     model.body.append(nn.Dropout(p))
@@ -257,10 +264,10 @@ def drawing(p: float, *, training: bool = True, of_others: bool = False):
 def test_what_draws_chance_is_computed_chunk_by_chunk(training, recwarn):
     algorithm, episodes = drawing(0.5, training=training), random_episodes("mlp")
     place, chance = (algorithm, initial_meta(algorithm), episodes), torch.get_rng_state()
-    assert exact_at_once(*place, BY_DEFAULT)["chunks_at_once"] == 1
+    assert checked(*place, BY_DEFAULT)["chunks_at_once"] == 1
     assert not recwarn
-    with pytest.warns(UserWarning, match="draws chance.*device.chunks_at_once=2 becomes 1"):
-        found = exact_at_once(*place, AtOnce(tasks_at_once=1, chunks_at_once=2))
+    with pytest.warns(UserWarning, match="draws random numbers.*device.chunks_at_once=2 becomes 1"):
+        found = checked(*place, AtOnce(tasks_at_once=1, chunks_at_once=2))
     assert found["chunks_at_once"] == 1
     assert torch.equal(torch.get_rng_state(), chance)
 
@@ -274,7 +281,7 @@ def test_layers_of_others_are_computed_by_several_threads_where_that_is_asked(
 ):
     algorithm = drawing(0.0, of_others=of_others)
     place = algorithm, initial_meta(algorithm), random_episodes("mlp")
-    at_once = exact_at_once(*place, AtOnce(tasks_at_once=2, chunks_at_once=asked))
+    at_once = checked(*place, AtOnce(tasks_at_once=2, chunks_at_once=asked))
     assert at_once == {"tasks_at_once": 2, "chunks_at_once": expected}
 
 

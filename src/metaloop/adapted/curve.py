@@ -9,7 +9,7 @@ from metaloop.adapted.adapted import Adapted
 from metaloop.algorithms import Algorithm
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Report
-from metaloop.meta_gradient import adaptation_path, exact_tasks_at_once
+from metaloop.meta_gradient import AtOnce, adaptation_path, preflight_check, warn_of_slower
 
 EXAMPLES_AT_ONCE = 512  # support examples of all the tasks that are vectorised together
 
@@ -63,15 +63,23 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
     episodes = Episode(
         Examples(*(part[kept] for part in support)),
         Examples(*(part[left_out[:, None]] for part in support)),
-        left_out[:, None],
+        rows.new_zeros(len(left_out), 0),  # class ids are asked for nowhere
     )
     at_once = max(1, EXAMPLES_AT_ONCE // len(rows))
+    verdict = preflight_check(
+        algorithm,
+        adapted.meta,
+        episodes,
+        AtOnce(tasks_at_once=at_once, chunks_at_once=1),
+        trains=False,
+    )
+    warn_of_slower(verdict)
     report = adaptation_path(
         algorithm,
         adapted.meta,
         episodes,
         steps=adapted.steps,
-        tasks_at_once=exact_tasks_at_once(algorithm, adapted.meta, episodes, at_once),
+        **verdict.at_once,
     )
     return report, algorithm.objective.norm_mode
 

@@ -33,10 +33,16 @@ def _job(config: DictConfig) -> Work | float | None:
 
     values = plain(config)
     root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
+    check_only = bool(values.pop("check_only"))
     objective = cast(str | None, values.pop("objective"))
     content = {"format": FORMAT, "command": "train", "run_id": _run_id(), **resolve_paths(values)}
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
+    if check_only:
+        from metaloop.run.check import check_run
+
+        check_run(content)
+        return None
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
     name = f"{choices['task']}_{choices['algorithm']}".replace("/", "-")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
 from metaloop.inner_loop.norm_modes import NORM_MODES, NormMode, NormModeName
 from metaloop.inner_loop.norms import batch_norms, refuse_unfit_norms, scales_and_shifts
 from metaloop.substitutes import BatchNorms, Statistics, Substitutes
@@ -55,6 +56,12 @@ class Objective:
     pinned: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
+        for name, p in self.model.named_parameters():
+            if isinstance(p, nn.parameter.UninitializedParameter):
+                raise UserError(
+                    f"{type(self.model).__name__} is lazy: {name} has no shape yet. Call the model "
+                    "once on an input before it is given to an algorithm."
+                )
         refuse_unfit_norms(self.model, self.norm_mode, stores=self.mode.stores)
         if self.pinned is None:
             norms = self.norms.items() if self.model.training else ()

@@ -5,7 +5,14 @@ from metaloop.meta_gradient.autotune import Way, find_fastest
 from metaloop.meta_gradient.chunks import TasksAtOnce
 from metaloop.meta_gradient.compiled import CompiledChunkGradient
 from metaloop.meta_gradient.meta_gradient import AtOnce, meta_gradient
-from metaloop.meta_gradient.preflight import exact_at_once, exact_tasks_at_once
+from metaloop.meta_gradient.preflight import (
+    Tried,
+    Verdict,
+    check,
+    check_draw,
+    preflight_check,
+    warn_of_slower,
+)
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce
 
 __all__ = [
@@ -13,10 +20,14 @@ __all__ = [
     "ChunksAtOnce",
     "CompiledChunkGradient",
     "TasksAtOnce",
+    "Tried",
+    "Verdict",
     "Way",
     "adaptation_path",
-    "exact_at_once",
-    "exact_tasks_at_once",
+    "check",
+    "check_draw",
     "find_fastest",
     "meta_gradient",
+    "preflight_check",
+    "warn_of_slower",
 ]

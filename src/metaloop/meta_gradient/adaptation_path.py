@@ -55,7 +55,7 @@ def adaptation_path(
         return reports | ({"answers": answers} if with_answers else {})
 
     def paths(algorithm: Algorithm, chunk: Episode) -> Report:
-        return over_tasks(partial(path, algorithm), chunk)
+        return over_tasks(partial(path, algorithm), chunk, algorithm.objective.model)
 
     parts = list(chunks(episodes, tasks_at_once))
     with torch.no_grad():

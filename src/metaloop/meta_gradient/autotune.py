@@ -14,9 +14,8 @@ from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters
 from metaloop.meta_gradient.chunks import TasksAtOnce, chunks
 from metaloop.meta_gradient.compiled import CompiledChunkGradient
-from metaloop.meta_gradient.meta_gradient import meta_gradient
-from metaloop.meta_gradient.preflight.exactness import exact_tasks_at_once
-from metaloop.meta_gradient.preflight.randomness import exact_chunks_at_once
+from metaloop.meta_gradient.meta_gradient import AtOnce, meta_gradient
+from metaloop.meta_gradient.preflight.checks import preflight_check, warn_of_slower
 from metaloop.meta_gradient.random_state import keep_random_state
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce
 
@@ -60,7 +59,10 @@ def find_fastest(
     compiled.
     """
     found: dict[Way, float] = {}
-    open_sizes = _sizes(algorithm, meta, episodes)
+    exact = AtOnce(tasks_at_once="all", chunks_at_once="by_size")
+    if tasks_at_once is None or chunks_at_once is None:
+        exact = _exact(algorithm, meta, episodes, exact)
+    open_sizes = _sizes(episodes, exact)
     sizes: Iterable[TasksAtOnce] = open_sizes if tasks_at_once is None else [tasks_at_once]
     memory = _Memory(episodes)
 
@@ -78,7 +80,7 @@ def find_fastest(
         return found[way] <= SLOWER * min(found[other] for other in found if way.is_beside(other))
 
     for size in sizes:
-        numbers = _chunks(algorithm, meta, episodes, size, chunks_at_once)
+        numbers = _chunks(episodes, exact, size, chunks_at_once)
         if not is_worth_more(Way(size, next(numbers), compile=False)):
             break
         for number in numbers:
@@ -97,17 +99,22 @@ def find_fastest(
     return min(compiled if compile and compiled else found, key=found.__getitem__)
 
 
-def _sizes(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> Iterator[int]:
+def _exact(algorithm: Algorithm, meta: Parameters, episodes: Episode, asked: AtOnce) -> AtOnce:
+    verdict = preflight_check(algorithm, meta, episodes, asked)
+    warn_of_slower(verdict)
+    return verdict.at_once
+
+
+def _sizes(episodes: Episode, exact: AtOnce) -> Iterator[int]:
     """1, 2, 4 .. tasks at once, and all; 1 alone where vmap is not exact."""
     yield 1
-    if exact_tasks_at_once(algorithm, meta, episodes, "all") != 1:
+    if exact["tasks_at_once"] != 1:
         yield from _doubled(len(episodes.classes))
 
 
 def _chunks(
-    algorithm: Algorithm,
-    meta: Parameters,
     episodes: Episode,
+    exact: AtOnce,
     tasks_at_once: TasksAtOnce,
     chunks_at_once: ChunksAtOnce | None,
 ) -> Iterator[ChunksAtOnce]:
@@ -119,7 +126,7 @@ def _chunks(
     most = 1
     if episodes.classes.device.type == "cpu":
         most = min(torch.get_num_threads(), len(list(chunks(episodes, tasks_at_once))))
-    if most > 1 and exact_chunks_at_once(algorithm, meta, episodes, "by_size") != 1:
+    if most > 1 and exact["chunks_at_once"] != 1:
         yield from _doubled(most)
 
 

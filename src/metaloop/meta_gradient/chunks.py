@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.inner_loop import Report
+from metaloop.meta_gradient.known_exact import is_known_model
 
 TasksAtOnce = Count | Literal["all", "by_size"]
 # `by_size` on a CPU: the most input elements of a chunk that stay in the caches, and the fewest
@@ -58,15 +59,24 @@ def _size_that_fits(episodes: Episode) -> int:
     return math.ceil(tasks / parts)  # chunks of one size, where that can be
 
 
-def over_tasks(function: Callable[[Episode], Tree], chunk: Episode) -> Tree:
-    """Apply a function of one task to each of a chunk; a single task needs no vmap."""
+def over_tasks(function: Callable[[Episode], Tree], chunk: Episode, model: nn.Module) -> Tree:
+    """Apply a function of one task to each of a chunk; a single task needs no vmap.
+
+    Its images have their channels last where the model is known to take them so, on a processor:
+    other models may view what a convolution puts out, which fails in that layout.
+    """
     if len(chunk.classes) > 1:
         return torch.func.vmap(function, randomness="different")(chunk)
-    result = function(_map(_alone, chunk))
+    alone = _channels_last if is_known_model(model) else _alone
+    result = function(_map(alone, chunk))
     return _map(lambda tensor: tensor.unsqueeze(0), result)
 
 
 def _alone(tensor: Tensor) -> Tensor:
+    return tensor.squeeze(0)
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
     """One task's tensor, an image's channels last: so a processor's convolutions are faster."""
     tensor = tensor.squeeze(0)
     if tensor.ndim != 4 or not tensor.is_floating_point() or tensor.device.type != "cpu":

@@ -70,7 +70,8 @@ def chunk_gradient(
     """One chunk's share of the meta-gradient of `tasks` tasks, with its reports."""
 
     def share(meta: Parameters) -> tuple[Tensor, Report]:
-        losses, report = over_tasks(lambda task: algorithm.meta_loss(meta, task), chunk)
+        model = algorithm.objective.model
+        losses, report = over_tasks(lambda task: algorithm.meta_loss(meta, task), chunk, model)
         return losses.sum() / tasks, report
 
     # not torch.func.grad, which records its own backward for one more derivative

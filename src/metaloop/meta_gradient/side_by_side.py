@@ -4,7 +4,6 @@ One task's operations are small: cores that share each of them wait for one anot
 times, and for a core that is busy with other work. A chunk of their own keeps them apart.
 """
 
-import copy
 import functools
 import os
 from collections import deque
@@ -20,6 +19,7 @@ import torch
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.arguments import Count
 from metaloop.episode import Episode
+from metaloop.meta_gradient.model_copy import copy_model
 
 ChunksAtOnce = Count | Literal["by_size"]
 # How many chunks `by_size` computes at a time, since each holds its graph; and of how many input
@@ -96,8 +96,8 @@ def _at_once(chunks: Sequence[Episode], chunks_at_once: ChunksAtOnce, cores: int
 def _copy(algorithm: Algorithm) -> Algorithm:
     """The same algorithm with a model of its own, which holds the same tensors."""
     model = algorithm.objective.model
-    held = {id(t): t for tensors in (model.parameters(), model.buffers()) for t in tensors}
-    return algorithm.judged_by(replace(algorithm.objective, model=copy.deepcopy(model, held)))
+    copied = copy_model(model, shared=[*model.parameters(), *model.buffers()])
+    return algorithm.judged_by(replace(algorithm.objective, model=copied))
 
 
 @functools.cache

@@ -24,11 +24,11 @@ from metaloop.meta_gradient import (
     CompiledChunkGradient,
     TasksAtOnce,
     adaptation_path,
-    exact_at_once,
     meta_gradient,
 )
 from metaloop.training.datamodule import MetaBatch
 from metaloop.training.evaluator import Evaluator
+from metaloop.training.first_check import FirstCheck
 from metaloop.training.log_window import LogWindow, Sums
 from metaloop.training.logged_values import along_the_path, of_step_sizes, summarize
 from metaloop.training.seeding import seed_step
@@ -96,7 +96,7 @@ class MetaLearner(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
         self.at_once = AtOnce(tasks_at_once=tasks_at_once, chunks_at_once=chunks_at_once)
-        self.is_checked = False
+        self.first_check = FirstCheck(announce)
         self.of_chunk = CompiledChunkGradient(announce) if compile else None
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.log_every, self.report = log_every, report
@@ -157,6 +157,9 @@ class MetaLearner(pl.LightningModule):
         if is_logged:
             self._log_training({**before, **size}, tasks=len(episodes.classes))
 
+    def on_fit_start(self) -> None:
+        self.first_check.keep_modes(self.model)  # Lightning validates first, in eval()
+
     def on_train_start(self) -> None:
         self.log_window.start(self.global_step)
 
@@ -213,9 +216,9 @@ class MetaLearner(pl.LightningModule):
         )
 
     def _check_once(self, episodes: Episode) -> None:
-        if not self.is_checked:
-            self.at_once = exact_at_once(self.algorithm, self.meta, episodes, self.at_once)
-            self.is_checked = True
+        self.at_once = self.first_check(
+            self, self.algorithm, self.meta, episodes, self.at_once, self.seed
+        )
 
     def _look_at_path(self, algorithm: Algorithm, episodes: Episode) -> Report:
         """Judge the learner before it adapts and, where a report is asked for, on the way."""

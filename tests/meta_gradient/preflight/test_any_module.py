@@ -10,8 +10,15 @@ from metaloop.algorithms import GradientBased
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, Update
-from metaloop.meta_gradient import exact_tasks_at_once, meta_gradient
-from tests.episodes import CHAINS, drawer, initial_meta, random_episodes, recipe
+from metaloop.meta_gradient import meta_gradient
+from tests.episodes import (
+    CHAINS,
+    drawer,
+    exact_tasks_at_once,
+    initial_meta,
+    random_episodes,
+    recipe,
+)
 
 EXACT = [(a, t) for a in ("unrolled", "recomputed") for t in (1, "all")]
 every_exact_way = pytest.mark.parametrize(("adjoint", "tasks_at_once"), EXACT)
@@ -234,7 +241,7 @@ def test_chance_is_refused_where_a_step_is_computed_again(model, where, training
     algorithm = recipe("maml", objective(model().train(training)), "recomputed")
     nn.init.zeros_(list(algorithm.objective.model.parameters())[-2])  # a head at zero hides nothing
     chance = torch.get_rng_state()
-    with pytest.raises(UserError, match=f"draws chance in {where}.*algorithm.adjoint=unrolled"):
+    with pytest.raises(UserError, match=f"random numbers in {where}.*algorithm.adjoint=unrolled"):
         is_checked(algorithm, 1)
     assert torch.equal(torch.get_rng_state(), chance)
     assert algorithm.objective.model.training == training

@@ -1,5 +1,8 @@
-"""What is checked before the first meta-step."""
+"""What is checked before the first meta-step: task, network, loss, metrics, exactness."""
 
-from metaloop.meta_gradient.preflight.exactness import exact_at_once, exact_tasks_at_once
+from metaloop.meta_gradient.preflight.check import check
+from metaloop.meta_gradient.preflight.checks import preflight_check, warn_of_slower
+from metaloop.meta_gradient.preflight.task_check import check_draw
+from metaloop.meta_gradient.preflight.verdict import Tried, Verdict
 
-__all__ = ["exact_at_once", "exact_tasks_at_once"]
+__all__ = ["Tried", "Verdict", "check", "check_draw", "preflight_check", "warn_of_slower"]

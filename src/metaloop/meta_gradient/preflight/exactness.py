@@ -1,179 +1,209 @@
-"""Is a model differentiated exactly, and under vmap too? Asked once, before the first step."""
+"""The first exact way: derivatives of the pieces, then the whole, then the run's own float type."""
 
-import warnings
+from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters
-from metaloop.meta_gradient.chunks import TasksAtOnce
-from metaloop.meta_gradient.meta_gradient import AtOnce, Gradient, meta_gradient
-from metaloop.meta_gradient.preflight.randomness import (
-    draws_chance,
-    exact_chunks_at_once,
-    refuse_chance,
-)
-from metaloop.meta_gradient.preflight.second_derivative import error_of_hessian_product, norm_of
+from metaloop.meta_gradient.meta_gradient import AtOnce, Gradient
+from metaloop.meta_gradient.preflight.cause import first_line, no_gradient, suspects
+from metaloop.meta_gradient.preflight.fault import no_second_derivative
+from metaloop.meta_gradient.preflight.pieces import check_pieces
+from metaloop.meta_gradient.preflight.purity import Purity, draws_now
 from metaloop.meta_gradient.preflight.trial import (
-    first_line,
-    in_float64,
-    is_ours,
-    parameters_and_support,
-    some,
-    theta_and_two_tasks,
+    Modes,
+    Trial,
+    make_trial,
+    move_away,
+    set_modes,
+    support_and_loss,
+    without_dropout,
 )
-from metaloop.meta_gradient.random_state import keep_random_state
-
-REMEDY = (
-    "Use torch.nn.BatchNorm2d or torch.nn.GroupNorm instead; for a layer without a "
-    "substitute set device.tasks_at_once=1."
-)
-# Layers whose double backward is wrong under vmap (functorch issue 534), or which write into
-# buffers or fuse their kernels, so that it may be.
-SUSPECTS = (
-    nn.modules.batchnorm._BatchNorm,
-    nn.modules.instancenorm._InstanceNorm,
-    nn.LayerNorm,
-    nn.RMSNorm,
-    nn.MultiheadAttention,
-    nn.TransformerEncoderLayer,
+from metaloop.meta_gradient.preflight.verdict import Tried
+from metaloop.meta_gradient.preflight.ways import (
+    ONE_BY_ONE,
+    SIDE_BY_SIDE,
+    VECTORISED,
+    of_evaluation,
+    of_training,
+    plain_meta_gradient,
+    try_way,
 )
 
+Place = tuple[Algorithm, Parameters, Episode]
 
-def exact_at_once(
-    algorithm: Algorithm, meta: Parameters, episodes: Episode, at_once: AtOnce
-) -> AtOnce:
-    """What of at_once is exact for the model: 1 in place of what is not, with a warning."""
-    place = algorithm, meta, episodes
-    return AtOnce(
-        tasks_at_once=exact_tasks_at_once(*place, at_once["tasks_at_once"]),
-        chunks_at_once=exact_chunks_at_once(*place, at_once["chunks_at_once"]),
+
+@dataclass(frozen=True)
+class Found:
+    """The way to take, and what was seen on the way to it."""
+
+    at_once: AtOnce
+    checked: str
+    tried: tuple[Tried, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def why_not_threads(self) -> str:
+        """Why two tasks cannot be computed side by side."""
+        return next((one.reason for one in self.tried if one.way == SIDE_BY_SIDE), "")
+
+
+def choose_training(
+    own: Trial, place: Place, modes: Modes | None, asked: AtOnce, seen: Purity
+) -> Found:
+    """Compare the ways to compute a meta-gradient with plain autograd, and take the first exact."""
+    trial, plain, precise = _precise(own, place, modes)
+    away = move_away(trial)
+    notes = check_pieces(trial, (trial, away), precise)
+    plain = plain_meta_gradient(away)
+    tried = []
+    if asked["tasks_at_once"] != 1:
+        tried.append(_vectorised(away, plain, precise, seen))
+    tried.append(try_way(away, ONE_BY_ONE, plain, precise))
+    if asked["chunks_at_once"] not in (1, "by_size"):
+        tried.append(try_way(away, SIDE_BY_SIDE, plain, precise))
+    tried = [_in_own_type(own, one) if one.is_exact else one for one in tried]
+    if precise is not torch.float64:
+        notes.append(f"Compared in {_name(precise)} (float64 cannot run or is not used inside).")
+    _refuse_none(own, tried)
+    worst = max(one.error or 0.0 for one in tried if one.is_exact)
+    checked = (
+        f"{type(own.model).__name__} is exact to {worst:.0e} of plain autograd in {_name(precise)}"
     )
+    return Found(_take(tried, asked), checked, tuple(tried), tuple(notes))
 
 
-def exact_tasks_at_once(
-    algorithm: Algorithm, meta: Parameters, episodes: Episode, tasks_at_once: TasksAtOnce
-) -> TasksAtOnce:
-    """Return tasks_at_once if vmap is exact for the model, else 1, with a warning.
-
-    Compares the vmapped with the task-by-task meta-gradient of two tasks in float64, on a
-    throw-away copy without dropout, at weights moved a little: a layer at zero would hide what is
-    wrong behind it. Our own models are known to be exact and are not tried, unless they hold
-    modules of others.
-
-    Raises:
-        UserError: no exact meta-gradient goes through the model, even task by task: it changes
-            its buffers, its second derivative is wrong, or it draws chance where the
-            adjoint evaluates it twice.
-
-    """
-    model = algorithm.objective.model
-    with keep_random_state(episodes.classes.device):
-        reason = None if is_ours(model) else _what_is_wrong(algorithm, meta, episodes)
-        if algorithm.evaluates_twice:
-            refuse_chance(algorithm, meta, episodes)
-    if reason is None or tasks_at_once == 1:
-        return tasks_at_once
-    warnings.warn(
-        f"{type(model).__name__} {reason}; it runs task by task, which is slower but exact. "
-        f"Look at {_suspects(model)}. {REMEDY}",
-        stacklevel=2,
-    )
-    return 1
-
-
-def _what_is_wrong(algorithm: Algorithm, meta: Parameters, episodes: Episode) -> str | None:
-    trial = in_float64(algorithm)
-    model = trial.objective.model
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0  # chance would tell the two apart, not an error
-    theta, two = theta_and_two_tasks(meta, episodes)
-    before = {name: (buffer, buffer._version) for name, buffer in model.named_buffers()}
+def choose_evaluation(own: Trial, place: Place, asked: AtOnce, seen: Purity) -> Found:
+    """Compare vectorised adaptation with that of one task at a time."""
+    trial = own
     try:
-        exact, _ = meta_gradient(trial, theta, two, tasks_at_once=1)
-    except (RuntimeError, NotImplementedError) as error:
-        _refuse_changed_buffers(model, before)
-        raise UserError(_no_gradient(trial, error)) from error
-    _refuse_changed_buffers(model, before)
-    place = parameters_and_support(trial, theta, two)
-    if draws_chance(trial.objective, *place):
-        model.eval()  # what draws it is no dropout layer; its forward may ask self.training
-        if draws_chance(trial.objective, *place):
-            return "draws chance in eval() too, so that nobody can tell whether vmap is exact"
-        exact, _ = meta_gradient(trial, theta, two, tasks_at_once=1)
-    if algorithm.needs_second_derivative:
-        _refuse_wrong_second_derivative(trial, *place)
+        wide = make_trial(*place, torch.float64)
+        wide.model.eval()
+        plain, trial = of_evaluation(wide, ONE_BY_ONE), wide
+    except Exception:  # some models run in their own type alone
+        try:
+            plain = of_evaluation(own, ONE_BY_ONE)
+        except UserError:
+            raise
+        except Exception as error:
+            raise no_gradient(own.algorithm, error) from error
+    precise = _precision(trial)
+    tried = []
+    if asked["tasks_at_once"] != 1:
+        tried.append(
+            _unknowable()
+            if seen.draws
+            else try_way(trial, VECTORISED, plain, precise, of_evaluation)
+        )
+    tried.append(Tried(ONE_BY_ONE, 0.0, "", 0.0))
+    checked = f"{type(own.model).__name__} adapts as task by task, in {_name(precise)}"
+    return Found(_take(tried, asked), checked, tuple(tried))
+
+
+def _precise(own: Trial, place: Place, modes: Modes | None) -> tuple[Trial, Gradient, torch.dtype]:
+    """The trial in float64 if it runs there, or in its own type; and how precise that is."""
+    wide = make_trial(*place, torch.float64)
+    set_modes(wide.model, modes)
     try:
-        vmapped, _ = meta_gradient(trial, theta, two, tasks_at_once="all")
-    except (RuntimeError, NotImplementedError) as error:
-        return f"cannot be vectorised over tasks ({first_line(error)})"
-    if (distance := _distance(vmapped, exact)) < 1e-8:
-        return None
-    return (
-        f"has a wrong meta-gradient when vectorised over tasks (off by {distance:.1e} in float64)"
-    )
+        plain = plain_meta_gradient(wide)
+    except UserError:
+        raise
+    except Exception as wide_error:
+        try:
+            plain = plain_meta_gradient(own)
+        except Exception as error:
+            raise no_second_derivative(own, error) from wide_error
+        return own, plain, torch.float32
+    return wide, plain, _precision(wide)
 
 
-def _no_gradient(trial: Algorithm, error: Exception) -> str:
-    model = trial.objective.model
-    if "forward AD" in str(error):
-        return (
-            f"adjoint={trial.describe().get('adjoint')} differentiates forward too, which "
-            f"{type(model).__name__} does not allow: {first_line(error)}. Look at "
-            f"{_suspects(model)}, or set algorithm.adjoint=unrolled."
-        )
-    buffers = some([name for name, _ in model.named_buffers()])
-    return (
-        f"No meta-gradient goes through {type(model).__name__}: {first_line(error)}. Look "
-        f"at {_suspects(model)}: layers must not change their buffers"
-        f"{buffers and f' ({buffers})'} in the forward pass. {REMEDY}"
-    )
+def _vectorised(trial: Trial, plain: Gradient, precise: torch.dtype, seen: Purity) -> Tried:
+    """Compare all at once; without dropout, whose masks would differ."""
+    if not seen.draws:
+        return try_way(trial, VECTORISED, plain, precise)
+    with without_dropout(trial.model):
+        if draws_now(trial):  # what draws is no dropout layer; its forward may ask self.training
+            trial.model.eval()
+            if draws_now(trial):
+                return _unknowable()
+        return try_way(trial, VECTORISED, plain_meta_gradient(trial), precise)
 
 
-def _refuse_changed_buffers(model: nn.Module, before: dict[str, tuple[Tensor, int]]) -> None:
-    now = dict(model.named_buffers())
-    changed = [
-        name
-        for name, (buffer, version) in before.items()
-        if now.get(name) is not buffer or buffer._version != version
-    ]
-    if changed:
-        raise UserError(
-            f"Buffers are constants of a meta-gradient, but {type(model).__name__} changes "
-            f"{some(changed)} in its forward pass: one task would leak into the next. Keep that "
-            "layer in eval(), where this stops it, or use one that keeps no such state."
-        )
+def _unknowable() -> Tried:
+    reason = "draws random numbers in eval() too, so that nobody can tell whether it is exact"
+    return Tried(VECTORISED, None, reason, 0.0)
 
 
-def _refuse_wrong_second_derivative(trial: Algorithm, theta: Parameters, support: Examples) -> None:
-    """Refuse a model whose H d is not the finite difference of gradients along d.
+def _in_own_type(own: Trial, one: Tried) -> Tried:
+    """Run an exact way once in the run's own float type, which may take other kernels."""
+    try:
+        of_training(own, one.way)
+    except Exception as error:
+        if one.way == ONE_BY_ONE:
+            raise no_gradient(own.algorithm, error) from error
+        reason = f"fails in {_name(own.dtype)} ({first_line(error)})"
+        return Tried(one.way, one.error, reason, one.seconds)
+    return one
 
-    H is the support loss's Hessian, d a direction of the parameters that adapt, and H d is taken
-    the way that the adjoint takes it.
-    """
-    error = error_of_hessian_product(trial, theta, support)
-    if error < 1e-4:
+
+def _refuse_none(own: Trial, tried: list[Tried]) -> None:
+    if any(one.is_exact for one in tried):
         return
-    model = trial.objective.model
+    reasons = "; ".join(f"{one.way}: {one.reason}" for one in tried)
     raise UserError(
-        f"No exact meta-gradient goes through {type(model).__name__}: the second derivative of its "
-        f"support loss is off by {error:.1e} of a finite difference in float64. Look at "
-        f"{_suspects(model)}: a layer with a backward pass of its own, as that of torch's "
-        "weight_norm, has to be differentiable twice. Write it from plain tensor operations, or "
-        "set algorithm.adjoint=first_order."
+        f"No exact meta-gradient goes through {type(own.model).__name__}: {reasons}. Look at "
+        f"{suspects(own.model)}, and at the loss."
     )
 
 
-def _distance(one: Gradient, other: Gradient) -> float:
-    """The largest difference of a tensor, relative to the whole gradient's norm."""
-    norm = norm_of(other.values())
-    return max(float((one[name] - g).norm() / norm) for name, g in other.items())
+def _take(tried: list[Tried], asked: AtOnce) -> AtOnce:
+    exact = {one.way for one in tried if one.is_exact}
+    tasks, chunks = asked["tasks_at_once"], asked["chunks_at_once"]
+    if tasks != 1 and VECTORISED not in exact:
+        tasks = 1
+    if chunks not in (1, "by_size") and SIDE_BY_SIDE not in exact and _was(tried, SIDE_BY_SIDE):
+        chunks = 1
+    return AtOnce(tasks_at_once=tasks, chunks_at_once=chunks)
 
 
-def _suspects(model: nn.Module) -> str:
-    leaves = [(n, m) for n, m in model.named_modules() if n and not list(m.children())]
-    named = [(n, m) for n, m in leaves if isinstance(m, SUSPECTS)] or leaves
-    return some([f"{name} ({type(module).__name__})" for name, module in named])
+def _was(tried: list[Tried], way: str) -> bool:
+    return any(one.way == way for one in tried)
+
+
+def _precision(trial: Trial) -> torch.dtype:
+    """float64 if the loss is computed in it throughout, else float32."""
+    if trial.dtype is not torch.float64:
+        return torch.float32
+    with _Narrow() as watch, trial.same_random_state(), torch.no_grad():
+        support_and_loss(trial)[1](trial.theta)
+    return torch.float32 if watch.found else torch.float64
+
+
+class _Narrow(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes an operation that makes less than float64 of what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found = False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+        result = func(*args, **(kwargs or {}))
+        is_given = any(map(_is_float, pytree.tree_leaves(args)))
+        made = [t for t in pytree.tree_leaves(result) if _is_float(t)]
+        if is_given and any(t.dtype is not torch.float64 for t in made):
+            self.found = True
+        return result
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,7 +1,9 @@
-"""What an algorithm is tried on before the first step: a copy in float64, and two tasks."""
+"""What is tried before the first step: a copy of the algorithm, two tasks, and two points."""
 
-import copy
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,63 +12,190 @@ from torch.utils import _pytree as pytree
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.inner_loop import STATISTICS, Parameters
+from metaloop.inner_loop import Objective, Parameters
+from metaloop.meta_gradient.model_copy import copy_model
+from metaloop.meta_gradient.preflight.cause import first_line
+from metaloop.meta_gradient.random_state import keep_random_state
+
+MOVED = 0.1  # of a tensor's size: how far the second point is from theta at most
+SEED = 0
+Modes = Mapping[str, bool]  # of every module by name: whether it is in training mode
 
 
-def parameters_and_support(
-    trial: Algorithm, theta: Parameters, two: Episode
-) -> tuple[Parameters, Examples]:
-    """What the objective alone is asked about: without what the algorithm has learned."""
-    parameters = {name: theta[name] for name in trial.objective.meta_parameters()}
-    return parameters, pytree.tree_map(lambda tensor: tensor[0], two.support)
+@dataclass(frozen=True)
+class Trial:
+    """A throw-away copy of an algorithm in one float type, with two tasks of the meta-batch."""
+
+    algorithm: Algorithm
+    meta: Parameters
+    tasks: Episode
+
+    @property
+    def objective(self) -> Objective:
+        """The copy's."""
+        return self.algorithm.objective
+
+    @property
+    def model(self) -> nn.Module:
+        """The copy."""
+        return self.algorithm.objective.model
+
+    @property
+    def theta(self) -> dict[str, Tensor]:
+        """The model's parameters among what is meta-learned."""
+        return {name: self.meta[name] for name in self.objective.meta_parameters()}
+
+    def task(self, number: int) -> Episode:
+        """One of the tasks, its tensors contiguous."""
+        task: Episode = pytree.tree_map(lambda t: t[number].contiguous(), self.tasks)
+        return task
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The float type of the parameters."""
+        return next(iter(self.theta.values())).dtype
+
+    def at(self, theta: Parameters) -> "Trial":
+        """The same trial at other parameters of the model."""
+        return replace(self, meta={**self.meta, **theta})
+
+    @contextmanager
+    def same_random_state(self) -> Iterator[None]:
+        """Every evaluation inside begins with the same random state; the caller's is kept."""
+        device = self.tasks.classes.device
+        with keep_random_state(device):
+            torch.manual_seed(SEED)
+            yield
 
 
-def theta_and_two_tasks(meta: Parameters, episodes: Episode) -> tuple[dict[str, Tensor], Episode]:
-    """Weights moved a little, since a layer at zero would hide what is wrong behind it."""
-    theta = {
-        # a variance that is stored must stay positive
-        name: p.detach().double() if name.startswith(STATISTICS) else _moved(p.detach().double())
-        for name, p in meta.items()
-    }
-    return theta, pytree.tree_map(_two_in_float64, episodes)
-
-
-def _moved(tensor: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
-    return tensor + 0.05 * noise.to(tensor.device)
-
-
-def is_ours(model: nn.Module) -> bool:
-    """Whether a model and all that it is made of is metaloop's or torch's."""
-    houses = {type(module).__module__.partition(".")[0] for module in model.modules()}
-    return type(model).__module__.startswith("metaloop.") and houses <= {"metaloop", "torch"}
-
-
-def in_float64(algorithm: Algorithm) -> Algorithm:
-    """The same algorithm on a throw-away copy of its model."""
-    model = algorithm.objective.model
+def make_trial(
+    algorithm: Algorithm, meta: Parameters, episodes: Episode, dtype: torch.dtype | None
+) -> Trial:
+    """Copy an algorithm with its model and loss, in this float type or as they are."""
+    objective = algorithm.objective
     try:
-        model = copy.deepcopy(model).double()
-    except (RuntimeError, TypeError) as error:
+        model = copy_model(objective.model)
+        functions = {
+            name: _copied(function, dtype)
+            for name, function in {**objective.metrics, "": objective.loss}.items()
+        }
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{type(model).__name__} has to be copied for a trial before the first step, and "
-            f"cannot be: {first_line(error)}. Let it hold tensors only as parameters and buffers, "
-            "and torch.nn.utils.parametrizations in place of torch.nn.utils' older hooks."
+            f"{type(objective.model).__name__} has to be copied for a trial before the first step, "
+            f"and cannot be: {first_line(error)}. Let it hold tensors only as parameters and "
+            "buffers."
         ) from error
-    return algorithm.judged_by(replace(algorithm.objective, model=model))
+    loss = functions.pop("")
+    if dtype is not None:
+        model = model.to(dtype)
+    copied = replace(objective, model=model, loss=loss, metrics=functions)
+    cast = {n: _cast(p.detach().clone(), dtype) for n, p in meta.items()}
+    tasks = pytree.tree_map(lambda t: _cast(_two(t), dtype), episodes)
+    return Trial(algorithm.judged_by(copied), cast, tasks)
 
 
-def _two_in_float64(tensor: Tensor) -> Tensor:
-    first = tensor[:2] if len(tensor) > 1 else tensor.repeat_interleave(2, 0)
-    return first.double() if first.is_floating_point() else first
+def set_modes(model: nn.Module, modes: Modes | None) -> None:
+    """Set every module as it is in training; where nobody has said how, all to train()."""
+    if modes is None:
+        model.train()
+        return
+    for name, module in model.named_modules():
+        module.training = modes.get(name, module.training)
 
 
-def some(names: list[str]) -> str:
-    """The first of the names, for a message."""
-    return ", ".join(names[:8]) + (" .." if len(names) > 8 else "")
+def modes_of(model: nn.Module) -> Modes | None:
+    """How the modules are, if that may be how they are trained: not where all are in eval()."""
+    if not model.training:
+        return None
+    return {name: module.training for name, module in model.named_modules()}
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, for a message."""
-    return str(error).strip().splitlines()[0].rstrip(".")
+def move_away(trial: Trial) -> Trial:
+    """Another point: theta after two steps of descent on a task's losses, small beside theta.
+
+    What stands behind a layer at zero is seen there. Along the gradient rather than by noise:
+    parameters stay where the loss is defined.
+    """
+    size = MOVED
+    for _ in range(6):
+        theta = _descend(trial, size)
+        if theta is not None:
+            return trial.at(theta)
+        size /= 10
+    return trial
+
+
+def _descend(trial: Trial, size: float) -> Parameters | None:
+    theta = trial.theta
+    for number in (0, 1):
+        task = trial.task(number)
+        found = gradient(partial(_loss, trial, task.support), theta, trial)[1]
+        theta = {n: p - _step(p, found[n], size) for n, p in theta.items()}
+    loss, found = gradient(partial(_loss, trial, trial.task(0).support), theta, trial)
+    tensors = [loss, *found.values()]
+    return theta if all(bool(torch.isfinite(t).all()) for t in tensors) else None
+
+
+def _step(p: Tensor, g: Tensor, size: float) -> Tensor:
+    """Along the gradient, its size so much of the tensor's; a tensor of zeros moves half that."""
+    norm, scale = g.norm(), p.norm()
+    if not bool(norm > 0):
+        return torch.zeros_like(p)
+    length = size * scale if bool(scale > 0) else 0.5 * size * p.numel() ** 0.5
+    step: Tensor = length * g / norm
+    return step
+
+
+def _loss(trial: Trial, support: Examples, theta: Parameters) -> Tensor:
+    return trial.objective.support_loss(theta, support)
+
+
+def gradient(
+    loss: Callable[[Parameters], Tensor], theta: Parameters, trial: Trial, *, graph: bool = False
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A loss and its gradient by plain autograd, from the trial's random state."""
+    with trial.same_random_state(), torch.enable_grad():
+        leaves = {n: p.detach().requires_grad_() for n, p in theta.items()}
+        value = loss(leaves)
+        found = torch.autograd.grad(
+            value, list(leaves.values()), create_graph=graph, materialize_grads=True
+        )
+    return value.detach(), dict(zip(leaves, found, strict=True))
+
+
+def support_and_loss(trial: Trial) -> tuple[Examples, Callable[[Parameters], Tensor]]:
+    """The first task's support set, and the loss on it as a function of the parameters."""
+    support = trial.task(0).support
+    return support, partial(_loss, trial, support)
+
+
+def _copied(function: Callable[..., Tensor], dtype: torch.dtype | None) -> Callable[..., Tensor]:
+    if not isinstance(function, nn.Module):
+        return function
+    copied: Callable[..., Tensor] = copy_model(function).to(dtype)
+    return copied
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+
+def _two(tensor: Tensor) -> Tensor:
+    return (tensor[:2] if len(tensor) > 1 else tensor.repeat_interleave(2, 0)).clone()
+
+
+@contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Switch dropout layers off inside, and restore the modes that were changed there."""
+    layers = [m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
+    before = [layer.p for layer in layers]
+    modes = {module: module.training for module in model.modules()}
+    for layer in layers:
+        layer.p = 0.0
+    try:
+        yield
+    finally:
+        for layer, p in zip(layers, before, strict=True):
+            layer.p = p
+        for module, mode in modes.items():
+            module.training = mode

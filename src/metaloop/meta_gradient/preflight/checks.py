@@ -1,0 +1,145 @@
+"""The check before the first step: task, network, loss, purity, exactness, in this order."""
+
+import warnings
+
+import torch
+
+from metaloop.algorithms.algorithm import Algorithm
+from metaloop.episode import Episode
+from metaloop.inner_loop import Parameters
+from metaloop.meta_gradient.known_exact import is_known_exact
+from metaloop.meta_gradient.meta_gradient import AtOnce
+from metaloop.meta_gradient.preflight.exactness import Found, choose_evaluation, choose_training
+from metaloop.meta_gradient.preflight.fault import not_vectorised
+from metaloop.meta_gradient.preflight.forward_check import check_forward, check_parameters
+from metaloop.meta_gradient.preflight.purity import Purity, check_purity, refuse_twice
+from metaloop.meta_gradient.preflight.task_check import check_episodes
+from metaloop.meta_gradient.preflight.trial import (
+    Modes,
+    Trial,
+    make_trial,
+    modes_of,
+    set_modes,
+)
+from metaloop.meta_gradient.preflight.verdict import Verdict
+from metaloop.meta_gradient.preflight.ways import VECTORISED
+from metaloop.meta_gradient.random_state import keep_random_state
+from metaloop.meta_gradient.side_by_side import ChunksAtOnce
+from metaloop.tasks import Task
+
+
+def preflight_check(
+    algorithm: Algorithm,
+    meta: Parameters,
+    episodes: Episode,
+    at_once: AtOnce,
+    *,
+    task: Task | None = None,
+    modes: Modes | None = None,
+    trains: bool = True,
+    skips_known: bool = True,
+) -> Verdict:
+    """Find the first exact way of those asked for, on throw-away copies of the pieces.
+
+    No random state and no piece of the caller's is changed.
+
+    Args:
+        algorithm, meta, episodes: what is computed: see `meta_gradient`.
+        at_once: how a meta-batch is to be split and computed.
+        task: where the episodes come from; its shapes are checked too.
+        modes: which modules train in training mode; None takes those of the model, or train()
+            where it is in eval().
+        trains: whether meta-gradients are computed; or the learner is adapted and judged alone.
+        skips_known: leave out what is known to be exact: see known_exact.py.
+
+    Raises:
+        UserError: the piece at fault, and what to change.
+
+    """
+    model = algorithm.objective.model
+    check_parameters(model, algorithm.objective.loss)
+    check_episodes(episodes, task)
+    modes = modes_of(model) if modes is None else modes
+    is_known = is_known_exact(algorithm)
+    is_skipped = is_known and skips_known
+    with keep_random_state(episodes.classes.device):
+        own = make_trial(algorithm, meta, episodes, None)
+        passes = _forward_passes(own, modes, task, trains=trains, is_known=is_skipped)
+        if algorithm.evaluates_twice and trains and passes[0].draws:
+            refuse_twice(own)
+        chunks, slower = _chunks(own, at_once["chunks_at_once"], passes, is_known=is_known)
+        if is_skipped:
+            return Verdict(
+                AtOnce(tasks_at_once=at_once["tasks_at_once"], chunks_at_once=chunks),
+                "metaloop's own pieces, known to be exact",
+                slower=tuple(slower),
+            )
+        asked = AtOnce(tasks_at_once=at_once["tasks_at_once"], chunks_at_once=chunks)
+        with torch.autocast(episodes.classes.device.type, enabled=False):
+            place = algorithm, meta, episodes
+            if trains:
+                found = choose_training(own, place, modes, asked, passes[0])
+            else:
+                found = choose_evaluation(own, place, asked, passes[0])
+    return _verdict(own, asked, found, slower)
+
+
+def warn_of_slower(verdict: Verdict) -> None:
+    """Warn of each way that was asked for and is not taken."""
+    for line in verdict.slower:
+        warnings.warn(line, stacklevel=2)
+
+
+def _forward_passes(
+    own: Trial, modes: Modes | None, task: Task | None, *, trains: bool, is_known: bool
+) -> list[Purity]:
+    """One forward pass in the mode of training and one in that of evaluation."""
+    output_size = None if task is None else task.output_size
+    passes: list[Purity] = []
+    for mode in ("in training mode", "in eval()") if trains else ("in eval()",):
+        set_modes(own.model, modes) if mode == "in training mode" else own.model.eval()
+        if not (is_known and passes):
+            check_forward(own, output_size)
+        passes.append(check_purity(own, mode))
+    set_modes(own.model, modes) if trains else own.model.eval()
+    return passes
+
+
+def _chunks(
+    own: Trial, asked: ChunksAtOnce, passes: list[Purity], *, is_known: bool
+) -> tuple[ChunksAtOnce, list[str]]:
+    """Chunks at the same time, 1 where they would race for random numbers.
+
+    `by_size` is 1 for pieces of others, too: whether threads may run them, they alone know.
+    """
+    if asked == 1 or own.tasks.classes.device.type != "cpu":
+        return asked, []
+    if asked == "by_size":
+        return (asked if is_known and not passes[0].draws else 1), []
+    name = type(own.model).__name__
+    if any(one.draws for one in passes):
+        return 1, [
+            f"{name} draws random numbers, for which chunks at the same time would race: "
+            f"device.chunks_at_once={asked} becomes 1."
+        ]
+    return asked, []
+
+
+def _verdict(own: Trial, asked: AtOnce, found: Found, slower: list[str]) -> Verdict:
+    name = type(own.model).__name__
+    failed = {one.way: one for one in found.tried if not one.is_exact}
+    if VECTORISED in failed and found.at_once["tasks_at_once"] == 1 != asked["tasks_at_once"]:
+        slower = [
+            *slower,
+            f"{name} {failed[VECTORISED].reason} when tasks are vectorised: it runs task by task, "
+            f"which is slower but exact. Look at {not_vectorised(own)}. For a norm use "
+            "metaloop.BatchNorm or torch.nn.GroupNorm; for what has no substitute set "
+            "device.tasks_at_once=1.",
+        ]
+    if found.at_once["chunks_at_once"] != asked["chunks_at_once"]:
+        slower = [
+            *slower,
+            f"{name} cannot be computed by several threads ({found.why_not_threads}): "
+            f"device.chunks_at_once={asked['chunks_at_once']} becomes 1.",
+        ]
+    return Verdict(found.at_once, found.checked, found.tried, found.notes, tuple(slower))

@@ -1,0 +1,265 @@
+"""Do network, loss and metrics fit each other and the task? One forward pass tells."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from metaloop.episode import Examples
+from metaloop.errors import UserError
+from metaloop.meta_gradient.preflight.cause import first_line, layer_of
+from metaloop.meta_gradient.preflight.trial import Trial
+
+SIZES = "Using a target size"  # how torch's warning of a loss that broadcasts begins
+
+
+def check_parameters(model: nn.Module, loss: Callable[..., Tensor]) -> None:
+    """Refuse parameters that no inner loop can move, and a loss with parameters of its own.
+
+    Raises:
+        UserError: which ones, and what to do.
+
+    """
+    name = type(model).__name__
+    for parameter, p in model.named_parameters():
+        if p.is_complex() and p.requires_grad:
+            raise UserError(
+                f"{name} learns the complex parameter {parameter}, and an inner loop moves real "
+                "ones. Hold its real and imaginary part as two parameters (torch.view_as_complex)."
+            )
+    module = _module_of(loss)
+    learned = [n for n, p in module.named_parameters() if p.requires_grad] if module else []
+    if learned:
+        raise UserError(
+            f"The loss {type(module).__name__} has parameters ({', '.join(learned[:6])}), which "
+            "would never be learned. Make them parameters of the model, whose forward returns what "
+            "the loss needs of them, or freeze them (requires_grad_(False))."
+        )
+
+
+def check_forward(trial: Trial, output_size: int | None) -> None:
+    """Run network, loss and metrics once on a task's two sets.
+
+    Raises:
+        UserError: the piece at fault, what it did, and what it has to do.
+
+    """
+    task = trial.task(0)
+    for part, examples in (("support", task.support), ("query", task.query)):
+        with trial.same_random_state(), torch.enable_grad():
+            predictions = _predict(trial, part, examples, output_size)
+            check_loss(trial, predictions, examples)
+            _check_metrics(trial, predictions.detach(), examples)
+
+
+def _predict(trial: Trial, part: str, examples: Examples, output_size: int | None) -> Tensor:
+    model, inputs = trial.model, examples.inputs
+    returned: list[object] = []
+    handle = model.register_forward_hook(lambda *call: returned.append(call[-1]))
+    theta = {n: p.detach().requires_grad_() for n, p in trial.theta.items()}
+    try:
+        predictions: object = trial.objective.predict(theta, inputs.clone())
+    except UserError:
+        raise
+    except Exception as error:
+        if returned and not isinstance(returned[-1], Tensor):
+            raise _no_tensor(model, returned[-1]) from error
+        raise _fails(trial, part, inputs, error) from error
+    finally:
+        handle.remove()
+    name = type(model).__name__
+    if not isinstance(predictions, Tensor):
+        raise _no_tensor(model, predictions)
+    if predictions.is_complex():
+        raise UserError(f"The model {name} returns complex numbers. Return real ones.")
+    raw = returned[-1] if returned else None
+    if isinstance(raw, Tensor):
+        _check_output_size(name, raw, output_size)
+    if not predictions.ndim or len(predictions) != len(examples.targets):
+        raise UserError(
+            f"The model {name} gives predictions of shape {list(predictions.shape)} for "
+            f"{len(examples.targets)} {part} examples. Their first dimension is the examples'."
+        )
+    if not bool(torch.isfinite(predictions).all()):
+        raise UserError(
+            f"The model {name} puts out nan or infinite values at its initial weights. Look at its "
+            "initialisation and at the scale of the inputs."
+        )
+    return predictions
+
+
+def _check_output_size(name: str, raw: Tensor, output_size: int | None) -> None:
+    if output_size is None or raw.ndim < 2 or output_size in (raw.shape[1], raw.shape[-1]):
+        return
+    raise UserError(
+        f"The model {name} puts out {list(raw.shape[1:])} for one input, and the task's "
+        f"output_size is {output_size}. Give its last layer {output_size} outputs, or correct the "
+        "task."
+    )
+
+
+def check_loss(trial: Trial, predictions: Tensor, examples: Examples) -> None:
+    """Refuse a loss that is no finite scalar of the predictions, or that broadcasts."""
+    name = name_of(trial.objective.loss)
+    shapes = f"predictions {_described(predictions)} and targets {_described(examples.targets)}"
+    ways = predictions.shape[1] if predictions.ndim > 1 else 0
+    targets = examples.targets
+    try:
+        value: object = _watched(trial.objective.loss, predictions, targets, f"The loss {name}")
+    except UserError:
+        raise
+    except Exception as error:
+        hint = "Make model, task and loss agree on shapes and types"
+        if not targets.is_floating_point() and ways and int(targets.max()) >= ways:
+            hint = f"Labels count from 0 to {ways - 1}: the label {int(targets.max())} is too large"
+        raise UserError(
+            f"The loss {name} fails on {shapes}: {first_line(error)}. {hint}."
+        ) from error
+    if not isinstance(value, Tensor) or value.ndim:
+        found = _described(value)
+        raise UserError(
+            f"The loss {name} returns {found} for {shapes}. It has to return a scalar tensor, the "
+            "mean over the examples (for example reduction='mean')."
+        )
+    if not bool(torch.isfinite(value)):
+        raise UserError(
+            f"The loss {name} is {value.item()} at the initial weights, for {shapes}. Look at its "
+            "logarithms, square roots and divisions, and at the scale of the targets."
+        )
+    if (
+        not value.requires_grad
+        or not torch.autograd.grad(value, predictions, retain_graph=True, allow_unused=True)[0]
+        is not None
+    ):
+        raise UserError(
+            f"The loss {name} does not depend on the predictions in a way that can be "
+            "differentiated. Compute it from the predictions by tensor operations, without "
+            "detach(), item(), argmax or numpy; in a forward pass torch.no_grad() does the same."
+        )
+
+
+def _check_metrics(trial: Trial, predictions: Tensor, examples: Examples) -> None:
+    for name, metric in trial.objective.metrics.items():
+        try:
+            value: object = _watched(metric, predictions, examples.targets, f"The metric {name}")
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"The metric {name} fails on predictions {_described(predictions)} and targets "
+                f"{_described(examples.targets)}: {first_line(error)}. Make it fit the task."
+            ) from error
+        if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+            raise UserError(
+                f"The metric {name} returns {_described(value)}. A metric is one number: a scalar "
+                "float tensor, for example .to(predictions.dtype).mean()."
+            )
+
+
+def _watched(
+    function: Callable[[Tensor, Tensor], Tensor], predictions: Tensor, targets: Tensor, what: str
+) -> Tensor:
+    """Call a function of predictions and targets, and refuse that it pairs all with all."""
+    with warnings.catch_warnings(record=True) as said, _PairsOfAll() as watch:
+        warnings.simplefilter("always")
+        value = function(predictions, targets)
+    sizes = [str(w.message) for w in said if str(w.message).startswith(SIZES)]
+    if sizes or watch.found:
+        raise UserError(
+            f"{what} compares predictions {_described(predictions)} with targets "
+            f"{_described(targets)}, which broadcast to one another. Give both the same shape: "
+            f"targets of [S, 1] where the model puts out one number, or outputs of the targets' "
+            "width."
+        )
+    for warning in said:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return value
+
+
+class _PairsOfAll(TorchFunctionMode):
+    """Notes an operation that broadcasts two tensors of different numbers of dimensions to more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever torch's function returns
+        result = func(*args, **(kwargs or {}))
+        operands = [a for a in args[:2] if isinstance(a, Tensor) and a.ndim]
+        if len(operands) == 2 and isinstance(result, Tensor):
+            one, other = operands
+            is_more = result.shape not in (one.shape, other.shape)
+            if is_more and one.ndim != other.ndim and _pairs(one, other, result):
+                self.found = True
+        return result
+
+
+def _pairs(one: Tensor, other: Tensor, result: Tensor) -> bool:
+    """Whether the result has the shape to which the two broadcast."""
+    sizes = [*zip(reversed(one.shape), reversed(other.shape), strict=False)]
+    fits = all(a == b or 1 in (a, b) for a, b in sizes)
+    longer = max(one.shape, other.shape, key=len)
+    shape = [*longer[: len(longer) - len(sizes)], *(max(s) for s in reversed(sizes))]
+    return fits and list(result.shape) == shape
+
+
+def _fails(trial: Trial, part: str, inputs: Tensor, error: Exception) -> UserError:
+    model, name = trial.model, type(trial.model).__name__
+    layer = layer_of(error, model)
+    inside = f" in {layer}" if layer and not layer.startswith("itself") else ""
+    hint = "Correct the model, or the task's input_shape"
+    types = {p.dtype for p in model.parameters() if p.dtype != inputs.dtype}
+    if types and inputs.is_floating_point() and "dtype" in str(error):
+        hint = (
+            f"Its parameters are {_names(types)}, the inputs {_names({inputs.dtype})}: keep the "
+            "model in float32, or set device.precision=64-true for float64"
+        )
+    return UserError(
+        f"The model {name} fails{inside} on a task's {part} inputs {_described(inputs)}: "
+        f"{first_line(error)}. {hint}."
+    )
+
+
+def _no_tensor(model: nn.Module, returned: object) -> UserError:
+    found = _described(returned)
+    return UserError(
+        f"The model {type(model).__name__} returns {found}, and a network has to return one tensor "
+        "of predictions. Wrap it in a module whose forward returns that part alone: "
+        "self.network(x)[0], or self.network(x).logits."
+    )
+
+
+def _module_of(function: object) -> nn.Module | None:
+    while isinstance(function, functools.partial):
+        function = function.func
+    for owner in (function, getattr(function, "__self__", None)):
+        if isinstance(owner, nn.Module):
+            return owner
+    return None
+
+
+def name_of(function: object) -> str:
+    """What to call a function in a message."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", type(function).__name__))
+
+
+def _names(types: set[torch.dtype]) -> str:
+    return ", ".join(sorted(str(t).removeprefix("torch.") for t in types))
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)} {_names({value.dtype})}"
+    return f"a {type(value).__name__}"

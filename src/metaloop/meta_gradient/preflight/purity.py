@@ -1,0 +1,166 @@
+"""A forward pass leaves everything as it was, and gives the same again: or is refused."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from metaloop.episode import Examples
+from metaloop.errors import UserError
+from metaloop.meta_gradient.preflight.cause import some, witness
+from metaloop.meta_gradient.preflight.trial import SEED, Trial
+from metaloop.meta_gradient.random_state import keep_random_state
+
+
+class Purity(NamedTuple):
+    """What a forward pass in one mode showed."""
+
+    draws: bool
+    witnessed: frozenset[str]
+
+
+def check_purity(trial: Trial, mode: str) -> Purity:
+    """Evaluate the support loss of two tasks, and the first one's again.
+
+    `mode` names the model's mode in messages.
+
+    Raises:
+        UserError: parameters, inputs or buffers are changed, the result depends on what was
+            evaluated before, or gradient checkpointing is used.
+
+    """
+    model, name = trial.model, type(trial.model).__name__
+    theta = {n: p.detach().clone() for n, p in trial.theta.items()}
+    sets = [_cloned(trial.task(number).support) for number in (0, 1)]
+    given = {f"parameter {n}": p for n, p in theta.items()}
+    given |= {f"task's {n}": t for n, t in zip(Examples._fields, sets[0], strict=True)}
+    held = {f"buffer {n}": b for n, b in model.named_buffers()}
+    before, attributes = _snapshot({**given, **held}), _attributes(model)
+    losses, state = [], None
+    with witness() as witnessed, keep_random_state(trial.tasks.classes.device):
+        for seen in (sets[0], sets[1], sets[0]):
+            torch.manual_seed(SEED)
+            start = _random_state(trial)
+            with torch.enable_grad():
+                leaves = {n: p.detach().requires_grad_() for n, p in theta.items()}
+                losses.append(trial.objective.support_loss(leaves, seen).detach())
+            state = state or not torch.equal(start, _random_state(trial))
+    if "torch.utils.checkpoint" in witnessed:
+        raise UserError(
+            f"{name} uses torch.utils.checkpoint, which runs a block again on the way back, when "
+            "the model no longer holds the adapted parameters: the gradient would be wrong. Take "
+            "it out; algorithm.adjoint=recomputed saves the memory exactly."
+        )
+    now = {**given, **{f"buffer {n}": b for n, b in model.named_buffers()}}
+    _refuse_changed(name, mode, before, now)
+    if not bool(torch.isclose(losses[0], losses[2], rtol=1e-12, atol=0.0, equal_nan=True)):
+        _refuse_state(model, mode, attributes)
+    return Purity(bool(state), frozenset(witnessed))
+
+
+def draws_now(trial: Trial) -> bool:
+    """Whether the support loss takes random numbers, as the model stands."""
+    with keep_random_state(trial.tasks.classes.device), torch.no_grad():
+        start = _random_state(trial)
+        trial.objective.support_loss(trial.theta, trial.task(0).support)
+        return not torch.equal(start, _random_state(trial))
+
+
+def dropouts(model: nn.Module) -> str:
+    """Where a model draws its masks."""
+    layers = [
+        f"{name} ({type(module).__name__})"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    ]
+    return some(layers) or "its forward pass"
+
+
+def refuse_twice(trial: Trial) -> None:
+    """Refuse to evaluate twice what draws random numbers."""
+    adjoint = trial.algorithm.describe().get("adjoint", type(trial.algorithm).__name__)
+    raise UserError(
+        f"adjoint={adjoint} evaluates each inner step again on the way back, so the model has to "
+        f"give the same support loss again; {type(trial.model).__name__} draws random numbers in "
+        f"{dropouts(trial.model)}. Its gradient would mix different masks. Set "
+        "algorithm.adjoint=unrolled, which is exact for the masks drawn, or the dropout to 0."
+    )
+
+
+def _refuse_changed(
+    name: str, mode: str, before: dict[str, "_Kept"], now: dict[str, Tensor]
+) -> None:
+    changed = [n for n, kept in before.items() if n not in now or not kept.is_same(now[n])]
+    buffers = [n.removeprefix("buffer ") for n in changed if n.startswith("buffer ")]
+    others = [n for n in changed if not n.startswith("buffer ")]
+    if others:
+        raise UserError(
+            f"{name} changes the {some(others)} in place in its forward pass ({mode}): a trained "
+            "weight or a user's data would be rewritten. Write y = x * a for x.mul_(a), and leave "
+            "out what renormalises weights (max_norm of an embedding)."
+        )
+    if buffers:
+        raise UserError(
+            f"Buffers are constants of a meta-gradient, but {name} changes {some(buffers)} in its "
+            f"forward pass ({mode}): one task would leak into the next. Keep that layer in eval(), "
+            "where this stops it, or use one that keeps no such state (for a norm "
+            "metaloop.BatchNorm)."
+        )
+
+
+def _refuse_state(model: nn.Module, mode: str, before: dict[str, object]) -> None:
+    now = _attributes(model)
+    changed = [n for n, value in before.items() if not _is_equal(value, now.get(n))]
+    changed += [n for n in now if n not in before]
+    where = f"its attribute {some(changed)}" if changed else "something outside its parameters"
+    raise UserError(
+        f"{type(model).__name__} remembers earlier inputs ({mode}): {where} changes in the forward "
+        "pass, and the loss of a task depends on the tasks before it; or it draws from a random "
+        "generator of its own, which no seed repeats. Compute it anew from the input each time, "
+        "and draw from torch's generator."
+    )
+
+
+class _Kept(NamedTuple):
+    tensor: Tensor
+    value: Tensor
+    version: int
+
+    def is_same(self, now: Tensor) -> bool:
+        if now is not self.tensor or now._version != self.version:
+            return False
+        return bool(torch.equal(now, self.value)) or bool(
+            now.is_floating_point() and torch.allclose(now, self.value, 0, 0, equal_nan=True)
+        )
+
+
+def _snapshot(tensors: dict[str, Tensor]) -> dict[str, _Kept]:
+    return {n: _Kept(t, t.detach().clone(), t._version) for n, t in tensors.items()}
+
+
+def _attributes(model: nn.Module) -> dict[str, object]:
+    """Plain tensors and numbers that modules hold, which are neither parameters nor buffers."""
+    return {
+        f"{path}.{name}".lstrip("."): value.detach().clone() if isinstance(value, Tensor) else value
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if not name.startswith("_") and isinstance(value, Tensor | int | float)
+    }
+
+
+def _is_equal(one: object, other: object) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return not isinstance(one, Tensor) and not isinstance(other, Tensor) and one == other
+
+
+def _random_state(trial: Trial) -> Tensor:
+    state = torch.get_rng_state()
+    device = trial.tasks.classes.device
+    if device.type == "cuda":
+        state = torch.cat([state, torch.cuda.get_rng_state(device)])
+    return state
+
+
+def _cloned(examples: Examples) -> Examples:
+    return Examples(*(t.clone() for t in examples))

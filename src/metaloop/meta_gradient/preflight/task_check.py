@@ -1,0 +1,144 @@
+"""Is the task what the legend in episode.py says? The first of the checks."""
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
+from metaloop.meta_gradient.random_state import keep_random_state
+from metaloop.tasks import RandomStreams, Split, Task
+
+
+def check_draw(task: Task, seed: int, split: Split) -> None:
+    """Refuse a task whose episodes are no pure functions of (seed, split, index).
+
+    Raises:
+        UserError: the same episode drawn again, or drawn alone, is another one; or the task draws
+            from torch's generator, which training uses too.
+
+    """
+    name = type(task).__name__
+
+    def drawn(*indices: int) -> list[Tensor]:
+        episodes = task.draw(split, RandomStreams(seed, split, torch.tensor(indices)))
+        return [t for t in pytree.tree_leaves(episodes) if isinstance(t, Tensor)]
+
+    with keep_random_state(torch.device("cpu")):
+        torch.manual_seed(0)
+        state = torch.get_rng_state()
+        both = drawn(0, 1)
+        is_global = not torch.equal(torch.get_rng_state(), state)
+        torch.manual_seed(1)
+        again, alone = drawn(0, 1), drawn(1)
+    if is_global:
+        raise UserError(
+            f"The task {name} draws from torch's global generator, and an episode has to be a "
+            "function of its seed, split and index alone. Draw from `streams` (uniform, normal, "
+            "integers and choose), which is the only source of randomness."
+        )
+    pairs = [
+        *zip(both, again, strict=True),
+        *((b[1:], a) for b, a in zip(both, alone, strict=True)),
+    ]
+    if not all(_is_same(one, other) for one, other in pairs):
+        raise UserError(
+            f"The task {name} draws another episode for the same seed, split and index. Draw from "
+            "`streams` alone, each episode from its own stream, and keep no state between draws."
+        )
+
+
+def draw_episodes(
+    task: Task, seed: int, tasks: int, device: torch.device, dtype: torch.dtype
+) -> Episode:
+    """The first training episodes of a task, as a learner gets them."""
+    drawn = task.draw("train", RandomStreams(seed, "train", torch.arange(tasks)))
+    moved = pytree.tree_map(lambda t: t.to(device), drawn)
+    return task.gather(moved, dtype)
+
+
+def check_episodes(episodes: Episode, task: Task | None = None) -> None:
+    """Refuse episodes that do not fit the legend.
+
+    Raises:
+        UserError: a shape, type, label or value, and what it has to be.
+
+    """
+    tasks = len(episodes.classes)
+    for part, examples in (("support", episodes.support), ("query", episodes.query)):
+        _check_shapes(part, examples, tasks, task)
+        _check_values(part, examples, task)
+        _check_labels(part, examples, episodes.classes)
+    of_support, of_query = (e.inputs.shape[2:] for e in (episodes.support, episodes.query))
+    if of_support != of_query:
+        raise _refused(
+            f"one support input has the shape {list(of_support)}, one query input {list(of_query)}",
+            "Give both the same",
+        )
+
+
+def _check_shapes(part: str, examples: Examples, tasks: int, task: Task | None) -> None:
+    inputs, targets = examples
+    for kind, tensor in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(tensor, Tensor):
+            raise _refused(f"{part}.{kind} is a {type(tensor).__name__}", "Make it a tensor")
+        if tensor.ndim < 2 or len(tensor) != tasks:
+            raise _refused(
+                f"{part}.{kind} has the shape {list(tensor.shape)} for {tasks} tasks",
+                "Its first dimensions are [T, S]: tasks, then examples",
+            )
+    if inputs.shape[1] != targets.shape[1] or not inputs.shape[1]:
+        raise _refused(
+            f"{part} has {inputs.shape[1]} inputs and {targets.shape[1]} targets a task",
+            "Each example has one of both, and there is at least one",
+        )
+    if task is not None and tuple(inputs.shape[2:]) != tuple(task.input_shape):
+        raise _refused(
+            f"one input of {part} has the shape {list(inputs.shape[2:])}, and the task's "
+            f"input_shape is {list(task.input_shape)}",
+            "Correct the one or the other",
+        )
+
+
+def _check_values(part: str, examples: Examples, task: Task | None) -> None:
+    for kind, tensor in zip(examples._fields, examples, strict=True):
+        if tensor.is_complex():
+            raise _refused(
+                f"{part}.{kind} is complex", "Give real and imaginary parts as two numbers"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise _refused(
+                f"{part}.{kind} holds nan or infinite values", "Leave such examples out or fill in"
+            )
+    words, inputs = (task.vocabulary_size if task is not None else 0), examples.inputs
+    if words and not inputs.is_floating_point() and int(inputs.max()) >= words:
+        raise _refused(
+            f"{part}.inputs holds the token {int(inputs.max())}, and vocabulary_size is {words}",
+            "Tokens are 0 .. vocabulary_size-1",
+        )
+
+
+def _check_labels(part: str, examples: Examples, classes: Tensor) -> None:
+    """Targets that are integers are classes 0 .. N-1 where the episode has N classes."""
+    labels, ways = examples.targets, classes.shape[1] if classes.ndim > 1 else 0
+    if labels.is_floating_point() or not ways:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= ways:
+        raise _refused(
+            f"{part}.targets holds labels from {low} to {high} in episodes of {ways} classes",
+            f"Labels count from 0 to {ways - 1}"
+            + (": subtract 1" if low == 1 and high == ways else ""),
+        )
+
+
+def _refused(found: str, remedy: str) -> UserError:
+    return UserError(f"The task's episodes do not fit: {found}. {remedy}.")
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(
+        torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+        if one.is_floating_point()
+        else torch.equal(one, other)
+    )

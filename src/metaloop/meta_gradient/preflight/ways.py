@@ -1,0 +1,74 @@
+"""Is the meta-gradient that of plain autograd, task by task? Asked of each way to compute it."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from metaloop.meta_gradient.adaptation_path import adaptation_path
+from metaloop.meta_gradient.meta_gradient import AtOnce, Gradient, meta_gradient
+from metaloop.meta_gradient.preflight.cause import in_words
+from metaloop.meta_gradient.preflight.pieces import norm_of
+from metaloop.meta_gradient.preflight.trial import Trial
+from metaloop.meta_gradient.preflight.verdict import Tried
+
+VECTORISED, ONE_BY_ONE = "all tasks vectorised", "task by task"
+SIDE_BY_SIDE = "two tasks side by side"
+WAYS: dict[str, AtOnce] = {
+    VECTORISED: {"tasks_at_once": "all", "chunks_at_once": 1},
+    ONE_BY_ONE: {"tasks_at_once": 1, "chunks_at_once": 1},
+    SIDE_BY_SIDE: {"tasks_at_once": 1, "chunks_at_once": 2},
+}
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+Compute = Callable[[Trial, str], Gradient]
+
+
+def plain_meta_gradient(trial: Trial) -> Gradient:
+    """The mean over tasks of grad meta_loss: a loop, autograd, contiguous tensors, no torch.func.
+
+    (recomputed and implicit call torch.func themselves.)
+    """
+    total = {name: torch.zeros_like(p) for name, p in trial.meta.items()}
+    with trial.same_random_state(), torch.enable_grad():
+        for number in range(2):
+            leaves = {n: p.detach().requires_grad_() for n, p in trial.meta.items()}
+            loss, _ = trial.algorithm.meta_loss(leaves, trial.task(number))
+            found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+            total = {n: t + g / 2 for (n, t), g in zip(total.items(), found, strict=True)}
+    return total
+
+
+def of_training(trial: Trial, way: str) -> Gradient:
+    """The meta-gradient of the two tasks, in this way."""
+    with trial.same_random_state():
+        return meta_gradient(trial.algorithm, trial.meta, trial.tasks, **WAYS[way])[0]
+
+
+def of_evaluation(trial: Trial, way: str) -> Gradient:
+    """What an evaluation reports of the two tasks, in this way."""
+    steps = min(2, trial.algorithm.eval_inner_steps)
+    with trial.same_random_state():
+        return adaptation_path(trial.algorithm, trial.meta, trial.tasks, steps=steps, **WAYS[way])
+
+
+def try_way(
+    trial: Trial, way: str, plain: Gradient, precise: torch.dtype, compute: Compute = of_training
+) -> Tried:
+    """Compute in one way and compare with the plain one."""
+    start = time.perf_counter()
+    try:
+        found = compute(trial, way)
+    except Exception as error:  # whatever a layer raises under vmap is the reason
+        reason = f"fails ({in_words(error)})"
+        return Tried(way, None, reason, time.perf_counter() - start)
+    seconds, off = time.perf_counter() - start, distance(found, plain)
+    is_exact = off <= TOLERANCE[precise]  # nan is not
+    return Tried(way, off, "" if is_exact else f"is off by {off:.1e}", seconds)
+
+
+def distance(found: Gradient, plain: Gradient) -> float:
+    """The largest difference of a tensor, relative to the whole gradient's norm."""
+    norm = norm_of(plain.values()).clamp(min=1e-30)
+    off: list[Tensor] = [(found[name] - g).norm() / norm for name, g in plain.items()]
+    return float(torch.stack(off).max())

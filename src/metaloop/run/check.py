@@ -1,0 +1,89 @@
+"""metaloop-train check_only=true: build a run's pieces, check them, show what was found."""
+
+import resource
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from metaloop.errors import UserError
+from metaloop.meta_gradient import Verdict, check
+from metaloop.run.checkpoints.weights import find_initial_weights, load_initial_weights
+from metaloop.run.config.build import Pieces, build
+
+
+def check_run(content: Mapping[str, object]) -> Verdict:
+    """Build and check what a config describes, and print it as tables; nothing is written.
+
+    Raises:
+        UserError: the piece at fault, and what to change.
+
+    """
+    pieces = build(content)
+    device = pieces.device
+    device.require()
+    learner = pieces.meta_learner
+    if content["init_from"] is not None:
+        load_initial_weights(learner, find_initial_weights(cast(str, content["init_from"])))
+    place = device.torch_device()
+    learner.to(place)
+    console = Console()
+    console.print(_pieces(pieces))
+    with torch.autocast(place.type, torch.bfloat16, enabled=device.precision == "bf16-mixed"):
+        try:
+            verdict = check(learner.algorithm, pieces.task, seed=pieces.seed, **learner.at_once)
+        except UserError:
+            console.print("Refused.", style="bold red")
+            raise
+    console.print(_ways(verdict))
+    for line in (*verdict.notes, *verdict.slower):
+        console.print(escape(line))
+    console.print(escape(str(verdict)), style="bold")
+    return verdict
+
+
+def _pieces(pieces: Pieces) -> Table:
+    algorithm, task = pieces.algorithm, pieces.task
+    parameters = algorithm.objective.meta_parameters()
+    own = algorithm.own_parameters()
+    adapted = sum(parameters[n].numel() for n in algorithm.names if n in parameters)
+    table = Table("piece", "what it is", title="What is checked")
+    rows = {
+        "task": f"{type(task).__name__}, inputs {list(task.input_shape)}, "
+        f"{task.output_size} outputs",
+        "model": f"{type(algorithm.objective.model).__name__}, "
+        f"{sum(p.numel() for p in parameters.values()):,} learned elements",
+        "algorithm": ", ".join(f"{k}={v}" for k, v in algorithm.describe().items()),
+        "adapts": f"{adapted:,} elements in {len(algorithm.names)} tensors: "
+        f"{_first(algorithm.names)}",
+        "also learned": _first(tuple(own)) or "nothing else",
+    }
+    for name, what in rows.items():
+        table.add_row(name, escape(what))
+    return table
+
+
+def _ways(verdict: Verdict) -> Table:
+    table = Table("way", "off plain autograd", "ms, two tasks", "", title="Ways to compute it")
+    for one in verdict.tried:
+        error = "" if one.error is None else f"{one.error:.0e}"
+        reason = "exact" if one.is_exact else one.reason
+        table.add_row(one.way, error, f"{1e3 * one.seconds:.0f}", escape(reason))
+    if not verdict.tried:
+        table.add_row("all", "", "", "of metaloop's own pieces, known to be exact")
+    table.caption = f"Peak memory {_peak() / 2**20:,.0f} MiB"
+    return table
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (" .." if len(names) > 4 else "")
+
+
+def _peak() -> int:
+    """The most bytes held: on the GPU if one is used, else by this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,146 @@
+"""The derivatives that an algorithm takes are those of its objective, whoever wrote the pieces."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from metaloop.algorithms import Algorithm
+from metaloop.errors import UserError
+from metaloop.inner_loop import Objective
+from metaloop.models import MLP
+from tests.meta_gradient.preflight.networks import (
+    Rule,
+    WrongSecond,
+    algorithm_of,
+    plain,
+    verdict_of,
+)
+
+
+class TwoMethods(Algorithm):
+    """MAML as a user writes it: adapt and meta_loss."""
+
+    def __init__(self, objective):
+        self.objective, self.inner_steps, self.eval_inner_steps = objective, 1, 1
+
+    def adapt(self, meta, support, steps):
+        phi = dict(meta)
+        yield phi
+        for _ in range(steps):
+            g = torch.func.grad(lambda p: self.objective.support_loss(p, support))(phi)
+            phi = {name: p - 0.1 * g[name] for name, p in phi.items()}
+            yield phi
+
+    def meta_loss(self, meta, episode):
+        *_, phi = self.adapt(meta, episode.support, 1)
+        return self.objective.judge_query(phi, episode)
+
+
+class TwoMethodsForward(TwoMethods):
+    needs_forward_mode = True
+
+
+def of_two_methods(model, kind=TwoMethods) -> Algorithm:
+    return kind(Objective(model=model, loss=F.mse_loss))
+
+
+def wrong_layer() -> nn.Module:
+    return Rule(lambda m, x: m.head(WrongSecond.apply(m.body(x))))
+
+
+@pytest.mark.parametrize("algorithm", [algorithm_of(wrong_layer()), of_two_methods(wrong_layer())])
+def test_a_wrong_second_derivative_is_refused_in_any_algorithm(algorithm):
+    with pytest.raises(UserError, match=r"second derivative .* is off by .*body \(Linear\)"):
+        verdict_of(algorithm)
+
+
+def test_an_algorithm_of_two_methods_is_vectorised_where_that_is_exact():
+    assert verdict_of(of_two_methods(plain())).at_once["tasks_at_once"] == "all"
+
+
+def test_an_algorithm_that_says_it_differentiates_forward_is_checked_there_too():
+    def rule(m, x):
+        return m.head(torch.tanh(m.body(x)) * m.body(x).data.norm())
+
+    verdict_of(of_two_methods(Rule(rule)))  # by reverse mode alone .data is a constant
+    with pytest.raises(UserError, match="uses Tensor.data .*differ by"):
+        verdict_of(of_two_methods(Rule(rule), TwoMethodsForward))
+
+
+def test_a_first_order_algorithm_needs_no_second_derivative():
+    assert verdict_of(algorithm_of(wrong_layer(), name="fomaml")).at_once["tasks_at_once"] == "all"
+
+
+def test_a_wrong_loss_is_found_under_a_model_of_metaloops_and_named():
+    def loss(p, y):
+        return WrongSecond.apply(p - y).mean()
+
+    with pytest.raises(UserError, match="Look at the loss .*loss: a loss with a backward"):
+        verdict_of(algorithm_of(MLP(1, 1, hidden=[8]), loss=loss))
+
+
+def test_a_loss_that_torch_cannot_differentiate_twice_is_named():
+    def loss(p, y):
+        return torch.cdist(p, y).mean()
+
+    with pytest.raises(UserError, match="The loss .*loss cannot be differentiated twice.*cdist"):
+        verdict_of(algorithm_of(plain(), loss=loss))
+
+
+def scaled_without_gradient(m, x):
+    h = torch.tanh(m.body(x))
+    with torch.no_grad():
+        size = h.norm()
+    return m.head(h * size)
+
+
+def test_no_grad_is_exact_in_reverse_mode_and_refused_where_forward_mode_runs_too():
+    verdict = verdict_of(algorithm_of(Rule(scaled_without_gradient)))
+    assert verdict.at_once["tasks_at_once"] == "all"
+    assert "gradient of body.bias, body.weight is not the slope" in verdict.notes[0]
+    with pytest.raises(UserError, match=r"uses torch.no_grad .*differ by .*x.detach\(\)"):
+        verdict_of(algorithm_of(Rule(scaled_without_gradient), "recomputed"))
+
+
+def rounded(h):
+    return h + (h.round() - h).detach()
+
+
+@pytest.mark.parametrize("adjoint", ["unrolled", "recomputed"])
+def test_a_straight_through_estimator_is_taken_as_meant_and_said(adjoint):
+    verdict = verdict_of(algorithm_of(Rule(lambda m, x: m.head(rounded(m.body(x)))), adjoint))
+    assert verdict.at_once["tasks_at_once"] == "all"
+    assert verdict.notes[0].startswith("The gradient of body.bias, body.weight is not the slope")
+
+
+def test_a_straight_through_estimator_hides_no_wrong_layer_behind_it():
+    def rule(m, x):
+        return m.tail(WrongSecond.apply(m.head(rounded(m.body(x)))))
+
+    with pytest.raises(UserError, match="second derivative .* is off by"):
+        verdict_of(algorithm_of(Rule(rule, tail=nn.Linear(1, 1))))
+
+
+def test_parameters_keep_to_where_the_loss_is_defined():
+    model = Rule(
+        lambda m, x: m.head(torch.tanh(m.body(x))) * m.scale.sqrt(),
+        scale=nn.Parameter(torch.tensor(0.02)),
+    )
+    assert verdict_of(algorithm_of(model)).at_once["tasks_at_once"] == "all"
+
+
+def test_a_padding_rows_gradient_is_zero_by_definition():
+    model = Rule(
+        lambda m, x: m.head(torch.tanh(m.words((x[:, 0] > 0).long()))),
+        words=nn.Embedding(3, 8, padding_idx=0),
+    )
+    nn.init.ones_(model.words.weight)  # a row that the loss does depend on
+    verdict = verdict_of(algorithm_of(model), asked=1)
+    assert not verdict.notes
+
+
+def test_kinks_of_relus_are_no_wrong_derivatives():
+    torch.manual_seed(0)
+    layers = [nn.Linear(1, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 1)]
+    assert verdict_of(algorithm_of(nn.Sequential(*layers))).at_once["tasks_at_once"] == "all"
