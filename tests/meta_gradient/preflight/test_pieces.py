@@ -82,9 +82,10 @@ def test_a_wrong_loss_is_found_under_a_model_of_metaloops_and_named():
 
 def test_a_loss_that_torch_cannot_differentiate_twice_is_named():
     def loss(p, y):
-        return torch.cdist(p, y).mean()
+        lengths = torch.tensor([len(p)])
+        return torch.segment_reduce((p - y).square().flatten(), "mean", lengths=lengths).sum()
 
-    with pytest.raises(UserError, match="The loss .*loss cannot be differentiated twice.*cdist"):
+    with pytest.raises(UserError, match="The loss .*loss cannot be differentiated twice"):
         verdict_of(algorithm_of(plain(), loss=loss))
 
 

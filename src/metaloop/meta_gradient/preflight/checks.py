@@ -132,8 +132,7 @@ def _verdict(own: Trial, asked: AtOnce, found: Found, slower: list[str]) -> Verd
         slower = [
             *slower,
             f"{name} {failed[VECTORISED].reason} when tasks are vectorised: it runs task by task, "
-            f"which is slower but exact. Look at {not_vectorised(own)}. For a norm use "
-            "metaloop.BatchNorm or torch.nn.GroupNorm; for what has no substitute set "
+            f"which is slower but exact. Look at {not_vectorised(own)}, or set "
             "device.tasks_at_once=1.",
         ]
     if found.at_once["chunks_at_once"] != asked["chunks_at_once"]:

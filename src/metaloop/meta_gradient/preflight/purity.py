@@ -103,8 +103,7 @@ def _refuse_changed(
         raise UserError(
             f"Buffers are constants of a meta-gradient, but {name} changes {some(buffers)} in its "
             f"forward pass ({mode}): one task would leak into the next. Keep that layer in eval(), "
-            "where this stops it, or use one that keeps no such state (for a norm "
-            "metaloop.BatchNorm)."
+            "where this stops it, or use one that keeps no such state."
         )
 
 
