@@ -5,7 +5,7 @@
 # make lint    style and types
 # make same BASE=COMMIT   compare small runs with that commit's, bit for bit
 PYTHON ?= python3
-CORE = tests/inner_loop tests/algorithms tests/meta_gradient tests/models tests/test_layering.py
+CORE = tests/substitutes tests/inner_loop tests/algorithms tests/meta_gradient tests/models tests/test_layering.py
 
 .PHONY: train test quick lint same .venv
 .DEFAULT_GOAL := train
