@@ -159,7 +159,10 @@ def untrained(make_run) -> Callable[..., RunFolder]:
         folder = make_run(*overrides)
         learner = build(load_config(folder)).meta_learner
         torch.manual_seed(3)
-        weights = {n: p + 0.1 * torch.randn_like(p) for n, p in learner.state_dict().items()}
+        weights = {
+            n: p + 0.1 * torch.randn_like(p) if p.is_floating_point() else p
+            for n, p in learner.state_dict().items()
+        }
         folder.checkpoints.mkdir()
         torch.save({"state_dict": weights, "global_step": 7}, folder.last_checkpoint)
         return folder

@@ -17,7 +17,6 @@ from gpu_stages.ways import meta_step
 from metaloop.algorithms import maml
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
-from metaloop.models import BatchNorm
 
 WAYS, SHOTS, QUERIES = 5, 5, 15
 INNER_STEPS, INNER_LR = 5, 0.1
@@ -101,7 +100,7 @@ def task_by_task(size: Size) -> list[Tensor]:
 
 def ours(size: Size, way: str) -> Step:
     """The same by metaloop, whose gradient is that of the mean over the tasks."""
-    net = network(size, BatchNorm)
+    net = network(size, nn.BatchNorm2d)
     steps = {"inner_steps": INNER_STEPS, "eval_inner_steps": INNER_STEPS}
     objective = Objective(model=net, loss=F.cross_entropy)
     algorithm = maml(objective, inner_lr=INNER_LR, **steps, adjoint="unrolled")

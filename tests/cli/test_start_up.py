@@ -27,7 +27,7 @@ def imports(said: str) -> list[str]:
 
 IMPORTING = """
 import gc
-from metaloop.start_up import fast_imports
+from metaloop.process.fast_import import fast_imports
 with fast_imports():
     assert not gc.isenabled()
     import decimal

@@ -24,7 +24,9 @@ def tried(**left_open):
 def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():
     way, found = tried(tasks_at_once=None, chunks_at_once=1, compile=False)
     sizes = [int(line.split()[0]) for line in found]
-    assert sizes == [1, 2, 4, 6]
+    # no further once the last were much slower
+    assert sizes == [1, 2, 4, 6][: len(sizes)]
+    assert len(sizes) > 1
     assert way.tasks_at_once in sizes
     assert not way.compile
 
@@ -54,10 +56,16 @@ def test_as_many_chunks_are_tried_as_there_are_and_threads():
 
 
 def test_a_layer_that_vmap_gets_wrong_is_tried_task_by_task_alone(recwarn):
-    def norm(features):
-        return torch.nn.BatchNorm2d(features, track_running_stats=False)
+    class Hidden(torch.nn.BatchNorm2d):
+        """Somebody's own norm, whose function no substitute sees."""
 
-    algorithm, theta, episodes = random_case("conv", norm=norm)
+        def forward(self, x):
+            with torch._C.DisableTorchFunction():
+                return super().forward(x)
+
+    algorithm, theta, episodes = random_case(
+        "conv", norm=lambda features: Hidden(features, track_running_stats=False)
+    )
     way = find_fastest(
         algorithm, theta, episodes, tasks_at_once=None, chunks_at_once=1, compile=False
     )

@@ -15,7 +15,7 @@ from metaloop.folders.sweep_folder import GPUS, SweepFolder
 HOLDER = """
 import sys, time
 from pathlib import Path
-from metaloop.cli.share import own_gpus
+from metaloop.cli.sweeps.share import own_gpus
 folder, needed, gpus = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(",")
 with own_gpus(needed, gpus, lambda: False, folder / "locks") as mine:
     begun = time.time()

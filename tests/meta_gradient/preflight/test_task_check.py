@@ -7,8 +7,8 @@ import metaloop
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.meta_gradient import check_draw
-from metaloop.meta_gradient.preflight.task_check import check_episodes
-from metaloop.tasks import RegressionTask, Sinusoid
+from metaloop.meta_gradient.preflight.task_check import check_episodes, draw_episodes
+from metaloop.tasks import PointNavigation, RegressionTask, Sinusoid
 from tests.episodes import random_episodes
 from tests.meta_gradient.preflight.networks import algorithm_of, plain
 
@@ -104,3 +104,8 @@ def test_a_task_that_fails_to_draw_is_named_with_its_error():
 
     with pytest.raises(UserError, match="Broken fails to draw an episode: IndexError: row 7"):
         metaloop.check(algorithm_of(plain()), Broken())
+
+
+def test_a_task_that_acts_on_its_inputs_by_itself_may_have_others_than_its_network():
+    task = PointNavigation(shots=2, queries=2, horizon=5, action_std=0.5)
+    check_episodes(draw_episodes(task, 0, 2, torch.device("cpu"), torch.float32), task)

@@ -159,7 +159,7 @@ def requeue(number, folder, *, state="RUNNING", preempted="None", refusal="", **
     scontrol.chmod(0o755)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
     environment |= {"SLURM_JOB_ID": "7", "PATH": f"{folder}:{os.environ['PATH']}", **job}
-    code = f"from metaloop.requeue import requeue_job; requeue_job({int(number)})"
+    code = f"from metaloop.process.slurm_requeue import requeue_job; requeue_job({int(number)})"
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     ).stdout
