@@ -171,7 +171,7 @@ def test_without_a_working_compiler_it_runs_eagerly_and_says_so(tmp_path):
     program = (
         "import torch, warnings\n"
         "from metaloop.meta_gradient import CompiledChunkGradient, meta_gradient\n"
-        "from tests.algorithms.episodes import random_case\n"
+        "from tests.episodes import random_case\n"
         "algorithm, theta, episodes = random_case('mlp')\n"
         "found, _ = meta_gradient(algorithm, theta, episodes, of_chunk=CompiledChunkGradient())\n"
         "eager, _ = meta_gradient(algorithm, theta, episodes)\n"

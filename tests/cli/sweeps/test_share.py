@@ -102,5 +102,5 @@ def test_gpus_that_a_cluster_gave_are_the_jobs_alone(tmp_path, monkeypatch):
     ],
 )
 def test_jobs_at_once_share_the_cores(launcher, processes, threads, monkeypatch):
-    monkeypatch.setattr("metaloop.cli.share._cores", lambda: 8)
+    monkeypatch.setattr("metaloop.cli.sweeps.share._cores", lambda: 8)
     assert threads_of_a_job(launcher, processes) == threads
