@@ -22,7 +22,7 @@ NETWORKS = {
     "wide_resnet": lambda: WideResNet(IMAGE, 3, depth=10, width=1),
     "word_attention": lambda: WordAttention(3, 20, embedding_size=5, hidden_size=4),
 }
-# has layer norms, and runs task by task: tests/models/test_text.py
+# of transformers, whose parts tests/models/test_text.py tries
 FOREIGN = {"hf_encoder"}
 
 

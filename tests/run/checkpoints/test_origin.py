@@ -56,7 +56,8 @@ def change(folder: RunFolder, path: str, value: object) -> None:
 
 def change_origin(folder: RunFolder, name: str, value: object) -> None:
     checkpoint = torch.load(folder.last_checkpoint, weights_only=True)
-    checkpoint["origin"][name] = {**checkpoint["origin"][name], **value}
+    held = checkpoint["origin"][name]
+    checkpoint["origin"][name] = held | value if isinstance(held, dict) else value
     torch.save(checkpoint, folder.last_checkpoint)
 
 
@@ -97,7 +98,7 @@ def test_every_checkpoint_carries_config_and_versions_in_plain_containers(make_r
         (
             "algorithm._target_",
             "metaloop.fomaml",
-            r"of another algorithm .*\n  algorithm._target_: metaloop.algorithms.maml",
+            r"of another algorithm .*\n  algorithm._target_: metaloop.maml",
         ),
     ],
 )
@@ -114,18 +115,22 @@ def test_a_checkpoint_of_another_model_or_algorithm_is_refused_by_name(
     assert re.search(says, resume(monkeypatch, capsys, stopped, "--accept-changes"))
 
 
-def test_a_checkpoint_of_another_version_or_of_none_is_refused_by_name(
-    stopped, monkeypatch, capsys
-):
-    change_origin(stopped, "versions", {"metaloop": "0.0.9"})
-    says = "saved by metaloop 0.0.9, and this is metaloop 0.1.0"
+def test_another_version_that_reads_the_format_goes_on_and_says_so(stopped, capsys):
+    change_origin(stopped, "versions", {"metaloop": "0.2.9"})
+    train(stopped)
+    assert f"metaloop 0.2.9 -> {version('metaloop')}" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_format_or_of_none_is_refused_by_name(stopped, monkeypatch, capsys):
+    change_origin(stopped, "format", 2)
+    says = f"in format 2, and metaloop {version('metaloop')} reads format 1"
     with pytest.raises(UserError, match=says):
         train(stopped)
     assert says in resume(monkeypatch, capsys, stopped, "--accept-changes")
     checkpoint = torch.load(stopped.last_checkpoint, weights_only=True)
     del checkpoint["origin"]
     torch.save(checkpoint, stopped.last_checkpoint)
-    with pytest.raises(UserError, match="does not say which config and version it is of"):
+    with pytest.raises(UserError, match="does not say which config it is of"):
         train(stopped)
 
 
