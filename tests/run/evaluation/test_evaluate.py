@@ -154,7 +154,7 @@ def test_statistics_missing_where_a_frozen_run_starts_are_named(make_run, omnigl
     first = make_run("task=omniglot", *small, "training.max_steps=1")
     train(first)
     second = make_run("task=omniglot", *small, "norm_mode=frozen", f"init_from={first.path}")
-    with pytest.raises(UserError, match=r"has none for body:0:1:mean\. Start from a run of"):
+    with pytest.raises(UserError, match=r"has none for body\.0\.1\. Start from a run of"):
         train(second)
 
 
