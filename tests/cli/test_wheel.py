@@ -29,7 +29,8 @@ def test_the_wheel_ships_every_config_and_data_file(wheel):
         names = set(archive.namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"metaloop/conf/{path.relative_to(ROOT / 'conf')}" in names
-    assert "metaloop/tasks/splits/omniglot_alphabets.json" in names
+    assert "metaloop/tasks/sources/splits/omniglot_alphabets.json" in names
+    assert {"metaloop/__init__.pyi", "metaloop/py.typed"} <= names
 
 
 def test_the_installed_wheel_trains_from_anywhere(wheel, tmp_path):
