@@ -49,9 +49,29 @@ def data(task=Sinusoid) -> EpisodicDataModule:
     return EpisodicDataModule(task(shots=3, queries=3), seed=0, **sizes)
 
 
+class Running(nn.Identity):
+    """Keeps a running mean of what it meets, by itself, where no substitute sees it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(8))
+
+    def forward(self, x):
+        if self.training:
+            self.running_mean.mul_(0.9).add_(0.1 * x.detach().mean(0))
+        return x
+
+
+def test_a_batch_norms_running_statistics_stay_as_they_are():
+    norm = nn.BatchNorm1d(8)
+    trainer().fit(learner(norm), datamodule=data())
+    assert not norm.running_mean.any()
+    assert norm.num_batches_tracked == 0
+
+
 def test_running_statistics_are_found_though_lightning_validates_first_in_eval():
     with pytest.raises(UserError, match=r"changes 1.running_mean.*\(in training mode\)"):
-        trainer().fit(learner(nn.BatchNorm1d(8)), datamodule=data())
+        trainer().fit(learner(Running()), datamodule=data())
 
 
 @pytest.mark.filterwarnings("ignore:Found 1 module.s. in eval mode")
@@ -75,7 +95,7 @@ def test_a_task_that_is_no_function_of_its_seed_is_refused():
 
 
 def test_what_is_only_evaluated_need_not_be_trainable():
-    model = learner(nn.BatchNorm1d(8))
+    model = learner(Running())
     trainer(inference_mode=False).test(model, datamodule=data(), verbose=False)
     with pytest.raises(UserError, match="changes 1.running_mean"):
         trainer().fit(model, datamodule=data())
