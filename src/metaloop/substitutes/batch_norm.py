@@ -14,9 +14,8 @@ from torch import Tensor
 
 from metaloop.errors import UserError
 from metaloop.substitutes.normalise import affine, normalise
+from metaloop.substitutes.precision import HALF, full_precision
 from metaloop.substitutes.transforms import is_large, tasks_together
-
-HALF = (torch.float16, torch.bfloat16)
 
 
 class Statistics(NamedTuple):
@@ -98,8 +97,7 @@ def by_its_own(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 
 def measure(x: Tensor) -> Statistics:
     """Mean and biased variance of a batch, [channels], float32 or better."""
-    x = x.float() if x.dtype in HALF else x
-    variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
+    variance, mean = torch.var_mean(full_precision(x), [0, *range(2, x.ndim)], correction=0)
     return Statistics(mean, variance)
 
 
