@@ -1,6 +1,7 @@
 """A run that was stopped, however, ends as the run that was not."""
 
 import json
+import os
 import signal
 import time
 from importlib.metadata import version
@@ -153,15 +154,19 @@ def test_a_stop_signal_during_the_evaluation_is_no_failure(tmp_path):
     assert folder.read_status()["state"] == "interrupted"
 
 
-def test_a_stop_signal_before_anything_has_begun_shows_no_traceback(tmp_path):
-    folder = write(tmp_path)
-    for delay in (0.6, 1.5):
-        worker = start(folder)
-        time.sleep(delay)
-        worker.send_signal(signal.SIGINT)
-        said = worker.communicate(timeout=60)[0]
-        assert worker.returncode == 128 + signal.SIGINT
-        assert "Traceback" not in said
+@pytest.mark.parametrize("module", ["metaloop.run.worker", "torch", "pytorch_lightning"])
+def test_a_stop_signal_before_anything_has_begun_shows_no_traceback(module, tmp_path):
+    """PYTHONVERBOSE names each module's file as it begins to be imported."""
+    worker = start(write(tmp_path), env={**os.environ, "PYTHONVERBOSE": "1"})
+    file = "/".join(module.split("."))
+    while f"/{file}.py" not in (line := worker.stdout.readline()) and (
+        f"/{file}/__init__.py" not in line
+    ):
+        assert line, f"the worker ended before it imported {module}"
+    worker.send_signal(signal.SIGINT)
+    said = worker.communicate(timeout=120)[0]
+    assert worker.returncode == 128 + signal.SIGINT, said
+    assert "Traceback" not in said
 
 
 def test_a_stop_signal_stops_both_processes_at_one_step_in_mixed_precision_too(tmp_path):

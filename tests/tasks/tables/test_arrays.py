@@ -12,8 +12,7 @@ from metaloop.cli.hydra_app import CONF
 from metaloop.errors import UserError
 from metaloop.run.config.read import load_config
 from metaloop.run.train import train
-from metaloop.tasks import RandomStreams
-from metaloop.tasks.tables import arrays
+from metaloop.tasks import RandomStreams, arrays
 from metaloop.training.datamodule import EpisodicDataModule
 
 CLASSES = 10

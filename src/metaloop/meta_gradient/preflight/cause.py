@@ -1,5 +1,6 @@
 """Which piece an error comes from, and what would mend it."""
 
+import cProfile
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,7 +126,10 @@ def witness() -> Iterator[set[str]]:
         with _ReadsData(seen):
             yield seen
     finally:
-        sys.setprofile(before)
+        if isinstance(before, cProfile.Profile):  # which is what it left, and no function
+            before.enable()
+        else:
+            sys.setprofile(before)
 
 
 class _ReadsData(TorchFunctionMode):
