@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 
 from metaloop.arguments import Count
 from metaloop.callbacks.agreement import Agreement
-from metaloop.process.signals import STOP_SIGNALS, Interrupted
+from metaloop.process.signals import Interrupted, stop_signals
+from metaloop.process.terminal import say_in_handler
 from metaloop.training.datamodule import MetaBatch
 
 # Seconds within which signals count as one: Ctrl-C reaches a process from the terminal, and once
@@ -47,7 +48,9 @@ class ResumeCheckpoint(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            # a terminal's SIGHUP is followed by its shell's, which is not to end what is ending
+            is_second = number == self._signal == signal.SIGHUP
+            signal.signal(number, signal.SIG_IGN if is_second else handler)
         self._handlers.clear()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -55,7 +58,7 @@ class ResumeCheckpoint(pl.Callback):
         if trainer.world_size > 1:  # a signal reaches the ranks at different steps
             self._agreement = Agreement()
         # not earlier: Lightning sets a handler of its own for SIGTERM just before
-        for number in STOP_SIGNALS:
+        for number in stop_signals():
             self._handlers[number] = signal.signal(number, self._on_signal)
 
     def on_train_batch_start(
@@ -107,7 +110,7 @@ class ResumeCheckpoint(pl.Callback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signal is None:
-            print("\nStopping after this meta-step; Ctrl-C now to stop at once.", flush=True)
+            say_in_handler("\nStopping after this meta-step; Ctrl-C now to stop at once.")
         elif number == signal.SIGINT and now - self._signalled > ONE_PRESS:
             raise Interrupted(number, "at once, back to the last checkpoint")
         self._signal, self._signalled = number, now

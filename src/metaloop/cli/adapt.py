@@ -13,6 +13,7 @@ from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offe
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
+from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import write_adaptation
 
 OWN_KEYS = ("run", "name", "compose_only")
@@ -22,6 +23,7 @@ KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_odd_files", "export")
 
 def main() -> None:
     """Run the command."""
+    survive_lost_output()
     sys.argv[1:] = [_as_hydra_reads(argument) for argument in sys.argv[1:]]
     try:
         offer_run_config("metaloop-adapt", sys.argv[1:])

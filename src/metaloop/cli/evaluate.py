@@ -13,6 +13,7 @@ from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offe
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
+from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import write_evaluation
 
 OWN_KEYS = ("run", "name", "compose_only")
@@ -30,6 +31,7 @@ CHANGES_NO_NUMBER = (
 
 def main() -> None:
     """Run the command."""
+    survive_lost_output()
     chosen = [a for a in sys.argv[1:] if a.startswith("task=")][-1:]
     task = chosen[0].removeprefix("task=") if chosen else None
     sys.argv[1:] = [a for a in sys.argv[1:] if not a.startswith("task=")]

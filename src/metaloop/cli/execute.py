@@ -15,7 +15,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import GPUS
 from metaloop.process.parent_death import stop_with_parent
-from metaloop.process.signals import STOP_SIGNALS
+from metaloop.process.signals import stop_signals
 
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
@@ -168,7 +168,7 @@ def worker_arguments(folder: RunFolder, processes: int) -> list[str]:
     if processes == 1:
         return worker
     agent = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    signals = ",".join(("SIGHUP", "SIGQUIT", *(number.name for number in STOP_SIGNALS)))
+    signals = ",".join(("SIGQUIT", *(number.name for number in stop_signals())))
     return [*agent, f"--signals-to-handle={signals}", *worker]
 
 

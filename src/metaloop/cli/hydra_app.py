@@ -19,6 +19,7 @@ from metaloop.cli.execute import Work, be_no_rank, become_worker, find_own_class
 from metaloop.cli.help import help_text, is_for_help, search_path
 from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError, nearest
+from metaloop.process.terminal import survive_lost_output
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # a wheel ships conf/ inside the package; in a checkout it stands at the top
@@ -98,7 +99,8 @@ def is_multirun() -> bool:
 
 
 def _run_job(job: Callable[[DictConfig], object], work: list[Work], config: DictConfig) -> object:
-    find_own_classes()  # a launcher may run this in a process of its own
+    survive_lost_output()  # a launcher may run this in a process of its own
+    find_own_classes()
     try:
         result = job(config)
         if isinstance(result, Work):

@@ -11,6 +11,7 @@ from metaloop.errors import UserError, nearest
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.full_disk import full_disk
+from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import rewrite_run
 
 DESCRIPTION = """\
@@ -33,6 +34,7 @@ changed callback starts anew. Another model, algorithm or version never goes on.
 
 def main() -> None:
     """Run the command."""
+    survive_lost_output()
     parser = argparse.ArgumentParser(
         prog="metaloop-resume",
         description=DESCRIPTION,

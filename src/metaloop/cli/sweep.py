@@ -10,6 +10,7 @@ from rich.table import Table
 
 from metaloop.errors import UserError
 from metaloop.process.fast_import import fast_imports
+from metaloop.process.terminal import survive_lost_output
 
 DESCRIPTION = """\
 Show a sweep at any time, running or done: what varied from job to job, the state
@@ -23,6 +24,7 @@ sweep.png into the folder.
 
 def main() -> None:
     """Run the command."""
+    survive_lost_output()
     parser = argparse.ArgumentParser(
         prog="metaloop-sweep",
         description=DESCRIPTION,
@@ -46,16 +48,21 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
         from metaloop.run.sweeps.sweep_table import SEED, over_seeds, read_sweep, write_csv
 
     sweep = read_sweep(folder, metric, split)
+    groups = over_seeds(sweep.jobs)
+    name = sweep.metric.replace("_", " ")
+    write_csv(sweep, folder / "sweep.csv")
+    if groups:
+        rows = {_label(varied): (r.mean, r.half_width) for varied, r in groups}
+        figure = draw_comparison(rows, f"{split} {name}", folder.name)
+        save_figures({"sweep": figure}, folder)
     console = Console()
     keys = list(sweep.jobs[0].varied)
-    name = sweep.metric.replace("_", " ")
     jobs = Table(*keys, "state", f"best val {name}", f"{split} {name}, over episodes")
     for job in sweep.jobs:
         test = "" if job.test is None else _number(job.test.mean, job.test.half_width)
         validation = "" if job.validation is None else _number(job.validation, None)
         jobs.add_row(*job.varied.values(), job.status, validation, test)
     console.print(jobs)
-    groups = over_seeds(sweep.jobs)
     if any(result.values > 1 for _, result in groups):
         table = Table(*(k for k in keys if k != SEED), "seeds", f"{split} {name}, over seeds")
         for varied, result in groups:
@@ -65,12 +72,8 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     for job in sweep.jobs:
         if job.status in ("failed", "killed", "interrupted"):
             console.print(f"{job.status}: {job.folder.path}  {job.error}", soft_wrap=True)
-    write_csv(sweep, folder / "sweep.csv")
     print(f"Table: {folder / 'sweep.csv'}")
     if groups:
-        rows = {_label(varied): (r.mean, r.half_width) for varied, r in groups}
-        figure = draw_comparison(rows, f"{split} {name}", folder.name)
-        save_figures({"sweep": figure}, folder)
         print(f"Plot: {folder / 'sweep.png'}")
 
 

@@ -15,12 +15,14 @@ from metaloop.errors import UserError
 from metaloop.folders.sweep_folder import SweepFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.slurm_requeue import NO_REQUEUE
+from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.read import FORMAT
 from metaloop.run.config.write import write_run
 
 
 def main() -> None:
     """Run the command."""
+    survive_lost_output()
     os.environ[NO_REQUEUE] = "1"  # a job that starts again with this command makes a new run
     run_hydra("train", _job)
 

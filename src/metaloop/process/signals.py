@@ -3,9 +3,9 @@
 import signal
 from types import FrameType
 
-# Ctrl-C, and what schedulers send before they end a job: Slurm SIGTERM and what `sbatch --signal`
-# names, submitit SIGUSR2. All mean the same: save, and stop.
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+# Ctrl-C, a terminal that is closed, and what schedulers send before they end a job: Slurm SIGTERM
+# and what `sbatch --signal` names, submitit SIGUSR2. All mean the same: save, and stop.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: what the user asked for
@@ -20,14 +20,22 @@ class Interrupted(Exception):  # noqa: N818 - no error: what the user asked for
         self.is_agreed = is_agreed
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that stop this process: not SIGHUP where nohup has it ignored."""
+    is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(n for n in STOP_SIGNALS if not (is_kept and n == signal.SIGHUP))
+
+
 def stop_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
     """Handle a signal where there is nothing to save."""
+    if number == signal.SIGHUP:  # the terminal's own is followed by its shell's
+        signal.signal(number, signal.SIG_IGN)
     raise Interrupted(number, "outside of training; what was saved before is kept")
 
 
 def stop_on_signals() -> None:
     """From now on a stop signal raises `Interrupted`."""
-    for number in STOP_SIGNALS:
+    for number in stop_signals():
         signal.signal(number, stop_at_once)
 
 

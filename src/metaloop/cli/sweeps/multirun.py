@@ -12,6 +12,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
 from metaloop.folders.sweep_folder import SweepFolder
+from metaloop.process.signals import stop_signals
+from metaloop.process.terminal import say_in_handler
 
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper"
 
@@ -19,8 +21,8 @@ OPTUNA = "hydra_plugins.hydra_optuna_sweeper"
 class LeadSweep(Callback):
     """Hydra calls this before a multirun's first job: from then on the sweep has a folder.
 
-    Ctrl-C and SIGTERM put up its sign to stop, which jobs look for wherever a launcher runs them;
-    a second one ends the command at once.
+    Ctrl-C, SIGTERM and a closed terminal put up its sign to stop, which jobs look for wherever a
+    launcher runs them; a second one ends the command at once.
     """
 
     sweep: SweepFolder | None = None  # Hydra makes the callback, run_hydra asks for its sweep
@@ -31,7 +33,7 @@ class LeadSweep(Callback):
             config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).resolve())
             LeadSweep.sweep = SweepFolder(config.hydra.sweep.dir)
             LeadSweep.sweep.begin(list(config.hydra.overrides.task))
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} & {*stop_signals()}:
                 signal.signal(number, _stop)
             if str(config.hydra.sweeper._target_).startswith(OPTUNA):
                 # SQLAlchemy 1 speaks of what Optuna would have to change for 2; the extra pins 1
@@ -45,9 +47,11 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a sig
     sweep = LeadSweep.sweep
     assert sweep is not None
     if sweep.is_stopping():
+        if number == signal.SIGHUP:  # the terminal's own is followed by its shell's
+            return
         raise KeyboardInterrupt
     sweep.stop()
-    print("\nStopping the jobs; once more to stop at once.", file=sys.stderr, flush=True)
+    say_in_handler("\nStopping the jobs; once more to stop at once.")
 
 
 def report_sweep(sweep: SweepFolder, error: BaseException | None) -> int:
