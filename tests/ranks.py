@@ -93,6 +93,7 @@ def train(name: str, processes: int, folder: str) -> dict[str, torch.Tensor]:
         clip_norm=None,
         own_lr=None,
         clip_value=None,
+        stop_when_diverged=True,
         report=True,
     )
     trainer = make_trainer(device, folder, [], [MetricsCsv(f"{folder}/{name}.csv")], training)

@@ -22,9 +22,14 @@ from .algorithms import (
     pretrain as pretrain,
     reptile as reptile,
 )
-from .callbacks import BestCheckpoint as BestCheckpoint, Pictures as Pictures, Progress as Progress
+from .callbacks import (
+    BestCheckpoint as BestCheckpoint,
+    Pictures as Pictures,
+    Progress as Progress,
+    StopWhenDiverged as StopWhenDiverged,
+)
 from .episode import Episode as Episode, Examples as Examples
-from .errors import UserError as UserError
+from .errors import Diverged as Diverged, UserError as UserError
 from .inner_loop import (
     Adagrad as Adagrad,
     Adam as Adam,

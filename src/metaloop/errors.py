@@ -11,6 +11,10 @@ class UserError(ValueError):
     """
 
 
+class Diverged(UserError):  # noqa: N818 - a state that a run ends in
+    """Training that came to numbers which are not finite: no mistake, but the end of its run."""
+
+
 def nearest(name: str, known: Collection[str]) -> str:
     """The question "Did you mean ..?", where something known is near."""
     close = difflib.get_close_matches(name, known, n=1)

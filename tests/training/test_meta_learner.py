@@ -53,6 +53,7 @@ def fit(module, steps=3, precision="32-true", folder="unused", loggers=()) -> Me
         clip_norm=None,
         own_lr=None,
         clip_value=None,
+        stop_when_diverged=True,
         report=False,
     )
     trainer = make_trainer(device, folder, [], list(loggers), training)

@@ -5,6 +5,7 @@ from metaloop.callbacks.checkpoint_io import DurableCheckpointIO
 from metaloop.callbacks.pictures import Pictures
 from metaloop.callbacks.progress import Progress
 from metaloop.callbacks.resume_checkpoint import ResumeCheckpoint
+from metaloop.callbacks.stop_when_diverged import StopWhenDiverged
 
 __all__ = [
     "BestCheckpoint",
@@ -13,4 +14,5 @@ __all__ = [
     "Pictures",
     "Progress",
     "ResumeCheckpoint",
+    "StopWhenDiverged",
 ]

@@ -132,7 +132,7 @@ def run_worker(
     if is_stopping() and status != 0:
         raise UserError(f"The sweep was stopped; the run {folder.path} can go on.")
     if status != 0:
-        reason = folder.read_status().get("error", f"its worker ended with status {status}")
+        reason = folder.why_ended() or f"its worker ended with status {status}"
         where = "" if log is None else f"; see {log}"
         raise UserError(f"{reason}{where}")
 

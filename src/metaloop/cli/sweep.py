@@ -70,7 +70,7 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
             table.add_row(*varied.values(), str(result.values), cell)
         console.print(table)
     for job in sweep.jobs:
-        if job.status in ("failed", "killed", "interrupted"):
+        if job.status in ("diverged", "failed", "killed", "interrupted"):
             console.print(f"{job.status}: {job.folder.path}  {job.error}", soft_wrap=True)
     print(f"Table: {folder / 'sweep.csv'}")
     if groups:

@@ -14,7 +14,7 @@ import filelock
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
 
-State = Literal["composed", "running", "interrupted", "failed", "completed"]
+State = Literal["composed", "running", "interrupted", "diverged", "failed", "completed"]
 
 
 class RunFolder:
@@ -143,6 +143,11 @@ class RunFolder:
         except PermissionError:
             pass  # it lives, as someone else's
         return state
+
+    def why_ended(self) -> str:
+        """Why the run did not complete, where status.json says so; else an empty string."""
+        status = self.read_status()
+        return str(status.get("error") or status.get("reason") or "")
 
     def read_changes(self) -> list[dict[str, object]]:
         """Read changes.json: what the user accepted on resuming; [] where there is nothing."""

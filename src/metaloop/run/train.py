@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from metaloop.callbacks import DurableCheckpointIO, EnsembleCheckpoints, ResumeCheckpoint
+from metaloop.callbacks import (
+    DurableCheckpointIO,
+    EnsembleCheckpoints,
+    ResumeCheckpoint,
+    StopWhenDiverged,
+)
 from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
@@ -70,6 +75,8 @@ def train(folder: RunFolder) -> None:
     loggers = build_loggers(config, folder)
     save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
     callbacks = [save, *named.values()]
+    if pieces.training.stop_when_diverged:
+        callbacks.append(StopWhenDiverged())
     if pieces.evaluation.checkpoint == "ensemble":
         callbacks.append(_ensemble(folder, pieces))
     trainer = make_trainer(
@@ -88,6 +95,7 @@ def train(folder: RunFolder) -> None:
                 ckpt_path=start.checkpoint,
                 weights_only=True,
             )
+            _explain_early_stopping(named, trainer.global_step)
             if trainer.global_step == 0:  # max_steps=0: no step saved what is to be evaluated
                 trainer.save_checkpoint(folder.last_checkpoint)
         if trainer.is_global_zero:
@@ -190,6 +198,14 @@ def _begin_logging(
             print(
                 f"W&B: {folder.path / 'wandb' if is_offline else logger.experiment.url}", flush=True
             )
+
+
+@rank_zero_only
+def _explain_early_stopping(callbacks: Mapping[str, Callback], step: int) -> None:
+    for callback in callbacks.values():
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+            reason = callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
+            print(f"Early stopping ends the run at meta-step {step}: {reason}", flush=True)
 
 
 def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:

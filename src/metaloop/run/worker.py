@@ -16,7 +16,7 @@ from typing import cast
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from metaloop.errors import UserError
+from metaloop.errors import Diverged, UserError
 from metaloop.folders.run_folder import RunFolder, State
 from metaloop.process.full_disk import full_disk
 from metaloop.process.malloc import keep_freed_memory
@@ -26,6 +26,8 @@ from metaloop.run.config.read import load_config
 from metaloop.run.config.write import read_overrides
 from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
+
+DIVERGED = 3  # the exit status of a run that diverged; of several processes torchrun makes it 1
 
 
 def work(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +40,11 @@ def work(arguments: Sequence[str] | None = None) -> int:
         folder = RunFolder.open(parser.parse_args(arguments).folder)
         with _held(folder) if is_first else _not_held():
             _execute(folder)
+    except Diverged as error:
+        if not is_first:
+            return 0  # as below
+        print(f"Error: {error} {_what_is_kept(folder)}\n{_how_to_change(folder)}", file=sys.stderr)
+        return DIVERGED
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -76,11 +83,22 @@ def _how_to_go_on(folder: RunFolder) -> str:
     return f"To {command} again:\n  python -m metaloop.run {folder.path}"
 
 
-def _explain_full(folder: RunFolder) -> str:
-    """What a full disk leaves, and how to go on."""
+def _how_to_change(folder: RunFolder) -> str:
+    return (
+        "To go on with other values, for one:\n"
+        f"  metaloop-resume {folder.path} optimizer.lr=LOWER --accept-changes"
+    )
+
+
+def _what_is_kept(folder: RunFolder) -> str:
     kept = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
     what = f"the checkpoint {kept[0]}" if kept else "no checkpoint, none had been saved"
-    is_kept = f" Kept is {what}." if load_config(folder)["command"] == "train" else ""
+    return f"Kept is {what}."
+
+
+def _explain_full(folder: RunFolder) -> str:
+    """What a full disk leaves, and how to go on."""
+    is_kept = f" {_what_is_kept(folder)}" if load_config(folder)["command"] == "train" else ""
     return (
         f"nothing more can be written, and the run has ended.{is_kept} Make room. "
         f"{_how_to_go_on(folder)}"
@@ -96,6 +114,9 @@ def _held(folder: RunFolder) -> Iterator[None]:
             yield
         except Interrupted as stop:
             _write_last_status(folder, "interrupted", reason=str(stop))
+            raise
+        except Diverged as error:
+            _write_last_status(folder, "diverged", reason=str(error))
             raise
         except BaseException as error:
             reason = full_disk(error) or f"{type(error).__name__}: {error}"

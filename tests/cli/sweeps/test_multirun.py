@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 
 from metaloop.cli.sweeps.job import varied_overrides
 from metaloop.cli.sweeps.study import prepare_study
+from metaloop.folders.run_folder import RunFolder
 from tests.cli.sweeps.sweeps import at_work, finish, running_in, start, states, wait_until
 from tests.conftest import run_command
 
@@ -200,6 +201,18 @@ def test_a_search_in_the_wrong_direction_is_refused(tmp_path):
     assert "would look for the worst val/query_loss. Set hydra.sweeper.direction=minimize" in said
 
 
+def searched(folder):
+    """Hydra's config of a search of ten trials."""
+    sweeper = {"storage": None, "study_name": None, "n_trials": 10, "max_failure_rate": 0.0}
+    return OmegaConf.create(
+        {
+            "sweeper": {**sweeper, "sampler": {"seed": 7}},
+            "sweep": {"dir": str(folder)},
+            "overrides": {"hydra": []},
+        }
+    )
+
+
 def test_a_study_goes_on_with_what_failed_and_draws_nothing_twice(tmp_path):
     storage = f"sqlite:///{tmp_path}/optuna.db"
     study = optuna.create_study(study_name="metaloop", storage=storage)
@@ -211,15 +224,7 @@ def test_a_study_goes_on_with_what_failed_and_draws_nothing_twice(tmp_path):
     with pytest.warns(ExperimentalWarning):
         study.enqueue_trial(mended.params)
     study.tell(ask(), 2.0)
-    sampler = {"seed": 7}
-    sweeper = {"storage": None, "study_name": None, "n_trials": 10, "max_failure_rate": 0.0}
-    hydra = OmegaConf.create(
-        {
-            "sweeper": {**sweeper, "sampler": sampler},
-            "sweep": {"dir": str(tmp_path)},
-            "overrides": {"hydra": []},
-        }
-    )
+    hydra = searched(tmp_path)
     prepare_study(hydra)
     assert hydra.sweeper.n_trials == 8  # two of ten are complete
     assert hydra.sweeper.max_failure_rate == 1.0
@@ -230,3 +235,32 @@ def test_a_study_goes_on_with_what_failed_and_draws_nothing_twice(tmp_path):
     assert hydra.sweeper.sampler.seed == 7 + len(trials)
     prepare_study(hydra)  # once more: what waits already is not queued again
     assert len(optuna.load_study("metaloop", storage).trials) == len(trials)
+
+
+def test_a_trial_that_diverged_is_not_tried_again_and_counts(tmp_path):
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    study = optuna.create_study(study_name="metaloop", storage=storage)
+    trial = study.ask({"optimizer.lr": UniformDistribution(0, 1)})
+    study.tell(trial, state=TrialState.FAIL)
+    folder = RunFolder.create(tmp_path, "job")
+    overrides = ["task=omniglot", f"optimizer.lr={trial.params['optimizer.lr']}"]
+    folder.config.write_text("{}")
+    folder.overrides.write_text(OmegaConf.to_yaml(overrides))
+    folder.write_status("diverged", reason="at meta-step 3")
+    hydra = searched(tmp_path)
+    prepare_study(hydra)
+    assert hydra.sweeper.n_trials == 9
+    assert not optuna.load_study("metaloop", storage).get_trials(states=(TrialState.WAITING,))
+
+
+@pytest.mark.slow
+def test_a_job_that_diverged_is_reported_and_left_as_it_is(tmp_path):
+    arguments = ("algorithm.inner_lr=0.01,1e20", "training.max_steps=4")
+    for told in ("begins", "diverged before, and would again"):
+        status, said = finish(tmp_path, *arguments)
+        assert status == 1
+        assert "2 jobs: 1 completed, 1 not." in said
+        assert f"algorithm.inner_lr=1e+20: {told}" in said
+        assert "The run diverged: the meta-gradient of meta-step" in said
+    assert sorted(states(tmp_path)) == ["completed", "diverged"]
+    assert "diverged" in run_command("metaloop-sweep", str(tmp_path / "sweep")).stdout

@@ -59,10 +59,12 @@ def test_every_state_is_told_and_a_run_whose_process_is_gone_is_killed(tmp_path)
     job(tmp_path, "c", ["seed=2"], "running", pid=gone.pid, host="elsewhere")
     job(tmp_path, "d", ["seed=3"], "failed", error="UserError: no data")
     job(tmp_path, "e", ["seed=4"], validations=(0.5, 0.8, 0.7), test=0.75)
+    job(tmp_path, "f", ["seed=5"], "diverged", reason="at meta-step 3")
     jobs = read_sweep(tmp_path).jobs
     states = [job.status for job in jobs]
-    assert states == ["running", "killed", "running", "failed", "completed"]
+    assert states == ["running", "killed", "running", "failed", "completed", "diverged"]
     assert jobs[3].error == "UserError: no data"
+    assert jobs[5].error == "at meta-step 3"
     assert jobs[4].validation == 0.8  # the best, not the last
     write_csv(read_sweep(tmp_path), tmp_path / "sweep.csv")
     with (tmp_path / "sweep.csv").open() as file:

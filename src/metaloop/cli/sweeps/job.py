@@ -33,6 +33,7 @@ BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 # what becomes of a run in each state
 BEGINS = {
     "completed": "was completed before",
+    "diverged": "diverged before, and would again",
     "interrupted": "goes on",
     "killed": "goes on",
     "failed": "is tried again",
@@ -60,11 +61,12 @@ class Job(NamedTuple):
 def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
     """Bring a job's run to its end, wherever it stands; return the value its sweep compares.
 
-    A completed run is left as it is, an interrupted or killed one goes on, a failed one is tried
-    again. Of two jobs with one identity the second waits, and finds the first one's run.
+    A completed run is left as it is, and one that diverged; an interrupted or killed one goes on,
+    a failed one is tried again. Of two jobs with one identity the second waits, and finds the first
+    one's run.
 
     Raises:
-        UserError: it failed or was stopped; the sweep goes on with its other jobs.
+        UserError: it failed, diverged or was stopped; the sweep goes on with its other jobs.
 
     """
     job = _of(sweep, composed)
@@ -75,6 +77,8 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
             _say(f"{' '.join(job.varied)}: {BEGINS.get(state, 'begins')}, {job.folder.path}")
             if state == "completed":
                 return _value(composed, build(composed.content), job.folder)
+            if state == "diverged":
+                raise UserError(job.folder.why_ended())
             rewrite_job(job.folder, composed.content, composed.overrides)
             pieces = _checked(composed, job.folder)
             run_in_sweep(sweep, job.folder, pieces.device)

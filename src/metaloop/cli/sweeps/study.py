@@ -2,11 +2,15 @@
 
 import logging
 import warnings
+from pathlib import Path
 
 import optuna
 from omegaconf import DictConfig
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
+
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.write import read_overrides
 
 # What Hydra's plugin leaves unset, or sets so that a search cannot outlive a failure.
 STORAGE = "sqlite:///{}/optuna.db"
@@ -19,8 +23,9 @@ def prepare_study(hydra: DictConfig) -> None:
 
     Where the storage holds the study already, the sweeper runs what it lacks of n_trials
     completed trials. Those that a killed command left running are marked failed. What failed is
-    tried again with the same values before anything new: an interrupted run goes on so. The
-    sampler gets another seed: with the same it would draw the same values again.
+    tried again with the same values before anything new: an interrupted run goes on so. A run that
+    diverged would do so again: its trial stays failed, and counts. The sampler gets another seed:
+    with the same it would draw the same values again.
     """
     optuna.logging.set_verbosity(logging.WARNING)
     sweeper = hydra.sweeper
@@ -36,15 +41,30 @@ def prepare_study(hydra: DictConfig) -> None:
         study.tell(trial.number, state=TrialState.FAIL)
     settled = study.get_trials(states=(TrialState.COMPLETE, TrialState.WAITING))
     known = [_values(trial) for trial in settled]
+    diverged = _diverged(Path(hydra.sweep.dir))
+    hopeless = 0
     for trial in study.get_trials(states=(TrialState.FAIL,)):
-        if trial.params and trial.params not in known:
+        if trial.params and any(_overrides(trial) <= overrides for overrides in diverged):
+            hopeless += 1
+        elif trial.params and trial.params not in known:
             with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
                 study.enqueue_trial(trial.params)
             known.append(trial.params)
     completed = study.get_trials(states=(TrialState.COMPLETE,))
-    sweeper.n_trials = max(0, sweeper.n_trials - len(completed))
+    sweeper.n_trials = max(0, sweeper.n_trials - len(completed) - hopeless)
     if sweeper.sampler.get("seed") is not None:
         sweeper.sampler.seed += len(study.trials)
+
+
+def _diverged(sweep: Path) -> list[set[str]]:
+    """The overrides of every job of a sweep that diverged."""
+    folders = [RunFolder(path.parent) for path in sweep.glob("*/config.yaml")]
+    return [{*read_overrides(folder)} for folder in folders if folder.state() == "diverged"]
+
+
+def _overrides(trial: FrozenTrial) -> set[str]:
+    """The overrides that Hydra's sweeper makes of a trial."""
+    return {f"{name}={value}" for name, value in trial.params.items()}
 
 
 def _values(trial: FrozenTrial) -> dict[str, object]:

@@ -147,11 +147,18 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
     checkpoint loaded into a bare model, is the model's alone.
 
     Raises:
-        UserError: the file does not fit the module, naming the parameters that do not.
+        UserError: the file does not fit the module, naming the parameters that do not; or its
+            run had diverged.
 
     """
     checkpoint = read_checkpoint(path)
-    module.load_state_dict(fitting_weights(module, checkpoint, path))
+    weights = fitting_weights(module, checkpoint, path)
+    if unfit := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        raise UserError(
+            f"{path} holds weights that are not finite ({unfit[0]}): its run diverged. Take "
+            "another checkpoint, or train with a lower learning rate."
+        )
+    module.load_state_dict(weights)
     return checkpoint
 
 

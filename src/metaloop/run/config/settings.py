@@ -27,6 +27,7 @@ class Training:
     save_every: Count
     clip_norm: Positive | None
     clip_value: Positive | None
+    stop_when_diverged: bool
     report: bool
 
 

@@ -86,7 +86,7 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
                 folder.state(),
                 _best(rows[folder.path], chosen),
                 _test(results[folder.path], chosen),
-                str(folder.read_status().get("error", "")),
+                folder.why_ended(),
             )
         )
     return Sweep(jobs, chosen, split)
