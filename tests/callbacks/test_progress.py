@@ -16,3 +16,8 @@ def test_values_are_paired_before_and_after_adaptation():
         }
     )
     assert shown == {"loss": "4.22 -> 0.61", "val/accuracy": "0.2 -> 0.957"}
+
+
+def test_the_pair_is_of_the_same_meta_step_where_the_mean_is_of_many():
+    values = {"train/query_loss_before": 2.9, "train/query_loss_after": 2.7}
+    assert before_after({**values, "train/query_loss": 3.51}) == {"loss": "2.9 -> 2.7"}

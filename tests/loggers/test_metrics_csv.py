@@ -47,3 +47,14 @@ def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path):
     again.rewind(4)
     again.log_metrics({"train/loss": 0.2}, 5)
     assert path.read_text().endswith("4,0.25\n5,0.2\n")
+
+
+def test_an_extended_run_takes_back_the_row_that_its_end_had_logged(tmp_path):
+    path = tmp_path / "m.csv"
+    logger = log(path, TRAIN[0], TRAIN[1], VALIDATION)
+    logger.rewind(2, is_extended=True)
+    rows = read_rows(path)
+    assert [(row["step"], row["train/loss"], row["val/loss"]) for row in rows] == [
+        ("1", "1.0", ""),
+        ("2", "", "0.7"),
+    ]

@@ -63,6 +63,14 @@ def test_the_learning_curve_draws_training_and_validation():
     assert lines(axis)["validation, after"].tolist() == [2.0]
 
 
+@pytest.mark.parametrize("stage", ["train", "val"])
+def test_a_learning_curve_of_a_single_row_is_seen(stage):
+    (axis,) = draw_learning_curve([{"step": "3", f"{stage}/query_loss": "2.0"}]).axes
+    (line,) = axis.get_lines()
+    assert line.get_xydata().tolist() == [[3, 2.0]]
+    assert line.get_marker() in (".", "o")
+
+
 def test_a_regression_task_is_drawn_before_and_after():
     algorithm, _, _ = random_case("mlp", steps=3)
     task = Sinusoid(shots=5, queries=9)

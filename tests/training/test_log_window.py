@@ -14,9 +14,10 @@ def added(*losses: float) -> LogWindow:
 
 def test_the_mean_over_meta_steps_is_taken_once():
     window = added(1.0, 2.0, 6.0)
-    assert window.take_means() == {"query_loss": 3.0}
+    assert window.means() == {"query_loss": 3.0}
+    window.close()
     window.add({"query_loss": torch.tensor([5.0])})
-    assert window.take_means() == {"query_loss": 5.0}
+    assert window.means() == {"query_loss": 5.0}
 
 
 def test_every_process_goes_on_with_its_own_sums_and_other_processes_with_the_mean():
@@ -26,7 +27,7 @@ def test_every_process_goes_on_with_its_own_sums_and_other_processes_with_the_me
         window = LogWindow()
         window.load(kept, rank, processes)
         window.add({"query_loss": torch.tensor([2.0])})
-        found.append(float(window.take_means()["query_loss"]))
+        found.append(float(window.means()["query_loss"]))
     assert found == [3.0, 5.0, 4.0]
 
 
@@ -34,4 +35,4 @@ def test_a_checkpoint_from_before_there_was_an_interval_begins_one():
     window = added(1.0)
     window.load(None, 0, 1)
     window.add({"query_loss": torch.tensor([3.0])})
-    assert window.take_means() == {"query_loss": 3.0}
+    assert window.means() == {"query_loss": 3.0}

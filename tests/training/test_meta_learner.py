@@ -35,7 +35,7 @@ def learner(**changes) -> MetaLearner:
     return MetaLearner(algorithm, **{"optimizer": SGD, "log_every": 1000, **changes})
 
 
-def fit(module, steps=3, precision="32-true", folder="unused", loggers=()) -> MetaLearner:
+def fit(module, steps=3, precision="32-true", folder="unused", loggers=(), callbacks=()):
     device = Device(
         accelerator="cpu",
         devices=1,
@@ -56,7 +56,7 @@ def fit(module, steps=3, precision="32-true", folder="unused", loggers=()) -> Me
         stop_when_diverged=True,
         report=False,
     )
-    trainer = make_trainer(device, folder, [], list(loggers), training)
+    trainer = make_trainer(device, folder, list(callbacks), list(loggers), training)
     trainer.fit(module, datamodule=data())
     return module
 
@@ -103,6 +103,54 @@ def test_what_is_logged_is_the_mean_over_the_meta_steps_since_the_last(tmp_path)
     assert [row["step"] for row in rows] == ["2", "4"]
     logged = [float(row["train/query_loss"]) for row in rows]
     assert logged == pytest.approx([sum(losses[:2]) / 2, sum(losses[2:]) / 2], rel=1e-5)
+
+
+def test_the_last_step_is_logged_however_few_there_are_and_however_they_end(tmp_path):
+    class Ends(pl.Callback):
+        def on_train_batch_end(self, trainer, *args):
+            trainer.should_stop = trainer.global_step == 3
+
+    for name, steps, callbacks in (("short", 2, []), ("ended", 90, [Ends()])):
+        path = tmp_path / f"{name}.csv"
+        fit(learner(), steps=steps, loggers=[MetricsCsv(path)], callbacks=callbacks)
+        (row,) = (row for row in read_rows(path) if row["train/query_loss"])
+        assert row["step"] == ("3" if callbacks else "2")
+        assert float(row["train/query_loss"]) > 0
+    whole, path = MetricsCsv(tmp_path / "whole.csv"), tmp_path / "whole.csv"
+    fit(learner(log_every=1), steps=2, loggers=[whole])
+    losses = [float(row["train/query_loss"]) for row in read_rows(path)]
+    (row,) = read_rows(tmp_path / "short.csv")
+    assert float(row["train/query_loss"]) == pytest.approx(sum(losses) / 2)
+
+
+def test_before_and_after_are_of_the_same_meta_step(tmp_path):
+    module = learner(log_every=3, optimizer=functools.partial(torch.optim.SGD, lr=10.0))
+    object.__setattr__(module.algorithm, "inner_steps", 0)  # adapting changes nothing
+    fit(module, steps=3, loggers=[MetricsCsv(tmp_path / "metrics.csv")])
+    (row,) = read_rows(tmp_path / "metrics.csv")
+    before, after, mean = (float(row[f"train/query_loss{n}"]) for n in ("_before", "_after", ""))
+    assert before == pytest.approx(after, rel=1e-6)
+    assert mean != pytest.approx(after, rel=1e-2)  # of three meta-steps that differ
+
+
+def test_what_is_logged_changes_no_weight():
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(1, 8), nn.Linear(8, 1)
+
+        def forward(self, x):
+            return self.head(F.dropout(torch.tanh(self.body(x)), 0.5, training=self.training))
+
+    found = []
+    for log_every in (1, 1000):
+        torch.manual_seed(0)
+        objective = Objective(model=Dropping(), loss=F.mse_loss)
+        values = {"inner_lr": 0.05, "inner_steps": 1, "eval_inner_steps": 1}
+        algorithm = maml(objective, adjoint="unrolled", **values)
+        module = MetaLearner(algorithm, optimizer=SGD, log_every=log_every, report=True)
+        found.append(fit(module, steps=3).state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
 def test_training_is_gradient_descent_on_the_mean_meta_loss():

@@ -62,10 +62,14 @@ class Progress(TQDMProgressBar):
 
 
 def before_after(metrics: Mapping[str, float]) -> dict[str, str]:
-    """Pair "<stage>/<name>_before" with "<stage>/<name>": {"loss": "4.2 -> 0.6", ..}."""
+    """Pair "<stage>/<name>_before" with what came after: {"loss": "4.2 -> 0.6", ..}.
+
+    That is `<name>_after` where a stage has it, of the same meta-step, or `<name>`.
+    """
     shown = {}
     for name, value in metrics.items():
         if f"{name}_before" in metrics and "/support_" not in name:
             short = name.removeprefix("train/").replace("query_loss", "loss")
-            shown[short] = f"{metrics[f'{name}_before']:.3g} -> {value:.3g}"
+            before, after = metrics[f"{name}_before"], metrics.get(f"{name}_after", value)
+            shown[short] = f"{before:.3g} -> {after:.3g}"
     return shown

@@ -50,9 +50,16 @@ class MetricsCsv(Logger):
             self._rewrite()
 
     @rank_zero_only
-    def rewind(self, step: int) -> None:
-        """Drop the rows after this meta-step: the run that resumes there logs them again."""
-        self._rows = [row for row in self._rows if int(row["step"]) <= step]
+    def rewind(self, step: int, *, is_extended: bool = False) -> None:
+        """Drop the rows after this meta-step: the run that resumes there logs them again.
+
+        Of a run that is extended also what was logged in the middle of a log window, at its end.
+        """
+        self._rows = [
+            row
+            for row in self._rows
+            if int(row["step"]) <= step and not (is_extended and _is_of_end(row, step))
+        ]
         if self._rows:
             self._rewrite()  # also without the line that a crash cut short
         else:
@@ -66,6 +73,12 @@ class MetricsCsv(Logger):
         writer.writeheader()
         writer.writerows(self._rows)
         write_text(self.path, text.getvalue())
+
+
+def _is_of_end(row: Row, step: int) -> bool:
+    """Whether training logged a row at this step."""
+    is_of_training = any(name.startswith("train") for name, value in row.items() if value)
+    return int(row["step"]) == step and is_of_training
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -10,22 +10,26 @@ Row = Mapping[str, str]
 def draw_learning_curve(rows: Sequence[Row]) -> Figure:
     """Draw loss (and accuracy) before and after adaptation over the meta-steps.
 
-    Training thin, validation with its 95 % band. `rows` are those of metrics.csv.
+    Of training the mean over all meta-steps, and thin what the rows' own meta-steps were before and
+    after; of validation its 95 % band too. `rows` are those of metrics.csv, of either or both.
     """
-    columns = {name for row in rows for name in row}
-    names = [n for n in ("query_loss", "accuracy") if f"train/{n}" in columns]
+    columns = {name.partition("/")[2] for row in rows for name in row}
+    names = [name for name in ("query_loss", "accuracy") if name in columns]
     figure = Figure(figsize=(4.6 * max(1, len(names)), 3.4), layout="constrained")
     for axis, name in zip(
         figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False
     ):
         for key, label, style in (
-            (f"train/{name}_before", "train, before", {"color": "C7", "alpha": 0.6, "lw": 0.8}),
-            (f"train/{name}", "train, after", {"color": "C0", "alpha": 0.6, "lw": 0.8}),
+            (f"train/{name}_before", "one meta-step, before", {"color": "C7", "lw": 0.8}),
+            (f"train/{name}_after", "one meta-step, after", {"color": "C9", "lw": 0.8}),
+            (f"train/{name}", "train, after", {"color": "C0", "lw": 1.6}),
             (f"val/{name}_before", "validation, before", {"color": "C3", "marker": "o", "ms": 3}),
             (f"val/{name}", "validation, after", {"color": "C2", "marker": "o", "ms": 3}),
         ):
             steps, values = _series(rows, key)
-            axis.plot(steps, values, label=label, **style)
+            if steps:
+                point = {"marker": "."} if len(steps) == 1 else {}  # it has no line
+                axis.plot(steps, values, label=label, **{**point, **style})
         steps, after = _series(rows, f"val/{name}")
         _, width = _series(rows, f"val/{name}_ci95")
         if len(width) == len(after):

@@ -46,6 +46,7 @@ from metaloop.run.checkpoints.weights import (
 from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
 from metaloop.run.config.environment import describe_environment
 from metaloop.run.config.read import load_config
+from metaloop.run.config.settings import Training
 from metaloop.run.config.trainer import make_trainer
 from metaloop.run.config.write import read_overrides, write_config, write_evaluation
 from metaloop.run.decide import decide
@@ -85,7 +86,7 @@ def train(folder: RunFolder) -> None:
     _introduce(folder, start.step, trainer, pieces)
     exit_code = 1
     try:
-        _begin_logging(loggers, config, folder, start.step)
+        _begin_logging(loggers, config, folder, start, pieces.training)
         if start.is_stopped:
             print("Early stopping had ended this run: nothing is left to train.", flush=True)
         else:
@@ -187,11 +188,17 @@ def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Piece
 
 @rank_zero_only
 def _begin_logging(
-    loggers: list[Logger], config: dict[str, object], folder: RunFolder, start: int
+    loggers: list[Logger],
+    config: dict[str, object],
+    folder: RunFolder,
+    start: Start,
+    training: Training,
 ) -> None:
+    is_in_window = start.step % training.log_every != 0
     for logger in loggers:
         if isinstance(logger, MetricsCsv):
-            logger.rewind(start)
+            is_extended = start.step < training.max_steps and not start.is_stopped
+            logger.rewind(start.step, is_extended=is_extended and is_in_window)
         logger.log_hyperparams(config)
         if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
             is_offline = logger.experiment.offline

@@ -28,11 +28,11 @@ class LogWindow:
 
     def __init__(self) -> None:
         self.steps, self.sums = 0, dict[str, Tensor]()
-        self.start(0)
+        self.start()
 
-    def start(self, meta_step: int) -> None:
+    def start(self) -> None:
         """Begin to take the time."""
-        self._since = (meta_step, time.perf_counter())
+        self._tasks, self._since = 0, time.perf_counter()
 
     def add(self, report: Report) -> None:
         """Add a meta-step's report, [T] a value."""
@@ -40,22 +40,24 @@ class LogWindow:
         if self.steps:
             means = {name: self.sums[name] + mean for name, mean in means.items()}
         self.sums, self.steps = means, self.steps + 1
+        self._tasks += len(next(iter(report.values())))
 
-    def take_means(self) -> dict[str, Tensor]:
-        """Each value's mean over the meta-steps added, which are forgotten."""
-        means = {name: total / self.steps for name, total in self.sums.items()}
+    def means(self) -> dict[str, Tensor]:
+        """Each value's mean over the meta-steps added."""
+        return {name: total / self.steps for name, total in self.sums.items()}
+
+    def close(self) -> None:
+        """Forget the meta-steps added."""
         self.steps, self.sums = 0, {}
-        return means
 
-    def take_cost(self, meta_step: int, tasks: int, device: torch.device) -> dict[str, float]:
-        """Episodes a second, of `tasks` a meta-step, and the peak memory so far."""
-        (step, then), now = self._since, time.perf_counter()
-        self._since = (meta_step, now)
+    def take_cost(self, processes: int, device: torch.device) -> dict[str, float]:
+        """Episodes a second of all processes since the last time, and the peak memory so far."""
+        speed = self._tasks * processes / (time.perf_counter() - self._since)
+        self.start()
         if device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(device) / 2**20
         else:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        speed = (meta_step - step) * tasks / (now - then)
         return {"episodes_per_second": speed, "memory_mb": peak}
 
     def load(self, kept: Sums | None, rank: int, processes: int) -> None:

@@ -17,7 +17,7 @@ from metaloop.algorithms import Algorithm
 from metaloop.arguments import Count, Positive, Seed
 from metaloop.episode import Episode
 from metaloop.errors import UserError
-from metaloop.inner_loop import STATISTICS, Report
+from metaloop.inner_loop import Report
 from metaloop.meta_gradient import (
     AtOnce,
     ChunksAtOnce,
@@ -26,20 +26,18 @@ from metaloop.meta_gradient import (
     adaptation_path,
     meta_gradient,
 )
+from metaloop.meta_gradient.random_state import keep_random_state
 from metaloop.training.datamodule import MetaBatch
 from metaloop.training.evaluator import Evaluator
 from metaloop.training.first_check import FirstCheck
 from metaloop.training.log_window import LogWindow, Sums
 from metaloop.training.logged_values import along_the_path, of_step_sizes, summarize
+from metaloop.training.running_averages import AVERAGES, move_averages
 from metaloop.training.seeding import seed_step
 
 MakeOptimizer = Callable[[Iterable[dict[str, object]]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
-# how names of running averages begin among the own parameters: torch allows no dot there
-AVERAGES = STATISTICS.replace(".", ":")
 announce = rank_zero_only(partial(print, flush=True))  # what takes long before the first step
-# how much of its running averages a meta-step renews, as in torch's batch norms
-AVERAGING_RATE = 0.1
 WINDOW = "log_window"  # where a checkpoint keeps what is not logged yet
 
 
@@ -57,8 +55,8 @@ class MetaLearner(pl.LightningModule):
         clip_norm, clip_value: clip the meta-gradient to this norm, or its every element.
         own_lr: the learning rate of what the algorithm learns beside the model (step sizes);
             None takes the optimizer's.
-        log_every: meta-steps between logged values, which are means over all of them; those of
-            the learner before it adapts are the logged step's.
+        log_every: meta-steps between logged values, which are means over all of them; `_before`
+            and `_after` adapting are the logged step's. The last step is always logged.
         report: at validations and logged steps, also log what happens along the inner loop.
 
     """
@@ -133,7 +131,8 @@ class MetaLearner(pl.LightningModule):
         episodes = batch.episodes
         self._check_once(episodes)
         algorithm = self.algorithm.at(self.global_step)
-        is_logged = (self.global_step + 1) % self.log_every == 0
+        closes_window = (self.global_step + 1) % self.log_every == 0
+        is_logged = closes_window or self.global_step + 1 == self.trainer.max_steps
         before = self._look_at_path(algorithm, episodes) if is_logged else {}
 
         # for all T_i: adapt phi_i on the support set, judge it on the query set
@@ -148,20 +147,26 @@ class MetaLearner(pl.LightningModule):
         self.manual_backward(torch.stack(products).sum())
         size = self._meta_gradient_norm() if is_logged else {}
         optimizer.step()  # clipped in on_before_optimizer_step
-        self._move_averages()
+        move_averages([self.own[name] for name in self.averages])
         if (scheduler := self.lr_schedulers()) is not None:
             assert isinstance(scheduler, LRScheduler)
             scheduler.step()
 
         self.log_window.add(report)
         if is_logged:
-            self._log_training({**before, **size}, tasks=len(episodes.classes))
+            after = {f"{name}_after": report[name] for name in self._judged}
+            self._log_training({**before, **after, **size}, closes_window=closes_window)
 
     def on_fit_start(self) -> None:
         self.first_check.keep_modes(self.model)  # Lightning validates first, in eval()
 
     def on_train_start(self) -> None:
-        self.log_window.start(self.global_step)
+        self.log_window.start()
+        self._logged_step = self.global_step
+
+    def on_train_end(self) -> None:
+        if self._logged_step != self.global_step:  # a callback has ended the run
+            self._log_training({}, closes_window=False)
 
     def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:
         seed_step(self.seed, self.global_step, self.global_rank, self.device)
@@ -222,19 +227,23 @@ class MetaLearner(pl.LightningModule):
 
     def _look_at_path(self, algorithm: Algorithm, episodes: Episode) -> Report:
         """Judge the learner before it adapts and, where a report is asked for, on the way."""
-        path = adaptation_path(
-            algorithm,
-            self.meta,
-            episodes,
-            steps=self.algorithm.inner_steps if self.report else 0,
-            **self.at_once,
-            is_detailed=self.report,
-        )
+        with keep_random_state(self.device):  # what is logged changes no weight
+            path = adaptation_path(
+                algorithm,
+                self.meta,
+                episodes,
+                steps=self.algorithm.inner_steps if self.report else 0,
+                **self.at_once,
+                is_detailed=self.report,
+            )
         if self.report:
             path = {name: self._of_all_ranks(values) for name, values in path.items()}
         self._report_path(path, "train")
-        judged = ("query_loss", *self.algorithm.objective.metrics)
-        return {f"{name}_before": path[name][:, 0] for name in judged}
+        return {f"{name}_before": path[name][:, 0] for name in self._judged}
+
+    @property
+    def _judged(self) -> tuple[str, ...]:
+        return ("query_loss", *self.algorithm.objective.metrics)
 
     def _of_all_ranks(self, values: Tensor) -> Tensor:
         if self.trainer.world_size == 1:
@@ -249,15 +258,6 @@ class MetaLearner(pl.LightningModule):
             values |= {f"step_size/{n}": v for n, v in of_step_sizes(self.meta).items()}
             self._log(values)
 
-    def _move_averages(self) -> None:
-        """Running averages: their gradient is stored - measured, the mean over all processes."""
-        with torch.no_grad():
-            for name in self.averages:
-                gradient = self.own[name].grad
-                assert gradient is not None
-                self.own[name] -= AVERAGING_RATE * gradient
-                self.own[name].grad = None  # no optimizer does it
-
     def _meta_gradient_norm(self) -> Report:
         groups = self._optimizer().param_groups
         norms = [p.grad.norm() for g in groups for p in g["params"] if p.grad is not None]
@@ -268,17 +268,19 @@ class MetaLearner(pl.LightningModule):
         assert isinstance(optimizer, LightningOptimizer)
         return optimizer
 
-    def _log_training(self, of_this_step: Report, tasks: int) -> None:
+    def _log_training(self, of_this_step: Report, *, closes_window: bool) -> None:
         values = {name: value.mean() for name, value in of_this_step.items()}
-        values |= self.log_window.take_means()
+        values |= self.log_window.means()
+        if closes_window:  # else the run may be extended, and the window with it
+            self.log_window.close()
         mean = self.trainer.strategy.reduce(torch.stack(list(values.values())), reduce_op="mean")
         assert isinstance(mean, Tensor)
         logged = dict(zip(values, mean.tolist(), strict=True))
         names = ("lr",) if self.own_lr is None else ("lr", "own_lr")  # of theta, of the rest
         rates = (group["lr"] for group in self._optimizer().param_groups)
         logged |= zip(names, rates, strict=False)
-        everywhere = tasks * self.trainer.world_size
-        cost = self.log_window.take_cost(self.global_step, everywhere, self.device)
+        cost = self.log_window.take_cost(self.trainer.world_size, self.device)
+        self._logged_step = self.global_step
         self._write({**logged, **cost}, "train")
 
     def _write(self, values: Mapping[str, float], stage: str) -> None:

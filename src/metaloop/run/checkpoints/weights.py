@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import has_statistics, own_statistics
-from metaloop.training.meta_learner import AVERAGES, MetaLearner
+from metaloop.training.meta_learner import MetaLearner
+from metaloop.training.running_averages import AVERAGES
 
 Checkpoint = dict[str, object]
 
