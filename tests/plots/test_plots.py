@@ -24,7 +24,7 @@ from metaloop.plots.image_episode import RIGHT, WRONG
 from metaloop.tasks import PointNavigation, Sinusoid
 from metaloop.training.confusion import count_confusion, rows_of
 from metaloop.training.datamodule import EvaluationEpisodes
-from metaloop.training.episode_values import Answered
+from metaloop.training.episode_values import Answered, has_classes
 from metaloop.training.estimate import Estimate
 from tests.episodes import random_case
 
@@ -138,6 +138,18 @@ def test_an_image_episode_shows_every_image_and_tells_right_from_wrong_at_a_glan
         first = axes[0].get_title()
         assert first == ("right, 100%" if number else "bee, 100%")
     assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()] == names
+
+
+def test_images_without_global_ids_are_drawn_and_targets_that_are_images_are_not():
+    algorithm, theta, episodes = random_case("conv")
+    bare = episodes._replace(classes=episodes.classes[:, :0])
+    figure = draw_one_task(algorithm, theta, bare, "no {}".format)
+    assert {a.get_ylabel() for a in figure.axes} >= {"class\n0", "class\n1", "class\n2"}
+    masks = tree_map(lambda x: x, episodes)
+    targets = episodes.query.targets[..., None, None].expand(-1, -1, 4, 4)
+    masks = masks._replace(query=masks.query._replace(targets=targets))
+    assert has_classes(episodes)
+    assert not has_classes(masks)
 
 
 def answered(answers):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from metaloop.loggers.figures import log_figures, save_figures
+from metaloop.inner_loop import learned_step_sizes
+from metaloop.loggers.figures import Draw, log_figures, save_figures
 from metaloop.plots import (
     draw_adaptation_curve,
     draw_confusion,
@@ -22,7 +23,7 @@ class Pictures(pl.Callback):
     """After every validation: one task before and after adaptation, the adaptation curve, and
     which classes are mistaken for which.
 
-    Where the algorithm learns step sizes, those too.
+    Where the algorithm learns step sizes, those too. What does not fit a task is left out.
 
     Args:
         folder: where the pictures go; each validation replaces them, W&B keeps all.
@@ -51,16 +52,17 @@ class Pictures(pl.Callback):
         curves = {name: estimate(values) for name, values in pl_module.evaluated.items()}
         title = f"validation, meta-step {trainer.global_step}"
         trained = pl_module.algorithm.inner_steps
-        figures = {"adaptation_curve": draw_adaptation_curve(curves, title, trained)}
         name = family_of(trainer).class_name
-        task = draw_one_task(pl_module.algorithm, pl_module.meta, self._first.episodes, name)
-        if task is not None:
-            figures["one_task"] = task
+        one_task = (pl_module.algorithm, pl_module.meta, self._first.episodes, name)
+        drawings: dict[str, Draw] = {
+            "adaptation_curve": lambda: draw_adaptation_curve(curves, title, trained),
+            "one_task": lambda: draw_one_task(*one_task),
+        }
         if (answered := pl_module.evaluator.answered) is not None:
-            figures["confusion"] = draw_confusion(count_confusion(answered), name, title)
-        if (alphas := draw_step_sizes(pl_module.meta)) is not None:
-            figures["step_sizes"] = alphas
-        save_figures(figures, self.folder)
+            drawings["confusion"] = lambda: draw_confusion(count_confusion(answered), name, title)
+        if learned_step_sizes(pl_module.meta):
+            drawings["step_sizes"] = lambda: draw_step_sizes(pl_module.meta)
+        figures = save_figures(drawings, self.folder)
         log_figures(figures, trainer.loggers, trainer.global_step)
 
 

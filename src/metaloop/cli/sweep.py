@@ -53,8 +53,8 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     write_csv(sweep, folder / "sweep.csv")
     if groups:
         rows = {_label(varied): (r.mean, r.half_width) for varied, r in groups}
-        figure = draw_comparison(rows, f"{split} {name}", folder.name)
-        save_figures({"sweep": figure}, folder)
+        axis_title = f"{split} {name}"
+        save_figures({"sweep": lambda: draw_comparison(rows, axis_title, folder.name)}, folder)
     console = Console()
     keys = list(sweep.jobs[0].varied)
     jobs = Table(*keys, "state", f"best val {name}", f"{split} {name}, over episodes")

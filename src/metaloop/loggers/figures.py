@@ -1,29 +1,71 @@
 """Figures on their way out: into a folder, and to the loggers."""
 
+import functools
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger
+
+from metaloop.process.signals import Interrupted
+
+Draw = Callable[[], Figure | None]  # None: there is no such picture of this task
 
 
-def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
-    """Write each figure as folder/<name>.png."""
+def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Figure]:
+    """Draw each figure and write it as folder/<name>.png; return those that could be drawn."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
+    figures = {}
+    for name, draw in drawings.items():
+        path = folder / f"{name}.png"
+        with _leave_out(f"picture {path}"):
+            if (figure := draw()) is None:
+                _say_once(f"No picture {path}: tasks of this kind have none.")
+            else:
+                figure.savefig(path, dpi=120)
+                figures[name] = figure
+    return figures
 
 
 def log_figures(
     figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int | None = None
 ) -> None:
-    """Send each figure to W&B, where a run logs there, at this meta-step or the last logged."""
+    """Send each figure to the loggers that take some, at this meta-step or the last logged.
+
+    Those are loggers with a method `log_image(key, images, step)`, as Lightning's for W&B, and
+    those whose `experiment` has TensorBoard's `add_image`.
+    """
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            for name, figure in figures.items():
-                logger.log_image(f"pictures/{name}", [_pixels(figure)], step)
+        log_image = getattr(logger, "log_image", None)
+        add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
+        for name, figure in figures.items():
+            key = f"pictures/{name}"
+            with _leave_out(f"picture of {name} in {type(logger).__name__}"):
+                if callable(log_image):
+                    log_image(key, [_pixels(figure)], step)
+                elif callable(add_image):
+                    add_image(key, np.asarray(_pixels(figure)), step, dataformats="HWC")
+
+
+@contextmanager
+def _leave_out(what: str) -> Iterator[None]:
+    """Go on without what does not fit a task or a logger; one line says why."""
+    try:
+        yield
+    except (Interrupted, OSError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        _say_once(f"No {what}: {type(error).__name__}{': ' * bool(reason)}{reason}")
+
+
+@functools.cache  # not again at every validation
+def _say_once(line: str) -> None:
+    print(line, flush=True)
 
 
 def _pixels(figure: Figure) -> Image.Image:

@@ -23,7 +23,7 @@ def draw_one_task(
     """Adapt to the first task of a meta-batch and draw what that changed.
 
     Curves for regression from one number to one number, a grid for images with class labels,
-    the rollouts of a policy in the plane; None for what has no picture.
+    the rollouts of a policy in the plane; None for what has no picture, as targets that are images.
     """
     task = pytree.tree_map(lambda tensor: tensor[0], episodes)
     phis = list(algorithm.adapt(meta, task.support, algorithm.eval_inner_steps))
@@ -31,7 +31,8 @@ def draw_one_task(
         return draw_curve(algorithm, phis, task)
     if is_walk(task):
         return draw_walk(algorithm, phis, task)
-    if task.support.inputs.ndim != 4 or task.support.targets.is_floating_point():
+    support = task.support
+    if support.inputs.ndim != 4 or support.targets.ndim != 1 or support.targets.is_floating_point():
         return None
     objective = algorithm.objective
     with torch.no_grad():
@@ -39,7 +40,9 @@ def draw_one_task(
             objective.predict_query(phi, task).softmax(-1).float().cpu()
             for phi in (phis[0], phis[-1])
         )
-    names = None if class_name is None else [class_name(int(c)) for c in task.classes]
+    names = None
+    if class_name is not None and len(task.classes):
+        names = [class_name(int(c)) for c in task.classes]
     return draw_image_episode(_shown(task), before, after, names)
 
 

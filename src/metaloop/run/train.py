@@ -45,6 +45,7 @@ from metaloop.run.checkpoints.weights import (
 )
 from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
 from metaloop.run.config.environment import describe_environment
+from metaloop.run.config.misfits import explain_misfits, require_known_monitors
 from metaloop.run.config.read import load_config
 from metaloop.run.config.settings import Training
 from metaloop.run.config.trainer import make_trainer
@@ -71,6 +72,7 @@ def train(folder: RunFolder) -> None:
     pieces.device.require_started()
     pieces = decide(folder, config, pieces)
     named = build_callbacks(config, folder, pieces.task)
+    require_known_monitors(named, pieces)
     start = _find_start(folder, config, pieces, named)
     _settle_wandb(cast(str, config["run_id"]))
     loggers = build_loggers(config, folder)
@@ -80,9 +82,10 @@ def train(folder: RunFolder) -> None:
         callbacks.append(StopWhenDiverged())
     if pieces.evaluation.checkpoint == "ensemble":
         callbacks.append(_ensemble(folder, pieces))
-    trainer = make_trainer(
-        pieces.device, folder.path, callbacks, loggers, pieces.training, files=start.files
-    )
+    with explain_misfits(RuntimeError):  # two callbacks of one name in the checkpoint
+        trainer = make_trainer(
+            pieces.device, folder.path, callbacks, loggers, pieces.training, files=start.files
+        )
     _introduce(folder, start.step, trainer, pieces)
     exit_code = 1
     try:
@@ -90,12 +93,13 @@ def train(folder: RunFolder) -> None:
         if start.is_stopped:
             print("Early stopping had ended this run: nothing is left to train.", flush=True)
         else:
-            trainer.fit(
-                pieces.meta_learner,
-                datamodule=pieces.datamodule,
-                ckpt_path=start.checkpoint,
-                weights_only=True,
-            )
+            with explain_misfits():
+                trainer.fit(
+                    pieces.meta_learner,
+                    datamodule=pieces.datamodule,
+                    ckpt_path=start.checkpoint,
+                    weights_only=True,
+                )
             _explain_early_stopping(named, trainer.global_step)
             if trainer.global_step == 0:  # max_steps=0: no step saved what is to be evaluated
                 trainer.save_checkpoint(folder.last_checkpoint)
@@ -217,8 +221,7 @@ def _explain_early_stopping(callbacks: Mapping[str, Callback], step: int) -> Non
 
 def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:
     if rows := read_rows(folder.metrics):
-        figures = {"learning_curve": draw_learning_curve(rows)}
-        save_figures(figures, folder.plots)
+        figures = save_figures({"learning_curve": lambda: draw_learning_curve(rows)}, folder.plots)
         log_figures(figures, loggers, step)
 
 
@@ -245,9 +248,11 @@ def _print_next_commands(path: Path) -> None:
 
 
 def _close(loggers: list[Logger], exit_code: int) -> None:
-    """Finish W&B, or the next run in this process would write into this one's."""
+    """Finish W&B, or the next run in this process would write into this one's; flush others."""
     for logger in loggers:
         if isinstance(logger, OutageProofWandbLogger):
             logger.finish(exit_code)
         elif isinstance(logger, WandbLogger):
             logger.experiment.finish(exit_code)
+        else:
+            logger.finalize("failed" if exit_code else "success")

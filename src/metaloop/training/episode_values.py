@@ -24,8 +24,9 @@ class Answered(NamedTuple):
 
 
 def has_classes(episodes: Episode) -> bool:
-    """Whether episodes are of classes with global ids."""
-    return episodes.classes.shape[-1] > 0 and not episodes.query.targets.is_floating_point()
+    """Whether episodes are of classes with global ids, a label an example."""
+    targets = episodes.query.targets
+    return episodes.classes.shape[-1] > 0 and targets.ndim == 2 and not targets.is_floating_point()
 
 
 class EpisodeValues(torchmetrics.Metric):

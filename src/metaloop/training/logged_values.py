@@ -1,6 +1,6 @@
 """From what was reported of every episode to the values that are logged."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -23,6 +23,14 @@ def summarize(evaluated: Report) -> Values:
         summary[f"{name}_ci95"] = float(half_width[-1])
     summary["adaptation_gain"] = summary["query_loss_before"] - summary["query_loss"]
     return summary
+
+
+def summary_names(metrics: Iterable[str], *, is_detailed: bool) -> list[str]:
+    """The names of what `summarize` makes of an evaluation: for these metrics, of both sets."""
+    detailed = ("support_gradient_norm", "query_gradient_norm", "gradient_cosine")
+    both = [name for metric in metrics for name in (metric, f"support_{metric}")]
+    reported = ["query_loss", "support_loss", *both, *(detailed if is_detailed else ())]
+    return ["adaptation_gain"] + [f"{n}{end}" for end in ("", "_before", "_ci95") for n in reported]
 
 
 def along_the_path(evaluated: Report) -> Values:

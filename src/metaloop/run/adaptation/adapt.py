@@ -13,7 +13,7 @@ from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
 from metaloop.folders.run_folder import RunFolder
-from metaloop.loggers.figures import save_figures
+from metaloop.loggers.figures import Draw, save_figures
 from metaloop.plots import draw_adaptation_curve, draw_curve, draw_predictions, is_curve
 from metaloop.run.adaptation.adaptation_curve import (
     MADE,
@@ -83,8 +83,9 @@ def adapt(
     }
     write_json(folder / "results.json", results)
     curves = {name: estimate(values) for name, values in judged.report.items()}
-    figures = {"adaptation_curve": draw_adaptation_curve(curves, title_of(judged))}
-    save_figures(figures | _pictures(adapted, query, x_new), folder)
+    drawings = _pictures(adapted, query, x_new)
+    drawings["adaptation_curve"] = lambda: draw_adaptation_curve(curves, title_of(judged))
+    save_figures(drawings, folder)
     print_adaptation(results, folder)
     return results
 
@@ -133,7 +134,7 @@ def _check_classes(support: Given, query: Given) -> None:
             )
 
 
-def _pictures(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> dict[str, Figure]:
+def _pictures(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> dict[str, Draw]:
     """The fit of a curve, on the query's points if they are labelled; or answers to images."""
     support = adapted.support
     task = Episode(support, support, support.inputs[:0])
@@ -141,14 +142,19 @@ def _pictures(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> di
         if query is not None and query.labels is not None and x_new is not None:
             points = Examples(adapted.to_inputs(x_new), adapted.to_targets(query.labels))
             task = task._replace(query=points)
-        return {"fit": draw_curve(adapted.algorithm, list(adapted.path()), task)}
+        return {"fit": lambda: draw_curve(adapted.algorithm, list(adapted.path()), task)}
     if query is None or x_new is None or not query.files or adapted.classes_ is None:
         return {}
+    return {"predictions": lambda: _draw_answers(adapted, query, x_new)}
+
+
+def _draw_answers(adapted: Adapted, query: Given, x_new: Arrays) -> Figure:
+    assert adapted.classes_ is not None
     probabilities = torch.from_numpy(adapted.predict_proba(x_new))
     images = adapted.to_inputs(x_new).float().cpu()
     labels = None if query.labels is None else [str(label) for label in query.labels]
     classes = [str(label) for label in adapted.classes_]
-    return {"predictions": draw_predictions(images, probabilities, classes, labels)}
+    return draw_predictions(images, probabilities, classes, labels)
 
 
 def _protocol(

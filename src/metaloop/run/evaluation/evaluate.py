@@ -15,8 +15,8 @@ from metaloop.callbacks import Progress
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormModeName, Report
-from metaloop.loggers import OutageProofWandbLogger
-from metaloop.loggers.figures import log_figures, save_figures
+from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
+from metaloop.loggers.figures import Draw, log_figures, save_figures
 from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
 from metaloop.run.checkpoints.weights import find_judged, load_weights
 from metaloop.run.config.build import Pieces, build
@@ -31,8 +31,10 @@ from metaloop.run.evaluation.results import (
     write_confusion,
     write_results,
 )
+from metaloop.tasks import Task
 from metaloop.training.confusion import count_confusion
 from metaloop.training.datamodule import EpisodicDataModule
+from metaloop.training.episode_values import Answered
 from metaloop.training.estimate import estimate
 from metaloop.training.logged_values import summarize
 
@@ -53,7 +55,7 @@ def evaluate(
         run: whose checkpoint it is.
         folder: where results.json, episodes.csv and the pictures go.
         overrides: what the user changed, for the record.
-        loggers: those of the training that this evaluation ends; W&B is told what came out.
+        loggers: those of the training that this evaluation ends; they are told what came out.
 
     """
     pieces = build(config)
@@ -72,31 +74,46 @@ def evaluate(
         curves = {name: estimate(values) for name, values in evaluated.items()}
         title = f"{results['episodes']} {pieces.evaluation.split} episodes"
         trained = pieces.algorithm.inner_steps
-        figures = {"adaptation_curve": draw_adaptation_curve(curves, title, trained)}
+        drawings: dict[str, Draw] = {
+            "adaptation_curve": lambda: draw_adaptation_curve(curves, title, trained),
+            "one_task": lambda: _draw_first_task(pieces),
+        }
         if (answered := pieces.meta_learner.evaluator.answered) is not None:
-            confusion = count_confusion(answered)
-            write_confusion(folder, confusion, pieces.task.class_name)
-            figures["confusion"] = draw_confusion(confusion, pieces.task.class_name, title)
-        if (picture := _draw_first_task(pieces)) is not None:
-            figures["one_task"] = picture
-        save_figures(figures, folder)
-        _tell_wandb(loggers, evaluated, figures, pieces)
+            drawings["confusion"] = lambda: _tell_confusion(answered, pieces.task, title, folder)
+        figures = save_figures(drawings, folder)
+        _tell_loggers(loggers, evaluated, figures, pieces, max(checkpoints.values()))
         print_results(results, folder)
         for name in figures:
             print(f"Plot: {folder / name}.png", flush=True)
     return results
 
 
-def _tell_wandb(
-    loggers: Sequence[Logger], evaluated: Report, figures: Mapping[str, Figure], pieces: Pieces
+def _tell_confusion(answered: Answered, task: Task, title: str, folder: Path) -> Figure:
+    """Write and draw which classes were mistaken for which."""
+    confusion = count_confusion(answered)
+    write_confusion(folder, confusion, task.class_name)
+    return draw_confusion(confusion, task.class_name, title)
+
+
+def _tell_loggers(
+    loggers: Sequence[Logger],
+    evaluated: Report,
+    figures: Mapping[str, Figure],
+    pieces: Pieces,
+    meta_step: int,
 ) -> None:
-    """Put the results into the summary of the W&B run, the pictures beside its others."""
+    """Put the results into the summary of the W&B run, the pictures beside its others.
+
+    Other loggers get them as values of the meta-step; results.json stands beside metrics.csv.
+    """
     split = pieces.evaluation.split
     log_figures({f"{split}_{name}": figure for name, figure in figures.items()}, loggers)
     values = {f"{split}/{name}": value for name, value in summarize(evaluated).items()}
     for logger in loggers:
         if isinstance(logger, OutageProofWandbLogger):
             logger.log_summary(values)
+        elif not isinstance(logger, MetricsCsv):
+            logger.log_metrics(values, meta_step)
 
 
 @rank_zero_only
@@ -172,7 +189,7 @@ def _origin(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
     return {"trained_on": str(trained["_target_"]).rpartition(".")[2], **data}
 
 
-def _draw_first_task(pieces: Pieces):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _draw_first_task(pieces: Pieces) -> Figure | None:
     data: EpisodicDataModule = pieces.datamodule
     first = next(iter(data.test_dataloader()))
     learner = pieces.meta_learner
