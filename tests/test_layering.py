@@ -18,6 +18,7 @@ ROOMS = [
     "substitutes",
     "models",
     "tasks/random_streams",
+    "tasks/metric",
     "tasks/task",
     "tasks/sources",
     "tasks/synthetic",

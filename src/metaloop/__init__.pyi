@@ -79,6 +79,7 @@ from .tasks import (
     ImageDataset as ImageDataset,
     ImageFolder as ImageFolder,
     ImageStore as ImageStore,
+    Metric as Metric,
     MiniImageNet as MiniImageNet,
     Omniglot as Omniglot,
     PointNavigation as PointNavigation,

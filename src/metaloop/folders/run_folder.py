@@ -22,7 +22,7 @@ class RunFolder:
 
     config.yaml          the resolved config          overrides.yaml   what the user changed
     environment.json     versions, git state          status.json      composed ... completed
-    changes.json         accepted on resuming
+    changes.json         accepted on resuming      best_modes.json  whether min or max is the best
     checkpoints/         last, previous, best         metrics.csv      one row a logging step
     plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
                                                       adaptations/     one folder an adaptation
@@ -78,6 +78,10 @@ class RunFolder:
     @property
     def changes(self) -> Path:
         return self.path / "changes.json"
+
+    @property
+    def best_modes(self) -> Path:
+        return self.path / "best_modes.json"
 
     @property
     def log(self) -> Path:

@@ -15,6 +15,7 @@ from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.pretrain import Pretrain
 from metaloop.algorithms.prototypical import Prototypical
 from metaloop.inner_loop import Objective
+from metaloop.tasks import Metric
 
 # torch's layers that metaloop's own networks are made of
 LAYERS: frozenset[type[nn.Module]] = frozenset(
@@ -54,7 +55,8 @@ def is_known_exact(algorithm: Algorithm) -> bool:
     if isinstance(algorithm, GradientBased):
         pieces = [algorithm.update, *algorithm.update.chain, algorithm.outer_loss]
     functions: list[Callable[..., object]] = [objective.loss, objective.forward]
-    functions += objective.metrics.values()
+    metrics = objective.metrics.values()
+    functions += [m.function if type(m) is Metric else m for m in metrics]
     return (
         is_known_model(objective.model)
         and all(_is_ours(type(p), "inner_loop") or _is_ours(type(p), "algorithms") for p in pieces)

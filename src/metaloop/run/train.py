@@ -52,6 +52,8 @@ from metaloop.run.config.trainer import make_trainer
 from metaloop.run.config.write import read_overrides, write_config, write_evaluation
 from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
+from metaloop.tasks import best_mode, require_mode
+from metaloop.training.logged_values import summary_names
 
 
 class Start(NamedTuple):
@@ -176,14 +178,16 @@ def _check_resumed(
 
 
 def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
-    metric, mode = pieces.task.monitor
-    size = pieces.evaluation.ensemble_size
-    return EnsembleCheckpoints(folder.ensemble, monitor=f"val/{metric}", mode=mode, size=size)
+    task, size = pieces.task, pieces.evaluation.ensemble_size
+    mode = require_mode(task.metrics, task.monitor)
+    return EnsembleCheckpoints(folder.ensemble, monitor=f"val/{task.monitor}", mode=mode, size=size)
 
 
 @rank_zero_only
 def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Pieces) -> None:
     write_json(folder.environment, describe_environment())
+    names = summary_names(pieces.task.metrics, is_detailed=False)
+    write_json(folder.best_modes, {name: best_mode(pieces.task.metrics, name) for name in names})
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
     print(f"{what}: {folder.path}", flush=True)
     if trainer.strategy.root_device.type == "cuda" and not pieces.device.deterministic:

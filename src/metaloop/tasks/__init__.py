@@ -10,6 +10,7 @@ from metaloop.tasks.images.image_store import ImageStore, store_arrays
 from metaloop.tasks.images.mini_imagenet import MiniImageNet
 from metaloop.tasks.images.omniglot import Omniglot
 from metaloop.tasks.images.tiered_imagenet import TieredImageNet
+from metaloop.tasks.metric import Metric, best_mode, require_mode
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.synthetic.harmonic import Harmonic
 from metaloop.tasks.synthetic.point_navigation import PointNavigation
@@ -34,6 +35,7 @@ __all__ = [
     "ImageDataset",
     "ImageFolder",
     "ImageStore",
+    "Metric",
     "MiniImageNet",
     "Omniglot",
     "PointNavigation",
@@ -47,5 +49,7 @@ __all__ = [
     "Task",
     "TieredImageNet",
     "arrays",
+    "best_mode",
+    "require_mode",
     "store_arrays",
 ]

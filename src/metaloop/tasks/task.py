@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
+from metaloop.tasks.metric import Metric, MetricFunction
 from metaloop.tasks.random_streams import RandomStreams, Split
 
-Metric = Callable[[Tensor, Tensor], Tensor]
 Network = Callable[[Tensor], Tensor]
 
 
@@ -31,7 +32,7 @@ class Task(ABC):
             0: inputs are numbers. A model is supplied with it if its constructor asks.
         found: keys of the family's config that were null and that it has read from its data; a
             run's config gets their values, so that its learner needs the data no more.
-        monitor: the reported value that makes a learner the best, and its direction.
+        monitor: the reported value that makes a learner the best; it says itself which is better.
 
     """
 
@@ -40,7 +41,16 @@ class Task(ABC):
     classes: int = 0
     vocabulary_size: int = 0
     found: Mapping[str, object] = {}
-    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("query_loss", "min")
+    monitor: ClassVar[str] = "query_loss"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not isinstance(cls.monitor, str):
+            raise UserError(
+                f"{cls.__name__}.monitor is {cls.monitor}, and has to be the name alone: whether "
+                "higher is better is the metric's to say, metaloop.Metric(function, "
+                "higher_is_better=True)."
+            )
 
     def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare
         """Download, check and cache what the family needs."""
@@ -85,8 +95,11 @@ class Task(ABC):
         """The mean loss over the examples, a scalar."""
 
     @property
-    def metrics(self) -> Mapping[str, Metric]:
-        """What is reported beside the loss: functions of (predictions, targets), each a scalar."""
+    def metrics(self) -> Mapping[str, MetricFunction]:
+        """What is reported beside the loss: functions of (predictions, targets), each a scalar.
+
+        One that chooses the best of several (`Metric`) says whether higher is better.
+        """
         return {}
 
     def describe(self) -> dict[str, int | str | bool]:
@@ -104,14 +117,14 @@ class RegressionTask(Task):
 class ClassificationTask(Task):
     """Tasks judged by cross-entropy, with the accuracy beside it."""
 
-    monitor = ("accuracy", "max")
+    monitor = "accuracy"
 
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(predictions, targets)
 
     @property
-    def metrics(self) -> Mapping[str, Metric]:
-        return {"accuracy": accuracy}
+    def metrics(self) -> Mapping[str, MetricFunction]:
+        return {"accuracy": Metric(accuracy, higher_is_better=True)}
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:

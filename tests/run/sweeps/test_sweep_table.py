@@ -22,6 +22,7 @@ def job(
     folder.config.write_text("{}")
     folder.overrides.write_text(OmegaConf.to_yaml(overrides))
     folder.write_status(state, **details)
+    write_json(folder.best_modes, {"accuracy": "max", "mae": "min", "f1": None})
     rows = [f"{step},{value}" for step, value in enumerate(validations)]
     if rows:
         folder.metrics.write_text("\n".join(["step,val/accuracy", *rows]) + "\n")
@@ -71,6 +72,14 @@ def test_every_state_is_told_and_a_run_whose_process_is_gone_is_killed(tmp_path)
         rows = list(csv.DictReader(file))
     assert rows[4]["test/accuracy"] == "0.75"
     assert rows[0]["test/accuracy"] == ""
+
+
+@pytest.mark.parametrize(("metric", "best"), [("accuracy", 0.9), ("mae", 0.2), ("f1", None)])
+def test_the_best_is_what_the_metric_itself_says(metric, best, tmp_path):
+    folder = job(tmp_path, "a", ["seed=0"])
+    rows = "".join(f"{step},{value}\n" for step, value in enumerate((0.5, 0.2, 0.9, "nan")))
+    folder.metrics.write_text(f"step,val/{metric}\n{rows}")
+    assert read_sweep(tmp_path, metric).jobs[0].validation == best
 
 
 def test_what_is_no_sweep_is_refused_with_the_remedy(tmp_path):

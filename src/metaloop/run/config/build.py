@@ -1,6 +1,6 @@
 """From a config to the objects it names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import NamedTuple, cast
 
@@ -16,8 +16,9 @@ from metaloop.inner_loop import Objective, has_statistics
 from metaloop.run.config.construct import Node, Section, check_node, construct, partial, section
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Device, Evaluation, Training
-from metaloop.tasks import Task
+from metaloop.tasks import Task, require_mode
 from metaloop.training.datamodule import EpisodicDataModule
+from metaloop.training.logged_values import summary_names
 from metaloop.training.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 
 # what callbacks and loggers are supplied with, by the names of their arguments
@@ -52,6 +53,7 @@ def build(content: Node) -> Pieces:
     _check_meta_batch(config.data, config.device)
     pl.seed_everything(config.seed, verbose=False)
     task = construct(config.task, Task, key="task")
+    require_mode(task.metrics, task.monitor)
     objective = _objective(config, task)
     algorithm = construct(
         config.algorithm, Algorithm, key="algorithm", objective=objective, classes=task.classes
@@ -161,14 +163,19 @@ def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
 
 def build_callbacks(config: Node, folder: RunFolder, task: Task) -> dict[str, Callback]:
     """Build the callbacks by name, each supplied with what it asks for by an argument's name."""
-    metric, mode = task.monitor
     supplied = {
         "dirpath": folder.checkpoints,
         "folder": folder.plots,
-        "monitor": f"val/{metric}",
-        "mode": mode,
+        "monitor": f"val/{task.monitor}",
     }
-    return _build_each(config, "callbacks", Callback, supplied)
+
+    def mode(node: Node) -> dict[str, object]:
+        """Which value is the best, of what this callback monitors."""
+        name = str(node.get("monitor", supplied["monitor"])).removeprefix("val/")
+        is_known = "mode" not in node and name in summary_names(task.metrics, is_detailed=False)
+        return {"mode": require_mode(task.metrics, name)} if is_known else {}
+
+    return _build_each(config, "callbacks", Callback, supplied, mode)
 
 
 def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
@@ -213,11 +220,15 @@ def _try_optimizer(
 
 
 def _build_each(
-    config: Node, group: str, kind: type[Section], supplied: Mapping[str, object]
+    config: Node,
+    group: str,
+    kind: type[Section],
+    supplied: Mapping[str, object],
+    more: Callable[[Node], Mapping[str, object]] = lambda _: {},
 ) -> dict[str, Section]:
     nodes = cast(Mapping[str, Node | None], config[group])
     return {
-        name: construct(node, kind, key=f"{group}.{name}", **supplied)
+        name: construct(node, kind, key=f"{group}.{name}", **supplied, **more(node))
         for name, node in nodes.items()
         if node is not None
     }

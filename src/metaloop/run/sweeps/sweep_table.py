@@ -5,6 +5,8 @@ Reads run folders only, whatever state they are in.
 
 import csv
 import io
+import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,7 +86,7 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
                 folder,
                 values,
                 folder.state(),
-                _best(rows[folder.path], chosen),
+                _best(rows[folder.path], chosen, _mode(folder, chosen)),
                 _test(results[folder.path], chosen),
                 folder.why_ended(),
             )
@@ -134,11 +136,18 @@ def _overrides(folder: RunFolder) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _best(rows: Sequence[Mapping[str, str]], metric: str) -> float | None:
-    values = [float(row[f"val/{metric}"]) for row in rows if row.get(f"val/{metric}")]
-    if not values:
+def _mode(folder: RunFolder, metric: str) -> str | None:
+    """Which value of a metric is the best, as its task told the run."""
+    path = folder.best_modes
+    return json.loads(path.read_text()).get(metric) if path.is_file() else None
+
+
+def _best(rows: Sequence[Mapping[str, str]], metric: str, mode: str | None) -> float | None:
+    found = [float(row[f"val/{metric}"]) for row in rows if row.get(f"val/{metric}")]
+    values = [value for value in found if math.isfinite(value)]
+    if not values or mode is None:
         return None
-    return min(values) if metric.endswith("loss") else max(values)
+    return min(values) if mode == "min" else max(values)
 
 
 def _test(results: Mapping[str, Any], metric: str) -> Result | None:

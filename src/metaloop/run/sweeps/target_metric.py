@@ -9,6 +9,7 @@ from metaloop.loggers.metrics_csv import read_rows
 from metaloop.run.config.build import Pieces
 from metaloop.run.config.construct import Node
 from metaloop.run.evaluation.results import read_results
+from metaloop.tasks import require_mode
 
 STAGES = ("val", "test")
 
@@ -31,11 +32,11 @@ def choose_target_metric(named: str | None, pieces: Pieces, logger: Node) -> Tar
     """What `objective` names; None takes what decides which checkpoint is the best.
 
     Raises:
-        UserError: it is no metric of the task, or the run does not measure it.
+        UserError: it is no metric of the task, or does not say which value is better, or the run
+            does not measure it.
 
     """
-    monitored, mode = pieces.task.monitor
-    stage, _, metric = (named or f"val/{monitored}").partition("/")
+    stage, _, metric = (named or f"val/{pieces.task.monitor}").partition("/")
     known = ("query_loss", *pieces.task.metrics)
     if stage not in STAGES or metric not in known:
         choices = ", ".join(f"{s}/{name}" for s in STAGES for name in known)
@@ -57,9 +58,7 @@ def choose_target_metric(named: str | None, pieces: Pieces, logger: Node) -> Tar
             f"objective={named} is of the evaluation after training, which evaluation.split="
             f"{pieces.evaluation.split} makes one of other episodes. Take objective=val/{metric}."
         )
-    if metric != monitored:
-        mode = "min" if metric.endswith("loss") else "max"
-    return TargetMetric(stage, metric, mode)
+    return TargetMetric(stage, metric, require_mode(pieces.task.metrics, metric))
 
 
 def read_target_metric(folder: RunFolder, objective: TargetMetric) -> float:

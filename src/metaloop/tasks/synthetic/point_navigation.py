@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,8 +9,9 @@ from torch import Tensor
 from metaloop.arguments import Count, Positive
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
+from metaloop.tasks.metric import Metric, MetricFunction
 from metaloop.tasks.random_streams import RandomStreams, Split
-from metaloop.tasks.task import Metric, Network, Task
+from metaloop.tasks.task import Network, Task
 
 GOAL = 0.5  # goals are uniform in the square of this half width
 SPEED = 0.1  # the longest step along an axis
@@ -54,7 +54,7 @@ class PointNavigation(Task):
 
     input_shape = (2,)
     output_size = 2
-    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("return", "max")
+    monitor = "return"
 
     def __init__(
         self, *, shots: Count, queries: Count, horizon: Count, action_std: Positive
@@ -111,8 +111,8 @@ class PointNavigation(Task):
         return surrogate - surrogate.detach() - rewards.sum(1).mean()
 
     @property
-    def metrics(self) -> Mapping[str, Metric]:
-        return {"return": mean_return}
+    def metrics(self) -> Mapping[str, MetricFunction]:
+        return {"return": Metric(mean_return, higher_is_better=True)}
 
     def describe(self) -> dict[str, int | str | bool]:
         return {

@@ -1,0 +1,109 @@
+"""A metric says itself whether higher is better, and everything that chooses a best asks it."""
+
+import pytest
+import torch
+import torchmetrics
+from torch.nn import functional as F
+
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.build import build, build_callbacks
+from metaloop.run.sweeps.target_metric import choose_target_metric
+from metaloop.tasks import Metric, PointNavigation, RegressionTask, Sinusoid, best_mode
+from tests.conftest import composed
+
+LOGGER = {"csv": {"_target_": "metaloop.MetricsCsv"}}
+
+
+def silent(predictions, targets):
+    return (predictions - targets).abs().amax()
+
+
+class Judged(Sinusoid):
+    """Sinusoids with further metrics, of which one decides."""
+
+    monitor = "r2"
+
+    @property
+    def metrics(self):
+        return {
+            "mae": Metric(F.l1_loss, higher_is_better=False),
+            "r2": torchmetrics.R2Score(),
+            "worst": silent,
+        }
+
+
+class Undecided(Judged):
+    monitor = "worst"
+
+
+def config(task: type = Judged, **callbacks: dict) -> dict:
+    whole = composed("experiment=smoke", "callbacks=early_stopping")
+    node = {**whole["task"], "_target_": f"{__name__}.{task.__name__}"}
+    return {**whole, "task": node, "callbacks": whole["callbacks"] | callbacks}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("query_loss", "min"),
+        ("support_loss_before", "min"),
+        ("adaptation_gain", "max"),
+        ("mae", "min"),
+        ("mae@inductive", "min"),
+        ("support_mae", "min"),
+        ("r2", "max"),
+        ("worst", None),
+        ("mae_ci95", None),
+    ],
+)
+def test_the_direction_of_all_that_is_logged_is_the_metrics(name, mode):
+    assert best_mode(Judged(shots=2, queries=2).metrics, name) == mode
+
+
+def test_the_packages_own_metrics_say_theirs():
+    walk = PointNavigation(shots=2, queries=2, horizon=2, action_std=1.0)
+    assert best_mode(walk.metrics, walk.monitor) == "max"
+    omniglot = build(composed("task=omniglot")).task
+    assert best_mode(omniglot.metrics, omniglot.monitor) == "max"
+
+
+def test_a_metric_computes_what_its_function_does():
+    x, y = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0])
+    assert Metric(F.l1_loss, higher_is_better=False)(x, y) == 1.5
+
+
+def test_checkpoints_and_early_stopping_ask_the_metric_that_they_monitor(tmp_path):
+    stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/mae"}
+    content = config(early_stopping=stopping)
+    named = build_callbacks(content, RunFolder(tmp_path), build(content).task)
+    assert (named["best"].monitor, named["best"].mode) == ("val/r2", "max")
+    assert (named["early_stopping"].monitor, named["early_stopping"].mode) == ("val/mae", "min")
+
+
+def test_what_searches_compare_asks_it_too():
+    pieces = build(config())
+    modes = {
+        named: choose_target_metric(named, pieces, LOGGER).mode
+        for named in ("val/mae", "val/r2", "test/query_loss", None)
+    }
+    assert modes == {"val/mae": "min", "val/r2": "max", "test/query_loss": "min", None: "max"}
+
+
+def test_one_that_does_not_say_chooses_nothing(tmp_path):
+    says = r"metric worst does not say whether higher is better.*metaloop.Metric\(function"
+    with pytest.raises(UserError, match=says):
+        build(config(Undecided))
+    with pytest.raises(UserError, match=says):
+        choose_target_metric("val/worst", build(config()), LOGGER)
+    stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/worst"}
+    task = build(config()).task
+    with pytest.raises(UserError, match=says):
+        build_callbacks(config(early_stopping=stopping), RunFolder(tmp_path), task)
+    content = config(early_stopping={**stopping, "mode": "max"})
+    assert build_callbacks(content, RunFolder(tmp_path), task)["early_stopping"].mode == "max"
+
+
+def test_a_task_that_says_it_in_the_metrics_stead_is_told_where_it_belongs():
+    with pytest.raises(UserError, match="has to be the name alone.*metaloop.Metric"):
+        type("Old", (RegressionTask,), {"monitor": ("mae", "min")})
