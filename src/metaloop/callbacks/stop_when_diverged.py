@@ -68,10 +68,12 @@ class StopWhenDiverged(pl.Callback):
         sums = torch.stack(self._sums)
         self._sums = []
         found = (i for i, value in enumerate(sums.tolist()) if not math.isfinite(value))
-        first = torch.tensor(next(found, len(sums)), device=sums.device)
-        first = trainer.strategy.reduce(first, reduce_op="min")
+        first = next(found, len(sums))
+        if trainer.world_size > 1:
+            own = torch.tensor(first, device=sums.device)
+            first = int(trainer.strategy.reduce(own, reduce_op="min"))
         if first < len(sums):
-            step = self._step - len(sums) + 1 + int(first)
+            step = self._step - len(sums) + 1 + first
             raise Diverged(
                 f"The run diverged: the meta-gradient of meta-step {step} is not finite. {REMEDY}"
             )
