@@ -44,6 +44,8 @@ ROOMS = [
     "run/sweeps",
     "run",
     "learner",
+    "cli/configs",
+    "cli/mistakes",
     "cli/execute",
     "cli/sweeps",
     "cli",

@@ -117,12 +117,12 @@ def test_the_number_of_tasks_at_once_and_evaluated_together_change_no_value(trai
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "metaloop-evaluate needs the run: run=outputs/FOLDER"),
+        ([], "metaloop-evaluate needs the run: metaloop-evaluate outputs/FOLDER"),
         (["run=nowhere"], "There is no folder nowhere"),
         (["run={run}", "task.shotz=5"], "task.shotz is unknown. Did you mean shots"),
         (["run={run}", "task.shots=0"], "task.shots=0 .* greater than or equal to 1"),
         (["run={run}", "evaluation.episodes=-1"], "evaluation.episodes=-1"),
-        (["nowhere"], "needs the run: run=outputs/FOLDER, not nowhere"),
+        (["nowhere"], "There is no folder nowhere"),
         (["run={run}", "name=../x"], "name=../x names a folder"),
         (["run={run}", "algorithm=fomaml"], "choices are fixed by the run here"),
         (["run={run}", "model.hidden=[8]"], "is of another model or algorithm.*shape"),

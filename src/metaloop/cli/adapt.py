@@ -9,7 +9,9 @@ from omegaconf import DictConfig
 
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
-from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
+from metaloop.cli.mistakes import fail
+from metaloop.cli.over_run import checked_name, made_name, offer_run_config
+from metaloop.cli.overrides import quoted
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
@@ -22,11 +24,10 @@ KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_odd_files", "export")
 
 def main() -> None:
     """Run the command."""
-    sys.argv[1:] = [_as_hydra_reads(argument) for argument in sys.argv[1:]]
     try:
-        offer_run_config("metaloop-adapt", sys.argv[1:])
+        sys.argv[1:] = offer_run_config("metaloop-adapt", [*map(_as_hydra_reads, sys.argv[1:])])
     except UserError as error:
-        exit_on_mistake(error)
+        fail(error)
     run_hydra("adapt", _job)
 
 
@@ -36,7 +37,7 @@ def _as_hydra_reads(argument: str) -> str:
     if equals and key == "export" and value and value[0] not in "['\"":
         return f"export=[{value}]"
     if equals and key in PLACES and value and value[0] not in "'\"" and value != "null":
-        return "{}='{}'".format(key, value.replace("\\", "\\\\").replace("'", "\\'"))
+        return f"{key}={quoted(value)}"
     return argument
 
 

@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
-from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
+from metaloop.cli.mistakes import fail
+from metaloop.cli.over_run import checked_name, made_name, offer_run_config
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
@@ -34,9 +35,9 @@ def main() -> None:
     task = chosen[0].removeprefix("task=") if chosen else None
     sys.argv[1:] = [a for a in sys.argv[1:] if not a.startswith("task=")]
     try:
-        offer_run_config("metaloop-evaluate", sys.argv[1:], task)
+        sys.argv[1:] = offer_run_config("metaloop-evaluate", sys.argv[1:], task)
     except UserError as error:
-        exit_on_mistake(error)
+        fail(error)
     run_hydra("evaluate", functools.partial(_job, chosen))
 
 
