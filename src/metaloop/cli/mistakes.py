@@ -76,7 +76,9 @@ def _explain_group(message: str, *, config_name: str) -> str:
     if config_name != "train":
         return f"{message}: {FIXED}"
     named = message.partition("'")[2].partition("'")[0]
-    return f"{named} is neither a key nor a group. {nearest(named, groups())}Groups: {', '.join(groups())}."
+    known = groups()
+    hint = nearest(named, known)
+    return f"{named} is neither a key nor a group. {hint}Groups: {', '.join(known)}."
 
 
 def _explain_choice(missing: str) -> str:
