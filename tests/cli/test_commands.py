@@ -179,7 +179,7 @@ def test_help_names_what_a_user_chooses_from(command, tmp_path):
         ("-m hydra/launcher=slurmy", "launcher=slurmy is not installed.*metaloop.sweep.", 1.5),
         ("device.nodes=2 data.meta_batch_size=24", "several machines are started by their", 5),
         ("output_dir=/dev/null/x", "No run folder can be made in", 5),
-        ("optimizer._target_=torch.optim.LBFGS", "LBFGS and ReduceLROnPlateau", 5),
+        ("optimizer._target_=torch.optim.LBFGS", "LBFGS: a meta-step calls step.. with no", 5),
         ("algorithm.inner_lr=-1", "algorithm.inner_lr=-1 .* greater than 0", 5),
         ("+algorithm.momentum=1", "algorithm.momentum is unknown", 5),
         ("model._target_=mine.Net", "model._target_=mine.Net names no class", 5),

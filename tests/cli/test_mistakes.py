@@ -49,7 +49,7 @@ def test_a_broken_config_of_the_users_own_is_named_with_its_line(text, says, tmp
     [
         (["logger=null"], "logger=null is unknown. Choices: csv, none, wandb"),
         (["task=nan"], "task=nan is unknown. Did you mean|task=nan is unknown. Choices: arrays"),
-        (["task@x=omniglot"], "task@x is neither a key nor a group. Did you mean task"),
+        (["task@x=omniglot"], "Could not override .task@x"),
         (["tasks/x=1"], "tasks/x is unknown. Did you mean task"),
         (["--config-name", "tran"], "There is no config tran"),
     ],

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
-from metaloop.cli.sweeps.labels import label
+from metaloop.cli.sweeps.labels import label, labels_of_environment
 from metaloop.errors import UserError
 from metaloop.folders.sweep_folder import SweepFolder
 from metaloop.process.fast_import import fast_imports
@@ -47,6 +47,7 @@ def _job(config: DictConfig) -> Work | float | None:
     choices = hydra_config.runtime.choices
     name = f"{choices['task']}_{choices['algorithm']}".replace("/", "-")
     overrides = list(hydra_config.overrides.task)
+    label(content, **labels_of_environment())
     label(content, tags=[choices["task"], choices["algorithm"]])
     if is_multirun():
         from metaloop.cli.sweeps.job import Composed, compose_job, train_job
@@ -72,7 +73,7 @@ def _job(config: DictConfig) -> Work | float | None:
 def _run_id() -> str:
     """Name the run at W&B: as the agent of a W&B sweep did, of whose jobs this is one."""
     own = secrets.token_hex(4)
-    return own if is_multirun() else os.environ.get("WANDB_RUN_ID", own)
+    return own if is_multirun() else os.environ.get("WANDB_RUN_ID") or own
 
 
 def resolve_paths(values: dict[str, object]) -> dict[str, object]:

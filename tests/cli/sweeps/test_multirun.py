@@ -110,8 +110,9 @@ def test_a_failing_job_is_reported_with_error_and_folder_and_does_not_stop_the_o
     ]
     assert json.loads(done.read_text())["state"] == "completed"
     report = said.split("1 not.")[1]
-    assert f"optimizer.lr=-1\n    optimizer: Invalid learning rate: -1\n    {failed.parent}" in (
-        report.replace(str(tmp_path) + "/", "").replace("sweep/", f"{tmp_path}/sweep/", 1)
+    assert (
+        f"optimizer.lr=-1\n    optimizer.lr=-1: Invalid learning rate: -1\n    {failed.parent}"
+        in (report.replace(str(tmp_path) + "/", "").replace("sweep/", f"{tmp_path}/sweep/", 1))
     )
 
 
