@@ -289,6 +289,7 @@ def test_wandb_is_told_which_sweep_a_job_is_of_and_what_varied(tmp_path):
         env={**os.environ, "WANDB_RUN_ID": "notforall"},
     )
     assert done.returncode == 0, done.stderr
+    assert "2 jobs: 2 composed, 0 not." in done.stdout
     (sweep,) = (tmp_path / "outputs/multirun").iterdir()
     configs = [yaml.safe_load(p.read_text()) for p in sweep.glob("*/config.yaml")]
     assert len({config["run_id"] for config in configs} - {"notforall"}) == 2

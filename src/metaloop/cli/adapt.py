@@ -74,9 +74,10 @@ def _job(config: DictConfig) -> Work | None:
         overrides,
         replaces=bool(name),
     )
-    if is_multirun() and not compose_only:
+    if is_multirun():
         from metaloop.cli.sweeps.job import folder_job
 
-        folder_job(folder, overrides, replace(pieces.device, devices=1, nodes=1))
+        device = replace(pieces.device, devices=1, nodes=1)
+        folder_job(folder, overrides, device, compose_only=bool(compose_only))
         return None
     return execute(Work(folder, 1), compose_only=bool(compose_only))

@@ -64,10 +64,10 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
         )
     name = checked_name(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)
-    if is_multirun() and not compose_only:
+    if is_multirun():
         from metaloop.cli.sweeps.job import folder_job
 
-        folder_job(folder, overrides, pieces.device)
+        folder_job(folder, overrides, pieces.device, compose_only=bool(compose_only))
         return None
     return execute(Work(folder, pieces.device.processes_here()), compose_only=bool(compose_only))
 

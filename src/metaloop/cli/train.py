@@ -38,11 +38,6 @@ def _job(config: DictConfig) -> Work | float | None:
     content = {"format": FORMAT, "command": "train", "run_id": _run_id(), **resolve_paths(values)}
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
-    if check_only:
-        from metaloop.run.check import check_run
-
-        check_run(content)
-        return None
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
     name = f"{choices['task']}_{choices['algorithm']}".replace("/", "-")
@@ -50,13 +45,20 @@ def _job(config: DictConfig) -> Work | float | None:
     label(content, **labels_of_environment())
     label(content, tags=[choices["task"], choices["algorithm"]])
     if is_multirun():
-        from metaloop.cli.sweeps.job import Composed, compose_job, train_job
+        from metaloop.cli.sweeps.job import Composed, check_job, compose_job, train_job
 
+        work = check_job if check_only else compose_job if compose_only else train_job
         sweep = SweepFolder(hydra_config.sweep.dir)
-        composed = Composed(content, name, overrides, objective)
-        if not compose_only:
-            return train_job(sweep, composed)
-        compose_job(sweep, composed)
+        return work(sweep, Composed(content, name, overrides, objective))
+    if any(o.startswith("objective=") for o in overrides):
+        raise UserError(
+            f"objective={objective} has no effect: it compares the jobs of a sweep. Leave it out, "
+            "or add -m."
+        )
+    if check_only:
+        from metaloop.run.check import check_run
+
+        check_run(content)
         return None
     device = build(content).device
     if not compose_only:

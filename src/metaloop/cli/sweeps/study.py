@@ -8,6 +8,9 @@ from omegaconf import DictConfig
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
+from metaloop.cli.sweeps.direction import direction_of
+from metaloop.errors import UserError
+
 # What Hydra's plugin leaves unset, or sets so that a search cannot outlive a failure.
 STORAGE = "sqlite:///{}/optuna.db"
 STUDY = "metaloop"
@@ -21,6 +24,10 @@ def prepare_study(hydra: DictConfig) -> None:
     completed trials. Those that a killed command left running are marked failed. What failed is
     tried again with the same values before anything new: an interrupted run goes on so. The
     sampler gets another seed: with the same it would draw the same values again.
+
+    Raises:
+        UserError: the study there looks in the other direction.
+
     """
     optuna.logging.set_verbosity(logging.WARNING)
     sweeper = hydra.sweeper
@@ -29,9 +36,10 @@ def prepare_study(hydra: DictConfig) -> None:
     if not any(o.startswith(f"{FAILURE_RATE}=") for o in hydra.overrides.hydra):
         sweeper.max_failure_rate = 1.0
     try:
-        study = optuna.load_study(sweeper.study_name, sweeper.storage)
+        study = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage)
     except KeyError:
         return  # a new one, which the sweeper makes
+    _require_direction(study.direction.name.lower(), direction_of(sweeper), hydra.sweep.dir)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
     settled = study.get_trials(states=(TrialState.COMPLETE, TrialState.WAITING))
@@ -45,6 +53,14 @@ def prepare_study(hydra: DictConfig) -> None:
     sweeper.n_trials = max(0, sweeper.n_trials - len(completed))
     if sweeper.sampler.get("seed") is not None:
         sweeper.sampler.seed += len(study.trials)
+
+
+def _require_direction(kept: str, wanted: str | None, folder: str) -> None:
+    if wanted not in (kept, None):
+        raise UserError(
+            f"The search in {folder} was begun with hydra.sweeper.direction={kept}, which stays. "
+            f"Go on with that, or search in a folder of its own: leave hydra.sweep.dir out."
+        )
 
 
 def _values(trial: FrozenTrial) -> dict[str, object]:
