@@ -100,6 +100,6 @@ def test_the_run_is_a_folder_of_any_name(command, make_run, tmp_path, said):
     folder = make_run().path.rename(tmp_path / "my run=1, (copy) ${x}")
     for named in (folder.name, f"run={folder}", f"run='{folder.name}'"):
         heard = said(command, named, "seed=x", status=1)  # what the run is asked for comes later
-        assert re.search("seed='x' .*integer|support", heard.err), heard.err
+        assert re.search("seed='x' .*whole number|support", heard.err), heard.err
     heard = said(command, folder.name, str(folder), status=1)
     assert f"metaloop-{command} takes one run, and these are 2" in heard.err

@@ -1,7 +1,7 @@
 """metaloop-adapt: a run's learner on a user's own examples."""
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,14 +10,14 @@ from omegaconf import DictConfig
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.mistakes import fail
-from metaloop.cli.over_run import checked_name, made_name, offer_run_config
+from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
 from metaloop.cli.overrides import quoted
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.run.config.write import write_adaptation
 
-OWN_KEYS = ("run", "name", "compose_only")
+OWN_KEYS = tuple(field.name for field in fields(Request))
 PLACES = ("support", "query")
 KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_odd_files", "export")
 
@@ -52,12 +52,13 @@ def _job(config: DictConfig) -> Work | None:
         from metaloop.run.config.settings import Adaptation
 
     values = plain(config)
-    path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
+    asked = section(Request, {key: values.pop(key) for key in OWN_KEYS}, "")
+    name = asked.name
     wanted = {key: values.pop(key) for key in KEYS}
     adaptation = section(Adaptation, wanted, "")
     pieces = build({**values, "command": "adapt"})
     pieces.device.require()
-    run = RunFolder.open(Path(str(path)))
+    run = RunFolder.open(Path(asked.run))
     find_weights(run, adaptation.checkpoint)
     for key in PLACES:
         if (place := wanted[key]) is not None:
@@ -78,6 +79,6 @@ def _job(config: DictConfig) -> Work | None:
         from metaloop.cli.sweeps.job import folder_job
 
         device = replace(pieces.device, devices=1, nodes=1)
-        folder_job(folder, overrides, device, compose_only=bool(compose_only))
+        folder_job(folder, overrides, device, compose_only=asked.compose_only)
         return None
-    return execute(Work(folder, 1), compose_only=bool(compose_only))
+    return execute(Work(folder, 1), compose_only=asked.compose_only)

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,13 +11,13 @@ from omegaconf import DictConfig
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.mistakes import fail
-from metaloop.cli.over_run import checked_name, made_name, offer_run_config
+from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.run.config.write import write_evaluation
 
-OWN_KEYS = ("run", "name", "compose_only")
+OWN_KEYS = tuple(field.name for field in fields(Request))
 CHANGES_NO_NUMBER = (
     "evaluation.split=",  # the name begins with it
     "data.eval_meta_batch_size=",
@@ -45,14 +46,16 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_judged
         from metaloop.run.config.build import build
+        from metaloop.run.config.construct import section
         from metaloop.run.config.read import plain
         from metaloop.run.evaluation.other_task import fit_to_run
 
     values = plain(config)
-    path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
+    asked = section(Request, {key: values.pop(key) for key in OWN_KEYS}, "")
+    name = asked.name
     given = HydraConfig.get().overrides.task
     overrides = [*chosen, *(o for o in given if o.split("=")[0] not in OWN_KEYS)]
-    run = RunFolder.open(Path(str(path)))
+    run = RunFolder.open(Path(asked.run))
     values = fit_to_run(values, run)
     pieces = build(values)
     pieces.device.require()
@@ -67,9 +70,9 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
     if is_multirun():
         from metaloop.cli.sweeps.job import folder_job
 
-        folder_job(folder, overrides, pieces.device, compose_only=bool(compose_only))
+        folder_job(folder, overrides, pieces.device, compose_only=asked.compose_only)
         return None
-    return execute(Work(folder, pieces.device.processes_here()), compose_only=bool(compose_only))
+    return execute(Work(folder, pieces.device.processes_here()), compose_only=asked.compose_only)
 
 
 def _name(split: str, overrides: list[str]) -> str:

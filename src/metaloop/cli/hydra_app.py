@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import hydra
@@ -101,6 +102,20 @@ def compose_choice(group: str, choice: str, arguments: Sequence[str]) -> dict[st
     return cast(dict[str, object], content)
 
 
+def require_all(config: DictConfig) -> None:
+    """Refuse a config that leaves something to be said.
+
+    Raises:
+        UserError: a key whose value is ???.
+
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(
+            f"{missing[0]} is needed: add {missing[0]}=VALUE. {Path(sys.argv[0]).name} --help says "
+            "what it may be."
+        )
+
+
 def is_multirun() -> bool:
     """Whether the job is one of a sweep."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
@@ -110,6 +125,7 @@ def _run_job(job: Callable[[DictConfig], object], outcome: Outcome, config: Dict
     find_own_classes()  # a launcher may run this in a process of its own
     outcome.is_composed = True
     try:
+        require_all(config)
         result = job(config)
         if isinstance(result, Work):
             outcome.work = result

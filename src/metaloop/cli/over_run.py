@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -16,6 +17,15 @@ from metaloop.run.config.read import load_config
 UNFIT = r"[^\w.=,-]+"
 LONGEST = 100
 EPISODE_SIZE = ("ways", "shots", "queries")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of the command; the other keys change the run's config."""
+
+    run: str
+    name: str | int | float | None
+    compose_only: bool
 
 
 def offer_run_config(command: str, arguments: list[str], task: str | None = None) -> list[str]:

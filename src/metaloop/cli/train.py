@@ -2,8 +2,8 @@
 
 import os
 import secrets
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -19,6 +19,16 @@ from metaloop.run.config.read import FORMAT
 from metaloop.run.config.write import write_run
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of the command; the other keys describe the run."""
+
+    output_dir: str | int
+    compose_only: bool
+    check_only: bool
+    objective: str | None
+
+
 def main() -> None:
     """Run the command."""
     os.environ[NO_REQUEUE] = "1"  # a job that starts again with this command makes a new run
@@ -29,12 +39,11 @@ def _job(config: DictConfig) -> Work | float | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_initial_weights
         from metaloop.run.config.build import build
+        from metaloop.run.config.construct import section
         from metaloop.run.config.read import plain
 
     values = plain(config)
-    root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
-    check_only = bool(values.pop("check_only"))
-    objective = cast(str | None, values.pop("objective"))
+    asked = section(Request, {f.name: values.pop(f.name) for f in fields(Request)}, "")
     content = {"format": FORMAT, "command": "train", "run_id": _run_id(), **resolve_paths(values)}
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
@@ -47,29 +56,30 @@ def _job(config: DictConfig) -> Work | float | None:
     if is_multirun():
         from metaloop.cli.sweeps.job import Composed, check_job, compose_job, train_job
 
-        work = check_job if check_only else compose_job if compose_only else train_job
+        work = check_job if asked.check_only else compose_job if asked.compose_only else train_job
         sweep = SweepFolder(hydra_config.sweep.dir)
-        return work(sweep, Composed(content, name, overrides, objective))
+        return work(sweep, Composed(content, name, overrides, asked.objective))
     if any(o.startswith("objective=") for o in overrides):
         raise UserError(
-            f"objective={objective} has no effect: it compares the jobs of a sweep. Leave it out, "
-            "or add -m."
+            f"objective={asked.objective} has no effect: it compares the jobs of a sweep. Leave it "
+            "out, or add -m."
         )
-    if check_only:
+    if asked.check_only:
         from metaloop.run.check import check_run
 
         check_run(content)
         return None
     device = build(content).device
-    if not compose_only:
+    if not asked.compose_only:
         device.require()
         if device.nodes > 1:
             raise UserError(
                 f"device.nodes={device.nodes}: several machines are started by their cluster. Add "
                 "compose_only=true and execute the folder on each, by srun or torchrun."
             )
+    root = Path(str(asked.output_dir)).expanduser()
     folder = write_run(content, overrides, root, name)
-    return execute(Work(folder, device.processes_here()), compose_only=compose_only)
+    return execute(Work(folder, device.processes_here()), compose_only=asked.compose_only)
 
 
 def _run_id() -> str:

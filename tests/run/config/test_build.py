@@ -81,11 +81,11 @@ def changed(path: str, value) -> dict:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("training.max_steps", "many", "training.max_steps='many' .* valid integer"),
+        ("training.max_steps", "many", "training.max_steps='many' .* a whole number"),
         ("training.max_steps", -1, "training.max_steps=-1 .* greater than or equal to 0"),
-        ("training.max_steps", True, "training.max_steps=True .* valid integer"),
+        ("training.max_steps", True, "training.max_steps=true .* a whole number"),
         ("task.ways", -5, "task.ways=-5 .* greater than or equal to 1"),
-        ("task.rotations", "yes", "task.rotations='yes' .* valid boolean"),
+        ("task.rotations", "yes", "task.rotations='yes' .* true or false"),
         ("task.way", 5, "task.way is unknown. Did you mean ways"),
         ("model.downsample", "pool", "model.downsample='pool' .* 'stride' or 'max_pool'"),
         ("algorithm.inner_lr", 0, "algorithm.inner_lr=0 .* greater than 0"),
@@ -115,9 +115,9 @@ def changed(path: str, value) -> dict:
         ("seed", -1, "seed=-1 .* greater than or equal to 0"),
         ("optimizer.lr", -0.1, "optimizer.lr=-0.1: Invalid learning rate: -0.1"),
         ("optimizer.momentun", 0.9, "optimizer.momentun is unknown"),
-        ("scheduler.total_iters", "x", "scheduler.total_iters='x' .* valid integer"),
+        ("scheduler.total_iters", "x", "scheduler.total_iters='x' .* a whole number"),
         ("device.tasks_at_once", 0, "device.tasks_at_once=0 .* or input should be 'all'"),
-        ("device.chunks_at_once", "all", "device.chunks_at_once='all' .* valid integer"),
+        ("device.chunks_at_once", "all", "device.chunks_at_once='all' .* a whole number"),
         ("device.precision", "16-mixed", "float16 underflows in the inner loop.*bf16-mixed"),
         (
             "callbacks.progress.refresh_rat",

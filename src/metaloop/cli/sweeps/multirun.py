@@ -54,7 +54,9 @@ def begin(config: DictConfig) -> SweepFolder:
             from metaloop.cli.sweeps.study import prepare_study  # here: Optuna is an extra
         check_search(config)
     names_time = "${now" in OmegaConf.to_yaml(config.hydra.sweep)
-    path = Path(config.hydra.sweep.dir).resolve()  # once: a second later it would be another
+    path = (
+        Path(config.hydra.sweep.dir).expanduser().resolve()
+    )  # once: a second later it would be another
     sweep = SweepFolder.create(path) if names_time else SweepFolder(path)
     sweep.begin(list(config.hydra.overrides.task))
     config.hydra.sweep.dir = str(sweep.path)
