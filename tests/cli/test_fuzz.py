@@ -145,7 +145,7 @@ def answer(arguments: Sequence[str]) -> str | None:
     except Exception as error:
         if is_composed and not isinstance(error, HydraException | OmegaConfBaseException):
             return "".join(traceback.format_exception(error))
-        return explain(error, config_name="train")
+        return explain(error, config_name="train", arguments=arguments)
     return None
 
 

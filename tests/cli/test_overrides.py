@@ -89,7 +89,7 @@ def test_what_is_no_override_or_has_no_effect_is_refused_by_name(arguments, says
         ("experiment=null", []),
         ("logger=null", ['logger="null"']),  # a name like any other, and of no choice
         ("task=nan", ['task="nan"']),
-        ("callbacks=[default,minimal]", ["callbacks=[default,minimal]"]),
+        ("callbacks=[default,8]", ['callbacks=["default","8"]']),
         ("callbacks.pictures=null", ["callbacks.pictures=null"]),
     ],
 )

@@ -57,7 +57,10 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
         if full_error or (not is_users and LeadSweep.sweep is None):
             raise
         # a launcher's or a sweeper's error: the jobs are reported all the same
-        problem = error if not is_users else UserError(explain(error, config_name=config_name))
+        problem = error
+        if is_users:
+            said = explain(error, config_name=config_name, arguments=sys.argv[1:])
+            problem = UserError(said)
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -98,7 +101,8 @@ def compose_choice(group: str, choice: str, arguments: Sequence[str]) -> dict[st
             node = hydra.compose("train", checked([f"{group}={choice}"]))[group]
             content = OmegaConf.to_container(node, resolve=True)
     except Exception as error:
-        raise UserError(explain(error, config_name="train")) from error
+        said = explain(error, config_name="train", arguments=[f"{group}={choice}"])
+        raise UserError(said) from error
     return cast(dict[str, object], content)
 
 

@@ -1,6 +1,8 @@
 """What Hydra, OmegaConf and YAML raise, in a user's words."""
 
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import yaml
@@ -24,12 +26,13 @@ def fail(error: UserError) -> NoReturn:
     sys.exit(1)
 
 
-def explain(error: BaseException, *, config_name: str) -> str:
+def explain(error: BaseException, *, config_name: str, arguments: Sequence[str]) -> str:
     """Name the argument or file at fault, the rule and the remedy.
 
     Args:
         error: what was raised while a config was composed.
         config_name: train, or what is composed over a run's config, which has no choices left.
+        arguments: the command line's, named where the error names none of them.
 
     """
     cause = error.__cause__
@@ -50,7 +53,8 @@ def explain(error: BaseException, *, config_name: str) -> str:
     if isinstance(error, UserError):
         return str(error)
     lines = [line for e in (error, cause) if e is not None for line in str(e).splitlines()]
-    return "\n".join(list(dict.fromkeys(lines))[:LONGEST]) or f"{type(error).__name__}"
+    said = "\n".join(list(dict.fromkeys(lines))[:LONGEST]) or type(error).__name__
+    return said if any(a in said for a in arguments) else f"{shlex.join(arguments)}: {said}"
 
 
 def _explain_key(error: ConfigAttributeError | ConfigKeyError, parent: DictConfig) -> str:

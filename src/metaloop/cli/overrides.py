@@ -123,7 +123,9 @@ def _checked(override: str, *, is_multirun: bool) -> str | None:
             f"{override} would leave a run without its {key}. Choose another: {key}=CHOICE, one of "
             f"{', '.join(choices(key))}."
         )
-    return override if isinstance(value, str | list) else f"{prefix}={quoted(_raw(override))}"
+    if isinstance(value, list):  # several choices: each is a name
+        return f"{prefix}=[{','.join(quoted(f'{choice}') for choice in value)}]"
+    return override if isinstance(value, str) else f"{prefix}={quoted(_raw(override))}"
 
 
 def _checked_sweep(parsed: Override, override: str, *, is_multirun: bool) -> str:
