@@ -57,6 +57,7 @@ def test_any_text_in_quotes_is_read_as_itself():
         (["seed=1,2"], r"seed=1,2 is several values.*Add -m.*seed=\[..\]"),
         (["~task"], "~task would leave a run without its task.*omniglot"),
         (["~logger"], "~logger would leave a run without its logger.*none"),
+        (["logger=[]"], r"logger=\[\] would leave a run without its logger"),
         (["hydra.run.dir=x"], "hydra.run.dir=x has no effect.*output_dir"),
         (["-m", "hydra.job.chdir=true"], "hydra.job.chdir=true has no effect"),
         (["hydra.sweep.dir=x"], "hydra.sweep.dir=x has an effect in a sweep alone. Add -m"),

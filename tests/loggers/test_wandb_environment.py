@@ -69,3 +69,7 @@ def test_a_run_is_called_as_the_environment_says_unless_its_config_does(
     heard = said("train", *RUN, "output_dir=none", status=1)
     assert re.search("WANDB_RUN_ID", heard.err)
     assert not (tmp_path / "none").exists()
+
+    monkeypatch.setenv("WANDB_NAME", "${seed}")
+    heard = said("train", *RUN, "output_dir=none", status=1)
+    assert "WANDB_NAME=${seed}: " in heard.err

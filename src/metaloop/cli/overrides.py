@@ -118,7 +118,7 @@ def _checked(override: str, *, is_multirun: bool) -> str | None:
     prefix = override.partition("=")[0]
     if key == OPTIONAL and value is None:
         return None
-    if parsed.is_delete():
+    if parsed.is_delete() or value == []:
         raise UserError(
             f"{override} would leave a run without its {key}. Choose another: {key}=CHOICE, one of "
             f"{', '.join(choices(key))}."

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from metaloop.errors import UserError
+
 
 def label(content: dict[str, object], **labels: object) -> None:
     """Set W&B's labels, where the run logs there and its config does not set them already."""
@@ -18,7 +20,16 @@ def labels_of_environment() -> Mapping[str, object]:
     """What W&B's own environment variables say, in the words of its logger.
 
     An agent of a W&B sweep sets WANDB_DIR to where it runs: that is nobody's wish.
+
+    Raises:
+        UserError: one that a config would read as an interpolation.
+
     """
+    for name in ("WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_TAGS", "WANDB_DIR"):
+        if "${" in os.environ.get(name, ""):
+            raise UserError(
+                f"{name}={os.environ[name]}: ${{ begins an interpolation. Leave it out."
+            )
     given = {
         "name": os.environ.get("WANDB_NAME"),
         "group": os.environ.get("WANDB_RUN_GROUP"),
