@@ -154,7 +154,8 @@ def names(said: str, arguments: Sequence[str], environment: dict[str, str]) -> b
     known = [*arguments, *environment, *(repr(a) for a in arguments)]
     for argument in arguments:
         key = re.split(r"[=@]", argument.lstrip("+~"))[0]
-        known += [key, key.rpartition(".")[2], key.partition(".")[0]]
+        whole = argument.partition("=")[0]
+        known += [whole, key, key.rpartition(".")[2], key.partition(".")[0]]
     return any(part and part in said for part in known)
 
 
