@@ -45,6 +45,8 @@ ROOMS = [
     "run/sweeps",
     "run",
     "learner",
+    "cli/configs",
+    "cli/mistakes",
     "cli/execute",
     "cli/sweeps",
     "cli",

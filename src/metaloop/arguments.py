@@ -5,15 +5,32 @@ A constructor's signature is the only schema of its section in the configuration
 
 import inspect
 import json
+import re
 import typing
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from metaloop.errors import UserError, nearest
+
+# pydantic's types of errors in a user's words
+WORDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "none_required": "null",
+    "missing": "longer",  # an item of a list
+}
+NUMBERS = {"int_type", "float_type"}
+NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -66,12 +83,42 @@ def _check_value(target: Callable[..., object], name: str, value: object, where:
         # JSON is what YAML can say: a list may stand for a tuple, but "5" is no number
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        # a union reports every member; the first line of each, once
-        rules = dict.fromkeys(e["msg"] for e in error.errors(include_url=False))
-        rule = " or ".join(r[0].lower() + r[1:] for r in rules)
+        # a union reports every member; the rule of each, once
+        found = [(e["type"], e["msg"]) for e in error.errors(include_url=False)]
+        # but not of a member that YAML cannot say
+        rules = dict.fromkeys(_rule(*f) for f in found if f[0] != "needs_python_object")
         raise UserError(
-            f"{where}={value!r} does not fit {_name(target)}: {rule}. Set {where} accordingly."
+            f"{where}={_shown(value)} does not fit {_name(target)}: {' or '.join(rules)}. "
+            f"{_remedy(where, value, {kind for kind, _ in found})}"
         ) from None
+
+
+def _rule(kind: str, message: str) -> str:
+    """One of pydantic's rules, in words that YAML has too."""
+    if kind in WORDS:
+        return f"input should be {WORDS[kind]}"
+    return message[0].lower() + message[1:]
+
+
+def _shown(value: object) -> str:
+    return {None: "null", True: "true", False: "false"}[value] if _is_word(value) else repr(value)
+
+
+def _is_word(value: object) -> TypeGuard[bool | None]:
+    return value is None or isinstance(value, bool)
+
+
+def _remedy(where: str, value: object, kinds: set[str]) -> str:
+    """What to write instead, where that can be seen from the value."""
+    if isinstance(value, str) and kinds & NUMBERS and re.fullmatch(NUMBER, value):
+        return f"It is a text; leave its quotes out: {where}={value}."
+    if isinstance(value, float) and "int_type" in kinds and value.is_integer():
+        return f"Write {where}={value:.0f}."
+    if "string_type" in kinds and isinstance(value, bool | int | float):
+        return f"Where it is a name, write it in quotes: '{where}=\"{_shown(value)}\"'."
+    if kinds & {"list_type", "tuple_type"} and isinstance(value, str | int | float):
+        return f"One alone stands in brackets, too: {where}=[{value}]."
+    return f"Set {where} accordingly."
 
 
 @cache

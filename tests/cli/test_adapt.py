@@ -79,7 +79,7 @@ def test_help_helps_at_once_says_what_is_trusted_and_needs_no_torch(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "metaloop-adapt needs the run: run=outputs/FOLDER"),
+        ([], "metaloop-adapt needs the run: metaloop-adapt outputs/FOLDER"),
         (["run=nowhere"], "There is no folder nowhere"),
         (["run={run}"], "support"),
         (["run={run}", "support=nowhere"], "There is no support=nowhere. Name a folder"),

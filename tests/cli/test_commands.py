@@ -117,12 +117,12 @@ def test_the_number_of_tasks_at_once_and_evaluated_together_change_no_value(trai
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "metaloop-evaluate needs the run: run=outputs/FOLDER"),
+        ([], "metaloop-evaluate needs the run: metaloop-evaluate outputs/FOLDER"),
         (["run=nowhere"], "There is no folder nowhere"),
         (["run={run}", "task.shotz=5"], "task.shotz is unknown. Did you mean shots"),
         (["run={run}", "task.shots=0"], "task.shots=0 .* greater than or equal to 1"),
         (["run={run}", "evaluation.episodes=-1"], "evaluation.episodes=-1"),
-        (["nowhere"], "needs the run: run=outputs/FOLDER, not nowhere"),
+        (["nowhere"], "There is no folder nowhere"),
         (["run={run}", "name=../x"], "name=../x names a folder"),
         (["run={run}", "algorithm=fomaml"], "choices are fixed by the run here"),
         (["run={run}", "model.hidden=[8]"], "is of another model or algorithm.*shape"),
@@ -179,7 +179,7 @@ def test_help_names_what_a_user_chooses_from(command, tmp_path):
         ("-m hydra/launcher=slurmy", "launcher=slurmy is not installed.*metaloop.sweep.", 1.5),
         ("device.nodes=2 data.meta_batch_size=24", "several machines are started by their", 5),
         ("output_dir=/dev/null/x", "No run folder can be made in", 5),
-        ("optimizer._target_=torch.optim.LBFGS", "LBFGS and ReduceLROnPlateau", 5),
+        ("optimizer._target_=torch.optim.LBFGS", "LBFGS: a meta-step calls step.. with no", 5),
         ("algorithm.inner_lr=-1", "algorithm.inner_lr=-1 .* greater than 0", 5),
         ("+algorithm.momentum=1", "algorithm.momentum is unknown", 5),
         ("model._target_=mine.Net", "model._target_=mine.Net names no class", 5),
@@ -289,6 +289,7 @@ def test_wandb_is_told_which_sweep_a_job_is_of_and_what_varied(tmp_path):
         env={**os.environ, "WANDB_RUN_ID": "notforall"},
     )
     assert done.returncode == 0, done.stderr
+    assert "2 jobs: 2 composed, 0 not." in done.stdout
     (sweep,) = (tmp_path / "outputs/multirun").iterdir()
     configs = [yaml.safe_load(p.read_text()) for p in sweep.glob("*/config.yaml")]
     assert len({config["run_id"] for config in configs} - {"notforall"}) == 2

@@ -1,7 +1,7 @@
 """metaloop-adapt: a run's learner on a user's own examples."""
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,14 +9,16 @@ from omegaconf import DictConfig
 
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
-from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
+from metaloop.cli.mistakes import fail
+from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
+from metaloop.cli.overrides import quoted
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import write_adaptation
 
-OWN_KEYS = ("run", "name", "compose_only")
+OWN_KEYS = tuple(field.name for field in fields(Request))
 PLACES = ("support", "query")
 KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_odd_files", "export")
 
@@ -24,11 +26,10 @@ KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_odd_files", "export")
 def main() -> None:
     """Run the command."""
     survive_lost_output()
-    sys.argv[1:] = [_as_hydra_reads(argument) for argument in sys.argv[1:]]
     try:
-        offer_run_config("metaloop-adapt", sys.argv[1:])
+        sys.argv[1:] = offer_run_config("metaloop-adapt", [*map(_as_hydra_reads, sys.argv[1:])])
     except UserError as error:
-        exit_on_mistake(error)
+        fail(error)
     run_hydra("adapt", _job)
 
 
@@ -38,7 +39,7 @@ def _as_hydra_reads(argument: str) -> str:
     if equals and key == "export" and value and value[0] not in "['\"":
         return f"export=[{value}]"
     if equals and key in PLACES and value and value[0] not in "'\"" and value != "null":
-        return "{}='{}'".format(key, value.replace("\\", "\\\\").replace("'", "\\'"))
+        return f"{key}={quoted(value)}"
     return argument
 
 
@@ -53,12 +54,13 @@ def _job(config: DictConfig) -> Work | None:
         from metaloop.run.config.settings import Adaptation
 
     values = plain(config)
-    path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
+    asked = section(Request, {key: values.pop(key) for key in OWN_KEYS}, "")
+    name = asked.name
     wanted = {key: values.pop(key) for key in KEYS}
     adaptation = section(Adaptation, wanted, "")
     pieces = build({**values, "command": "adapt"})
     pieces.device.require()
-    run = RunFolder.open(Path(str(path)))
+    run = RunFolder.open(Path(asked.run))
     find_weights(run, adaptation.checkpoint)
     for key in PLACES:
         if (place := wanted[key]) is not None:
@@ -75,9 +77,10 @@ def _job(config: DictConfig) -> Work | None:
         overrides,
         replaces=bool(name),
     )
-    if is_multirun() and not compose_only:
+    if is_multirun():
         from metaloop.cli.sweeps.job import folder_job
 
-        folder_job(folder, overrides, replace(pieces.device, devices=1, nodes=1))
+        device = replace(pieces.device, devices=1, nodes=1)
+        folder_job(folder, overrides, device, compose_only=asked.compose_only)
         return None
-    return execute(Work(folder, 1), compose_only=bool(compose_only))
+    return execute(Work(folder, 1), compose_only=asked.compose_only)

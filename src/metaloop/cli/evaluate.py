@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,14 +10,15 @@ from omegaconf import DictConfig
 
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
-from metaloop.cli.over_run import checked_name, exit_on_mistake, made_name, offer_run_config
+from metaloop.cli.mistakes import fail
+from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import write_evaluation
 
-OWN_KEYS = ("run", "name", "compose_only")
+OWN_KEYS = tuple(field.name for field in fields(Request))
 CHANGES_NO_NUMBER = (
     "evaluation.split=",  # the name begins with it
     "data.eval_meta_batch_size=",
@@ -36,9 +38,9 @@ def main() -> None:
     task = chosen[0].removeprefix("task=") if chosen else None
     sys.argv[1:] = [a for a in sys.argv[1:] if not a.startswith("task=")]
     try:
-        offer_run_config("metaloop-evaluate", sys.argv[1:], task)
+        sys.argv[1:] = offer_run_config("metaloop-evaluate", sys.argv[1:], task)
     except UserError as error:
-        exit_on_mistake(error)
+        fail(error)
     run_hydra("evaluate", functools.partial(_job, chosen))
 
 
@@ -46,14 +48,16 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_judged
         from metaloop.run.config.build import build
+        from metaloop.run.config.construct import section
         from metaloop.run.config.read import plain
         from metaloop.run.evaluation.other_task import fit_to_run
 
     values = plain(config)
-    path, name, compose_only = (values.pop(key) for key in OWN_KEYS)
+    asked = section(Request, {key: values.pop(key) for key in OWN_KEYS}, "")
+    name = asked.name
     given = HydraConfig.get().overrides.task
     overrides = [*chosen, *(o for o in given if o.split("=")[0] not in OWN_KEYS)]
-    run = RunFolder.open(Path(str(path)))
+    run = RunFolder.open(Path(asked.run))
     values = fit_to_run(values, run)
     pieces = build(values)
     pieces.device.require()
@@ -65,12 +69,12 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
         )
     name = checked_name(str(name)) if name else _name(pieces.evaluation.split, overrides)
     folder = write_evaluation(run, name, values, overrides)
-    if is_multirun() and not compose_only:
+    if is_multirun():
         from metaloop.cli.sweeps.job import folder_job
 
-        folder_job(folder, overrides, pieces.device)
+        folder_job(folder, overrides, pieces.device, compose_only=asked.compose_only)
         return None
-    return execute(Work(folder, pieces.device.processes_here()), compose_only=bool(compose_only))
+    return execute(Work(folder, pieces.device.processes_here()), compose_only=asked.compose_only)
 
 
 def _name(split: str, overrides: list[str]) -> str:

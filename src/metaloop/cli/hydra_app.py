@@ -1,63 +1,67 @@
-"""Hydra as the commands use it: where conf/ lies, and errors that speak to the user."""
+"""Hydra as the commands use it: it composes, and what goes wrong is said to the user."""
 
 import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
+from metaloop.cli.configs import CONF, config_dirs, look_first_in
 from metaloop.cli.execute import Work, be_no_rank, become_worker, find_own_classes
-from metaloop.cli.help import help_text, is_for_help, search_path
+from metaloop.cli.help import help_text, is_for_help, version_text
+from metaloop.cli.mistakes import explain, fail
+from metaloop.cli.overrides import checked
 from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
-from metaloop.errors import UserError, nearest
+from metaloop.errors import UserError
 from metaloop.process.terminal import survive_lost_output
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-# a wheel ships conf/ inside the package; in a checkout it stands at the top
-CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1] / "conf"
 
-GROUP = "Change single keys (task.shots=5), or train a run with the other choice."
+@dataclass
+class Outcome:
+    """What Hydra has come to: whether there was a config, and the work to do when it is done."""
+
+    is_composed: bool = False
+    work: Work | None = None
 
 
 def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     """Compose `config_name` with the command line and call the job; the exit status of errors.
 
-    Errors of the user's making are printed without a traceback. The work that the job returns is
-    done when Hydra is done: what fails there is the worker's to report.
+    Errors of the user's making are printed without a traceback; HYDRA_FULL_ERROR=1 shows it. The
+    work that the job returns is done when Hydra is done: what fails there is the worker's to
+    report.
     """
     find_own_classes()
     be_no_rank()
-    sys.argv[1:] = overrides_last(sys.argv[1:])
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the message is ours
     problem: BaseException | None = None
-    work: list[Work] = []
+    outcome = Outcome()
     try:
-        if is_for_help(sys.argv[1:]):
-            print(help_text(config_name, CONF, sys.argv[1:]))
-        else:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
-                functools.partial(_run_job, job, work)
-            )()
+        _answer(config_name, functools.partial(_run_job, job, outcome))
     except (UserError, KeyboardInterrupt) as error:
         problem = error
-    except (HydraException, OmegaConfBaseException) as error:
-        if full_error:
-            raise
-        problem = UserError(_explain(error))
     except Exception as error:
-        if LeadSweep.sweep is None:
+        is_users = not outcome.is_composed or isinstance(
+            error, HydraException | OmegaConfBaseException
+        )
+        if full_error or (not is_users and LeadSweep.sweep is None):
             raise
-        problem = error  # a launcher's or a sweeper's: the jobs are reported all the same
+        # a launcher's or a sweeper's error: the jobs are reported all the same
+        problem = error
+        if is_users:
+            said = explain(error, config_name=config_name, arguments=sys.argv[1:])
+            problem = UserError(said)
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -66,31 +70,55 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     if isinstance(problem, KeyboardInterrupt):
         print("\nStopped.", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    if problem is not None:
-        _fail(str(problem))
-    if work:
-        become_worker(work[0])
+    if isinstance(problem, UserError):
+        fail(problem)
+    if outcome.work is not None:
+        become_worker(outcome.work)
 
 
-def compose_choice(group: str, choice: str, arguments: list[str]) -> dict[str, object]:
+def _answer(config_name: str, run_job: Callable[[DictConfig], object]) -> None:
+    """Do what the command line asks for: say the version or help, or let Hydra call the job."""
+    if "--version" in sys.argv[1:]:
+        print(version_text())
+        return
+    look_first_in(config_dirs(sys.argv[1:]))
+    sys.argv[1:] = checked(sys.argv[1:])
+    if is_for_help(sys.argv[1:]):
+        print(help_text(config_name, sys.argv[1:]))
+        return
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
+
+
+def compose_choice(group: str, choice: str, arguments: Sequence[str]) -> dict[str, object]:
     """What a choice of one of train.yaml's groups says, also from a --config-dir.
 
     Raises:
         UserError: there is no such choice.
 
     """
+    look_first_in(config_dirs(arguments))
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            node = hydra.compose("train", [f"{group}={choice}", *search_path(arguments)])[group]
+            node = hydra.compose("train", checked([f"{group}={choice}"]))[group]
             content = OmegaConf.to_container(node, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(error)) from error
+    except Exception as error:
+        said = explain(error, config_name="train", arguments=[f"{group}={choice}"])
+        raise UserError(said) from error
     return cast(dict[str, object], content)
 
 
-def overrides_last(arguments: list[str]) -> list[str]:
-    """Options first: Hydra's parser takes no override after an option that follows one."""
-    return sorted(arguments, key=lambda a: "=" in a and not a.startswith("-"))
+def require_all(config: DictConfig) -> None:
+    """Refuse a config that leaves something to be said.
+
+    Raises:
+        UserError: a key whose value is ???.
+
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(
+            f"{missing[0]} is needed: add {missing[0]}=VALUE. {Path(sys.argv[0]).name} --help says "
+            "what it may be."
+        )
 
 
 def is_multirun() -> bool:
@@ -98,63 +126,17 @@ def is_multirun() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _run_job(job: Callable[[DictConfig], object], work: list[Work], config: DictConfig) -> object:
+def _run_job(job: Callable[[DictConfig], object], outcome: Outcome, config: DictConfig) -> object:
     survive_lost_output()  # a launcher may run this in a process of its own
     find_own_classes()
+    outcome.is_composed = True
     try:
+        require_all(config)
         result = job(config)
         if isinstance(result, Work):
-            work.append(result)
+            outcome.work = result
         return result
     except UserError as error:
         if is_multirun():  # the sweep goes on with its other jobs
             raise
-        _fail(str(error))  # here: Hydra would speak of the overrides first
-
-
-def _explain(error: Exception) -> str:
-    """Hydra's message, with the nearest known key instead of its advice to append one."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _explain_choice(error.missing_cfg_file)
-    if isinstance(error, ConfigCompositionException) and "No match in the defaults" in str(error):
-        return (
-            f"{str(error).splitlines()[0].rstrip('.')}: choices are fixed by the run here. {GROUP}"
-        )
-    cause = error.__cause__
-    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(
-        cause.parent_node, DictConfig
-    ):
-        known = [str(key) for key in cause.parent_node if key != "hydra"]
-        name = cause.full_key or str(cause.key)
-        hint = nearest(str(cause.key), known) or _same_key_elsewhere(cause)
-        return f"{name} is unknown. {hint}Keys here: {', '.join(known)}."
-    return "\n".join(str(e) for e in (error, cause) if e is not None and str(e))
-
-
-def _same_key_elsewhere(error: ConfigAttributeError | ConfigKeyError) -> str:
-    """The question "Did you mean section.key?", where a section has a key of this name."""
-    root = error.parent_node
-    while root is not None and root._get_parent() is not None:
-        root = root._get_parent()
-    for section, node in dict(root or {}).items():
-        if section != "hydra" and isinstance(node, DictConfig) and error.key in node:
-            return f"Did you mean {section}.{error.key}? "
-    return ""
-
-
-def _explain_choice(missing: str) -> str:
-    group, _, choice = missing.partition("/")
-    if group == "hydra":
-        plugin, extra = choice.replace("/", "="), "ray" if choice.endswith("/ray") else "sweep"
-        install = f"pip install 'metaloop[{extra}]'"
-        return f"hydra/{plugin} is not installed. If the name is right: {install}."
-    folder = CONF / group
-    known = sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
-    if not known:
-        return f"There is no config {missing}."
-    return f"{group}={choice} is unknown. {nearest(choice, known)}Choices: {', '.join(known)}."
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"Error: {message}", file=sys.stderr)
-    sys.exit(1)
+        fail(error)  # here: Hydra would speak of the overrides first

@@ -2,13 +2,14 @@
 
 import hashlib
 import re
-import sys
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from metaloop.cli.hydra_app import compose_choice
+from metaloop.cli.overrides import folder_named, quoted, split
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.read import load_config
@@ -18,8 +19,20 @@ LONGEST = 100
 EPISODE_SIZE = ("ways", "shots", "queries")
 
 
-def offer_run_config(command: str, arguments: list[str], task: str | None = None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of the command; the other keys change the run's config."""
+
+    run: str
+    name: str | int | float | None
+    compose_only: bool
+
+
+def offer_run_config(command: str, arguments: list[str], task: str | None = None) -> list[str]:
     """Let Hydra compose over the config of the run that the command line names.
+
+    The run is FOLDER or run=FOLDER, a path with any character in it; the arguments are returned
+    with it as Hydra reads it.
 
     With `task`, a choice of that group, it stands in place of the run's, with the run's size of
     an episode.
@@ -28,30 +41,33 @@ def offer_run_config(command: str, arguments: list[str], task: str | None = None
         UserError: it names none, or no run folder; or there is no such task.
 
     """
-    named = [a.removeprefix("run=") for a in arguments if a.startswith("run=")]
+    named = [a for a in split(arguments)[1] if _names_run(a)]
+    if len(named) > 1:
+        raise UserError(f"{command} takes one run, and these are {len(named)}: {' '.join(named)}.")
     config: dict[str, Any] = {}
     if named:
-        folder = RunFolder.open(named[0].strip("'\""))
+        folder = RunFolder.open(folder_named(named[0]))
         config = load_config(folder)
         if config.get("command") != "train":
             raise UserError(
                 f"{folder.path} is an evaluation or adaptation of a run. Name the run: the folder "
                 "that metaloop-train printed."
             )
+        arguments = [a for a in arguments if a != named[0]] + [f"run={quoted(str(folder.path))}"]
     elif not any(a.startswith("-") for a in arguments):
-        given = f", not {arguments[0]}" if arguments else ""
-        raise UserError(f"{command} needs the run: run=outputs/FOLDER{given}.")
+        raise UserError(f"{command} needs the run: {command} outputs/FOLDER.")
     if task is not None and config:
         own, other = config["task"], compose_choice("task", task, arguments)
         config["task"] = other | {k: own[k] for k in EPISODE_SIZE if k in own and k in other}
         config["published"] = []  # of the run's own task
     ConfigStore.instance().store(name="run_config", node=OmegaConf.create(config))
+    return arguments
 
 
-def exit_on_mistake(error: UserError) -> None:
-    """Say what is wrong before there is a config to speak of."""
-    print(f"Error: {error}", file=sys.stderr)
-    sys.exit(1)
+def _names_run(argument: str) -> bool:
+    is_value = "=" in argument or argument.startswith("~")
+    is_folder = RunFolder(argument).config.is_file()  # whose name may have an = in it
+    return argument.startswith("run=") or not is_value or is_folder
 
 
 def checked_name(name: str) -> str:

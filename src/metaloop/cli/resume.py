@@ -7,6 +7,9 @@ from typing import cast
 from omegaconf import OmegaConf
 
 from metaloop.cli.execute import Work, be_no_rank, become_worker, by_hand, find_own_classes
+from metaloop.cli.help import version_text
+from metaloop.cli.mistakes import fail
+from metaloop.cli.overrides import folder_named, parse
 from metaloop.errors import UserError, nearest
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
@@ -46,17 +49,19 @@ def main() -> None:
     parser.add_argument(
         "changes", metavar="KEY=VALUE", nargs="*", help="what of the run's config changes"
     )
+    parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     arguments = parser.parse_intermixed_args()
     find_own_classes()
     be_no_rank()
     try:
         work = _resume(
-            RunFolder.open(arguments.folder), arguments.changes, accepted=arguments.accept_changes
+            RunFolder.open(folder_named(arguments.folder)),
+            arguments.changes,
+            accepted=arguments.accept_changes,
         )
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+        fail(error)
     except OSError as error:
         if (what := full_disk(error)) is None:
             raise
@@ -116,10 +121,12 @@ def changed(config: dict[str, object], overrides: list[str]) -> dict[str, object
         UserError: no key=value, or a key that the config has not.
 
     """
+    merged = OmegaConf.create(config)
     for override in overrides:
-        key, equals, _ = override.partition("=")
-        if not equals:
-            raise UserError(f"{override} changes nothing: write KEY=VALUE.")
+        parsed = parse(override)
+        key = override.partition("=")[0]
+        if key != parsed.key_or_group or parsed.is_delete() or parsed.is_sweep_override():
+            raise UserError(f"{override} changes nothing: write KEY=VALUE, with one value.")
         known: object = config
         for part in key.split("."):
             if not isinstance(known, dict) or part not in known:
@@ -134,7 +141,7 @@ def changed(config: dict[str, object], overrides: list[str]) -> dict[str, object
                 f"{override} chooses anew, and choices are fixed by the run here. Change single "
                 f"keys ({key}.{next(iter(known))}=..), or train a run with the other choice."
             )
-    merged = OmegaConf.merge(OmegaConf.create(config), OmegaConf.from_dotlist(overrides))
+        OmegaConf.update(merged, key, parsed.value())
     return cast(dict[str, object], OmegaConf.to_container(merged))
 
 

@@ -1,13 +1,15 @@
 """metaloop-sweep: what a sweep has done so far, as a table, a CSV file and a plot."""
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from metaloop.cli.help import version_text
+from metaloop.cli.mistakes import fail
+from metaloop.cli.overrides import folder_named
 from metaloop.errors import UserError
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
@@ -30,15 +32,15 @@ def main() -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="the folder the runs are in")
+    parser.add_argument("folder", metavar="FOLDER", help="the folder the runs are in")
+    parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument("--metric", help="what to show; default: accuracy, or query_loss")
     parser.add_argument("--split", default="test", help="the evaluation to show; default: test")
     arguments = parser.parse_args()
     try:
-        _show(arguments.folder, arguments.metric, arguments.split)
+        _show(folder_named(arguments.folder), arguments.metric, arguments.split)
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+        fail(error)
 
 
 def _show(folder: Path, metric: str | None, split: str) -> None:

@@ -2,15 +2,15 @@
 
 import os
 import secrets
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
-from metaloop.cli.sweeps.labels import label
+from metaloop.cli.sweeps.labels import label, labels_of_environment
 from metaloop.errors import UserError
 from metaloop.folders.sweep_folder import SweepFolder
 from metaloop.process.fast_import import fast_imports
@@ -18,6 +18,16 @@ from metaloop.process.slurm_requeue import NO_REQUEUE
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.read import FORMAT
 from metaloop.run.config.write import write_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of the command; the other keys describe the run."""
+
+    output_dir: str | int
+    compose_only: bool
+    check_only: bool
+    objective: str | None
 
 
 def main() -> None:
@@ -31,50 +41,53 @@ def _job(config: DictConfig) -> Work | float | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_initial_weights
         from metaloop.run.config.build import build
+        from metaloop.run.config.construct import section
         from metaloop.run.config.read import plain
 
     values = plain(config)
-    root, compose_only = str(values.pop("output_dir")), bool(values.pop("compose_only"))
-    check_only = bool(values.pop("check_only"))
-    objective = cast(str | None, values.pop("objective"))
+    asked = section(Request, {f.name: values.pop(f.name) for f in fields(Request)}, "")
     content = {"format": FORMAT, "command": "train", "run_id": _run_id(), **resolve_paths(values)}
     if content["init_from"] is not None:
         find_initial_weights(str(content["init_from"]))
-    if check_only:
-        from metaloop.run.check import check_run
-
-        check_run(content)
-        return None
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
     name = f"{choices['task']}_{choices['algorithm']}".replace("/", "-")
     overrides = list(hydra_config.overrides.task)
+    label(content, **labels_of_environment())
     label(content, tags=[choices["task"], choices["algorithm"]])
     if is_multirun():
-        from metaloop.cli.sweeps.job import Composed, compose_job, train_job
+        from metaloop.cli.sweeps.job import Composed, check_job, compose_job, train_job
 
+        work = check_job if asked.check_only else compose_job if asked.compose_only else train_job
         sweep = SweepFolder(hydra_config.sweep.dir)
-        composed = Composed(content, name, overrides, objective)
-        if not compose_only:
-            return train_job(sweep, composed)
-        compose_job(sweep, composed)
+        return work(sweep, Composed(content, name, overrides, asked.objective))
+    if any(o.startswith("objective=") for o in overrides):
+        raise UserError(
+            f"objective={asked.objective} has no effect: it compares the jobs of a sweep. Leave it "
+            "out, or add -m."
+        )
+    if asked.check_only:
+        from metaloop.run.check import check_run
+
+        check_run(content)
         return None
     device = build(content).device
-    if not compose_only:
+    if not asked.compose_only:
         device.require()
         if device.nodes > 1:
             raise UserError(
                 f"device.nodes={device.nodes}: several machines are started by their cluster. Add "
                 "compose_only=true and execute the folder on each, by srun or torchrun."
             )
+    root = Path(str(asked.output_dir)).expanduser()
     folder = write_run(content, overrides, root, name)
-    return execute(Work(folder, device.processes_here()), compose_only=compose_only)
+    return execute(Work(folder, device.processes_here()), compose_only=asked.compose_only)
 
 
 def _run_id() -> str:
     """Name the run at W&B: as the agent of a W&B sweep did, of whose jobs this is one."""
     own = secrets.token_hex(4)
-    return own if is_multirun() else os.environ.get("WANDB_RUN_ID", own)
+    return own if is_multirun() else os.environ.get("WANDB_RUN_ID") or own
 
 
 def resolve_paths(values: dict[str, object]) -> dict[str, object]:

@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 import filelock
 
+from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
 from metaloop.folders.run_folder import RunFolder
 
+HYDRAS = "multirun.yaml"  # what Hydra writes into a sweep's folder
 GPUS = "CUDA_VISIBLE_DEVICES"  # the environment's name for those that a process sees
 
 
@@ -35,6 +37,7 @@ class JobRecord(NamedTuple):
     overrides: Sequence[str]
     folder: str
     error: str
+    ended: str = "completed"  # or composed, checked, where no more was asked for
 
 
 class SweepFolder:
@@ -42,6 +45,7 @@ class SweepFolder:
 
     <task>_<algorithm>_<identity>/   a run folder a job
     .sweep/command.json              the command that leads the sweep: arguments, host, GPUs
+    .sweep/lead                      the lock of that command
     .sweep/jobs/                     how each of its jobs ended
     .sweep/locks/                    a job is worked on once, whoever starts it again
     .sweep/stop                      there while the sweep is to stop
@@ -51,8 +55,29 @@ class SweepFolder:
         self.path = Path(path)
         self._own = self.path / ".sweep"
 
+    @classmethod
+    def create(cls, path: str | Path) -> "SweepFolder":
+        """Make a new folder; with -2, -3 .. where another sweep has that name."""
+        return cls(RunFolder.create(Path(path).parent, Path(path).name).path)
+
     def begin(self, arguments: Sequence[str]) -> None:
-        """Take the lead: forget what an earlier command left behind, keep its runs."""
+        """Take the lead until this process ends: forget an earlier command's jobs, keep its runs.
+
+        Raises:
+            UserError: another command leads the sweep.
+
+        """
+        self._own.mkdir(parents=True, exist_ok=True)
+        self._lead = filelock.FileLock(self._own / "lead", timeout=0)
+        try:
+            self._lead.acquire()
+        except filelock.Timeout:
+            leader = self.leader
+            raise UserError(
+                f"Another command works in the sweep {self.path}: process {leader.pid} on "
+                f"{leader.host}. Wait for it or stop it, or start a sweep of your own without "
+                f"hydra.sweep.dir; metaloop-sweep {self.path} shows how far it is."
+            ) from None
         shutil.rmtree(self._own / "jobs", ignore_errors=True)
         for folder in (self._own / "jobs", self._own / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +85,11 @@ class SweepFolder:
         gpus = os.environ.get(GPUS)
         leader = Leader(list(arguments), socket.gethostname(), os.getpid(), gpus)
         write_json(self._own / "command.json", leader._asdict())
+
+    def discard(self) -> None:
+        """Remove the folder where it holds nothing but what a sweep writes of itself."""
+        if {path.name for path in self.path.iterdir()} <= {self._own.name, HYDRAS}:
+            shutil.rmtree(self.path)
 
     @property
     def leader(self) -> Leader:

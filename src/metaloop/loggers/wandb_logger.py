@@ -1,19 +1,29 @@
 """Weights & Biases, whose outage ends no run."""
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic import ValidationError
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from metaloop.arguments import check_arguments
 from metaloop.errors import UserError
 from metaloop.process.signals import Interrupted
 
+# arguments whose values W&B has rules for, as its settings and its environment variables call them
+RULED = {
+    "project": ("project", "WANDB_PROJECT"),
+    "id": ("run_id", "WANDB_RUN_ID"),
+    "name": ("run_name", "WANDB_NAME"),
+    "tags": ("run_tags", "WANDB_TAGS"),
+}
 ONLINE, OFFLINE = ("online", "run", "shared"), ("offline", "dryrun")  # and wandb's older words
 
 
@@ -33,7 +43,8 @@ class OutageProofWandbLogger(WandbLogger):
         wandb_init: further arguments of wandb.init.
 
     Raises:
-        UserError: WANDB_MODE is no mode, or asks for a server without an account to log in with.
+        UserError: WANDB_MODE is no mode, or asks for a server without an account to log in with;
+            or W&B has no such argument, project or id.
 
     """
 
@@ -46,10 +57,11 @@ class OutageProofWandbLogger(WandbLogger):
         name: str | None = None,
         **wandb_init: Any,  # noqa: ANN401 - as Lightning's
     ) -> None:
+        _require_fit({"project": project, "id": id, "name": name, **wandb_init})
         super().__init__(name=name, save_dir=save_dir, id=id, project=project, **wandb_init)
         del self._wandb_init["anonymous"]  # wandb warns of it, whatever it says
         self._has_failed = False
-        mode = os.environ.get("WANDB_MODE", "offline")
+        mode = wandb_mode("offline")
         _require_account(mode)
         # what to do where W&B cannot start
         self._instead = [("offline", "logs offline")] * (mode in ONLINE)
@@ -73,10 +85,10 @@ class OutageProofWandbLogger(WandbLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: argparse.Namespace | dict[str, Any]) -> None:
-        """Attach a config. A choice that a W&B sweep holds fast (algorithm) is beside its keys."""
+        """Attach a config. What a W&B sweep holds fast (algorithm) stands next to its keys."""
         values = vars(params) if isinstance(params, argparse.Namespace) else params
         with self._forgiving():
-            held = {n for n, v in self.experiment.config.items() if not isinstance(v, Mapping)}
+            held = {n for n, v in self.experiment.config.items() if v != values.get(n)}
             for name in held & set(values):
                 if isinstance(values[name], Mapping):
                     values = values | {f"{name}.{n}": v for n, v in values[name].items()}
@@ -137,6 +149,26 @@ class OutageProofWandbLogger(WandbLogger):
             if not self._has_failed:
                 _say(f"W&B fails, and the run goes on without it: {_first_line(error)}")
             self._has_failed = True
+
+
+def wandb_mode(default: str) -> str:
+    """What the environment says of W&B: WANDB_MODE, or WANDB_DISABLED, its older word."""
+    is_disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on")
+    return "disabled" if is_disabled else os.environ.get("WANDB_MODE") or default
+
+
+def _require_fit(given: Mapping[str, object]) -> None:
+    """Refuse what wandb.init does not take, and a project, id or tag that is none at W&B."""
+    import wandb  # here: a run that logs elsewhere never loads it
+
+    lightnings = inspect.signature(WandbLogger).parameters.keys() | {"settings"}
+    check_arguments(wandb.init, {n: v for n, v in given.items() if n not in lightnings}, key="")
+    for argument, (setting, variable) in RULED.items():
+        try:
+            wandb.Settings.model_validate({setting: given.get(argument)})
+        except (wandb.Error, ValueError) as error:
+            rule = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"{error}"
+            raise UserError(f"{argument}={given[argument]} (or {variable}): {rule}.") from error
 
 
 def _require_account(mode: str) -> None:

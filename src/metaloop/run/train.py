@@ -25,6 +25,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
 from metaloop.loggers.figures import log_figures, save_figures
 from metaloop.loggers.metrics_csv import read_rows
+from metaloop.loggers.wandb_logger import wandb_mode
 from metaloop.plots import draw_learning_curve
 from metaloop.run.checkpoints.origin import (
     changes_between,
@@ -128,7 +129,8 @@ def _settle_wandb(run_id: str) -> None:
     Offline unless WANDB_MODE or an agent of a W&B sweep, which needs its server, says otherwise.
     """
     is_of_agent = "WANDB_SWEEP_ID" in os.environ
-    mode = os.environ.setdefault("WANDB_MODE", "online" if is_of_agent else "offline")
+    mode = wandb_mode("online" if is_of_agent else "offline")
+    os.environ["WANDB_MODE"] = mode
     if mode != "online":  # the run says itself where W&B's files are
         os.environ.setdefault("WANDB_SILENT", "true")
     if is_of_agent:  # whose id wins over what wandb.init is given
@@ -209,10 +211,8 @@ def _begin_logging(
             logger.rewind(start.step, is_extended=is_extended and is_in_window)
         logger.log_hyperparams(config)
         if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
-            is_offline = logger.experiment.offline
-            print(
-                f"W&B: {folder.path / 'wandb' if is_offline else logger.experiment.url}", flush=True
-            )
+            run, place = logger.experiment, Path(logger.save_dir or folder.path) / "wandb"
+            print(f"W&B: {place if run.offline else run.url}", flush=True)
 
 
 @rank_zero_only

@@ -1,22 +1,30 @@
 """Sweeps: jobs one by one or at once, finished by the same command, and searched by Optuna."""
 
+import copy
 import importlib.util
 import json
 import os
+import re
 import signal
 import time
+from datetime import datetime
 from functools import partial
 
 import optuna
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from optuna.distributions import UniformDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
+from metaloop.cli.configs import CONF
+from metaloop.cli.sweeps.direction import check_search
 from metaloop.cli.sweeps.job import varied_overrides
+from metaloop.cli.sweeps.multirun import begin
 from metaloop.cli.sweeps.study import prepare_study
+from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from tests.cli.sweeps.sweeps import at_work, finish, running_in, start, states, wait_until
 from tests.conftest import run_command
@@ -111,8 +119,9 @@ def test_a_failing_job_is_reported_with_error_and_folder_and_does_not_stop_the_o
     ]
     assert json.loads(done.read_text())["state"] == "completed"
     report = said.split("1 not.")[1]
-    assert f"optimizer.lr=-1\n    optimizer: Invalid learning rate: -1\n    {failed.parent}" in (
-        report.replace(str(tmp_path) + "/", "").replace("sweep/", f"{tmp_path}/sweep/", 1)
+    assert (
+        f"optimizer.lr=-1\n    optimizer.lr=-1: Invalid learning rate: -1\n    {failed.parent}"
+        in (report.replace(str(tmp_path) + "/", "").replace("sweep/", f"{tmp_path}/sweep/", 1))
     )
 
 
@@ -193,12 +202,72 @@ def test_a_search_killed_in_a_trial_completes_the_trials_it_lacks(tmp_path):
     assert trials[1].params == trials[2].params
 
 
-def test_a_search_in_the_wrong_direction_is_refused(tmp_path):
-    status, said = finish(
-        tmp_path, *SEARCH, "hydra.sweeper.n_trials=1", "hydra.sweeper.direction=maximize"
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["hydra.sweeper.direction=maximize"], "the worst val/query_loss. Set .*=minimize"),
+        (["objective=val/auc"], "objective=val/auc is no metric of this task"),
+    ],
+)
+def test_a_search_for_the_worst_is_refused_before_there_is_a_folder(
+    arguments, says, tmp_path, monkeypatch, said
+):
+    monkeypatch.chdir(tmp_path)
+    assert re.search(says, said("train", "-m", *SEARCH, *arguments, status=1).err)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("varied", "fixed"),
+    [
+        ("task=choice(sinusoid,harmonic)", ()),
+        ("model.hidden=choice([8],[9])", ("algorithm.inner_lr=x",)),  # does not build as it is
+    ],
+)
+def test_a_search_whose_jobs_decide_what_is_compared_is_left_to_them(varied, fixed):
+    arguments = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", *fixed]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", arguments, return_hydra_config=True)
+    config.hydra.overrides.task = [varied]
+    check_search(config)
+
+
+def test_a_search_goes_on_in_the_direction_that_it_was_begun_in(tmp_path):
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    optuna.create_study(study_name="metaloop", storage=storage, direction="maximize")
+    sweeper = {"storage": None, "study_name": None, "max_failure_rate": 1.0}
+    hydra = OmegaConf.create(
+        {
+            "sweeper": {**sweeper, "direction": "minimize"},
+            "sweep": {"dir": str(tmp_path)},
+            "overrides": {"hydra": []},
+        }
     )
-    assert status == 1
-    assert "would look for the worst val/query_loss. Set hydra.sweeper.direction=minimize" in said
+    with pytest.raises(UserError, match="begun with hydra.sweeper.direction=maximize.*own"):
+        prepare_study(hydra)
+
+
+def sweep_of(folder):
+    """The config of a sweep in a folder, and where it begins."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [f"hydra.sweep.dir={folder}"], return_hydra_config=True)
+    OmegaConf.set_readonly(config.hydra, False)
+    return config
+
+
+def test_a_sweep_has_one_command_at_a_time(tmp_path):
+    first = begin(sweep_of(tmp_path / "sweep"))
+    with pytest.raises(UserError, match=f"process {os.getpid()} on .*Wait for it or stop it"):
+        begin(sweep_of(tmp_path / "sweep"))
+    del first  # its end: the lock is gone with it
+    assert begin(sweep_of(tmp_path / "sweep")).path == tmp_path / "sweep"
+
+
+def test_two_sweeps_of_one_second_have_names_of_their_own(tmp_path):
+    named_by_time = sweep_of(f"{tmp_path}/${{now:%Y}}")
+    sweeps = [begin(copy.deepcopy(named_by_time)) for _ in range(2)]
+    year = f"{datetime.now():%Y}"
+    assert [sweep.path.name for sweep in sweeps] == [year, f"{year}-2"]
 
 
 def searched(folder):

@@ -33,7 +33,7 @@ def test_an_agent_of_a_wandb_sweep_runs_metaloop_train_under_its_ids(tmp_path, m
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     chosen = {name: drawn["min"] for name, drawn in SWEEP["parameters"].items()}
-    chosen["algorithm"] = "fomaml"
+    chosen |= {"algorithm": "fomaml", "init_from": None, "scheduler": {"factor": 0.5}}
     arguments = {name: {"value": value} for name, value in chosen.items()}
     agent = Agent(None, None, sweep_id="sweep123")
     agent._sweep_command = [*SWEEP["command"], *SHORTER]  # as it reads the YAML from the server
@@ -46,6 +46,8 @@ def test_an_agent_of_a_wandb_sweep_runs_metaloop_train_under_its_ids(tmp_path, m
     for name, value in chosen.items():
         section, _, key = name.partition(".")
         assert not key or config[section][key] == value
+    assert config["scheduler"]["factor"] == 0.5
+    assert config["init_from"] is None
     assert path.name.endswith("_fomaml")
     record = run_record(path)
     assert (record["run_id"], record["sweep_id"]) == ("agentrun", "sweep123")
@@ -56,8 +58,9 @@ def test_an_agent_of_a_wandb_sweep_runs_metaloop_train_under_its_ids(tmp_path, m
         attached |= part.get("run", {}).get("config", {}).get("update", {})
     # what the sweep holds fast, by its names, and all of the config beside
     assert {name: attached[name] for name in chosen} == chosen
-    for name, value in config["algorithm"].items():
-        assert attached[f"algorithm.{name}"] == value
+    for held in ("algorithm", "scheduler"):
+        for name, value in config[held].items():
+            assert attached[f"{held}.{name}"] == value
     assert attached["task"] == config["task"]
     assert SWEEP["metric"]["name"] in read_rows(RunFolder(path).metrics)[0]
 

@@ -81,11 +81,11 @@ def changed(path: str, value) -> dict:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("training.max_steps", "many", "training.max_steps='many' .* valid integer"),
+        ("training.max_steps", "many", "training.max_steps='many' .* a whole number"),
         ("training.max_steps", -1, "training.max_steps=-1 .* greater than or equal to 0"),
-        ("training.max_steps", True, "training.max_steps=True .* valid integer"),
+        ("training.max_steps", True, "training.max_steps=true .* a whole number"),
         ("task.ways", -5, "task.ways=-5 .* greater than or equal to 1"),
-        ("task.rotations", "yes", "task.rotations='yes' .* valid boolean"),
+        ("task.rotations", "yes", "task.rotations='yes' .* true or false"),
         ("task.way", 5, "task.way is unknown. Did you mean ways"),
         ("model.downsample", "pool", "model.downsample='pool' .* 'stride' or 'max_pool'"),
         ("algorithm.inner_lr", 0, "algorithm.inner_lr=0 .* greater than 0"),
@@ -113,11 +113,11 @@ def changed(path: str, value) -> dict:
             "norm_mode='batch' .* 'transductive', 'inductive', .* or 'per_step'",
         ),
         ("seed", -1, "seed=-1 .* greater than or equal to 0"),
-        ("optimizer.lr", -0.1, "optimizer: Invalid learning rate"),
+        ("optimizer.lr", -0.1, "optimizer.lr=-0.1: Invalid learning rate: -0.1"),
         ("optimizer.momentun", 0.9, "optimizer.momentun is unknown"),
-        ("scheduler.total_iters", "x", "scheduler.total_iters='x' .* valid integer"),
+        ("scheduler.total_iters", "x", "scheduler.total_iters='x' .* a whole number"),
         ("device.tasks_at_once", 0, "device.tasks_at_once=0 .* or input should be 'all'"),
-        ("device.chunks_at_once", "all", "device.chunks_at_once='all' .* valid integer"),
+        ("device.chunks_at_once", "all", "device.chunks_at_once='all' .* a whole number"),
         ("device.precision", "16-mixed", "float16 underflows in the inner loop.*bf16-mixed"),
         (
             "callbacks.progress.refresh_rat",
@@ -136,6 +136,56 @@ def test_what_does_not_fit_is_refused_by_key_rule_and_remedy(key, value, says):
         config["model"] = {"_target_": value}
     with pytest.raises(UserError, match=says):
         build(config)
+
+
+TORCHS = "torch.optim.lr_scheduler"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["scheduler=cosine", "scheduler.T_max=0"], "scheduler.T_max=0: .*must not be 0"),
+        (["scheduler=linear", "scheduler.start_factor=3"], "scheduler.start_factor=3: Starting"),
+        (["+optimizer.betas=[0.9,1.5]"], r"optimizer.betas=\[0.9, 1.5\]: Invalid beta"),
+        (
+            ["optimizer=sgd", "optimizer.momentum=0", "+optimizer.nesterov=true"],
+            "optimizer.momentum=0, optimizer.nesterov=True: Nesterov",
+        ),
+        (["optimizer._target_=torch.optim.SparseAdam"], "SparseAdam: .*dense gradients"),
+        (["optimizer._target_=torch.optim.LBFGS"], "optimizer._target_=.*LBFGS: .*no argument"),
+        (
+            [
+                f"scheduler._target_={TORCHS}.ReduceLROnPlateau",
+                "~scheduler.total_iters",
+                "scheduler.factor=0.5",
+            ],
+            "scheduler._target_=.*Plateau: .*no argument",
+        ),
+        (
+            ["callbacks=early_stopping", "+callbacks.early_stopping.mode=up"],
+            "callbacks.early_stopping.mode=up: .*min, max",
+        ),
+        (["logger=wandb", "logger.wandb.settings.quiet=3"], "logger.wandb.settings.quiet=3: "),
+    ],
+)
+def test_what_somebodys_constructor_or_step_refuses_is_named_by_its_key(overrides, says):
+    with pytest.raises(UserError, match=says):
+        build(composed(*overrides))
+
+
+def test_a_schedule_shorter_than_the_run_is_refused_and_one_as_long_is_not():
+    for steps in (99, 100):
+        config = composed("training.max_steps=100", "training.validate_every=50")
+        config["scheduler"] = {
+            "_target_": f"{TORCHS}.OneCycleLR",
+            "max_lr": 0.1,
+            "total_steps": steps,
+        }
+        if steps == 100:
+            build(config)
+            continue
+        with pytest.raises(UserError, match="scheduler.total_steps=99: Tried to step 100 times"):
+            build(config)
 
 
 def test_a_missing_argument_is_named():

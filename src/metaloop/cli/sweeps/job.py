@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from metaloop.cli.execute import Work, execute, run_worker
+from metaloop.cli.sweeps.direction import direction_of, require_direction
 from metaloop.cli.sweeps.labels import label
 from metaloop.cli.sweeps.share import (
     is_allocated,
@@ -90,9 +91,25 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
 def compose_job(sweep: SweepFolder, composed: Composed) -> None:
     """Write a job's run folder and say how to execute it."""
     job = _of(sweep, composed)
-    pieces = build(composed.content)
-    rewrite_job(job.folder, composed.content, composed.overrides)
-    execute(Work(job.folder, pieces.device.processes_here()), compose_only=True)
+
+    def work() -> None:
+        processes = build(composed.content).device.processes_here()
+        rewrite_job(job.folder, composed.content, composed.overrides)
+        execute(Work(job.folder, processes), compose_only=True)
+
+    record_job(sweep, job.folder, job.varied, work, ends="composed")
+
+
+def check_job(sweep: SweepFolder, composed: Composed) -> None:
+    """Check a job's config, and write nothing."""
+    from metaloop.run.check import check_run  # here: rich's tables, for those who ask for them
+
+    job = _of(sweep, composed)
+
+    def work() -> None:
+        check_run(composed.content)
+
+    record_job(sweep, job.folder, job.varied, work, ends="checked")
 
 
 def _of(sweep: SweepFolder, composed: Composed) -> Job:
@@ -107,14 +124,28 @@ def _of(sweep: SweepFolder, composed: Composed) -> Job:
     return Job(composed, varied, key, sweep.run_folder(composed.name, key))
 
 
-def folder_job(folder: RunFolder, overrides: Sequence[str], device: Device) -> None:
-    """Execute an evaluation's or adaptation's folder as a job of a multirun."""
+def folder_job(
+    folder: RunFolder, overrides: Sequence[str], device: Device, *, compose_only: bool
+) -> None:
+    """Execute an evaluation's or adaptation's folder as a job of a multirun, or say how to."""
     sweep = SweepFolder(HydraConfig.get().sweep.dir)
-    record_job(sweep, folder, overrides, lambda: run_in_sweep(sweep, folder, device))
+
+    def work() -> None:
+        if compose_only:
+            execute(Work(folder, device.processes_here()), compose_only=True)
+        else:
+            run_in_sweep(sweep, folder, device)
+
+    record_job(sweep, folder, overrides, work, ends="composed" if compose_only else "completed")
 
 
 def record_job(
-    sweep: SweepFolder, folder: RunFolder, varied: Sequence[str], work: Callable[[], float | None]
+    sweep: SweepFolder,
+    folder: RunFolder,
+    varied: Sequence[str],
+    work: Callable[[], float | None],
+    *,
+    ends: str = "completed",
 ) -> float | None:
     """Do a job's work as one of a sweep, and write down how it ended.
 
@@ -129,7 +160,7 @@ def record_job(
         stop_with_parent()  # joblib's processes would outlive a killed command
     see_all_gpus(sweep)
     number = HydraConfig.get().job.num
-    record = JobRecord(list(varied), str(folder.path), "")
+    record = JobRecord(list(varied), str(folder.path), "", ends)
     try:
         if sweep.is_stopping():
             raise UserError("The sweep was stopped before this job began.")
@@ -139,7 +170,7 @@ def record_job(
         _say(f"{' '.join(varied)}: {failure}")
         raise UserError(f"{failure}") from failure
     sweep.record(number, record)
-    _say(f"{' '.join(varied)}: completed")
+    _say(f"{' '.join(varied)}: {ends}")
     return value
 
 
@@ -180,8 +211,8 @@ def _checked(composed: Composed, folder: RunFolder) -> Pieces:
         pieces = build(composed.content)
         pieces.device.require()
         if _is_compared(composed):
-            objective = choose_target_metric(composed.objective, pieces, _logger(composed))
-            _check_direction(str(objective), objective.mode)
+            target = choose_target_metric(composed.objective, pieces, _logger(composed))
+            require_direction(HydraConfig.get().sweeper, target)
     except UserError as error:
         folder.write_status("failed", error=f"{type(error).__name__}: {error}")
         raise
@@ -190,22 +221,7 @@ def _checked(composed: Composed, folder: RunFolder) -> Pieces:
 
 def _is_compared(composed: Composed) -> bool:
     """Whether something reads the job's value: a sweeper that searches, or who named it."""
-    return composed.objective is not None or _direction() is not None
-
-
-def _direction() -> str | None:
-    """Whether the sweeper minimizes or maximizes; None where it only goes through all jobs."""
-    direction = HydraConfig.get().sweeper.get("direction")
-    return None if direction is None else getattr(direction, "name", str(direction))
-
-
-def _check_direction(objective: str, mode: str) -> None:
-    direction = _direction()
-    if direction is not None and not direction.startswith(mode):
-        raise UserError(
-            f"hydra.sweeper.direction={direction} would look for the worst {objective}. "
-            f"Set hydra.sweeper.direction={mode}imize."
-        )
+    return composed.objective is not None or direction_of(HydraConfig.get().sweeper) is not None
 
 
 def _value(composed: Composed, pieces: Pieces, folder: RunFolder) -> float | None:

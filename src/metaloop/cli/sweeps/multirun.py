@@ -9,9 +9,12 @@ from types import FrameType
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
+from metaloop.cli.mistakes import fail
+from metaloop.errors import UserError
 from metaloop.folders.sweep_folder import SweepFolder
+from metaloop.process.fast_import import fast_imports
 from metaloop.process.signals import stop_signals
 from metaloop.process.terminal import say_in_handler
 
@@ -28,19 +31,40 @@ class LeadSweep(Callback):
     sweep: SweepFolder | None = None  # Hydra makes the callback, run_hydra asks for its sweep
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401 - Hydra's
-        with read_write(config.hydra):
-            # resolved once: it names the time
-            config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).resolve())
-            LeadSweep.sweep = SweepFolder(config.hydra.sweep.dir)
-            LeadSweep.sweep.begin(list(config.hydra.overrides.task))
-            for number in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} & {*stop_signals()}:
-                signal.signal(number, _stop)
-            if str(config.hydra.sweeper._target_).startswith(OPTUNA):
-                # SQLAlchemy 1 speaks of what Optuna would have to change for 2; the extra pins 1
-                os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
-                from metaloop.cli.sweeps.study import prepare_study  # here: Optuna is an extra
+        try:
+            with read_write(config.hydra):
+                LeadSweep.sweep = begin(config)
+        except Exception as error:  # Hydra would warn of it and go on
+            fail(error if isinstance(error, UserError) else UserError(f"No sweep begins: {error}"))
+        for number in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} & {*stop_signals()}:
+            signal.signal(number, _stop)
 
-                prepare_study(config.hydra)
+
+def begin(config: DictConfig) -> SweepFolder:
+    """Check a sweep, and lead it in its folder: a new one where the config names it by the time.
+
+    Raises:
+        UserError: another command leads it, or it is a search that cannot find the best.
+
+    """
+    is_search = str(config.hydra.sweeper._target_).startswith(OPTUNA)
+    if is_search:
+        # SQLAlchemy 1 speaks of what Optuna would have to change for 2; the extra pins 1
+        os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
+        with fast_imports():
+            from metaloop.cli.sweeps.direction import check_search
+            from metaloop.cli.sweeps.study import prepare_study  # here: Optuna is an extra
+        check_search(config)
+    names_time = "${now" in OmegaConf.to_yaml(config.hydra.sweep)
+    path = (
+        Path(config.hydra.sweep.dir).expanduser().resolve()
+    )  # once: a second later it would be another
+    sweep = SweepFolder.create(path) if names_time else SweepFolder(path)
+    sweep.begin(list(config.hydra.overrides.task))
+    config.hydra.sweep.dir = str(sweep.path)
+    if is_search:
+        prepare_study(config.hydra)
+    return sweep
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
@@ -58,11 +82,15 @@ def report_sweep(sweep: SweepFolder, error: BaseException | None) -> int:
     """Say how the jobs ended, each failure with its error and folder; return the exit status."""
     jobs = sweep.records()
     failed = [job for job in jobs if job.error]
-    print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} completed, {len(failed)} not.")
+    did = jobs[0].ended if jobs else "completed"
+    print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} {did}, {len(failed)} not.")
     for job in failed:
         print(f"  {' '.join(job.overrides)}\n    {job.error}\n    {job.folder}", file=sys.stderr)
     if error is not None and not failed and not sweep.is_stopping():
         print(f"Error: {error}", file=sys.stderr)
+    if did == "checked":
+        sweep.discard()
+        return 1 if error is not None or failed else 0
     command = Path(sys.argv[0]).name
     if command == "metaloop-train":
         print(f"Table: metaloop-sweep {sweep.path}")

@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
+from metaloop.cli.sweeps.direction import direction_of
+from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.write import read_overrides
 
@@ -26,6 +28,10 @@ def prepare_study(hydra: DictConfig) -> None:
     tried again with the same values before anything new: an interrupted run goes on so. A run that
     diverged would do so again: its trial stays failed, and counts. The sampler gets another seed:
     with the same it would draw the same values again.
+
+    Raises:
+        UserError: the study there looks in the other direction.
+
     """
     optuna.logging.set_verbosity(logging.WARNING)
     sweeper = hydra.sweeper
@@ -34,9 +40,10 @@ def prepare_study(hydra: DictConfig) -> None:
     if not any(o.startswith(f"{FAILURE_RATE}=") for o in hydra.overrides.hydra):
         sweeper.max_failure_rate = 1.0
     try:
-        study = optuna.load_study(sweeper.study_name, sweeper.storage)
+        study = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage)
     except KeyError:
         return  # a new one, which the sweeper makes
+    _require_direction(study.direction.name.lower(), direction_of(sweeper), hydra.sweep.dir)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
     settled = study.get_trials(states=(TrialState.COMPLETE, TrialState.WAITING))
@@ -65,6 +72,14 @@ def _diverged(sweep: Path) -> list[set[str]]:
 def _overrides(trial: FrozenTrial) -> set[str]:
     """The overrides that Hydra's sweeper makes of a trial."""
     return {f"{name}={value}" for name, value in trial.params.items()}
+
+
+def _require_direction(kept: str, wanted: str | None, folder: str) -> None:
+    if wanted not in (kept, None):
+        raise UserError(
+            f"The search in {folder} was begun with hydra.sweeper.direction={kept}, which stays. "
+            f"Go on with that, or search in a folder of its own: leave hydra.sweep.dir out."
+        )
 
 
 def _values(trial: FrozenTrial) -> dict[str, object]:

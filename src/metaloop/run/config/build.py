@@ -1,6 +1,7 @@
 """From a config to the objects it names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import prod
 from typing import NamedTuple, cast
 
@@ -14,6 +15,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Objective, has_statistics
 from metaloop.run.config.construct import Node, Section, check_node, construct, partial, section
+from metaloop.run.config.refusal import refusal
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Device, Evaluation, Training
 from metaloop.tasks import Task, require_mode
@@ -63,6 +65,9 @@ def build(content: Node) -> Pieces:
     meta_learner = _meta_learner(config, algorithm)
     _check_each(config.callbacks, "callbacks")
     _check_each(config.logger, "logger")
+    if config.command == "train":  # made for nowhere: only their constructors know their ranges
+        build_callbacks(content, RunFolder("unmade"), task)
+        build_loggers(content, RunFolder("unmade"))
     datamodule = section(
         EpisodicDataModule,
         config.data,
@@ -108,7 +113,7 @@ def _objective(config: RunConfig, task: Task) -> Objective:
 def _meta_learner(config: RunConfig, algorithm: Algorithm) -> MetaLearner:
     training, device = config.training, config.device
     make_optimizer, make_scheduler = _makers(config.optimizer, config.scheduler)
-    _try_optimizer(algorithm.objective, make_optimizer, make_scheduler)
+    _try_optimizer(config, algorithm.objective, make_optimizer, make_scheduler)
     made = MetaLearner(
         algorithm,
         optimizer=make_optimizer,
@@ -197,26 +202,41 @@ def _makers(optimizer: Node, scheduler: Node) -> tuple[MakeOptimizer, MakeSchedu
 
 
 def _try_optimizer(
+    config: RunConfig,
     objective: Objective,
     make_optimizer: MakeOptimizer,
     make_scheduler: MakeScheduler,
 ) -> None:
-    """Make both once: only their constructors know their ranges."""
-    key = "optimizer"
-    try:
-        parameters = [p.detach() for p in objective.meta_parameters().values()]
+    """Make both for small stand-ins, and take the first step and the last.
+
+    Only their constructors and steps know their ranges, and which ones need more than a gradient.
+    """
+    shapes = [[min(n, 2) for n in p.shape] for p in objective.meta_parameters().values()]
+    parameters = [torch.zeros(shape) for shape in shapes]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    steps = config.training.max_steps
+    with _refusing("optimizer", config.optimizer):
         optimizer = make_optimizer([{"params": parameters}])
-        key = "scheduler"
+    with _refusing("scheduler", config.scheduler):
         scheduler = make_scheduler(optimizer)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{key}: {error}") from error
-    if isinstance(optimizer, torch.optim.LBFGS) or isinstance(
-        scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
-    ):
-        raise UserError(
-            f"{key}: a meta-step calls optimizer.step() and scheduler.step() with no argument; "
-            "LBFGS and ReduceLROnPlateau need one. Choose another."
-        )
+    if steps > 0:
+        with _refusing("optimizer", config.optimizer):
+            optimizer.step()
+        with _refusing("scheduler", config.scheduler):
+            scheduler.step()
+            scheduler.last_epoch = max(steps - 1, scheduler.last_epoch - 1)
+            scheduler.step()
+
+
+@contextmanager
+def _refusing(key: str, node: Node) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever somebody's optimizer raises
+        if isinstance(error, TypeError) and "step()" in str(error):
+            error = ValueError("a meta-step calls step() with no argument, and this one needs some")
+        raise refusal(key, node, error) from error
 
 
 def _build_each(

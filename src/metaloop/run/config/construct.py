@@ -12,6 +12,7 @@ import hydra.utils
 from metaloop import RENAMED, __all__ as PUBLIC
 from metaloop.arguments import check_arguments
 from metaloop.errors import UserError, nearest
+from metaloop.run.config.refusal import refusal
 
 Node = Mapping[str, object]
 Section = TypeVar("Section")
@@ -27,8 +28,8 @@ def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) 
     extra = {n: v for n, v in supplied.items() if n in named and n not in node}
     try:
         made = hydra.utils.instantiate(dict(node), _partial_=True, _convert_="all")(**extra)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{key}: {error}") from error
+    except Exception as error:  # whatever somebody's constructor raises
+        raise refusal(key, node, error) from error
     if not isinstance(made, kind):
         raise UserError(
             f"{key}._target_={node['_target_']} makes a {type(made).__name__}, but a "

@@ -134,7 +134,7 @@ def arrays(
     file: str | None,
     features: str | list[str] | None,
     target: str | list[str],
-    task_column: str,
+    task_column: str | None,
     split_column: str | None,
     split_fractions: list[NonNegative],
     split_seed: Seed,
@@ -165,11 +165,17 @@ def arrays(
     is_regression = kind == "regression"
     if not is_regression and len(targets) != 1:
         raise UserError(f"task.target={targets}: a class is one column. Name one.")
+    if not is_regression and task_column is not None:
+        raise UserError(
+            f"task.task_column={task_column} has no effect: in a classification a task is drawn of "
+            "classes. Leave it out (and name the features by task.features), or set "
+            "task.kind=regression."
+        )
     source = ArraySource(
         path=Path(data_dir).expanduser() / file,
         features=features,
         targets=targets if is_regression else [],
-        group=task_column if is_regression else targets[0],
+        group=(task_column or "task") if is_regression else targets[0],
         split=split_column,
         fractions=split_fractions,
         seed=split_seed,

@@ -1,0 +1,198 @@
+"""The KEY=VALUE arguments of a command line, checked before Hydra composes with them.
+
+Hydra's grammar stays what it is; what does not fit it is answered by the argument's name and the
+quoting that works, and what would be ignored is refused.
+"""
+
+import ast
+import fnmatch
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+
+from metaloop.cli.configs import CONFIG_DIR, choices, is_group
+from metaloop.errors import UserError
+
+KEY = re.compile(r"[~+]*[\w@:/.$-]+", re.ASCII)
+# options of Hydra's that are followed by a value
+VALUED = (
+    *CONFIG_DIR,
+    *("--config-path", "-cp", "--config-name", "-cn"),
+    *("--package", "-p", "--cfg", "-c", "--info", "-i", "--experimental-rerun"),
+)
+MULTIRUN = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+OPTIONAL = "experiment"  # the one group of which nothing may be chosen
+NO_EFFECT = {
+    "hydra.run.dir": "folders are made in output_dir=FOLDER",
+    "hydra.sweep.subdir": "the folder of a job is named by what its run is",
+    "hydra.output_subdir": "the run's folder keeps config and overrides itself",
+    "hydra.job.chdir": "paths are relative to where the command is started",
+}
+OF_SWEEPS = re.compile(r"hydra[./](sweep|sweeper|launcher)\b")
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell Hydra's options, with their values, from all other arguments."""
+    options: list[str] = []
+    others: list[str] = []
+    for previous, argument in zip(("", *arguments), arguments, strict=False):
+        is_option = argument.startswith("-") or (previous in VALUED and "=" not in argument)
+        (options if is_option else others).append(argument)
+    return options, others
+
+
+def checked(arguments: Sequence[str]) -> list[str]:
+    """Check the arguments, and write them as Hydra reads them: options before overrides.
+
+    Raises:
+        UserError: one that Hydra's grammar does not have, that would have no effect, or that
+            stands for no value.
+
+    """
+    options, overrides = split(arguments)
+    is_multirun = bool({*MULTIRUN} & {*options, *overrides})
+    given = [part for override in overrides for part in _without_python(override)]
+    return [*options, *(r for o in given if (r := _checked(o, is_multirun=is_multirun)))]
+
+
+def quoted(text: str) -> str:
+    """Write text as a value that Hydra and OmegaConf read as this very text."""
+    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda f: 2 * f[1] + (f[2] and r"\""), text) + '"'
+
+
+def folder_named(argument: str) -> Path:
+    """The folder that FOLDER or run=FOLDER names: a path as it is, or in Hydra's quotes."""
+    text = argument.removeprefix("run=")
+    if text[:1] in ("'", '"') and not Path(text).exists():
+        text = str(parse(f"run={text}").value())
+    return Path(text).expanduser()
+
+
+def parse(override: str) -> Override:
+    """Read one override by Hydra's grammar.
+
+    Raises:
+        UserError: it is none.
+
+    """
+    key, equals, value = override.partition("=")
+    if not KEY.fullmatch(key) or not (equals or key.startswith("~")):
+        raise UserError(
+            f"{override or repr(override)} is no KEY=VALUE: such as task.shots=5, the key made of "
+            "letters, digits, _ and dots."
+        )
+    try:
+        return OverridesParser.create().parse_override(override)
+    except (HydraException, ValueError) as error:
+        if "while evaluating" in str(error):  # a function of the grammar's, such as range(a)
+            raise UserError(f"{override}: {error}") from error
+        raise UserError(
+            f"{override} is not in Hydra's grammar, where a value with any of ( ) [ ] {{ }} = , : "
+            f"# ~ ' \" or with letters beyond ASCII wants quotes. As text: {in_a_shell(key, value)}"
+        ) from error
+
+
+def in_a_shell(key: str, value: str) -> str:
+    """Write key and value as they are entered in a shell, the value as text."""
+    return shlex.quote(f"{key}={quoted(value)}")
+
+
+def _checked(override: str, *, is_multirun: bool) -> str | None:
+    parsed = parse(override)
+    key, value = parsed.key_or_group, parsed.value()
+    if key in NO_EFFECT:
+        raise UserError(f"{override} has no effect: {NO_EFFECT[key]}. Leave it out.")
+    if OF_SWEEPS.match(key) and not is_multirun:
+        raise UserError(f"{override} has an effect in a sweep alone. Add -m, or leave it out.")
+    if parsed.is_sweep_override():
+        return _checked_sweep(parsed, override, is_multirun=is_multirun)
+    if not is_group(key):
+        return override
+    prefix = override.partition("=")[0]
+    if key == OPTIONAL and value is None:
+        return None
+    if parsed.is_delete() or value == []:
+        raise UserError(
+            f"{override} would leave a run without its {key}. Choose another: {key}=CHOICE, one of "
+            f"{', '.join(choices(key))}."
+        )
+    if isinstance(value, list):  # several choices: each is a name
+        return f"{prefix}=[{','.join(quoted(f'{choice}') for choice in value)}]"
+    return override if isinstance(value, str) else f"{prefix}={quoted(_raw(override))}"
+
+
+def _checked_sweep(parsed: Override, override: str, *, is_multirun: bool) -> str:
+    """Refuse several values outside of a sweep, and in one a list of them that is empty."""
+    key, raw = override.partition("=")[0], _raw(override)
+    if not is_multirun:
+        raise UserError(
+            f"{override} is several values, each for a run of its own. Add -m, or write one: a "
+            f"list in brackets, {key}=[..], or a text in quotes, {in_a_shell(key, raw)}"
+        )
+    if isinstance(found := parsed.value(), Glob):
+        known = choices(parsed.key_or_group)
+        names = [
+            name
+            for name in known
+            if any(fnmatch.fnmatch(name, pattern) for pattern in found.include)
+            and not any(fnmatch.fnmatch(name, pattern) for pattern in found.exclude)
+        ]
+        if not names:
+            raise UserError(f"{override} matches none of: {', '.join(known) or 'no choices'}.")
+        return f"{key}={','.join(names)}"
+    if parsed.is_discrete_sweep() and not any(True for _ in parsed.sweep_iterator()):
+        raise UserError(f"{override} is no value at all, and the sweep would have no job.")
+    return override
+
+
+def _raw(override: str) -> str:
+    return override.partition("=")[2]
+
+
+def _without_python(override: str) -> Iterator[str]:
+    """Python's None and mappings, as agents of W&B sweeps write them, in Hydra's words.
+
+    algorithm={'inner_lr': 0.1} is algorithm.inner_lr=0.1: a group's choice stays what it is.
+    """
+    key, equals, value = override.partition("=")
+    if equals and value == "None":
+        yield f"{key}=null"
+    elif mapping := _mapping(key, value):
+        yield from _leaves(key, mapping)
+    else:
+        yield override
+
+
+def _mapping(key: str, value: str) -> Mapping[str, object]:
+    if not value.startswith("{"):
+        return {}
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        if not is_group(key):
+            return {}
+        found = parse(f"{key}={value}").value()
+    return cast(Mapping[str, object], found) if isinstance(found, dict) else {}
+
+
+def _leaves(key: str, value: object) -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}", inner)
+    else:
+        yield f"{key}={_in_hydra(value)}"
+
+
+def _in_hydra(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_in_hydra, value))}]"
+    if value is None:
+        return "null"
+    return quoted(value) if isinstance(value, str) else str(value)
