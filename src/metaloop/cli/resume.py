@@ -49,9 +49,11 @@ def main() -> None:
     find_own_classes()
     be_no_rank()
     try:
-        work = _resume(
-            RunFolder.open(arguments.folder), arguments.changes, accepted=arguments.accept_changes
-        )
+        folder = RunFolder.open(arguments.folder)
+        with folder.lock():  # from reading what to go on from to the end of the work
+            work = _resume(folder, arguments.changes, accepted=arguments.accept_changes)
+            if work is not None:
+                become_worker(work)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -60,14 +62,12 @@ def main() -> None:
             raise
         print(f"Error: {what}. Make room, then enter the command again.", file=sys.stderr)
         sys.exit(1)
-    if work is not None:
-        become_worker(work)
 
 
 def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work | None:
     with fast_imports():  # here: --help needs no torch
         from metaloop.run.checkpoints.origin import (
-            accept,
+            accepted_at,
             as_overrides,
             changes_between,
             explain_changes,
@@ -87,19 +87,19 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
     config = changed(before, overrides)
     device = build(config).device
     device.require()
-    _refuse_shorter(before, config)
     found = peek_resumable(folder)
+    step, changes = 0, {}
     if found is not None:
         require_same_kind(found.content, found.path, config)
-    trained = before if found is None else saved_config(found.content)
-    changes = refused(folder, changes_between(trained, config))
-    if changes and not accepted:
-        raise UserError(explain_changes(folder, changes, overrides))
-    if overrides or changes:
-        with folder.lock():
-            if changes and found is not None:
-                accept(folder, changes, found.content["global_step"])
-            rewrite_run(folder, config, as_overrides(changes, beside=overrides))
+        step = cast(int, found.content["global_step"])
+        changes = changes_between(saved_config(found.content), config)
+    _refuse_shorter(config, step)
+    unaccepted = refused(folder, changes)
+    if unaccepted and not accepted:
+        raise UserError(explain_changes(folder, unaccepted, overrides))
+    if overrides or unaccepted:
+        given = as_overrides(unaccepted, beside=overrides)
+        rewrite_run(folder, config, given, accepted_at(folder, step, changes))
     work = Work(folder, device.processes_here())
     if device.nodes > 1:
         print(f"Ready is {folder.path}. To go on{by_hand(work)}")
@@ -136,13 +136,10 @@ def changed(config: dict[str, object], overrides: list[str]) -> dict[str, object
     return cast(dict[str, object], OmegaConf.to_container(merged))
 
 
-def _refuse_shorter(before: dict[str, object], after: dict[str, object]) -> None:
-    had, wanted = (
-        cast(dict[str, dict[str, int]], config)["training"]["max_steps"]
-        for config in (before, after)
-    )
-    if wanted < had:
+def _refuse_shorter(config: dict[str, object], taken: int) -> None:
+    wanted = cast(dict[str, dict[str, int]], config)["training"]["max_steps"]
+    if wanted < taken:
         raise UserError(
-            f"training.max_steps={wanted} is shorter than the run's {had}. Steps once taken stay; "
-            "name more."
+            f"training.max_steps={wanted} is less than the {taken} meta-steps that the run has "
+            "taken. Steps once taken stay; name more."
         )

@@ -22,6 +22,7 @@ from metaloop.loggers.figures import log_figures, save_figures
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.plots import draw_learning_curve
 from metaloop.run.checkpoints.origin import (
+    accepted_at,
     changes_between,
     explain_changes,
     inexact_because,
@@ -40,9 +41,9 @@ from metaloop.run.checkpoints.weights import (
 )
 from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
 from metaloop.run.config.environment import describe_environment
-from metaloop.run.config.read import load_config
+from metaloop.run.config.read import load_config, read_overrides
 from metaloop.run.config.trainer import make_trainer
-from metaloop.run.config.write import read_overrides, write_config, write_evaluation
+from metaloop.run.config.write import write_config, write_evaluation
 from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
 
@@ -127,6 +128,7 @@ def _find_start(
     its_origin = origin(config, pieces.device)
     found = find_resumable(folder)
     if found is None:
+        rank_zero_only(folder.write_accepted)([])
         if (init_from := cast(str | None, config["init_from"])) is not None:
             load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
         return Start(0, False, None, DurableCheckpointIO(its_origin))
@@ -154,6 +156,8 @@ def _check_resumed(
     changes = changes_between(saved_config(checkpoint), config)
     if unaccepted := refused(folder, changes):
         raise UserError(explain_changes(folder, unaccepted))
+    accepted = accepted_at(folder, cast(int, checkpoint["global_step"]), changes)
+    rank_zero_only(folder.write_accepted)(accepted)
     checkpoint["state_dict"] = fitting_weights(pieces.meta_learner, checkpoint, path)
     take_effect(changes, checkpoint, pieces.meta_learner, callbacks)
     if (reason := inexact_because(checkpoint, config, pieces.device)) is not None:
@@ -203,9 +207,11 @@ def _evaluate_after(
     folder: RunFolder, config: dict[str, object], split: str, loggers: list[Logger]
 ) -> None:
     overrides = read_overrides(folder)
-    place = write_evaluation(folder, split, config, overrides)
-    evaluate(config, folder, place.path, overrides, loggers)
-    place.write_status("completed")
+    place = rank_zero_only(write_evaluation)(folder, split, config, overrides)
+    evaluate(config, folder, folder.evaluations / split, overrides, loggers)
+    if place is not None:
+        place.write_status("completed")
+        place.let_go()
 
 
 @rank_zero_only

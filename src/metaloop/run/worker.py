@@ -22,8 +22,7 @@ from metaloop.process.full_disk import full_disk
 from metaloop.process.malloc import keep_freed_memory
 from metaloop.process.signals import Interrupted
 from metaloop.run.adaptation.adapt import adapt
-from metaloop.run.config.read import load_config
-from metaloop.run.config.write import read_overrides
+from metaloop.run.config.read import load_config, read_overrides
 from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
 
@@ -91,6 +90,7 @@ def _explain_full(folder: RunFolder) -> str:
 def _held(folder: RunFolder) -> Iterator[None]:
     """Lock the folder and keep its status true, however the work ends."""
     with folder.lock():
+        folder.settle()
         folder.write_status("running", pid=os.getpid(), host=socket.gethostname())
         try:
             yield

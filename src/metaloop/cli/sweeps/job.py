@@ -105,6 +105,7 @@ def _of(sweep: SweepFolder, composed: Composed) -> Job:
 
 def folder_job(folder: RunFolder, overrides: Sequence[str], device: Device) -> None:
     """Execute an evaluation's or adaptation's folder as a job of a multirun."""
+    folder.let_go()  # the worker, another process, takes it
     sweep = SweepFolder(HydraConfig.get().sweep.dir)
     record_job(sweep, folder, overrides, lambda: run_in_sweep(sweep, folder, device))
 

@@ -10,7 +10,7 @@ import torch
 
 from metaloop.callbacks.checkpoint_io import ORIGIN
 from metaloop.errors import UserError
-from metaloop.folders.atomic_write import write_json
+from metaloop.folders.changes import Accepted
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.identity import differences
 from metaloop.run.config.read import FORMAT
@@ -110,17 +110,19 @@ def as_overrides(changes: Changes, beside: Sequence[str]) -> list[str]:
     return [*beside, *own]
 
 
-def accept(folder: RunFolder, changes: Changes, meta_step: object) -> None:
-    """Record that the user wants these changes from this meta-step on."""
-    accepted = [*folder.read_changes(), {"meta_step": meta_step, "changes": changes}]
-    write_json(folder.changes, {"accepted": accepted})
-
-
 def refused(folder: RunFolder, changes: Changes) -> Changes:
     """Those changes that the user has not accepted."""
-    accepted = [entry["changes"] for entry in folder.read_changes()]
-    known = [(k, tuple(v)) for c in accepted for k, v in cast(dict[str, list[object]], c).items()]
+    known = [change for entry in folder.read_accepted() for change in entry.changes.items()]
     return {key: values for key, values in changes.items() if (key, values) not in known}
+
+
+def accepted_at(folder: RunFolder, meta_step: int, changes: Changes) -> list[Accepted]:
+    """All that was accepted, where a run goes on at this meta-step with these changes.
+
+    What had been accepted for later steps, or for this one, has changed nothing that stays.
+    """
+    before = [entry for entry in folder.read_accepted() if entry.meta_step < meta_step]
+    return [*before, Accepted(meta_step, changes)] if changes else before
 
 
 def inexact_because(checkpoint: Config, config: Config, device: Device) -> str | None:

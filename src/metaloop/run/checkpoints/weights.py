@@ -58,7 +58,7 @@ def find_resumable(folder: RunFolder) -> Resumable | None:
         UserError: there are checkpoints, and none is whole.
 
     """
-    candidates = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
+    candidates = _resumable(folder)
     for path in candidates:
         try:
             content = read_checkpoint(path)
@@ -69,8 +69,7 @@ def find_resumable(folder: RunFolder) -> Resumable | None:
                 _say(f"Falling back to the checkpoint before it, {path}.")
                 _set_aside(candidates[0])
             return Resumable(path, content)
-    if candidates:
-        raise UserError(f"No checkpoint in {folder.checkpoints} can be read. Start a new run.")
+    _refuse_damaged(folder, candidates)
     return None
 
 
@@ -78,14 +77,29 @@ def peek_resumable(folder: RunFolder) -> Resumable | None:
     """Like `find_resumable`, quickly: tensors stay on the disk, and a damaged file is passed over.
 
     The worker reads every byte, and says what it finds.
+
+    Raises:
+        UserError: there are checkpoints, and none can be read.
+
     """
-    for path in (folder.last_checkpoint, folder.previous_checkpoint):
+    candidates = _resumable(folder)
+    for path in candidates:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception:  # torn in whatever way its bytes happen to be
             continue
         return Resumable(path, content)
+    _refuse_damaged(folder, candidates)
     return None
+
+
+def _resumable(folder: RunFolder) -> list[Path]:
+    return [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
+
+
+def _refuse_damaged(folder: RunFolder, candidates: list[Path]) -> None:
+    if candidates:
+        raise UserError(f"No checkpoint in {folder.checkpoints} can be read. Start a new run.")
 
 
 @rank_zero_only

@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_text
+from metaloop.folders.changes import Accepted, Decided
 from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.read import load_config, read_overrides
 
 # seconds that the worker of a sweep that was killed may still need to save and end
 SAVING = 60.0
@@ -21,7 +23,7 @@ def write_run(
     """Make a run folder root/<date_time>_<name> with its config and overrides."""
     try:
         folder = RunFolder.create(root, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
-        _write(folder, config, overrides)
+        folder.change(_decided(config, overrides))
     except OSError as error:
         raise UserError(f"No run folder can be made in output_dir={root}: {error}") from error
     return folder
@@ -30,11 +32,10 @@ def write_run(
 def write_evaluation(
     run: RunFolder, name: str, config: Mapping[str, object], overrides: Sequence[str]
 ) -> RunFolder:
-    """Make, or write anew, the folder of one of a run's evaluations."""
+    """Make, or write anew, the folder of one of a run's evaluations, and hold it."""
     folder = RunFolder(run.evaluations / name)
     folder.path.mkdir(parents=True, exist_ok=True)
-    _write(folder, {**config, "command": "evaluate", "run": _way(run, folder)}, overrides)
-    return folder
+    return _held(folder, run, {**config, "command": "evaluate"}, overrides)
 
 
 def write_adaptation(
@@ -45,19 +46,23 @@ def write_adaptation(
     *,
     replaces: bool,
 ) -> RunFolder:
-    """Make the folder of one of a run's adaptations: write it anew, or name-2, name-3 .."""
+    """Make the folder of one of a run's adaptations, anew or as name-2, name-3 .., and hold it."""
     if replaces:
         folder = RunFolder(run.adaptations / name)
         folder.path.mkdir(parents=True, exist_ok=True)
     else:
         folder = RunFolder.create(run.adaptations, name)
-    _write(folder, {**config, "command": "adapt", "run": _way(run, folder)}, overrides)
-    return folder
+    return _held(folder, run, {**config, "command": "adapt"}, overrides)
 
 
-def rewrite_run(run: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
-    """Replace a run's config, adding the overrides that changed it."""
-    _write(run, config, [*read_overrides(run), *overrides])
+def rewrite_run(
+    run: RunFolder,
+    config: Mapping[str, object],
+    overrides: Sequence[str],
+    accepted: Sequence[Accepted],
+) -> None:
+    """Replace a run's config, adding the overrides that changed it, and all that was accepted."""
+    run.change(_decided(config, [*read_overrides(run), *overrides]), accepted)
 
 
 def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
@@ -65,9 +70,8 @@ def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequenc
     job.path.mkdir(parents=True, exist_ok=True)
     with job.lock(wait=SAVING):
         if job.config.is_file():
-            run_id = OmegaConf.select(OmegaConf.load(job.config), "run_id")
-            config = {**config, "run_id": run_id}
-        _write(job, config, overrides)
+            config = {**config, "run_id": load_config(job)["run_id"]}
+        job.change(_decided(config, overrides))
 
 
 def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
@@ -75,9 +79,12 @@ def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
     write_text(folder.config, OmegaConf.to_yaml(dict(config)))
 
 
-def read_overrides(folder: RunFolder) -> list[str]:
-    """Read what the user changed."""
-    return [str(line) for line in OmegaConf.load(folder.overrides)]
+def _held(
+    folder: RunFolder, run: RunFolder, config: Mapping[str, object], overrides: Sequence[str]
+) -> RunFolder:
+    folder.hold()
+    folder.change(_decided({**config, "run": _way(run, folder)}, overrides))
+    return folder
 
 
 def _way(run: RunFolder, folder: RunFolder) -> str:
@@ -85,7 +92,5 @@ def _way(run: RunFolder, folder: RunFolder) -> str:
     return os.path.relpath(run.path, folder.path)
 
 
-def _write(folder: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
-    write_text(folder.overrides, OmegaConf.to_yaml(list(overrides)))
-    write_config(folder, config)
-    folder.write_status("composed")
+def _decided(config: Mapping[str, object], overrides: Sequence[str]) -> Decided:
+    return Decided(OmegaConf.to_yaml(dict(config)), OmegaConf.to_yaml(list(overrides)))

@@ -16,7 +16,7 @@ from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
-from metaloop.run.config.write import read_overrides
+from metaloop.run.config.read import read_overrides
 from metaloop.run.evaluation.results import read_results
 
 SEED = "seed"
@@ -129,8 +129,7 @@ def write_csv(sweep: Sweep, path: Path) -> None:
 
 
 def _overrides(folder: RunFolder) -> dict[str, str]:
-    lines = read_overrides(folder) if folder.overrides.is_file() else []
-    pairs = (line.lstrip("+~").partition("=") for line in lines)
+    pairs = (line.lstrip("+~").partition("=") for line in read_overrides(folder))
     return {key: value for key, _, value in pairs}
 
 
