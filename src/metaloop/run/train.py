@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.callbacks import DurableCheckpointIO, EnsembleCheckpoints, ResumeCheckpoint
+from metaloop.callbacks.kept_weights import BESIDE, KeptWeights
 from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
@@ -55,6 +56,7 @@ class Start(NamedTuple):
     is_stopped: bool
     checkpoint: Path | None
     files: DurableCheckpointIO
+    kept: KeptWeights
 
 
 def train(folder: RunFolder) -> None:
@@ -69,7 +71,7 @@ def train(folder: RunFolder) -> None:
     start = _find_start(folder, config, pieces, named)
     _settle_wandb(cast(str, config["run_id"]))
     loggers = build_loggers(config, folder)
-    save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
+    save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every, kept=start.kept)
     callbacks = [save, *named.values()]
     if pieces.evaluation.checkpoint == "ensemble":
         callbacks.append(_ensemble(folder, pieces))
@@ -125,17 +127,21 @@ def _find_start(
     folder: RunFolder, config: dict[str, object], pieces: Pieces, callbacks: dict[str, Callback]
 ) -> Start:
     """Find the checkpoint to resume from and check it, or load what the run starts with."""
-    its_origin = origin(config, pieces.device)
+    its_origin, kept = origin(config, pieces.device), KeptWeights(folder.checkpoints)
     found = find_resumable(folder)
     if found is None:
         rank_zero_only(folder.write_accepted)([])
+        rank_zero_only(kept.restore)({}, 0)
         if (init_from := cast(str | None, config["init_from"])) is not None:
             load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
-        return Start(0, False, None, DurableCheckpointIO(its_origin))
+        return Start(0, False, None, DurableCheckpointIO(its_origin, kept=kept), kept)
     _check_resumed(found, folder, config, pieces, callbacks)
-    step, is_stopped = found.content["global_step"], found.content[STOPPED]
-    files = DurableCheckpointIO(its_origin, {found.path: found.content})
-    return Start(cast(int, step), cast(bool, is_stopped), found.path, files)
+    step, is_stopped = cast(
+        tuple[int, bool], (found.content["global_step"], found.content[STOPPED])
+    )
+    rank_zero_only(kept.restore)(cast(dict[str, int], found.content[BESIDE]), step)
+    files = DurableCheckpointIO(its_origin, {found.path: found.content}, kept)
+    return Start(step, is_stopped, found.path, files, kept)
 
 
 def _check_resumed(
