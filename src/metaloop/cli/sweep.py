@@ -43,27 +43,33 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     with fast_imports():  # here: --help needs no torch
         from metaloop.loggers.figures import save_figures
         from metaloop.plots import draw_comparison
-        from metaloop.run.sweeps.sweep_table import SEED, over_seeds, read_sweep, write_csv
+        from metaloop.run.sweeps.sweep_table import (
+            SEED,
+            UNREADABLE,
+            over_seeds,
+            read_sweep,
+            write_csv,
+        )
 
     sweep = read_sweep(folder, metric, split)
     console = Console()
-    keys = list(sweep.jobs[0].varied)
     name = sweep.metric.replace("_", " ")
-    jobs = Table(*keys, "state", f"best val {name}", f"{split} {name}, over episodes")
+    jobs = Table(*sweep.keys, "state", f"best val {name}", f"{split} {name}, over episodes")
     for job in sweep.jobs:
         test = "" if job.test is None else _number(job.test.mean, job.test.half_width)
         validation = "" if job.validation is None else _number(job.validation, None)
-        jobs.add_row(*job.varied.values(), job.status, validation, test)
+        cells = (job.varied.get(key, "") for key in sweep.keys)
+        jobs.add_row(*cells, job.status, validation, test)
     console.print(jobs)
     groups = over_seeds(sweep.jobs)
     if any(result.values > 1 for _, result in groups):
-        table = Table(*(k for k in keys if k != SEED), "seeds", f"{split} {name}, over seeds")
+        table = Table(*(k for k in sweep.keys if k != SEED), "seeds", f"{split} {name}, over seeds")
         for varied, result in groups:
             cell = _number(result.mean, result.half_width)
             table.add_row(*varied.values(), str(result.values), cell)
         console.print(table)
     for job in sweep.jobs:
-        if job.status in ("failed", "killed", "interrupted"):
+        if job.status in ("failed", "killed", "interrupted", UNREADABLE):
             console.print(f"{job.status}: {job.folder.path}  {job.error}", soft_wrap=True)
     write_csv(sweep, folder / "sweep.csv")
     print(f"Table: {folder / 'sweep.csv'}")

@@ -23,6 +23,7 @@ from metaloop.process.malloc import keep_freed_memory
 from metaloop.process.signals import Interrupted
 from metaloop.run.adaptation.adapt import adapt
 from metaloop.run.config.read import load_config, read_overrides
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
 
@@ -56,10 +57,11 @@ def work(arguments: Sequence[str] | None = None) -> int:
 def _execute(folder: RunFolder) -> None:
     keep_freed_memory()
     config = load_config(folder)
-    if threads := cast(dict[str, dict[str, int | None]], config)["device"].get("threads"):
-        torch.set_num_threads(threads)
-    if config["command"] != "adapt":
-        warn_of_few_episodes(cast(dict[str, dict[str, int]], config)["evaluation"]["episodes"])
+    checked = RunConfig.of({key: v for key, v in config.items() if key not in ("run", "adapt")})
+    if checked.device.threads is not None:
+        torch.set_num_threads(checked.device.threads)
+    if checked.command != "adapt":
+        warn_of_few_episodes(checked.evaluation.episodes)
     if config["command"] == "train":
         train(folder)
         return

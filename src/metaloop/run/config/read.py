@@ -55,6 +55,8 @@ def load_config(folder: RunFolder) -> dict[str, object]:
     if config.get("command") not in COMMANDS:
         reason = f"command is none of {', '.join(COMMANDS)}"
         raise unreadable(folder.config, reason, CONFIG_REMEDY)
+    if config["command"] != "train" and not isinstance(config.get("run"), str):
+        raise unreadable(folder.config, "it names no run", CONFIG_REMEDY)
     return config
 
 
