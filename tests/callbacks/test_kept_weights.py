@@ -26,6 +26,7 @@ def named(kept: KeptWeights) -> dict[str, int]:
 
 @pytest.fixture
 def files(tmp_path) -> DurableCheckpointIO:
+    (tmp_path / "checkpoints").mkdir()
     return DurableCheckpointIO(kept=KeptWeights(tmp_path / "checkpoints"))
 
 

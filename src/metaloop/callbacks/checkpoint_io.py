@@ -42,7 +42,8 @@ class DurableCheckpointIO(TorchCheckpointIO):
         if self.origin is not None:
             checkpoint = {**checkpoint, ORIGIN: self.origin}
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # a run's own folder is not made anew where it has been moved away
+        path.parent.mkdir(parents=self.kept is None, exist_ok=True)
         part = path.with_name(f".{path.name}.part")  # one worker a folder: a fixed name suffices
         try:
             with part.open("wb") as file:

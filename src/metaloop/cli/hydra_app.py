@@ -19,6 +19,7 @@ from metaloop.cli.execute import Work, be_no_rank, become_worker, find_own_class
 from metaloop.cli.help import help_text, is_for_help, search_path
 from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError, nearest
+from metaloop.process.machine_error import machine_error
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # a wheel ships conf/ inside the package; in a checkout it stands at the top
@@ -54,9 +55,12 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
             raise
         problem = UserError(_explain(error))
     except Exception as error:
-        if LeadSweep.sweep is None:
+        if (refused := machine_error(error)) is not None:
+            problem = UserError(str(refused))
+        elif LeadSweep.sweep is None:
             raise
-        problem = error  # a launcher's or a sweeper's: the jobs are reported all the same
+        else:
+            problem = error  # a launcher's or a sweeper's: the jobs are reported all the same
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]

@@ -10,7 +10,7 @@ from metaloop.cli.execute import Work, be_no_rank, become_worker, by_hand, find_
 from metaloop.errors import UserError, nearest
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
-from metaloop.process.full_disk import full_disk
+from metaloop.process.machine_error import in_words
 from metaloop.run.config.write import rewrite_run
 
 DESCRIPTION = """\
@@ -50,17 +50,13 @@ def main() -> None:
     be_no_rank()
     try:
         folder = RunFolder.open(arguments.folder)
-        with folder.lock():  # from reading what to go on from to the end of the work
+        # one lock from reading what to go on from to the end of the work
+        with in_words(folder.path), folder.lock():
             work = _resume(folder, arguments.changes, accepted=arguments.accept_changes)
             if work is not None:
                 become_worker(work)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        if (what := full_disk(error)) is None:
-            raise
-        print(f"Error: {what}. Make room, then enter the command again.", file=sys.stderr)
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from metaloop.errors import UserError
 from metaloop.process.fast_import import fast_imports
+from metaloop.process.machine_error import in_words
 
 DESCRIPTION = """\
 Show a sweep at any time, running or done: what varied from job to job, the state
@@ -33,7 +34,8 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="the evaluation to show; default: test")
     arguments = parser.parse_args()
     try:
-        _show(arguments.folder, arguments.metric, arguments.split)
+        with in_words(arguments.folder):
+            _show(arguments.folder, arguments.metric, arguments.split)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -59,14 +59,23 @@ class RunFolder:
 
         """
         folder = cls(path)
-        if not folder.path.is_dir():
-            raise UserError(f"There is no folder {folder.path}. Name a run folder under outputs/.")
-        if not folder.config.is_file():
+        folder.require()
+        return folder
+
+    def require(self) -> None:
+        """Refuse a path without a run or evaluation.
+
+        Raises:
+            UserError: it is no folder, or no config.yaml is in it.
+
+        """
+        if not self.path.is_dir():
+            raise UserError(f"There is no folder {self.path}. Name a run folder under outputs/.")
+        if not self.config.exists():
             raise UserError(
-                f"{folder.path} is no run folder: it has no config.yaml. "
+                f"{self.path} is no run folder: it has no config.yaml. "
                 "Name the folder that metaloop-train printed."
             )
-        return folder
 
     @property
     def config(self) -> Path:

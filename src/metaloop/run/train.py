@@ -180,6 +180,7 @@ def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
 
 @rank_zero_only
 def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Pieces) -> None:
+    folder.checkpoints.mkdir(exist_ok=True)
     write_json(folder.environment, describe_environment())
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
     print(f"{what}: {folder.path}", flush=True)

@@ -18,7 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder, State
-from metaloop.process.full_disk import full_disk
+from metaloop.process.machine_error import MachineError, machine_error, refusal
 from metaloop.process.malloc import keep_freed_memory
 from metaloop.process.signals import Interrupted
 from metaloop.run.adaptation.adapt import adapt
@@ -32,24 +32,25 @@ def work(arguments: Sequence[str] | None = None) -> int:
     """Execute the folder that the arguments name, else the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
+    folder = RunFolder(parser.parse_args(arguments).folder)
     # Lightning has read the rank from torchrun's or Slurm's environment
     is_first = vars(rank_zero_only).get("rank", 0) == 0
     try:
-        folder = RunFolder.open(parser.parse_args(arguments).folder)
+        folder.require()
         with _held(folder) if is_first else _not_held():
             _execute(folder)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
     except Interrupted as stop:
         if stop.is_agreed and not is_first:
             return 0  # a failure would have srun or torchrun end the first one while it finishes
         print(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}", flush=True)
         return 128 + stop.signal_number
     except Exception as error:
-        if (what := full_disk(error)) is None:
+        if (refused := refusal(error, folder.path)) is not None:
+            print(f"Error: {_explain(refused, folder)}", file=sys.stderr)
+        elif isinstance(error, UserError):
+            print(f"Error: {error}", file=sys.stderr)
+        else:
             raise
-        print(f"Error: {what}: {_explain_full(folder)}", file=sys.stderr)
         return 1
     return 0
 
@@ -71,21 +72,23 @@ def _execute(folder: RunFolder) -> None:
 
 
 def _how_to_go_on(folder: RunFolder) -> str:
-    command = load_config(folder)["command"]
+    """Say by what command; nothing of a folder that is gone."""
+    try:
+        command = load_config(folder)["command"]
+    except UserError:
+        return ""
     if command == "train":
         return f"To go on:\n  metaloop-resume {folder.path}"
     return f"To {command} again:\n  python -m metaloop.run {folder.path}"
 
 
-def _explain_full(folder: RunFolder) -> str:
-    """What a full disk leaves, and how to go on."""
+def _explain(refused: MachineError, folder: RunFolder) -> str:
+    """What the machine refused, what the run has kept, and how to go on."""
+    how = _how_to_go_on(folder)
     kept = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
     what = f"the checkpoint {kept[0]}" if kept else "no checkpoint, none had been saved"
-    is_kept = f" Kept is {what}." if load_config(folder)["command"] == "train" else ""
-    return (
-        f"nothing more can be written, and the run has ended.{is_kept} Make room. "
-        f"{_how_to_go_on(folder)}"
-    )
+    is_kept = f" Kept is {what}." if "metaloop-resume" in how else ""
+    return f"{refused.what}, and the run has ended.{is_kept} {refused.remedy} {how}".rstrip()
 
 
 @contextmanager
@@ -100,18 +103,19 @@ def _held(folder: RunFolder) -> Iterator[None]:
             _write_last_status(folder, "interrupted", reason=str(stop))
             raise
         except BaseException as error:
-            reason = full_disk(error) or f"{type(error).__name__}: {error}"
+            refused = refusal(error, folder.path)
+            reason = f"{type(error).__name__}: {error}" if refused is None else refused.what
             _write_last_status(folder, "failed", error=reason)
             raise
         folder.write_status("completed")
 
 
 def _write_last_status(folder: RunFolder, state: State, **details: str) -> None:
-    """Say how the work ended, unless the disk is full: that is not to hide why it ended."""
+    """Say how the work ended, unless nothing can be written: that is not to hide why it ended."""
     try:
         folder.write_status(state, **details)
     except OSError as error:
-        if full_disk(error) is None:
+        if machine_error(error, folder.path) is None:
             raise
 
 

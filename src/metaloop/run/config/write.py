@@ -11,6 +11,7 @@ from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_text
 from metaloop.folders.changes import Accepted, Decided
 from metaloop.folders.run_folder import RunFolder
+from metaloop.process.machine_error import in_words
 from metaloop.run.config.read import load_config, read_overrides
 
 # seconds that the worker of a sweep that was killed may still need to save and end
@@ -33,9 +34,10 @@ def write_evaluation(
     run: RunFolder, name: str, config: Mapping[str, object], overrides: Sequence[str]
 ) -> RunFolder:
     """Make, or write anew, the folder of one of a run's evaluations, and hold it."""
-    folder = RunFolder(run.evaluations / name)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    return _held(folder, run, {**config, "command": "evaluate"}, overrides)
+    with in_words(run.path):
+        folder = RunFolder(run.evaluations / name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        return _held(folder, run, {**config, "command": "evaluate"}, overrides)
 
 
 def write_adaptation(
@@ -47,12 +49,13 @@ def write_adaptation(
     replaces: bool,
 ) -> RunFolder:
     """Make the folder of one of a run's adaptations, anew or as name-2, name-3 .., and hold it."""
-    if replaces:
-        folder = RunFolder(run.adaptations / name)
-        folder.path.mkdir(parents=True, exist_ok=True)
-    else:
-        folder = RunFolder.create(run.adaptations, name)
-    return _held(folder, run, {**config, "command": "adapt"}, overrides)
+    with in_words(run.path):
+        if replaces:
+            folder = RunFolder(run.adaptations / name)
+            folder.path.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = RunFolder.create(run.adaptations, name)
+        return _held(folder, run, {**config, "command": "adapt"}, overrides)
 
 
 def rewrite_run(
@@ -67,8 +70,9 @@ def rewrite_run(
 
 def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
     """Write the run of a sweep's job: new, or again, then as the same run for W&B."""
-    job.path.mkdir(parents=True, exist_ok=True)
-    with job.lock(wait=SAVING):
+    with in_words(job.path.parent):
+        job.path.mkdir(parents=True, exist_ok=True)
+    with in_words(job.path), job.lock(wait=SAVING):
         if job.config.is_file():
             config = {**config, "run_id": load_config(job)["run_id"]}
         job.change(_decided(config, overrides))
