@@ -115,3 +115,14 @@ def test_an_agent_keeps_the_folder_for_its_ranks_alone(folder, monkeypatch):
     monkeypatch.setenv(HELD_FOR_RANKS, environment[HELD_FOR_RANKS])
     with folder.lock():
         pass
+
+
+def test_a_folder_is_removed_with_those_that_it_had_to_make_and_no_others(tmp_path):
+    first = RunFolder.create(tmp_path / "a" / "runs", "one")
+    assert first.made == tmp_path / "a"
+    second = RunFolder.create(tmp_path / "a" / "runs", "one")
+    assert second.made == second.path == tmp_path / "a" / "runs" / "one-2"
+    first.remove(first.made)
+    assert second.path.is_dir()  # what lies beside it stays
+    second.remove(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

@@ -77,14 +77,15 @@ def become_worker(work: Work) -> NoReturn:
     processes it becomes torchrun's agent. Nobody else gets hold of the folder in between.
     """
     folder, processes = work
+    made = [] if folder.made is None else ["--made", str(folder.made)]
     if processes == 1:
         from metaloop.run.__main__ import main  # here: --help needs no worker
 
-        sys.exit(main([str(folder.path)]))
+        sys.exit(main([str(folder.path), *made]))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     environment = {**_environment(), **folder.hand_on()}
-    os.execve(sys.executable, _command(folder, processes), environment)
+    os.execve(sys.executable, [*_command(folder, processes), *made], environment)
 
 
 def run_worker(

@@ -1,9 +1,10 @@
 """The folder of one run: its paths, record and lock. Imports no torch: commands stay quick."""
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -35,20 +36,41 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        # the topmost of the folders that had to be made for it, by this process; None: it was there
+        self.made: Path | None = None
         self._held: list[RunLock] = []
 
     @classmethod
     def create(cls, root: str | Path, name: str) -> "RunFolder":
         """Make a new folder root/name; name-2, name-3 .. where it is taken."""
-        Path(root).mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
-            path = Path(root) / (name if number == 1 else f"{name}-{number}")
+            folder = cls(Path(root) / (name if number == 1 else f"{name}-{number}"))
             try:
-                path.mkdir()  # exclusive: of two processes only one makes it
-                return cls(path)
+                folder.make()  # exclusive: of two processes only one makes it
+                return folder
             except FileExistsError:
                 number += 1
+
+    def make(self) -> None:
+        """Make the folder, and those that it lies in.
+
+        Raises:
+            FileExistsError: it is there.
+
+        """
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        self.path.mkdir(parents=True)
+        self.made = missing[-1] if missing else None
+
+    def remove(self, made: Path) -> None:
+        """Remove the folder, and those up to `made` that nothing else lies in."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        for path in self.path.parents:
+            if not path.is_relative_to(made):
+                break
+            with suppress(OSError):  # another run's folder lies in it
+                path.rmdir()
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":

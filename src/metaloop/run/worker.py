@@ -20,7 +20,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder, State
 from metaloop.process.machine_error import MachineError, machine_error, refusal
 from metaloop.process.malloc import keep_freed_memory
-from metaloop.process.signals import Interrupted
+from metaloop.process.signals import Interrupted, leave_signals_to_parent
 from metaloop.run.adaptation.adapt import adapt
 from metaloop.run.config.read import load_config, read_overrides
 from metaloop.run.config.run_config import RunConfig
@@ -32,7 +32,13 @@ def work(arguments: Sequence[str] | None = None) -> int:
     """Execute the folder that the arguments name, else the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
-    folder = RunFolder(parser.parse_args(arguments).folder)
+    parser.add_argument(
+        "--made",
+        type=Path,
+        help="made for this run: removed if the run fails before it has anything to keep",
+    )
+    given = parser.parse_args(arguments)
+    folder = RunFolder(given.folder)
     # Lightning has read the rank from torchrun's or Slurm's environment
     is_first = vars(rank_zero_only).get("rank", 0) == 0
     try:
@@ -45,12 +51,16 @@ def work(arguments: Sequence[str] | None = None) -> int:
         print(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}", flush=True)
         return 128 + stop.signal_number
     except Exception as error:
-        if (refused := refusal(error, folder.path)) is not None:
-            print(f"Error: {_explain(refused, folder)}", file=sys.stderr)
-        elif isinstance(error, UserError):
-            print(f"Error: {error}", file=sys.stderr)
-        else:
+        refused = refusal(error, folder.path)
+        if refused is None and not isinstance(error, UserError):
             raise
+        if given.made is not None and not _has_begun(folder):
+            leave_signals_to_parent()  # another process of the run may have ended it already
+            folder.remove(given.made)
+            print(f"Error: {refused or error}", file=sys.stderr)
+        else:
+            what = error if refused is None else _explain(refused, folder)
+            print(f"Error: {what}", file=sys.stderr)
         return 1
     return 0
 
@@ -69,6 +79,12 @@ def _execute(folder: RunFolder) -> None:
     run = RunFolder.open(os.path.normpath(folder.path / cast(str, config.pop("run"))))
     work_on = adapt if config["command"] == "adapt" else evaluate
     work_on(config, run, folder.path, read_overrides(folder))
+
+
+def _has_begun(folder: RunFolder) -> bool:
+    """Whether there is anything in the folder that somebody might want."""
+    results = folder.path / "results.json"
+    return any(p.exists() for p in (folder.last_checkpoint, folder.metrics, results))
 
 
 def _how_to_go_on(folder: RunFolder) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -35,8 +36,7 @@ def write_evaluation(
 ) -> RunFolder:
     """Make, or write anew, the folder of one of a run's evaluations, and hold it."""
     with in_words(run.path):
-        folder = RunFolder(run.evaluations / name)
-        folder.path.mkdir(parents=True, exist_ok=True)
+        folder = _existing_or_made(run.evaluations / name)
         return _held(folder, run, {**config, "command": "evaluate"}, overrides)
 
 
@@ -51,8 +51,7 @@ def write_adaptation(
     """Make the folder of one of a run's adaptations, anew or as name-2, name-3 .., and hold it."""
     with in_words(run.path):
         if replaces:
-            folder = RunFolder(run.adaptations / name)
-            folder.path.mkdir(parents=True, exist_ok=True)
+            folder = _existing_or_made(run.adaptations / name)
         else:
             folder = RunFolder.create(run.adaptations, name)
         return _held(folder, run, {**config, "command": "adapt"}, overrides)
@@ -81,6 +80,13 @@ def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequenc
 def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
     """Write a folder's config alone."""
     write_text(folder.config, OmegaConf.to_yaml(dict(config)))
+
+
+def _existing_or_made(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    with suppress(FileExistsError):
+        folder.make()
+    return folder
 
 
 def _held(
