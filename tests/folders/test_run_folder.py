@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +9,7 @@ from metaloop.errors import UserError
 from metaloop.folders.changes import Accepted, Decided
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.run_lock import HELD_FOR_RANKS
+from tests.forks import die_before, in_child
 
 BEFORE, AFTER = Decided("lr: 0.001\n", "[]\n"), Decided("lr: 0.5\n", "[lr=0.5]\n")
 CHANGE = Accepted(400, {"lr": (0.001, 0.5)})
@@ -20,33 +20,6 @@ def folder(tmp_path) -> RunFolder:
     folder = RunFolder(tmp_path)
     folder.change(BEFORE)
     return folder
-
-
-def in_child(work) -> int:
-    """Run work in a process forked from this one; how it ended."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def die_before(number: int) -> None:
-    """Have this process killed before it renames or removes a file for the number-th time."""
-    left = [number]
-
-    def counting(does):
-        def counted(*arguments, **named):
-            left[0] -= 1
-            if left[0] < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return does(*arguments, **named)
-
-        return counted
-
-    Path.replace, Path.unlink = counting(Path.replace), counting(Path.unlink)
 
 
 def record(folder: RunFolder) -> tuple:

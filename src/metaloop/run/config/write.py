@@ -63,8 +63,9 @@ def rewrite_run(
     overrides: Sequence[str],
     accepted: Sequence[Accepted],
 ) -> None:
-    """Replace a run's config, adding the overrides that changed it, and all that was accepted."""
-    run.change(_decided(config, [*read_overrides(run), *overrides]), accepted)
+    """Replace a run's config, the overrides that changed it, and all that was accepted."""
+    by_key = {_key(override): override for override in (*read_overrides(run), *overrides)}
+    run.change(_decided(config, list(by_key.values())), accepted)
 
 
 def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
@@ -95,6 +96,10 @@ def _held(
     folder.hold()
     folder.change(_decided({**config, "run": _way(run, folder)}, overrides))
     return folder
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _way(run: RunFolder, folder: RunFolder) -> str:
