@@ -17,7 +17,7 @@ from metaloop.episode import Examples
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormModeName, Parameters
-from metaloop.run.checkpoints.weights import find_weights, load_weights
+from metaloop.run.checkpoints.weights import find_weights, load_learner
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
 from metaloop.tasks import Task
@@ -76,7 +76,7 @@ class Learner:
         with _generators_restored():
             pieces = build(config)
         learner = pieces.meta_learner
-        step = cast(int, load_weights(learner, find_weights(run, checkpoint))["global_step"])
+        step = load_learner(learner, find_weights(run, checkpoint))
         learner.to(device).eval()
         return cls(pieces.algorithm.at(step), learner.meta, pieces.task)
 

@@ -17,6 +17,7 @@ import torch
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.read import load_config
 from metaloop.run.train import train
+from metaloop.run.worker import work
 from tests.conftest import ROOT
 from tests.run.stopped_runs import (
     assert_same_run,
@@ -54,6 +55,23 @@ class LimitsFiles(Once):
     def on_train_batch_start(self, trainer, *args):
         if trainer.global_step == 85 and self.strikes():
             resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, resource.RLIM_INFINITY))
+
+
+class LosesFolder(pl.Callback):
+    """Somebody moves the run's folder away while it trains."""
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == 10:
+            folder = Path(trainer.default_root_dir)
+            folder.rename(folder.with_name("moved"))
+
+
+class UsesUpMemory(pl.Callback):
+    """Asks for more than there is."""
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == 40:
+            torch.empty(2**48)
 
 
 class FillsDisk(Once):
@@ -124,11 +142,37 @@ def test_a_file_that_cannot_be_written_ends_the_run_with_one_clear_message(tmp_p
     assert status["state"] == "failed"
     assert "limit on its size" in status["error"]
     assert saved_step(folder) == 60
-    assert sorted(p.name for p in folder.checkpoints.iterdir()) == [
+    assert sorted(p.name for p in folder.checkpoints.iterdir() if p.is_file()) == [
         "best.ckpt",
         "last.ckpt",
         "previous.ckpt",
     ]
+
+
+def failing(root: Path, fault: type) -> RunFolder:
+    return write(root, f"+callbacks.fault._target_={__name__}.{fault.__name__}")
+
+
+def test_a_folder_that_is_moved_away_ends_the_run_in_words_and_is_not_made_anew(tmp_path, capsys):
+    folder = failing(tmp_path, LosesFolder)
+    assert work([str(folder.path)]) == 1
+    said = capsys.readouterr().err
+    assert f"Error: the folder is gone ({folder.path}" in said
+    assert "Put back what was moved or removed." in said
+    assert not folder.path.exists()
+    back = RunFolder((tmp_path / "moved").rename(folder.path))
+    assert back.state() == "running"  # nobody could write otherwise
+
+
+def test_memory_that_is_used_up_ends_the_run_in_words(tmp_path, capsys):
+    folder = failing(tmp_path, UsesUpMemory)
+    assert work([str(folder.path)]) == 1
+    said = capsys.readouterr().err
+    assert "Error: the memory is used up" in said
+    assert "device.tasks_at_once=1" in said
+    assert f"Kept is the checkpoint {folder.last_checkpoint}" in said
+    assert f"metaloop-resume {folder.path}" in said
+    assert folder.state() == "failed"
 
 
 IN_A_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")

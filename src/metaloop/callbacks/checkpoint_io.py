@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from metaloop.callbacks.kept_weights import KeptWeights
+
 # The checkpoint's key that says what it is of: config, versions, layout.
 ORIGIN = "origin"
 
@@ -21,6 +23,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         origin: plain values that every checkpoint carries under `ORIGIN`.
         read: checkpoints read and checked before, by their paths: each is handed out once instead
             of being read again.
+        kept: what is told before a file is replaced or removed.
 
     """
 
@@ -28,8 +31,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self,
         origin: Mapping[str, object] | None = None,
         read: Mapping[Path, dict[str, object]] | None = None,
+        kept: KeptWeights | None = None,
     ) -> None:
-        self.origin, self.read = origin, dict(read or {})
+        self.origin, self.read, self.kept = origin, dict(read or {}), kept
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: None = None
@@ -38,13 +42,16 @@ class DurableCheckpointIO(TorchCheckpointIO):
         if self.origin is not None:
             checkpoint = {**checkpoint, ORIGIN: self.origin}
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # a run's own folder is not made anew where it has been moved away
+        path.parent.mkdir(parents=self.kept is None, exist_ok=True)
         part = path.with_name(f".{path.name}.part")  # one worker a folder: a fixed name suffices
         try:
             with part.open("wb") as file:
                 _save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
+            if self.kept is not None:
+                self.kept.keep(path)
             part.replace(path)
         except OSError as error:
             error.filename = error.filename or str(path)
@@ -56,6 +63,11 @@ class DurableCheckpointIO(TorchCheckpointIO):
         if (content := self.read.pop(Path(path), None)) is not None:
             return content
         return super().load_checkpoint(path, *args, **kwargs)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        if self.kept is not None:
+            self.kept.keep(Path(path))
+        super().remove_checkpoint(path)
 
 
 class _Remembering:

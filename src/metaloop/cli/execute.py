@@ -7,15 +7,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, NoReturn
-
-from omegaconf import OmegaConf
+from typing import NamedTuple, NoReturn, cast
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import GPUS
 from metaloop.process.parent_death import stop_with_parent
 from metaloop.process.signals import stop_signals
+from metaloop.run.config.read import load_config
 
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
@@ -32,7 +31,7 @@ STALE = (
 
 
 class Work(NamedTuple):
-    """A written folder, and how many processes are to execute it."""
+    """A written folder, held by this process, and how many processes are to execute it."""
 
     folder: RunFolder
     processes: int
@@ -54,13 +53,14 @@ def execute(work: Work, *, compose_only: bool) -> Work | None:
     if compose_only:
         print(f"Composed {work.folder.path}. To execute it{by_hand(work)}")
         return None
+    work.folder.hold()
     return work
 
 
 def by_hand(work: Work) -> str:
     """How a user executes a folder: here, or on each of its machines."""
     folder, processes = work
-    nodes = OmegaConf.load(folder.config).device.nodes
+    nodes = cast(dict[str, object], load_config(folder)["device"])["nodes"]
     if nodes == 1:
         return ":\n  " + " ".join(["python", *worker_arguments(folder, processes)])
     return (
@@ -74,16 +74,18 @@ def become_worker(work: Work) -> NoReturn:
     """Let this process be the worker: signals, terminal and exit status are its own.
 
     It has imported what a worker imports, seconds of it, so it goes on as one. Of several
-    processes it becomes torchrun's agent.
+    processes it becomes torchrun's agent. Nobody else gets hold of the folder in between.
     """
     folder, processes = work
+    made = [] if folder.made is None else ["--made", str(folder.made)]
     if processes == 1:
         from metaloop.run.__main__ import main  # here: --help needs no worker
 
-        sys.exit(main([str(folder.path)]))
+        sys.exit(main([str(folder.path), *made]))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os.execve(sys.executable, _command(folder, processes), _environment())
+    environment = {**_environment(), **folder.hand_on()}
+    os.execve(sys.executable, [*_command(folder, processes), *made], environment)
 
 
 def run_worker(

@@ -23,6 +23,7 @@ from metaloop.cli.mistakes import explain, fail
 from metaloop.cli.overrides import checked
 from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError
+from metaloop.process.machine_error import machine_error
 from metaloop.process.terminal import survive_lost_output
 
 
@@ -52,14 +53,17 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     except (UserError, KeyboardInterrupt) as error:
         problem = error
     except Exception as error:
+        refused = machine_error(error)
         is_users = not outcome.is_composed or isinstance(
             error, HydraException | OmegaConfBaseException
         )
-        if full_error or (not is_users and LeadSweep.sweep is None):
+        if full_error or (refused is None and not is_users and LeadSweep.sweep is None):
             raise
         # a launcher's or a sweeper's error: the jobs are reported all the same
         problem = error
-        if is_users:
+        if refused is not None:
+            problem = UserError(str(refused))
+        elif is_users:
             said = explain(error, config_name=config_name, arguments=sys.argv[1:])
             problem = UserError(said)
     finally:

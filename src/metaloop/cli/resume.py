@@ -1,7 +1,6 @@
 """metaloop-resume: go on where a run stopped, and further or otherwise if asked."""
 
 import argparse
-import sys
 from typing import cast
 
 from omegaconf import OmegaConf
@@ -13,7 +12,7 @@ from metaloop.cli.overrides import folder_named, parse
 from metaloop.errors import UserError, nearest
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
-from metaloop.process.full_disk import full_disk
+from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import rewrite_run
 
@@ -55,26 +54,20 @@ def main() -> None:
     find_own_classes()
     be_no_rank()
     try:
-        work = _resume(
-            RunFolder.open(folder_named(arguments.folder)),
-            arguments.changes,
-            accepted=arguments.accept_changes,
-        )
+        folder = RunFolder.open(folder_named(arguments.folder))
+        # one lock from reading what to go on from to the end of the work
+        with in_words(folder.path), folder.lock():
+            work = _resume(folder, arguments.changes, accepted=arguments.accept_changes)
+            if work is not None:
+                become_worker(work)
     except UserError as error:
         fail(error)
-    except OSError as error:
-        if (what := full_disk(error)) is None:
-            raise
-        print(f"Error: {what}. Make room, then enter the command again.", file=sys.stderr)
-        sys.exit(1)
-    if work is not None:
-        become_worker(work)
 
 
 def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work | None:
     with fast_imports():  # here: --help needs no torch
         from metaloop.run.checkpoints.origin import (
-            accept,
+            accepted_at,
             as_overrides,
             changes_between,
             explain_changes,
@@ -94,19 +87,19 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
     config = changed(before, overrides)
     device = build(config).device
     device.require()
-    _refuse_shorter(before, config)
     found = peek_resumable(folder)
+    step, changes = 0, {}
     if found is not None:
         require_same_kind(found.content, found.path, config)
-    trained = before if found is None else saved_config(found.content)
-    changes = refused(folder, changes_between(trained, config))
-    if changes and not accepted:
-        raise UserError(explain_changes(folder, changes, overrides))
-    if overrides or changes:
-        with folder.lock():
-            if changes and found is not None:
-                accept(folder, changes, found.content["global_step"])
-            rewrite_run(folder, config, as_overrides(changes, beside=overrides))
+        step = cast(int, found.content["global_step"])
+        changes = changes_between(saved_config(found.content), config)
+    _refuse_shorter(config, step)
+    unaccepted = refused(folder, changes)
+    if unaccepted and not accepted:
+        raise UserError(explain_changes(folder, unaccepted, overrides))
+    if overrides or unaccepted:
+        given = as_overrides(unaccepted, beside=overrides)
+        rewrite_run(folder, config, given, accepted_at(folder, step, changes))
     work = Work(folder, device.processes_here())
     if device.nodes > 1:
         print(f"Ready is {folder.path}. To go on{by_hand(work)}")
@@ -145,13 +138,10 @@ def changed(config: dict[str, object], overrides: list[str]) -> dict[str, object
     return cast(dict[str, object], OmegaConf.to_container(merged))
 
 
-def _refuse_shorter(before: dict[str, object], after: dict[str, object]) -> None:
-    had, wanted = (
-        cast(dict[str, dict[str, int]], config)["training"]["max_steps"]
-        for config in (before, after)
-    )
-    if wanted < had:
+def _refuse_shorter(config: dict[str, object], taken: int) -> None:
+    wanted = cast(dict[str, dict[str, int]], config)["training"]["max_steps"]
+    if wanted < taken:
         raise UserError(
-            f"training.max_steps={wanted} is shorter than the run's {had}. Steps once taken stay; "
-            "name more."
+            f"training.max_steps={wanted} is less than the {taken} meta-steps that the run has "
+            "taken. Steps once taken stay; name more."
         )

@@ -12,6 +12,7 @@ from metaloop.cli.mistakes import fail
 from metaloop.cli.overrides import folder_named
 from metaloop.errors import UserError
 from metaloop.process.fast_import import fast_imports
+from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
 
 DESCRIPTION = """\
@@ -38,7 +39,9 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="the evaluation to show; default: test")
     arguments = parser.parse_args()
     try:
-        _show(folder_named(arguments.folder), arguments.metric, arguments.split)
+        folder = folder_named(arguments.folder)
+        with in_words(folder):
+            _show(folder, arguments.metric, arguments.split)
     except UserError as error:
         fail(error)
 
@@ -47,7 +50,13 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     with fast_imports():  # here: --help needs no torch
         from metaloop.loggers.figures import save_figures
         from metaloop.plots import draw_comparison
-        from metaloop.run.sweeps.sweep_table import SEED, over_seeds, read_sweep, write_csv
+        from metaloop.run.sweeps.sweep_table import (
+            SEED,
+            UNREADABLE,
+            over_seeds,
+            read_sweep,
+            write_csv,
+        )
 
     sweep = read_sweep(folder, metric, split)
     groups = over_seeds(sweep.jobs)
@@ -58,21 +67,21 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
         axis_title = f"{split} {name}"
         save_figures({"sweep": lambda: draw_comparison(rows, axis_title, folder.name)}, folder)
     console = Console()
-    keys = list(sweep.jobs[0].varied)
-    jobs = Table(*keys, "state", f"best val {name}", f"{split} {name}, over episodes")
+    jobs = Table(*sweep.keys, "state", f"best val {name}", f"{split} {name}, over episodes")
     for job in sweep.jobs:
         test = "" if job.test is None else _number(job.test.mean, job.test.half_width)
         validation = "" if job.validation is None else _number(job.validation, None)
-        jobs.add_row(*job.varied.values(), job.status, validation, test)
+        cells = (job.varied.get(key, "") for key in sweep.keys)
+        jobs.add_row(*cells, job.status, validation, test)
     console.print(jobs)
     if any(result.values > 1 for _, result in groups):
-        table = Table(*(k for k in keys if k != SEED), "seeds", f"{split} {name}, over seeds")
+        table = Table(*(k for k in sweep.keys if k != SEED), "seeds", f"{split} {name}, over seeds")
         for varied, result in groups:
             cell = _number(result.mean, result.half_width)
             table.add_row(*varied.values(), str(result.values), cell)
         console.print(table)
     for job in sweep.jobs:
-        if job.status in ("diverged", "failed", "killed", "interrupted"):
+        if job.status in ("diverged", "failed", "killed", "interrupted", UNREADABLE):
             console.print(f"{job.status}: {job.folder.path}  {job.error}", soft_wrap=True)
     print(f"Table: {folder / 'sweep.csv'}")
     if groups:

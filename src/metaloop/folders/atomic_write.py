@@ -18,6 +18,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
         temporary.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)
+        error.filename = str(path)  # not that of the file beside it
         temporary.unlink(missing_ok=True)
         raise

@@ -1,20 +1,25 @@
-"""The folder of one run: its paths, status and lock. Imports no torch: commands stay quick."""
+"""The folder of one run: its paths, record and lock. Imports no torch: commands stay quick."""
 
-import json
 import os
+import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import filelock
-
 from metaloop.errors import UserError
-from metaloop.folders.atomic_write import write_json
+from metaloop.folders.atomic_write import write_json, write_text
+from metaloop.folders.changes import Accepted, Changes, Decided, read_changes, write_changes
+from metaloop.folders.reading import parse_json, read_text
+from metaloop.folders.run_lock import RunLock
 
 State = Literal["composed", "running", "interrupted", "diverged", "failed", "completed"]
+
+
+CONFIG_REMEDY = "Put a copy of it back, or train the run again."
+OVERRIDES_REMEDY = "Delete it: the run goes on without, and only forgets what was changed."
 
 
 class RunFolder:
@@ -22,7 +27,8 @@ class RunFolder:
 
     config.yaml          the resolved config          overrides.yaml   what the user changed
     environment.json     versions, git state          status.json      composed ... completed
-    changes.json         accepted on resuming      best_modes.json  whether min or max is the best
+    changes.json         accepted on resuming; decides over config and overrides
+    best_modes.json      whether min or max is the best value of each metric
     checkpoints/         last, previous, best         metrics.csv      one row a logging step
     plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
                                                       adaptations/     one folder an adaptation
@@ -31,19 +37,41 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        # the topmost of the folders that had to be made for it, by this process; None: it was there
+        self.made: Path | None = None
+        self._held: list[RunLock] = []
 
     @classmethod
     def create(cls, root: str | Path, name: str) -> "RunFolder":
         """Make a new folder root/name; name-2, name-3 .. where it is taken."""
-        Path(root).mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
-            path = Path(root) / (name if number == 1 else f"{name}-{number}")
+            folder = cls(Path(root) / (name if number == 1 else f"{name}-{number}"))
             try:
-                path.mkdir()  # exclusive: of two processes only one makes it
-                return cls(path)
+                folder.make()  # exclusive: of two processes only one makes it
+                return folder
             except FileExistsError:
                 number += 1
+
+    def make(self) -> None:
+        """Make the folder, and those that it lies in.
+
+        Raises:
+            FileExistsError: it is there.
+
+        """
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        self.path.mkdir(parents=True)
+        self.made = missing[-1] if missing else None
+
+    def remove(self, made: Path) -> None:
+        """Remove the folder, and those up to `made` that nothing else lies in."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        for path in self.path.parents:
+            if not path.is_relative_to(made):
+                break
+            with suppress(OSError):  # another run's folder lies in it
+                path.rmdir()
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
@@ -54,14 +82,23 @@ class RunFolder:
 
         """
         folder = cls(path)
-        if not folder.path.is_dir():
-            raise UserError(f"There is no folder {folder.path}. Name a run folder under outputs/.")
-        if not folder.config.is_file():
+        folder.require()
+        return folder
+
+    def require(self) -> None:
+        """Refuse a path without a run or evaluation.
+
+        Raises:
+            UserError: it is no folder, or no config.yaml is in it.
+
+        """
+        if not self.path.is_dir():
+            raise UserError(f"There is no folder {self.path}. Name a run folder under outputs/.")
+        if not self.config.exists():
             raise UserError(
-                f"{folder.path} is no run folder: it has no config.yaml. "
+                f"{self.path} is no run folder: it has no config.yaml. "
                 "Name the folder that metaloop-train printed."
             )
-        return folder
 
     @property
     def config(self) -> Path:
@@ -126,12 +163,15 @@ class RunFolder:
     def write_status(self, state: State, **details: str | int | None) -> None:
         """Replace status.json, atomically."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(self.path / "status.json", {"state": state, "time": now, **details})
+        write_json(self._status, {"state": state, "time": now, **details})
 
     def read_status(self) -> dict[str, str | int | None]:
         """Read status.json; {} where there is none."""
-        path = self.path / "status.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        remedy = "Delete it: the run writes it anew when it goes on."
+        text = read_text(self._status, remedy)
+        if text is None or self._changes().decided is not None:
+            return {}
+        return parse_json(text, self._status, dict[str, str | int | None], remedy)
 
     def state(self) -> str:
         """The state of status.json, but "killed" for a run whose process is gone."""
@@ -144,7 +184,7 @@ class RunFolder:
             os.kill(pid, 0)
         except ProcessLookupError:
             return "killed"
-        except PermissionError:
+        except (PermissionError, OverflowError):
             pass  # it lives, as someone else's
         return state
 
@@ -153,13 +193,63 @@ class RunFolder:
         status = self.read_status()
         return str(status.get("error") or status.get("reason") or "")
 
-    def read_changes(self) -> list[dict[str, object]]:
-        """Read changes.json: what the user accepted on resuming; [] where there is nothing."""
-        return json.loads(self.changes.read_text())["accepted"] if self.changes.is_file() else []
+    def read_best_modes(self) -> dict[str, str | None]:
+        """Read whether min or max is the best value of each metric; {} where nothing is said."""
+        remedy = "Delete it: the table then shows no best values."
+        text = read_text(self.best_modes, remedy)
+        return (
+            {} if text is None else parse_json(text, self.best_modes, dict[str, str | None], remedy)
+        )
 
-    @contextmanager
-    def lock(self, wait: float = 0) -> Iterator[None]:
-        """Hold the folder for one worker; the lock dies with its process.
+    def config_text(self) -> str:
+        """What config.yaml says.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+
+        """
+        if (decided := self._changes().decided) is not None:
+            return decided.config
+        text = read_text(self.config, CONFIG_REMEDY)
+        if text is None:
+            raise UserError(f"{self.path} is no run folder any more: its config.yaml is gone.")
+        return text
+
+    def overrides_text(self) -> str | None:
+        """What overrides.yaml says; None where there is none."""
+        decided = self._changes().decided
+        return decided.overrides if decided else read_text(self.overrides, OVERRIDES_REMEDY)
+
+    def read_accepted(self) -> Sequence[Accepted]:
+        """Read what the user accepted on resuming."""
+        return self._changes().accepted
+
+    def write_accepted(self, accepted: Sequence[Accepted]) -> None:
+        """Replace what the user accepted. Hold the folder, and settle it before."""
+        if accepted != self.read_accepted():
+            write_changes(self.changes, Changes(accepted))
+
+    def change(self, decided: Decided, accepted: Sequence[Accepted] = ()) -> None:
+        """Replace config and overrides, and all that was accepted: everything or nothing.
+
+        The replacement of changes.json decides: whoever reads the folder after it reads what it
+        says, and `settle` ends a change that was cut short. Hold the folder meanwhile.
+        """
+        write_changes(self.changes, Changes(accepted, decided))
+        self.settle()
+
+    def settle(self) -> None:
+        """Write what was decided into its files, where that is still to be done."""
+        changes = self._changes()
+        if changes.decided is None:
+            return
+        write_text(self.overrides, changes.decided.overrides)
+        write_text(self.config, changes.decided.config)
+        self.write_status("composed")
+        write_changes(self.changes, Changes(changes.accepted))
+
+    def hold(self, wait: float = 0) -> None:
+        """Hold the folder for one worker, until `let_go` or the end of the process.
 
         Args:
             wait: seconds for another process to let it go.
@@ -168,15 +258,35 @@ class RunFolder:
             UserError: another process works in this folder.
 
         """
-        lock = filelock.FileLock(self.path / ".lock", timeout=wait)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise UserError(
-                f"Another process is working in {self.path}: one folder is one run. "
-                "Wait for it, stop it, or start a run of your own with metaloop-train."
-            ) from None
+        lock = RunLock(self.path)
+        lock.acquire(wait)
+        self._held.append(lock)
+
+    def let_go(self) -> None:
+        """End what the last `hold` began."""
+        self._held.pop().release()
+
+    @contextmanager
+    def lock(self, wait: float = 0) -> Iterator[None]:
+        """Hold the folder within."""
+        self.hold(wait)
         try:
             yield
         finally:
-            lock.release()
+            self.let_go()
+
+    def hand_on(self) -> Mapping[str, str]:
+        """Keep the held folder for the ranks of the agent that this process becomes.
+
+        Returns:
+            what the agent's environment needs.
+
+        """
+        return self._held[-1].hand_on()
+
+    @property
+    def _status(self) -> Path:
+        return self.path / "status.json"
+
+    def _changes(self) -> Changes:
+        return read_changes(self.changes)

@@ -3,23 +3,25 @@
 Imports no torch: commands stay quick. It may lie on a file system that several machines share.
 """
 
-import json
 import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import filelock
 
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
+from metaloop.folders.reading import parse_json, read_text, unreadable
 from metaloop.folders.run_folder import RunFolder
 
 HYDRAS = "multirun.yaml"  # what Hydra writes into a sweep's folder
 GPUS = "CUDA_VISIBLE_DEVICES"  # the environment's name for those that a process sees
+Shape = TypeVar("Shape")
+REMEDY = "Delete the folder .sweep, and start the sweep again: its runs go on."
 
 
 class Leader(NamedTuple):
@@ -93,8 +95,13 @@ class SweepFolder:
 
     @property
     def leader(self) -> Leader:
-        """The command that leads the sweep."""
-        return Leader(**json.loads((self._own / "command.json").read_text()))
+        """The command that leads the sweep.
+
+        Raises:
+            UserError: what it wrote cannot be read.
+
+        """
+        return _read(self._own / "command.json", Leader)
 
     def stop(self) -> None:
         """Put up the sign: jobs save and end, and none begins."""
@@ -121,8 +128,14 @@ class SweepFolder:
     def records(self) -> list[JobRecord]:
         """How the command's jobs ended, in their order."""
         paths = sorted((self._own / "jobs").glob("*.json"))
-        return [JobRecord(**json.loads(path.read_text())) for path in paths]
+        return [_read(path, JobRecord) for path in paths]
 
     @property
     def _stop_sign(self) -> Path:
         return self._own / "stop"
+
+
+def _read(path: Path, shape: type[Shape]) -> Shape:
+    if (text := read_text(path, REMEDY)) is None:
+        raise unreadable(path, "it is gone", REMEDY)
+    return parse_json(text, path, shape, REMEDY)

@@ -18,7 +18,7 @@ Draw = Callable[[], Figure | None]  # None: there is no such picture of this tas
 
 def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Figure]:
     """Draw each figure and write it as folder/<name>.png; return those that could be drawn."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     figures = {}
     for name, draw in drawings.items():
         path = folder / f"{name}.png"

@@ -10,8 +10,10 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.folders.atomic_write import write_text
+from metaloop.folders.reading import parse_csv, read_text, unreadable
 
 Row = dict[str, str]
+REMEDY = "Put a copy of it back, or move it away: the run then begins a new one where it goes on."
 
 
 class MetricsCsv(Logger):
@@ -82,9 +84,19 @@ def _is_of_end(row: Row, step: int) -> bool:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read the rows of a metrics.csv; a last line cut short by a crash is left out."""
-    if not path.is_file():
-        return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    return [row for row in csv.DictReader(io.StringIO(whole)) if None not in row.values()]
+    """Read the rows of a metrics.csv; a last line cut short by a crash is left out.
+
+    Raises:
+        UserError: it is no table of numbers by meta-step.
+
+    """
+    rows = parse_csv(read_text(path, REMEDY) or "", path, REMEDY)
+    for number, row in enumerate(rows, start=2):
+        try:
+            int(row["step"])
+            for value in row.values():
+                float(value or 0)
+        except (KeyError, ValueError) as error:
+            reason = f"line {number} is no row of numbers by step ({error})"
+            raise unreadable(path, reason, REMEDY) from error
+    return rows

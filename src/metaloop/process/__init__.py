@@ -1,1 +1,1 @@
-"""The process that a run lives in: signals, memory, start-up, full disks. Imports no torch."""
+"""The process that a run lives in: signals, memory, start-up, refusals. Imports no torch."""

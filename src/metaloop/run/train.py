@@ -18,6 +18,7 @@ from metaloop.callbacks import (
     ResumeCheckpoint,
     StopWhenDiverged,
 )
+from metaloop.callbacks.kept_weights import BESIDE, KeptWeights
 from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
@@ -28,6 +29,7 @@ from metaloop.loggers.metrics_csv import read_rows
 from metaloop.loggers.wandb_logger import wandb_mode
 from metaloop.plots import draw_learning_curve
 from metaloop.run.checkpoints.origin import (
+    accepted_at,
     changes_between,
     explain_changes,
     inexact_because,
@@ -47,10 +49,10 @@ from metaloop.run.checkpoints.weights import (
 from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
 from metaloop.run.config.environment import describe_environment
 from metaloop.run.config.misfits import explain_misfits, require_known_monitors
-from metaloop.run.config.read import load_config
+from metaloop.run.config.read import load_config, read_overrides
 from metaloop.run.config.settings import Training
 from metaloop.run.config.trainer import make_trainer
-from metaloop.run.config.write import read_overrides, write_config, write_evaluation
+from metaloop.run.config.write import write_config, write_evaluation
 from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
 from metaloop.tasks import best_mode, require_mode
@@ -64,6 +66,7 @@ class Start(NamedTuple):
     is_stopped: bool
     checkpoint: Path | None
     files: DurableCheckpointIO
+    kept: KeptWeights
 
 
 def train(folder: RunFolder) -> None:
@@ -79,7 +82,7 @@ def train(folder: RunFolder) -> None:
     start = _find_start(folder, config, pieces, named)
     _settle_wandb(cast(str, config["run_id"]))
     loggers = build_loggers(config, folder)
-    save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every)
+    save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every, kept=start.kept)
     callbacks = [save, *named.values()]
     if pieces.training.stop_when_diverged:
         callbacks.append(StopWhenDiverged())
@@ -141,16 +144,21 @@ def _find_start(
     folder: RunFolder, config: dict[str, object], pieces: Pieces, callbacks: dict[str, Callback]
 ) -> Start:
     """Find the checkpoint to resume from and check it, or load what the run starts with."""
-    its_origin = origin(config, pieces.device)
+    its_origin, kept = origin(config, pieces.device), KeptWeights(folder.checkpoints)
     found = find_resumable(folder)
     if found is None:
+        rank_zero_only(folder.write_accepted)([])
+        rank_zero_only(kept.restore)({}, 0)
         if (init_from := cast(str | None, config["init_from"])) is not None:
             load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
-        return Start(0, False, None, DurableCheckpointIO(its_origin))
+        return Start(0, False, None, DurableCheckpointIO(its_origin, kept=kept), kept)
     _check_resumed(found, folder, config, pieces, callbacks)
-    step, is_stopped = found.content["global_step"], found.content[STOPPED]
-    files = DurableCheckpointIO(its_origin, {found.path: found.content})
-    return Start(cast(int, step), cast(bool, is_stopped), found.path, files)
+    step, is_stopped = cast(
+        tuple[int, bool], (found.content["global_step"], found.content[STOPPED])
+    )
+    rank_zero_only(kept.restore)(cast(dict[str, int], found.content[BESIDE]), step)
+    files = DurableCheckpointIO(its_origin, {found.path: found.content}, kept)
+    return Start(step, is_stopped, found.path, files, kept)
 
 
 def _check_resumed(
@@ -171,6 +179,8 @@ def _check_resumed(
     changes = changes_between(saved_config(checkpoint), config)
     if unaccepted := refused(folder, changes):
         raise UserError(explain_changes(folder, unaccepted))
+    accepted = accepted_at(folder, cast(int, checkpoint["global_step"]), changes)
+    rank_zero_only(folder.write_accepted)(accepted)
     checkpoint["state_dict"] = fitting_weights(pieces.meta_learner, checkpoint, path)
     take_effect(changes, checkpoint, pieces.meta_learner, callbacks)
     if (reason := inexact_because(checkpoint, config, pieces.device)) is not None:
@@ -187,6 +197,7 @@ def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
 
 @rank_zero_only
 def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Pieces) -> None:
+    folder.checkpoints.mkdir(exist_ok=True)
     write_json(folder.environment, describe_environment())
     names = summary_names(pieces.task.metrics, is_detailed=False)
     write_json(folder.best_modes, {name: best_mode(pieces.task.metrics, name) for name in names})
@@ -233,9 +244,11 @@ def _evaluate_after(
     folder: RunFolder, config: dict[str, object], split: str, loggers: list[Logger]
 ) -> None:
     overrides = read_overrides(folder)
-    place = write_evaluation(folder, split, config, overrides)
-    evaluate(config, folder, place.path, overrides, loggers)
-    place.write_status("completed")
+    place = rank_zero_only(write_evaluation)(folder, split, config, overrides)
+    evaluate(config, folder, folder.evaluations / split, overrides, loggers)
+    if place is not None:
+        place.write_status("completed")
+        place.let_go()
 
 
 @rank_zero_only

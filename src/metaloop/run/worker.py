@@ -18,12 +18,12 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.errors import Diverged, UserError
 from metaloop.folders.run_folder import RunFolder, State
-from metaloop.process.full_disk import full_disk
+from metaloop.process.machine_error import MachineError, machine_error, refusal
 from metaloop.process.malloc import keep_freed_memory
-from metaloop.process.signals import Interrupted
+from metaloop.process.signals import Interrupted, leave_signals_to_parent
 from metaloop.run.adaptation.adapt import adapt
-from metaloop.run.config.read import load_config
-from metaloop.run.config.write import read_overrides
+from metaloop.run.config.read import load_config, read_overrides
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
 
@@ -34,10 +34,17 @@ def work(arguments: Sequence[str] | None = None) -> int:
     """Execute the folder that the arguments name, else the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
+    parser.add_argument(
+        "--made",
+        type=Path,
+        help="made for this run: removed if the run fails before it has anything to keep",
+    )
+    given = parser.parse_args(arguments)
+    folder = RunFolder(given.folder)
     # Lightning has read the rank from torchrun's or Slurm's environment
     is_first = vars(rank_zero_only).get("rank", 0) == 0
     try:
-        folder = RunFolder.open(parser.parse_args(arguments).folder)
+        folder.require()
         with _held(folder) if is_first else _not_held():
             _execute(folder)
     except Diverged as error:
@@ -45,18 +52,22 @@ def work(arguments: Sequence[str] | None = None) -> int:
             return 0  # as below
         print(f"Error: {error} {_what_is_kept(folder)}\n{_how_to_change(folder)}", file=sys.stderr)
         return DIVERGED
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
     except Interrupted as stop:
         if stop.is_agreed and not is_first:
             return 0  # a failure would have srun or torchrun end the first one while it finishes
         print(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}", flush=True)
         return 128 + stop.signal_number
     except Exception as error:
-        if (what := full_disk(error)) is None:
+        refused = refusal(error, folder.path)
+        if refused is None and not isinstance(error, UserError):
             raise
-        print(f"Error: {what}: {_explain_full(folder)}", file=sys.stderr)
+        if given.made is not None and not _has_begun(folder):
+            leave_signals_to_parent()  # another process of the run may have ended it already
+            folder.remove(given.made)
+            print(f"Error: {refused or error}", file=sys.stderr)
+        else:
+            what = error if refused is None else _explain(refused, folder)
+            print(f"Error: {what}", file=sys.stderr)
         return 1
     return 0
 
@@ -64,10 +75,11 @@ def work(arguments: Sequence[str] | None = None) -> int:
 def _execute(folder: RunFolder) -> None:
     keep_freed_memory()
     config = load_config(folder)
-    if threads := cast(dict[str, dict[str, int | None]], config)["device"].get("threads"):
-        torch.set_num_threads(threads)
-    if config["command"] != "adapt":
-        warn_of_few_episodes(cast(dict[str, dict[str, int]], config)["evaluation"]["episodes"])
+    checked = RunConfig.of({key: v for key, v in config.items() if key not in ("run", "adapt")})
+    if checked.device.threads is not None:
+        torch.set_num_threads(checked.device.threads)
+    if checked.command != "adapt":
+        warn_of_few_episodes(checked.evaluation.episodes)
     if config["command"] == "train":
         train(folder)
         return
@@ -76,8 +88,18 @@ def _execute(folder: RunFolder) -> None:
     work_on(config, run, folder.path, read_overrides(folder))
 
 
+def _has_begun(folder: RunFolder) -> bool:
+    """Whether there is anything in the folder that somebody might want."""
+    results = folder.path / "results.json"
+    return any(p.exists() for p in (folder.last_checkpoint, folder.metrics, results))
+
+
 def _how_to_go_on(folder: RunFolder) -> str:
-    command = load_config(folder)["command"]
+    """Say by what command; nothing of a folder that is gone."""
+    try:
+        command = load_config(folder)["command"]
+    except UserError:
+        return ""
     if command == "train":
         return f"To go on:\n  metaloop-resume {folder.path}"
     return f"To {command} again:\n  python -m metaloop.run {folder.path}"
@@ -96,19 +118,18 @@ def _what_is_kept(folder: RunFolder) -> str:
     return f"Kept is {what}."
 
 
-def _explain_full(folder: RunFolder) -> str:
-    """What a full disk leaves, and how to go on."""
-    is_kept = f" {_what_is_kept(folder)}" if load_config(folder)["command"] == "train" else ""
-    return (
-        f"nothing more can be written, and the run has ended.{is_kept} Make room. "
-        f"{_how_to_go_on(folder)}"
-    )
+def _explain(refused: MachineError, folder: RunFolder) -> str:
+    """What the machine refused, what the run has kept, and how to go on."""
+    how = _how_to_go_on(folder)
+    is_kept = f" {_what_is_kept(folder)}" if "metaloop-resume" in how else ""
+    return f"{refused.what}, and the run has ended.{is_kept} {refused.remedy} {how}".rstrip()
 
 
 @contextmanager
 def _held(folder: RunFolder) -> Iterator[None]:
     """Lock the folder and keep its status true, however the work ends."""
     with folder.lock():
+        folder.settle()
         folder.write_status("running", pid=os.getpid(), host=socket.gethostname())
         try:
             yield
@@ -119,18 +140,19 @@ def _held(folder: RunFolder) -> Iterator[None]:
             _write_last_status(folder, "diverged", reason=str(error))
             raise
         except BaseException as error:
-            reason = full_disk(error) or f"{type(error).__name__}: {error}"
+            refused = refusal(error, folder.path)
+            reason = f"{type(error).__name__}: {error}" if refused is None else refused.what
             _write_last_status(folder, "failed", error=reason)
             raise
         folder.write_status("completed")
 
 
 def _write_last_status(folder: RunFolder, state: State, **details: str) -> None:
-    """Say how the work ended, unless the disk is full: that is not to hide why it ended."""
+    """Say how the work ended, unless nothing can be written: that is not to hide why it ended."""
     try:
         folder.write_status(state, **details)
     except OSError as error:
-        if full_disk(error) is None:
+        if machine_error(error, folder.path) is None:
             raise
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import sys
@@ -16,7 +17,7 @@ from metaloop.callbacks import DurableCheckpointIO
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
-from metaloop.run.checkpoints.origin import accept, changes_between
+from metaloop.run.checkpoints.origin import accepted_at, changes_between
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import rewrite_run, write_run
 from metaloop.run.train import train
@@ -33,7 +34,7 @@ def trained(tmp_path_factory) -> RunFolder:
     torch.set_num_threads(1)
     train(folder)
     config = load_config(folder)
-    rewrite_run(folder, {**config, "training": {**config["training"], "max_steps": 20}}, [])
+    rewrite_run(folder, {**config, "training": {**config["training"], "max_steps": 20}}, [], [])
     return folder
 
 
@@ -64,7 +65,11 @@ def change_origin(folder: RunFolder, name: str, value: object) -> None:
 def accept_change(folder: RunFolder, path: str, value: object) -> None:
     before = load_config(folder)
     change(folder, path, value)
-    accept(folder, changes_between(before, load_config(folder)), 10)
+    accept(folder, changes_between(before, load_config(folder)))
+
+
+def accept(folder: RunFolder, changes) -> None:
+    folder.write_accepted(accepted_at(folder, 10, changes))
 
 
 def enter(monkeypatch, folder: RunFolder, *arguments: str) -> None:
@@ -164,7 +169,7 @@ def test_a_changed_key_is_shown_before_and_after_and_refused_by_command_and_work
         ("optimizer.lrr=1", "optimizer.lrr is unknown in this run's config. Did you mean lr"),
         ("lr", "lr is no KEY=VALUE"),
         ("optimizer.lr=-1", "optimizer.lr=-1: Invalid learning rate"),
-        ("training.max_steps=5", "training.max_steps=5 is shorter than the run's 20"),
+        ("training.max_steps=5", "max_steps=5 is less than the 10 meta-steps that the run"),
         ("training.max_steps=more", "training.max_steps='more' .* a whole number"),
     ],
 )
@@ -183,6 +188,39 @@ def test_an_accepted_change_is_recorded_with_its_meta_step(stopped, monkeypatch,
         "device.nodes=2",
     ]
     assert load_config(stopped)["optimizer"]["lr"] == 0.1
+
+
+def test_a_change_taken_back_before_it_took_effect_is_not_recorded(stopped, monkeypatch):
+    for lr in ("0.1", "0.01"):
+        enter(monkeypatch, stopped, f"optimizer.lr={lr}", "device.nodes=2", "--accept-changes")
+    assert not stopped.changes.exists()
+    assert load_config(stopped)["optimizer"]["lr"] == 0.01
+
+
+def test_a_run_that_took_no_step_may_become_shorter_and_any_other(stopped, monkeypatch):
+    shutil.rmtree(stopped.checkpoints)
+    enter(monkeypatch, stopped, "training.max_steps=6", "optimizer.lr=0.1", "device.nodes=2")
+    config = load_config(stopped)
+    assert (config["training"]["max_steps"], config["optimizer"]["lr"]) == (6, 0.1)
+    assert not stopped.changes.exists()
+
+
+def test_while_one_resumes_another_changes_nothing_and_is_refused(stopped, monkeypatch, capsys):
+    before = stopped.config.read_text()
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        with stopped.lock():
+            os.write(ready[1], b".")
+            os.read(done[0], 1)
+            os._exit(0)
+    os.read(ready[0], 1)
+    said = resume(monkeypatch, capsys, stopped, "optimizer.lr=0.1", "--accept-changes")
+    os.write(done[1], b".")
+    os.waitpid(child, 0)
+    assert f"Another process is working in {stopped.path}" in said
+    assert stopped.config.read_text() == before
+    assert not stopped.changes.exists()
 
 
 def test_an_accepted_learning_rate_takes_effect_on_the_schedule_and_keeps_the_moments(stopped):
@@ -205,7 +243,7 @@ def test_an_accepted_optimizer_of_another_kind_starts_without_moments(stopped):
     before = load_config(stopped)
     config = {**before, "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.5}}
     stopped.config.write_text(yaml.safe_dump(config))
-    accept(stopped, changes_between(before, config), 10)
+    accept(stopped, changes_between(before, config))
     train(stopped)
     (state,) = torch.load(stopped.last_checkpoint, weights_only=True)["optimizer_states"]
     assert all(s.get("exp_avg") is None for s in state["state"].values())

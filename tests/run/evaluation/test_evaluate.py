@@ -72,9 +72,9 @@ def test_a_resumed_run_ends_with_the_same_ensemble(make_run):
     straight, stopped = make_run(*ENSEMBLE, *OFTEN), make_run(*ENSEMBLE, *OFTEN)
     train(straight)
     config = load_config(stopped)
-    rewrite_run(stopped, {**config, "training": {**config["training"], "max_steps": 6}}, [])
+    rewrite_run(stopped, {**config, "training": {**config["training"], "max_steps": 6}}, [], [])
     train(stopped)
-    rewrite_run(stopped, config, [])
+    rewrite_run(stopped, config, [], [])
     train(stopped)
     one, other = (find_judged(folder, "ensemble", 2) for folder in (straight, stopped))
     assert [p.name for p in one] == [p.name for p in other]

@@ -92,6 +92,21 @@ def test_what_is_no_sweep_is_refused_with_the_remedy(tmp_path):
         read_sweep(tmp_path, metric="auc")
 
 
+def test_a_run_that_cannot_be_read_has_a_row_and_hides_no_other(tmp_path, said):
+    for seed in (0, 1, 2):
+        job(tmp_path, f"a{seed}", ["algorithm=maml", f"seed={seed}"], test=0.9)
+    broken = tmp_path / "a1" / "metrics.csv"
+    broken.mkdir()
+    (tmp_path / "a2" / "status.json").write_text("{")
+    jobs = read_sweep(tmp_path).jobs
+    assert [job.status for job in jobs] == ["completed", "unreadable", "unreadable"]
+    out = said("sweep", str(tmp_path)).out
+    assert "0.9000 +/- 0.0200" in out
+    assert f"unreadable: {tmp_path / 'a1'}  {broken} cannot be read: is a directory" in out
+    with (tmp_path / "sweep.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+
+
 def test_the_command_shows_a_table_and_writes_it_beside_a_plot(tmp_path):
     for seed in (0, 1):
         job(tmp_path, f"a{seed}", ["algorithm=maml", f"seed={seed}"], test=0.9 + 0.02 * seed)

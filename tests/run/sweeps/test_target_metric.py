@@ -49,7 +49,7 @@ def test_it_is_the_best_validation_or_the_last_inner_step_of_the_test(tmp_path):
     folder.metrics.write_text("step,val/accuracy\n5,0.5\n10,0.8\n15,nan\n20,0.7\n")
     assert read_target_metric(folder, choose_target_metric(None, pieces(), LOGGER)) == 0.8
     (folder.evaluations / "test").mkdir(parents=True)
-    metrics = {"accuracy": {"mean": [0.2, 0.75]}}
+    metrics = {"accuracy": {"mean": [0.2, 0.75], "ci95": [0.1, 0.1]}}
     write_json(folder.evaluations / "test" / "results.json", {"metrics": metrics})
     assert (
         read_target_metric(folder, choose_target_metric("test/accuracy", pieces(), LOGGER)) == 0.75

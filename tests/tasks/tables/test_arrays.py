@@ -205,6 +205,7 @@ BROKEN = {
         "'features' has 5, 'label' has 4 rows",
     ),
     "one-hot labels": (npz_of(features=np.zeros((4, 2)), label=np.eye(4)), {}, "one value a row"),
+    "no effect": (csv_of(*MANY), {"task_column": "x"}, "task.task_column=x has no effect"),
     "no column": (csv_of(*MANY), {"target": "labl"}, "no column 'labl'.*Did you mean label.*It ha"),
     "no features": (csv_of(*MANY), {"features": ["x", "z"]}, "no column 'z' .task.features"),
     "nothing left": (csv_of((1,), (2,), header="label"), {}, "no column left for features"),

@@ -128,6 +128,7 @@ def folder_job(
     folder: RunFolder, overrides: Sequence[str], device: Device, *, compose_only: bool
 ) -> None:
     """Execute an evaluation's or adaptation's folder as a job of a multirun, or say how to."""
+    folder.let_go()  # the worker, another process, takes it
     sweep = SweepFolder(HydraConfig.get().sweep.dir)
 
     def work() -> None:

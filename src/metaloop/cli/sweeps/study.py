@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from metaloop.cli.sweeps.direction import direction_of
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.run.config.write import read_overrides
+from metaloop.run.config.read import read_overrides
 
 # What Hydra's plugin leaves unset, or sets so that a search cannot outlive a failure.
 STORAGE = "sqlite:///{}/optuna.db"

@@ -27,7 +27,7 @@ from metaloop.run.adaptation.given_images import decode_images, find_images
 from metaloop.run.adaptation.given_sentences import find_sentences
 from metaloop.run.adaptation.given_table import find_rows
 from metaloop.run.adaptation.predictions import write_predictions
-from metaloop.run.checkpoints.weights import find_weights, load_weights
+from metaloop.run.checkpoints.weights import find_weights, load_learner
 from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.construct import section
 from metaloop.run.config.environment import versions
@@ -46,7 +46,7 @@ def adapt(
     wanted = section(Adaptation, cast(Mapping[str, object], content.pop("adapt")), "")
     pieces = build(content)
     checkpoint = find_weights(run, wanted.checkpoint)
-    step = cast(int, load_weights(pieces.meta_learner, checkpoint)["global_step"])
+    step = load_learner(pieces.meta_learner, checkpoint)
     pieces.meta_learner.to(pieces.device.torch_device()).eval()
 
     support, x, odd = _read(Path(wanted.support), pieces.task, wanted, None)

@@ -9,8 +9,10 @@ from typing import cast
 import torch
 
 from metaloop.callbacks.checkpoint_io import ORIGIN
+from metaloop.callbacks.kept_weights import BESIDE
+from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
-from metaloop.folders.atomic_write import write_json
+from metaloop.folders.changes import Accepted
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.identity import differences
 from metaloop.run.config.read import FORMAT
@@ -19,6 +21,17 @@ from metaloop.run.config.settings import Device
 Config = Mapping[str, object]
 Changes = dict[str, tuple[object, object]]
 MAX_STEPS = "training.max_steps"
+# what a checkpoint to resume from holds
+TO_RESUME: Mapping[str, type] = {
+    "global_step": int,
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "callbacks": dict,
+    "loops": dict,
+    STOPPED: bool,
+    BESIDE: dict,
+}
 # keys of `device` that change the last bits of a number, or more of it
 INEXACT = (
     "accelerator",
@@ -48,17 +61,22 @@ def require_same_kind(checkpoint: Config, path: Path, config: Config) -> None:
         UserError: it is, or it does not say what it is of.
 
     """
-    if ORIGIN not in checkpoint:
+    if not _says_origin(checkpoint):
         raise UserError(
             f"{path} does not say which config it is of: it is no checkpoint of a run, or an older "
             f"metaloop's. Start a new run from its weights: init_from={path}"
         )
     if (saved := cast(Config, checkpoint[ORIGIN]).get("format")) != FORMAT:
-        by = _part(checkpoint, "versions")["metaloop"]
+        by = _part(checkpoint, "versions").get("metaloop")
         raise UserError(
             f"{path} was saved by metaloop {by} in format {saved or 0}, and metaloop "
             f"{version('metaloop')} reads format {FORMAT}. Install metaloop=={by} to go on, or "
             f"start a new run from its weights: init_from={path}"
+        )
+    if lacking := [k for k, kind in TO_RESUME.items() if not isinstance(checkpoint.get(k), kind)]:
+        raise UserError(
+            f"{path} has no {lacking[0]}: it is no checkpoint to resume from. Start a new run from "
+            f"its weights: init_from={path}"
         )
     changes = differences(saved_config(checkpoint), config)
     for kind, is_of in (("model", _is_of_model), ("algorithm", _is_of_algorithm)):
@@ -67,6 +85,12 @@ def require_same_kind(checkpoint: Config, path: Path, config: Config) -> None:
                 f"{path} is of another {kind} than the config says, before -> after:\n"
                 f"{table(others)}\nSet it back, or start a new run with the other {kind}."
             )
+
+
+def _says_origin(checkpoint: Config) -> bool:
+    its_origin = checkpoint.get(ORIGIN)
+    parts = ("config", "versions", "layout")
+    return isinstance(its_origin, dict) and all(isinstance(its_origin.get(p), dict) for p in parts)
 
 
 def saved_config(checkpoint: Config) -> Config:
@@ -110,17 +134,19 @@ def as_overrides(changes: Changes, beside: Sequence[str]) -> list[str]:
     return [*beside, *own]
 
 
-def accept(folder: RunFolder, changes: Changes, meta_step: object) -> None:
-    """Record that the user wants these changes from this meta-step on."""
-    accepted = [*folder.read_changes(), {"meta_step": meta_step, "changes": changes}]
-    write_json(folder.changes, {"accepted": accepted})
-
-
 def refused(folder: RunFolder, changes: Changes) -> Changes:
     """Those changes that the user has not accepted."""
-    accepted = [entry["changes"] for entry in folder.read_changes()]
-    known = [(k, tuple(v)) for c in accepted for k, v in cast(dict[str, list[object]], c).items()]
+    known = [change for entry in folder.read_accepted() for change in entry.changes.items()]
     return {key: values for key, values in changes.items() if (key, values) not in known}
+
+
+def accepted_at(folder: RunFolder, meta_step: int, changes: Changes) -> list[Accepted]:
+    """All that was accepted, where a run goes on at this meta-step with these changes.
+
+    What had been accepted for later steps, or for this one, has changed nothing that stays.
+    """
+    before = [entry for entry in folder.read_accepted() if entry.meta_step < meta_step]
+    return [*before, Accepted(meta_step, changes)] if changes else before
 
 
 def inexact_because(checkpoint: Config, config: Config, device: Device) -> str | None:

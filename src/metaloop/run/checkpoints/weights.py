@@ -59,7 +59,7 @@ def find_resumable(folder: RunFolder) -> Resumable | None:
         UserError: there are checkpoints, and none is whole.
 
     """
-    candidates = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
+    candidates = _resumable(folder)
     for path in candidates:
         try:
             content = read_checkpoint(path)
@@ -70,8 +70,7 @@ def find_resumable(folder: RunFolder) -> Resumable | None:
                 _say(f"Falling back to the checkpoint before it, {path}.")
                 _set_aside(candidates[0])
             return Resumable(path, content)
-    if candidates:
-        raise UserError(f"No checkpoint in {folder.checkpoints} can be read. Start a new run.")
+    _refuse_damaged(folder, candidates)
     return None
 
 
@@ -79,14 +78,30 @@ def peek_resumable(folder: RunFolder) -> Resumable | None:
     """Like `find_resumable`, quickly: tensors stay on the disk, and a damaged file is passed over.
 
     The worker reads every byte, and says what it finds.
+
+    Raises:
+        UserError: there are checkpoints, and none can be read.
+
     """
-    for path in (folder.last_checkpoint, folder.previous_checkpoint):
+    candidates = _resumable(folder)
+    for path in candidates:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception:  # torn in whatever way its bytes happen to be
             continue
-        return Resumable(path, content)
+        if isinstance(content, dict):
+            return Resumable(path, content)
+    _refuse_damaged(folder, candidates)
     return None
+
+
+def _resumable(folder: RunFolder) -> list[Path]:
+    return [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
+
+
+def _refuse_damaged(folder: RunFolder, candidates: list[Path]) -> None:
+    if candidates:
+        raise UserError(f"No checkpoint in {folder.checkpoints} can be read. Start a new run.")
 
 
 @rank_zero_only
@@ -163,6 +178,22 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
     return checkpoint
 
 
+def load_learner(learner: MetaLearner, path: Path) -> int:
+    """Load a run's checkpoint; return its meta-step.
+
+    Raises:
+        UserError: it does not fit, or is no checkpoint of a run.
+
+    """
+    step = load_weights(learner, path).get("global_step")
+    if not isinstance(step, int):
+        raise UserError(
+            f"{path} is no checkpoint of a run: it tells no meta-step. Put a copy of the run's own "
+            "back, or name another run."
+        )
+    return step
+
+
 def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
     """The weights of a checkpoint or plain state dict that a module takes.
 
@@ -170,7 +201,10 @@ def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> di
         UserError: they do not fit, naming the parameters that do not.
 
     """
-    weights = cast(dict[str, Tensor], checkpoint.get("state_dict", checkpoint))
+    found = checkpoint.get("state_dict", checkpoint)
+    if not isinstance(found, dict) or not all(map(_is_weight, found.items())):
+        raise UserError(f"{path} holds no weights by their names, as torch saves a state dict.")
+    weights: dict[str, Tensor] = found
     expected = module.state_dict()
     # a run's checkpoint; metaloop-adapt saves the model's weights by the model's own names
     if "global_step" in checkpoint and not isinstance(module, MetaLearner):
@@ -195,6 +229,10 @@ def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> di
             "Take those it was trained with."
         )
     return weights
+
+
+def _is_weight(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def load_initial_weights(learner: MetaLearner, path: Path) -> None:

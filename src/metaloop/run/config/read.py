@@ -1,24 +1,43 @@
 """Reading a folder's config. Imports no torch: commands stay quick."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import IO, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from metaloop.errors import UserError
-from metaloop.folders.run_folder import RunFolder
+from metaloop.folders.reading import parse_yaml, unreadable
+from metaloop.folders.run_folder import CONFIG_REMEDY, OVERRIDES_REMEDY, RunFolder
 
 # What folders and checkpoints are written in; another number cannot be read.
 FORMAT = 1
+COMMANDS = ("train", "evaluate", "adapt")
+SECTIONS = (
+    "task",
+    "model",
+    "algorithm",
+    "optimizer",
+    "scheduler",
+    "data",
+    "training",
+    "device",
+    "evaluation",
+    "callbacks",
+    "logger",
+)
 
 
 def load_config(folder: RunFolder) -> dict[str, object]:
     """Read a folder's resolved config.
 
     Raises:
-        UserError: it is of another format.
+        UserError: it cannot be read, is no run's, or is of another format.
 
     """
-    config = plain(cast(DictConfig, OmegaConf.load(folder.config)))
+    config = parse_yaml(folder.config_text(), folder.config, _read_yaml, dict, CONFIG_REMEDY)
+    if lacking := [key for key in ("task", "model", "algorithm") if key not in config]:
+        reason = f"it is no run's config, for it says nothing of {lacking[0]}"
+        raise unreadable(folder.config, reason, CONFIG_REMEDY)
     if "format" not in config:
         raise UserError(
             f"{folder.path} was made by metaloop 0.1, whose folders this version does not read: "
@@ -29,10 +48,39 @@ def load_config(folder: RunFolder) -> dict[str, object]:
             f"{folder.path} is of format {config['format']}, and this version of metaloop reads "
             f"format {FORMAT}: use it with the version that environment.json in it names."
         )
+    for key in SECTIONS:
+        if not isinstance(config.get(key), Mapping):
+            reason = f"{key} is no section of keys and values"
+            raise unreadable(folder.config, reason, CONFIG_REMEDY)
+    if config.get("command") not in COMMANDS:
+        reason = f"command is none of {', '.join(COMMANDS)}"
+        raise unreadable(folder.config, reason, CONFIG_REMEDY)
+    if config["command"] != "train" and not isinstance(config.get("run"), str):
+        raise unreadable(folder.config, "it names no run", CONFIG_REMEDY)
     return config
+
+
+def read_overrides(folder: RunFolder) -> list[str]:
+    """Read what the user changed; nothing where that was lost.
+
+    Raises:
+        UserError: it cannot be read.
+
+    """
+    if (text := folder.overrides_text()) is None:
+        return []
+    lines = parse_yaml(text, folder.overrides, _read_yaml, list, OVERRIDES_REMEDY)
+    return [str(line) for line in lines]
 
 
 def plain(config: DictConfig) -> dict[str, object]:
     """Resolve a config into dicts and lists."""
-    container = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    return cast(dict[str, object], container)
+    return cast(dict[str, object], _resolved(config))
+
+
+def _read_yaml(file: IO[str]) -> object:
+    return _resolved(OmegaConf.load(file))
+
+
+def _resolved(config: DictConfig | ListConfig) -> object:
+    return OmegaConf.to_container(config, resolve=True, enum_to_str=True)

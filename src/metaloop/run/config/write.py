@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from omegaconf import OmegaConf
 
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_text
+from metaloop.folders.changes import Accepted, Decided
 from metaloop.folders.run_folder import RunFolder
+from metaloop.process.machine_error import in_words
+from metaloop.run.config.read import load_config, read_overrides
 
 # seconds that the worker of a sweep that was killed may still need to save and end
 SAVING = 60.0
@@ -21,7 +25,7 @@ def write_run(
     """Make a run folder root/<date_time>_<name> with its config and overrides."""
     try:
         folder = RunFolder.create(root, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
-        _write(folder, config, overrides)
+        folder.change(_decided(config, overrides))
     except OSError as error:
         raise UserError(f"No run folder can be made in output_dir={root}: {error}") from error
     return folder
@@ -30,11 +34,10 @@ def write_run(
 def write_evaluation(
     run: RunFolder, name: str, config: Mapping[str, object], overrides: Sequence[str]
 ) -> RunFolder:
-    """Make, or write anew, the folder of one of a run's evaluations."""
-    folder = RunFolder(run.evaluations / name)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    _write(folder, {**config, "command": "evaluate", "run": _way(run, folder)}, overrides)
-    return folder
+    """Make, or write anew, the folder of one of a run's evaluations, and hold it."""
+    with in_words(run.path):
+        folder = _existing_or_made(run.evaluations / name)
+        return _held(folder, run, {**config, "command": "evaluate"}, overrides)
 
 
 def write_adaptation(
@@ -45,29 +48,34 @@ def write_adaptation(
     *,
     replaces: bool,
 ) -> RunFolder:
-    """Make the folder of one of a run's adaptations: write it anew, or name-2, name-3 .."""
-    if replaces:
-        folder = RunFolder(run.adaptations / name)
-        folder.path.mkdir(parents=True, exist_ok=True)
-    else:
-        folder = RunFolder.create(run.adaptations, name)
-    _write(folder, {**config, "command": "adapt", "run": _way(run, folder)}, overrides)
-    return folder
+    """Make the folder of one of a run's adaptations, anew or as name-2, name-3 .., and hold it."""
+    with in_words(run.path):
+        if replaces:
+            folder = _existing_or_made(run.adaptations / name)
+        else:
+            folder = RunFolder.create(run.adaptations, name)
+        return _held(folder, run, {**config, "command": "adapt"}, overrides)
 
 
-def rewrite_run(run: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
-    """Replace a run's config, adding the overrides that changed it."""
-    _write(run, config, [*read_overrides(run), *overrides])
+def rewrite_run(
+    run: RunFolder,
+    config: Mapping[str, object],
+    overrides: Sequence[str],
+    accepted: Sequence[Accepted],
+) -> None:
+    """Replace a run's config, the overrides that changed it, and all that was accepted."""
+    by_key = {_key(override): override for override in (*read_overrides(run), *overrides)}
+    run.change(_decided(config, list(by_key.values())), accepted)
 
 
 def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
     """Write the run of a sweep's job: new, or again, then as the same run for W&B."""
-    job.path.mkdir(parents=True, exist_ok=True)
-    with job.lock(wait=SAVING):
+    with in_words(job.path.parent):
+        job.path.mkdir(parents=True, exist_ok=True)
+    with in_words(job.path), job.lock(wait=SAVING):
         if job.config.is_file():
-            run_id = OmegaConf.select(OmegaConf.load(job.config), "run_id")
-            config = {**config, "run_id": run_id}
-        _write(job, config, overrides)
+            config = {**config, "run_id": load_config(job)["run_id"]}
+        job.change(_decided(config, overrides))
 
 
 def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
@@ -75,9 +83,23 @@ def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
     write_text(folder.config, OmegaConf.to_yaml(dict(config)))
 
 
-def read_overrides(folder: RunFolder) -> list[str]:
-    """Read what the user changed."""
-    return [str(line) for line in OmegaConf.load(folder.overrides)]
+def _existing_or_made(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    with suppress(FileExistsError):
+        folder.make()
+    return folder
+
+
+def _held(
+    folder: RunFolder, run: RunFolder, config: Mapping[str, object], overrides: Sequence[str]
+) -> RunFolder:
+    folder.hold()
+    folder.change(_decided({**config, "run": _way(run, folder)}, overrides))
+    return folder
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _way(run: RunFolder, folder: RunFolder) -> str:
@@ -85,7 +107,5 @@ def _way(run: RunFolder, folder: RunFolder) -> str:
     return os.path.relpath(run.path, folder.path)
 
 
-def _write(folder: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
-    write_text(folder.overrides, OmegaConf.to_yaml(list(overrides)))
-    write_config(folder, config)
-    folder.write_status("composed")
+def _decided(config: Mapping[str, object], overrides: Sequence[str]) -> Decided:
+    return Decided(OmegaConf.to_yaml(dict(config)), OmegaConf.to_yaml(list(overrides)))

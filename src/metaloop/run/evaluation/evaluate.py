@@ -18,7 +18,7 @@ from metaloop.inner_loop import NormModeName, Report
 from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
 from metaloop.loggers.figures import Draw, log_figures, save_figures
 from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
-from metaloop.run.checkpoints.weights import find_judged, load_weights
+from metaloop.run.checkpoints.weights import find_judged, load_learner
 from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.environment import versions
 from metaloop.run.config.read import load_config
@@ -134,7 +134,7 @@ def load_judged(
     meta_steps, members = {}, []
     judge = pieces.evaluation
     for path in find_judged(run, judge.checkpoint, judge.ensemble_size):
-        meta_steps[path.name] = cast(int, load_weights(learner, path)["global_step"])
+        meta_steps[path.name] = load_learner(learner, path)
         members.append({name: p.detach().clone() for name, p in learner.meta.items()})
     learner.evaluator.set_judged(members, meta_step=max(meta_steps.values()), norm_modes=norm_modes)
     return meta_steps

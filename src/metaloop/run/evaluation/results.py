@@ -2,19 +2,38 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from metaloop.folders.atomic_write import write_json, write_text
+from metaloop.folders.reading import parse_json, read_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Report
 from metaloop.training.confusion import Confusion, rows_of
 from metaloop.training.estimate import estimate
 
 Results = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric at every inner step; None where it diverged, or has no interval."""
+
+    mean: Annotated[list[float | None], Field(min_length=1)]
+    ci95: Annotated[list[float | None], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What others read of results.json."""
+
+    metrics: dict[str, Curve]
+    episodes: int = 0
 
 
 def summarize_results(evaluated: Report) -> Results:
@@ -49,10 +68,17 @@ def write_results(folder: Path, results: Results, evaluated: Report) -> None:
     write_json(folder / "results.json", results)
 
 
-def read_results(run: RunFolder, name: str) -> dict[str, Any]:
-    """Read the results of one of a run's evaluations; empty metrics where there are none yet."""
+def read_results(run: RunFolder, name: str) -> Judged:
+    """Read the results of one of a run's evaluations; no metrics where there are none yet.
+
+    Raises:
+        UserError: they cannot be read.
+
+    """
     path = run.evaluations / name / "results.json"
-    return json.loads(path.read_text()) if path.is_file() else {"metrics": {}}
+    remedy = f"Evaluate again: metaloop-evaluate run={run.path} evaluation.split={name}."
+    text = read_text(path, remedy)
+    return Judged({}) if text is None else parse_json(text, path, Judged, remedy)
 
 
 def write_confusion(folder: Path, confusion: Confusion, class_name: Callable[[int], str]) -> None:

@@ -5,11 +5,10 @@ Reads run folders only, whatever state they are in.
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -18,10 +17,11 @@ from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
-from metaloop.run.config.write import read_overrides
-from metaloop.run.evaluation.results import read_results
+from metaloop.run.config.read import read_overrides
+from metaloop.run.evaluation.results import Judged, read_results
 
 SEED = "seed"
+UNREADABLE = "unreadable"  # the state of a run whose record is damaged
 
 
 class Result(NamedTuple):
@@ -30,6 +30,17 @@ class Result(NamedTuple):
     mean: float
     half_width: float | None
     values: int
+
+
+class Record(NamedTuple):
+    """What a run folder says of its run."""
+
+    overrides: Mapping[str, str]
+    rows: Sequence[Mapping[str, str]]
+    modes: Mapping[str, str | None]
+    results: Judged
+    status: str
+    error: str
 
 
 class Job(NamedTuple):
@@ -44,9 +55,10 @@ class Job(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """All jobs, and the names of what the two columns of values hold."""
+    """All jobs, what varied between them, and what the two columns of values hold."""
 
     jobs: Sequence[Job]
+    keys: Sequence[str]
     metric: str
     split: str
 
@@ -69,29 +81,28 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
     folders = [RunFolder(p.parent) for p in sorted(root.glob("*/config.yaml"))]
     if not folders:
         raise UserError(f"{root} holds no runs. Name the folder that the sweep's jobs are in.")
-    rows = {folder.path: read_rows(folder.metrics) for folder in folders}
-    logged = {name for of_run in rows.values() for row in of_run for name in row}
-    results = {folder.path: read_results(folder, split) for folder in folders}
-    tested = {name for of_run in results.values() for name in of_run["metrics"]}
+    records = [_read_record(folder, split) for folder in folders]
+    logged = {name for record in records for row in record.rows for name in row}
+    tested = {name for record in records for name in record.results.metrics}
     known = {n.removeprefix("val/") for n in logged if n.startswith("val/")} | tested
     chosen = metric or ("accuracy" if "accuracy" in known else "query_loss")
     if metric is not None and metric not in known:
         choices = ", ".join(sorted(known)) or "none yet"
         raise UserError(f"No run has a value of {metric}. Choose one of: {choices}.")
-    varied = what_varied([_overrides(folder) for folder in folders])
-    jobs = []
-    for folder, values in zip(folders, varied, strict=True):
-        jobs.append(
-            Job(
-                folder,
-                values,
-                folder.state(),
-                _best(rows[folder.path], chosen, _mode(folder, chosen)),
-                _test(results[folder.path], chosen),
-                folder.why_ended(),
-            )
+    varied = iter(what_varied([r.overrides for r in records if r.status != UNREADABLE]))
+    jobs = [
+        Job(
+            folder,
+            {} if record.status == UNREADABLE else next(varied),
+            record.status,
+            _best(record.rows, chosen, record.modes.get(chosen)),
+            _test(record.results, chosen),
+            record.error,
         )
-    return Sweep(jobs, chosen, split)
+        for folder, record in zip(folders, records, strict=True)
+    ]
+    keys = max((list(job.varied) for job in jobs), key=len)  # of one that could be read
+    return Sweep(jobs, keys, chosen, split)
 
 
 def what_varied(overrides: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
@@ -117,29 +128,33 @@ def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
 
 def write_csv(sweep: Sweep, path: Path) -> None:
     """Write one row a job."""
-    keys = list(sweep.jobs[0].varied)
     text = io.StringIO()
     writer = csv.writer(text)
     test = f"{sweep.split}/{sweep.metric}"
-    writer.writerow(["folder", *keys, "status", f"best val/{sweep.metric}", test, f"{test}_ci95"])
+    writer.writerow(
+        ["folder", *sweep.keys, "status", f"best val/{sweep.metric}", test, f"{test}_ci95"]
+    )
     for job in sweep.jobs:
         values = ("", "") if job.test is None else (job.test.mean, job.test.half_width)
-        writer.writerow(
-            [job.folder.path.name, *job.varied.values(), job.status, job.validation, *values]
-        )
+        varied = [job.varied.get(key, "") for key in sweep.keys]
+        writer.writerow([job.folder.path.name, *varied, job.status, job.validation, *values])
     write_text(path, text.getvalue())
 
 
-def _overrides(folder: RunFolder) -> dict[str, str]:
-    lines = read_overrides(folder) if folder.overrides.is_file() else []
-    pairs = (line.lstrip("+~").partition("=") for line in lines)
-    return {key: value for key, _, value in pairs}
-
-
-def _mode(folder: RunFolder, metric: str) -> str | None:
-    """Which value of a metric is the best, as its task told the run."""
-    path = folder.best_modes
-    return json.loads(path.read_text()).get(metric) if path.is_file() else None
+def _read_record(folder: RunFolder, split: str) -> Record:
+    """Read a run's record; of one that cannot be read, only why."""
+    try:
+        pairs = (line.lstrip("+~").partition("=") for line in read_overrides(folder))
+        return Record(
+            {key: value for key, _, value in pairs},
+            read_rows(folder.metrics),
+            folder.read_best_modes(),
+            read_results(folder, split),
+            folder.state(),
+            folder.why_ended(),
+        )
+    except UserError as error:
+        return Record({}, [], {}, Judged({}), UNREADABLE, str(error))
 
 
 def _best(rows: Sequence[Mapping[str, str]], metric: str, mode: str | None) -> float | None:
@@ -150,11 +165,11 @@ def _best(rows: Sequence[Mapping[str, str]], metric: str, mode: str | None) -> f
     return min(values) if mode == "min" else max(values)
 
 
-def _test(results: Mapping[str, Any], metric: str) -> Result | None:
-    found = results["metrics"].get(metric)
-    if found is None or found["mean"][-1] is None:
+def _test(results: Judged, metric: str) -> Result | None:
+    found = results.metrics.get(metric)
+    if found is None or (mean := found.mean[-1]) is None:
         return None
-    return Result(found["mean"][-1], found["ci95"][-1], results["episodes"])
+    return Result(mean, found.ci95[-1], results.episodes)
 
 
 def _interval(values: Sequence[float]) -> Result:

@@ -72,8 +72,8 @@ def read_target_metric(folder: RunFolder, objective: TargetMetric) -> float:
         column = str(objective)
         values = [float(row[column]) for row in read_rows(folder.metrics) if row.get(column)]
     else:
-        metrics = read_results(folder, "test")["metrics"]
-        values = [float(v) for v in metrics[objective.metric]["mean"][-1:] if v is not None]
+        found = read_results(folder, "test").metrics.get(objective.metric)
+        values = [v for v in found.mean[-1:] if v is not None] if found else []
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         raise UserError(f"{folder.path} has no finite {objective}: did it diverge?")

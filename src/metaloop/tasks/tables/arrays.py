@@ -163,14 +163,8 @@ def arrays(
         )
     targets = [target] if isinstance(target, str) else target
     is_regression = kind == "regression"
-    if not is_regression and len(targets) != 1:
-        raise UserError(f"task.target={targets}: a class is one column. Name one.")
-    if not is_regression and task_column is not None:
-        raise UserError(
-            f"task.task_column={task_column} has no effect: in a classification a task is drawn of "
-            "classes. Leave it out (and name the features by task.features), or set "
-            "task.kind=regression."
-        )
+    if not is_regression:
+        _require_one_column(targets, task_column)
     source = ArraySource(
         path=Path(data_dir).expanduser() / file,
         features=features,
@@ -184,6 +178,18 @@ def arrays(
     if is_regression:
         return ArrayRegression(source, **sizes, input_shape=input_shape, output_size=output_size)
     return ArrayClasses(source, **sizes, ways=ways, input_shape=input_shape, classes=classes)
+
+
+def _require_one_column(targets: Sequence[str], task_column: str | None) -> None:
+    """Refuse a classification with several columns of classes, or one of data sets."""
+    if len(targets) != 1:
+        raise UserError(f"task.target={targets}: a class is one column. Name one.")
+    if task_column is not None:
+        raise UserError(
+            f"task.task_column={task_column} has no effect: in a classification a task is drawn of "
+            "classes. Leave it out (and name the features by task.features), or set "
+            "task.kind=regression."
+        )
 
 
 def require_shape(path: Path, what: str, rows: Tensor, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,98 @@
+"""Weights of validations beside the checkpoints to resume from, of one state with them."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+# The checkpoint's key that names the weights beside it: their files and meta-steps.
+BESIDE = "weights_beside"
+TO_RESUME_FROM = ("last.ckpt", "previous.ckpt", "new.ckpt")
+
+
+class KeptWeights:
+    """best.ckpt, ensemble/ and what else a run's callbacks save in its checkpoints/.
+
+    A checkpoint to resume from names those that lie beside it. What last.ckpt names and is then
+    replaced or removed stays in superseded/ until previous.ckpt has gone too; so a run that goes
+    on from there finds the best of its own past, and none of a future that it may not have.
+
+    Args:
+        folder: checkpoints/ of the run.
+
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._named: Mapping[str, int] = {}  # by last.ckpt
+
+    def beside(self) -> dict[str, int]:
+        """Name the weights that are there now: the meta-step of each file."""
+        found = {name: meta_step_of(path) for name, path in self._files()}
+        return {name: step for name, step in found.items() if step is not None}
+
+    def keep(self, path: Path) -> None:
+        """Keep what is about to be replaced or removed, if last.ckpt names it."""
+        name = path.relative_to(self.folder).as_posix() if self._holds(path) else ""
+        step = self._named.get(name)
+        if step is None or meta_step_of(path) != step:
+            return
+        target = self._superseded(name, step)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            shutil.copyfile(path, target)
+
+    def commit(self, beside: Mapping[str, int]) -> None:
+        """Take note of what the new last.ckpt names; forget what only an older one did."""
+        needed = {self._superseded(*named) for of in (self._named, beside) for named in of.items()}
+        for path in self.folder.glob("superseded/**/*.ckpt"):
+            if path not in needed:
+                path.unlink()
+        self._named = beside
+
+    def restore(self, beside: Mapping[str, int], meta_step: int) -> None:
+        """Bring the folder to what the checkpoint of this meta-step names.
+
+        Weights of later steps are set aside, in abandoned/: unless nothing changes the run makes
+        them again.
+        """
+        for name, path in list(self._files()):
+            step = meta_step_of(path)
+            if step is not None and step != beside.get(name, min(step, meta_step)):
+                target = self.folder / "abandoned" / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+        for name, step in beside.items():
+            kept = self._superseded(name, step)
+            if kept.exists() and not (self.folder / name).exists():
+                kept.replace(self.folder / name)
+        self._named = beside
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        for path in sorted(self.folder.rglob("*.ckpt")):
+            name = path.relative_to(self.folder).as_posix()
+            is_aside = name.startswith(("superseded/", "abandoned/"))
+            if name not in TO_RESUME_FROM and not is_aside:
+                yield name, path
+
+    def _holds(self, path: Path) -> bool:
+        return path.is_relative_to(self.folder) and path.is_file()
+
+    def _superseded(self, name: str, step: int) -> Path:
+        return self.folder / "superseded" / str(step) / name
+
+
+def meta_step_of(path: Path) -> int | None:
+    """The meta-step that a file's weights are of, tensors unread; None where it tells none."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        step = content["global_step"]
+    except Exception:  # torn in whatever way its bytes happen to be, or no checkpoint
+        return None
+    return step if isinstance(step, int) else None

@@ -1,0 +1,70 @@
+"""What the machine refuses is said in words: what, where, and what to do."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from metaloop.errors import UserError
+from metaloop.process.machine_error import in_words, machine_error
+
+
+def raised(work) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the system raises
+        work()
+    return caught.value
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_told_wherever_the_file_is(number):
+    wrapping = RuntimeError("hides it")
+    wrapping.__cause__ = OSError(number, "", "/some/where")
+    assert "/some/where" in machine_error(wrapping).what
+
+
+def test_a_file_that_is_gone_or_in_the_way_is_told_in_the_runs_folder_alone(tmp_path):
+    (tmp_path / "file").touch()
+    gone = raised(lambda: (tmp_path / "no" / "file").open())
+    no_file = raised(lambda: tmp_path.write_text(""))
+    no_folder = raised(lambda: (tmp_path / "file" / "x").write_text(""))
+    for error, says in (
+        (gone, f"the folder is gone ({tmp_path}/no/file)"),
+        (no_file, "a folder lies where a file belongs"),
+        (no_folder, "a file lies where a folder belongs"),
+        (PermissionError(errno.EACCES, "", str(tmp_path)), "there is no permission to write"),
+    ):
+        assert machine_error(error, tmp_path).what.startswith(says)
+        assert machine_error(error, Path("/elsewhere")) is None
+    assert machine_error(ValueError("of another kind"), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: torch.empty(2**48),
+        lambda: bytearray(2**60),
+        lambda: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")),
+    ],
+)
+def test_memory_that_is_used_up_is_told_with_the_keys_that_need_less(work, tmp_path):
+    with pytest.raises(UserError, match=r"^The memory is used up.*device\.tasks_at_once=1"):
+        said_in_words(tmp_path, work)
+    with pytest.raises(UserError, match=r"^The memory is used up"):
+        said_in_words(tmp_path, lambda: taken_for_a_fault_of_the_model(work))
+
+
+def said_in_words(folder, work) -> None:
+    with in_words(folder):
+        work()
+
+
+def taken_for_a_fault_of_the_model(work) -> None:
+    try:
+        work()
+    except Exception as error:
+        raise UserError("this model does not work") from error
+
+
+def _raise(error: Exception) -> None:
+    raise error
