@@ -13,7 +13,7 @@ from metaloop.errors import UserError
 from metaloop.run.config.read import load_config
 from metaloop.run.train import train
 from metaloop.tasks import RandomStreams
-from metaloop.tasks.tables import arrays
+from metaloop.tasks.tables.arrays import arrays
 from metaloop.training.datamodule import EpisodicDataModule
 
 CLASSES = 10
