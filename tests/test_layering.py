@@ -55,7 +55,7 @@ ADJOINTS = {"unrolled", "recomputed", "first_order", "implicit"}
 NORM_MODES = {"transductive", "inductive", "support_plus_one", "frozen", "per_step"}
 # files that still compare a norm mode's name; this list only gets shorter
 # the one file that asks the public face what a config may name
-ASKS_THE_FACE = "run/config/construct"
+ASKS_THE_FACE = "run/config/targets"
 
 
 def module(path: Path) -> str:
