@@ -11,6 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "metaloop"
 # named for itself belongs to the nearest room that is.
 ROOMS = [
     "errors",
+    "user_text",
     "episode",
     "arguments",
     "process",

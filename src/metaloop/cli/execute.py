@@ -16,6 +16,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import GPUS
 from metaloop.process.parent_death import stop_with_parent
 from metaloop.process.signals import STOP_SIGNALS
+from metaloop.user_text import for_shell
 
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
@@ -62,11 +63,11 @@ def by_hand(work: Work) -> str:
     folder, processes = work
     nodes = OmegaConf.load(folder.config).device.nodes
     if nodes == 1:
-        return ":\n  " + " ".join(["python", *worker_arguments(folder, processes)])
+        return ":\n  " + for_shell("python", *worker_arguments(folder, processes))
     return (
         f" on {nodes} machines, of which FIRST is number 0, enter on each with its number as NODE"
         f" (or use srun):\n  torchrun --nnodes={nodes} --nproc-per-node={processes} "
-        f"--master-addr=FIRST --node-rank=NODE -m metaloop.run {folder.path}"
+        f"--master-addr=FIRST --node-rank=NODE -m metaloop.run {for_shell(folder.path)}"
     )
 
 

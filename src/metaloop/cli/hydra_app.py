@@ -19,6 +19,7 @@ from metaloop.cli.execute import Work, be_no_rank, become_worker, find_own_class
 from metaloop.cli.help import help_text, is_for_help, search_path
 from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError, nearest
+from metaloop.user_text import show_any_text
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # a wheel ships conf/ inside the package; in a checkout it stands at the top
@@ -33,6 +34,7 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     Errors of the user's making are printed without a traceback. The work that the job returns is
     done when Hydra is done: what fails there is the worker's to report.
     """
+    show_any_text()
     find_own_classes()
     be_no_rank()
     sys.argv[1:] = overrides_last(sys.argv[1:])

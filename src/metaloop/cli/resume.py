@@ -12,6 +12,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.full_disk import full_disk
 from metaloop.run.config.write import rewrite_run
+from metaloop.user_text import show_any_text
 
 DESCRIPTION = """\
 Go on where a run stopped, from its last whole checkpoint, to the same numbers as
@@ -46,6 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--accept-changes", action="store_true", help=ACCEPT)
     arguments = parser.parse_intermixed_args()
+    show_any_text()
     find_own_classes()
     be_no_rank()
     try:

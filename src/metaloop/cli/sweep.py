@@ -5,11 +5,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from metaloop.errors import UserError
 from metaloop.process.fast_import import fast_imports
+from metaloop.user_text import Terminal, show_any_text
 
 DESCRIPTION = """\
 Show a sweep at any time, running or done: what varied from job to job, the state
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--metric", help="what to show; default: accuracy, or query_loss")
     parser.add_argument("--split", default="test", help="the evaluation to show; default: test")
     arguments = parser.parse_args()
+    show_any_text()
     try:
         _show(arguments.folder, arguments.metric, arguments.split)
     except UserError as error:
@@ -46,7 +47,7 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
         from metaloop.run.sweeps.sweep_table import SEED, over_seeds, read_sweep, write_csv
 
     sweep = read_sweep(folder, metric, split)
-    console = Console()
+    console = Terminal()
     keys = list(sweep.jobs[0].varied)
     name = sweep.metric.replace("_", " ")
     jobs = Table(*keys, "state", f"best val {name}", f"{split} {name}, over episodes")

@@ -8,11 +8,13 @@ from metaloop.process.fast_import import fast_imports
 from metaloop.process.parent_death import stop_with_parent
 from metaloop.process.signals import Interrupted, stop_on_signals
 from metaloop.process.slurm_requeue import requeue_job
+from metaloop.user_text import show_any_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Execute the folder that the arguments name, else the command line; return the exit status."""
     stop_on_signals()
+    show_any_text()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, killed, ends none of its ranks
         stop_with_parent()
     try:

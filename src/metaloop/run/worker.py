@@ -26,6 +26,7 @@ from metaloop.run.config.read import load_config
 from metaloop.run.config.write import read_overrides
 from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
+from metaloop.user_text import for_shell
 
 
 def work(arguments: Sequence[str] | None = None) -> int:
@@ -72,8 +73,8 @@ def _execute(folder: RunFolder) -> None:
 def _how_to_go_on(folder: RunFolder) -> str:
     command = load_config(folder)["command"]
     if command == "train":
-        return f"To go on:\n  metaloop-resume {folder.path}"
-    return f"To {command} again:\n  python -m metaloop.run {folder.path}"
+        return f"To go on:\n  {for_shell('metaloop-resume', folder.path)}"
+    return f"To {command} again:\n  {for_shell('python', '-m', 'metaloop.run', folder.path)}"
 
 
 def _explain_full(folder: RunFolder) -> str:

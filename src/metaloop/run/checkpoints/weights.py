@@ -12,6 +12,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import has_statistics, own_statistics
 from metaloop.training.meta_learner import AVERAGES, MetaLearner
+from metaloop.user_text import for_shell
 
 Checkpoint = dict[str, object]
 
@@ -113,7 +114,8 @@ def find_weights(folder: RunFolder, which: str) -> Path:
         if path.exists():
             return path
     raise UserError(
-        f"{folder.path} has no checkpoint yet. Train it first: metaloop-resume {folder.path}"
+        f"{folder.path} has no checkpoint yet. Train it first: "
+        f"{for_shell('metaloop-resume', folder.path)}"
     )
 
 

@@ -3,8 +3,6 @@
 Reads run folders only, whatever state they are in.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from metaloop.errors import UserError
-from metaloop.folders.atomic_write import write_text
+from metaloop.folders.atomic_write import write_table
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.run.config.write import read_overrides
@@ -116,16 +114,16 @@ def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
 def write_csv(sweep: Sweep, path: Path) -> None:
     """Write one row a job."""
     keys = list(sweep.jobs[0].varied)
-    text = io.StringIO()
-    writer = csv.writer(text)
     test = f"{sweep.split}/{sweep.metric}"
-    writer.writerow(["folder", *keys, "status", f"best val/{sweep.metric}", test, f"{test}_ci95"])
+    rows: list[list[object]] = [
+        ["folder", *keys, "status", f"best val/{sweep.metric}", test, f"{test}_ci95"]
+    ]
     for job in sweep.jobs:
         values = ("", "") if job.test is None else (job.test.mean, job.test.half_width)
-        writer.writerow(
+        rows.append(
             [job.folder.path.name, *job.varied.values(), job.status, job.validation, *values]
         )
-    write_text(path, text.getvalue())
+    write_table(path, rows)
 
 
 def _overrides(folder: RunFolder) -> dict[str, str]:
