@@ -23,6 +23,7 @@ MADE = (
     "adaptation_curve.png",
     "fit.png",
     "adapted.pt",
+    "adapted.safetensors",
     "adapted.pt2",
     "adapted.onnx",
 )

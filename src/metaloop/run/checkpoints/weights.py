@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from metaloop.errors import UserError
@@ -34,6 +35,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.")
     try:
+        if path.suffix == ".safetensors":
+            return {**load_file(path)}
         with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
             if (damaged := archive.testzip()) is not None:
                 raise UserError(f"The checkpoint {path} cannot be read: {damaged} is damaged.")
