@@ -11,6 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "metaloop"
 # named for itself belongs to the nearest room that is.
 ROOMS = [
     "errors",
+    "user_text",
     "episode",
     "arguments",
     "process",
@@ -58,7 +59,7 @@ ADJOINTS = {"unrolled", "recomputed", "first_order", "implicit"}
 NORM_MODES = {"transductive", "inductive", "support_plus_one", "frozen", "per_step"}
 # files that still compare a norm mode's name; this list only gets shorter
 # the one file that asks the public face what a config may name
-ASKS_THE_FACE = "run/config/construct"
+ASKS_THE_FACE = "run/config/targets"
 
 
 def module(path: Path) -> str:

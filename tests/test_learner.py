@@ -1,8 +1,11 @@
 """A trained learner in Python: it adapts as evaluation does, to what users hold."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch.nn import functional as F
 
 from metaloop.adapted import Adapted
@@ -199,6 +202,11 @@ def test_loading_leaves_chance_as_it_was_and_the_saved_weights_load(untrained, t
     model = build(load_config(folder)).algorithm.objective.model
     model.load_state_dict(saved["state_dict"])
     assert saved["classes"] == [f"letter {c}" for c in range(5)]
+    adapted.save(tmp_path / "adapted.safetensors")
+    with safe_open(tmp_path / "adapted.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["classes"]) == saved["classes"]
+        assert set(file.keys()) == set(saved["state_dict"])
+        assert all(torch.equal(file.get_tensor(n), p) for n, p in saved["state_dict"].items())
     inputs = torch.from_numpy(x).double() / 255
     torch.testing.assert_close(model(inputs), adapted.outputs(x))
 

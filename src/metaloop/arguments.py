@@ -46,11 +46,12 @@ def check_arguments(
     *,
     key: str,
     supplied: Collection[str] = (),
+    positional: int = 0,
 ) -> None:
     """Check plain values (what YAML can say) against the signature of `target`.
 
     `key` is where the values stand in the configuration; `supplied` are the arguments that the
-    caller adds later.
+    caller adds later, as it does the first `positional` ones.
 
     Raises:
         UserError: an unknown, missing, mistyped or out-of-range argument, each named by its key.
@@ -63,11 +64,12 @@ def check_arguments(
     named = {
         n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
+    supplied = {*supplied, *list(parameters)[:positional]}
     accepts_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in values:
         if name not in named and not accepts_any:
-            raise UserError(_unknown(f"{key}.{name}".lstrip("."), target, named - set(supplied)))
-    for name in named - set(values) - set(supplied):
+            raise UserError(_unknown(f"{key}.{name}".lstrip("."), target, named - supplied))
+    for name in named - set(values) - supplied:
         if parameters[name].default is inspect.Parameter.empty:
             where = f"{key}.{name}".lstrip(".")
             raise UserError(f"{where} is missing: {_name(target)} needs it. Add {where}=VALUE.")

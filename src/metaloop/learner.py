@@ -48,8 +48,8 @@ class Learner:
     ) -> "Learner":
         """Load a run folder's learner; the run's data is not needed.
 
-        The folder's config names classes, which are constructed: load only folders that you
-        trust, as you would import a module.
+        The folder's config names classes, which are constructed if they make what belongs there;
+        METALOOP_TRUST in the environment says whose.
 
         Args:
             folder: what metaloop-train made.

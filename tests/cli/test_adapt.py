@@ -49,6 +49,7 @@ def test_it_adapts_predicts_and_exports_in_a_folder_of_its_own(run, points, said
         "adaptation_curve.png",
         "fit.png",
         "adapted.pt",
+        "adapted.safetensors",
         "adapted.pt2",
     }
     assert json.loads((folder / "status.json").read_text())["state"] == "completed"

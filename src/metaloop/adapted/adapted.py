@@ -1,10 +1,12 @@
 """A learner adapted to somebody's few examples: it predicts, scores and saves."""
 
+import json
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from metaloop.adapted.arrays import (
@@ -134,9 +136,17 @@ class Adapted:
         return {name: self.phi.get(name, p) for name, p in held.items()}
 
     def save(self, path: str | Path) -> None:
-        """Write {"state_dict": weights, "classes": labels}, for torch.load."""
+        """Write {"state_dict": weights, "classes": labels}, for torch.load.
+
+        To a path that ends in .safetensors: the weights, and as metadata the labels as JSON.
+        """
         weights = {name: p.cpu().clone() for name, p in self.state_dict().items()}
         classes = None if self.classes_ is None else self.classes_.tolist()
+        if Path(path).suffix == ".safetensors":
+            labels = None if classes is None else [str(label) for label in classes]
+            whole = {name: p.contiguous() for name, p in weights.items()}
+            save_file(whole, path, metadata={"classes": json.dumps(labels)})
+            return
         torch.save({"state_dict": weights, "classes": classes}, path)
 
     def export(self, path: str | Path) -> None:

@@ -15,6 +15,7 @@ from metaloop.folders.sweep_folder import GPUS
 from metaloop.process.parent_death import stop_with_parent
 from metaloop.process.signals import stop_signals
 from metaloop.run.config.read import load_config
+from metaloop.user_text import for_shell
 
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
@@ -62,11 +63,11 @@ def by_hand(work: Work) -> str:
     folder, processes = work
     nodes = cast(dict[str, object], load_config(folder)["device"])["nodes"]
     if nodes == 1:
-        return ":\n  " + " ".join(["python", *worker_arguments(folder, processes)])
+        return ":\n  " + for_shell("python", *worker_arguments(folder, processes))
     return (
         f" on {nodes} machines, of which FIRST is number 0, enter on each with its number as NODE"
         f" (or use srun):\n  torchrun --nnodes={nodes} --nproc-per-node={processes} "
-        f"--master-addr=FIRST --node-rank=NODE -m metaloop.run {folder.path}"
+        f"--master-addr=FIRST --node-rank=NODE -m metaloop.run {for_shell(folder.path)}"
     )
 
 

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from metaloop.cli.help import version_text
@@ -14,6 +13,7 @@ from metaloop.errors import UserError
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
+from metaloop.user_text import Terminal
 
 DESCRIPTION = """\
 Show a sweep at any time, running or done: what varied from job to job, the state
@@ -66,7 +66,7 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
         rows = {_label(varied): (r.mean, r.half_width) for varied, r in groups}
         axis_title = f"{split} {name}"
         save_figures({"sweep": lambda: draw_comparison(rows, axis_title, folder.name)}, folder)
-    console = Console()
+    console = Terminal()
     jobs = Table(*sweep.keys, "state", f"best val {name}", f"{split} {name}, over episodes")
     for job in sweep.jobs:
         test = "" if job.test is None else _number(job.test.mean, job.test.half_width)

@@ -1,14 +1,25 @@
 """Files that are replaced whole: a reader never sees half of one. Imports no torch."""
 
+import csv
+import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from metaloop.user_text import for_spreadsheet
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write next to the target, then rename."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_table(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV file, in which no cell is a formula, next to the target, then rename."""
+    text = io.StringIO()
+    csv.writer(text).writerows([for_spreadsheet(cell) for cell in row] for row in rows)
+    write_text(path, text.getvalue())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from metaloop.training.estimate import Estimate
+from metaloop.user_text import for_figure
 
 
 def draw_adaptation_curve(
@@ -29,7 +30,8 @@ def draw_adaptation_curve(
             mean, half_width = curves[name].mean, curves[name].half_width
             steps = range(len(mean))
             color, dashes = ("C0", "--") if is_support else (next(others), "-")
-            label = f"{name.replace('_', ' ')}: {float(mean[0]):.3g} to {float(mean[-1]):.3g}"
+            shown = for_figure(name).replace("_", " ")
+            label = f"{shown}: {float(mean[0]):.3g} to {float(mean[-1]):.3g}"
             axis.plot(steps, mean, dashes, color=color, marker="o", markersize=3, label=label)
             axis.fill_between(
                 steps, mean - half_width, mean + half_width, color=color, alpha=0.25, linewidth=0
@@ -37,11 +39,11 @@ def draw_adaptation_curve(
         if trained_steps is not None and 0 < trained_steps < len(steps) - 1:
             axis.axvline(trained_steps, color="0.5", linestyle=":", label="as trained")
         axis.set_xlabel("inner step")
-        axis.set_ylabel(quantity)
+        axis.set_ylabel(for_figure(quantity))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(for_figure(title), fontsize=10)
     return figure
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from metaloop.user_text import for_figure
+
 
 def draw_comparison(
     results: Mapping[str, tuple[float, float | None]], axis_title: str, title: str
@@ -13,9 +15,9 @@ def draw_comparison(
     axis = figure.subplots()
     for row, (mean, half_width) in enumerate(results.values()):
         axis.errorbar(mean, row, xerr=half_width, fmt="o", color="C0", capsize=3)
-    axis.set_yticks(range(len(results)), list(results), fontsize=8)
+    axis.set_yticks(range(len(results)), list(map(for_figure, results)), fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel(axis_title)
+    axis.set_xlabel(for_figure(axis_title))
     axis.grid(axis="x", alpha=0.3)
-    axis.set_title(title, fontsize=10)
+    axis.set_title(for_figure(title), fontsize=10)
     return figure

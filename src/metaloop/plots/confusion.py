@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from metaloop.training.confusion import Confusion, rows_of
+from metaloop.user_text import for_figure
 
 IN_MATRIX = 30  # classes at most
 WORST = 15  # pairs, and classes, where there are more
@@ -21,7 +22,7 @@ def draw_confusion(confusion: Confusion, class_name: ClassName, title: str) -> F
     Up to 30 classes as a matrix, its diagonal each class's accuracy. Of more the pairs most often
     mistaken and the classes hardest to tell.
     """
-    names = [class_name(int(c)) for c in confusion.classes]
+    names = [for_figure(class_name(int(c))) for c in confusion.classes]
     if len(names) <= IN_MATRIX:
         figure = Figure(figsize=(2.6 + 0.3 * len(names), 2.2 + 0.3 * len(names)))
         _draw_matrix(figure, figure.subplots(), confusion, names)
@@ -57,7 +58,10 @@ def _draw_matrix(figure: Figure, axis: Axes, confusion: Confusion, names: list[s
 
 def _draw_pairs(axis: Axes, confusion: Confusion, class_name: ClassName) -> None:
     rows = rows_of(confusion)[:WORST]
-    labels = [f"{class_name(true)} taken for {class_name(other)}" for true, other, _, _ in rows]
+    labels = [
+        for_figure(f"{class_name(true)} taken for {class_name(other)}")
+        for true, other, _, _ in rows
+    ]
     axis.barh(range(len(rows)), [met for *_, met in rows], color="0.85", label="was a choice")
     axis.barh(range(len(rows)), [times for *_, times, _ in rows], color="C3", label="was chosen")
     axis.set_yticks(range(len(rows)), labels, fontsize=7)

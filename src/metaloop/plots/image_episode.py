@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metaloop.episode import Episode
+from metaloop.user_text import for_figure
 
 SHOWN = 5  # images of a class at most, of each set
 ROWS = 20  # classes at most
@@ -42,7 +43,7 @@ def draw_image_episode(
     for label in range(ways):
         for axis, i in zip(axes[label], support[label], strict=False):
             show_image(axis, episode.support.inputs[i], GIVEN)
-        name = names[label].replace(" ", "\n", 1)
+        name = for_figure(names[label]).replace(" ", "\n", 1)
         axes[label][0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
         for axis, i in zip(axes[label][shots + 1 :], query[label], strict=False):
             was, now = int(before[i].argmax()), int(after[i].argmax())
@@ -69,7 +70,7 @@ def show_image(axis: Axes, image: Tensor, frame: str) -> None:
 
 def shortened(name: str) -> str:
     """A name that fits over an image; what tells names apart is often their end."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}..{name[-7:]}"
+    return for_figure(name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}..{name[-7:]}")
 
 
 def _summary(targets: Tensor, before: Tensor, after: Tensor) -> str:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metaloop.inner_loop import LearnedAlpha, learned_step_sizes
+from metaloop.user_text import for_figure
 
 SHOWN = 40  # tensors at most
 
@@ -26,7 +27,7 @@ def draw_step_sizes(meta: Mapping[str, Tensor]) -> Figure | None:
         _draw_steps(figure, axis, learned)
     else:
         _draw_spread(axis, learned)
-    axis.set_yticks(range(len(learned)), list(learned), fontsize=7)
+    axis.set_yticks(range(len(learned)), list(map(for_figure, learned)), fontsize=7)
     axis.set_title("learned inner step sizes", fontsize=10)
     return figure
 

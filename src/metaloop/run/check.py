@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from metaloop.errors import UserError
 from metaloop.meta_gradient import Verdict, check
 from metaloop.run.checkpoints.weights import find_initial_weights, load_initial_weights
 from metaloop.run.config.build import Pieces, build
+from metaloop.user_text import Terminal
 
 
 def check_run(content: Mapping[str, object]) -> Verdict:
@@ -30,7 +29,7 @@ def check_run(content: Mapping[str, object]) -> Verdict:
         load_initial_weights(learner, find_initial_weights(cast(str, content["init_from"])))
     place = device.torch_device()
     learner.to(place)
-    console = Console()
+    console = Terminal()
     console.print(_pieces(pieces))
     with torch.autocast(place.type, torch.bfloat16, enabled=device.precision == "bf16-mixed"):
         try:
@@ -40,8 +39,8 @@ def check_run(content: Mapping[str, object]) -> Verdict:
             raise
     console.print(_ways(verdict))
     for line in (*verdict.notes, *verdict.slower):
-        console.print(escape(line))
-    console.print(escape(str(verdict)), style="bold")
+        console.print(line)
+    console.print(str(verdict), style="bold")
     return verdict
 
 
@@ -62,7 +61,7 @@ def _pieces(pieces: Pieces) -> Table:
         "also learned": _first(tuple(own)) or "nothing else",
     }
     for name, what in rows.items():
-        table.add_row(name, escape(what))
+        table.add_row(name, what)
     return table
 
 
@@ -71,7 +70,7 @@ def _ways(verdict: Verdict) -> Table:
     for one in verdict.tried:
         error = "" if one.error is None else f"{one.error:.0e}"
         reason = "exact" if one.is_exact else one.reason
-        table.add_row(one.way, error, f"{1e3 * one.seconds:.0f}", escape(reason))
+        table.add_row(one.way, error, f"{1e3 * one.seconds:.0f}", reason)
     if not verdict.tried:
         table.add_row("all", "", "", "of metaloop's own pieces, known to be exact")
     table.caption = f"Peak memory {_peak() / 2**20:,.0f} MiB"

@@ -57,6 +57,7 @@ from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
 from metaloop.tasks import best_mode, require_mode
 from metaloop.training.logged_values import summary_names
+from metaloop.user_text import for_hydra, for_shell
 
 
 class Start(NamedTuple):
@@ -257,9 +258,10 @@ def _print_next_commands(path: Path) -> None:
     place = "" if shutil.which("metaloop-train") else f"{os.path.relpath(sys.prefix)}/bin/"
     print(
         "\nNext:\n"
-        f"  {place}metaloop-evaluate run={path} evaluation.checkpoint=last\n"
-        f"  {place}metaloop-resume {path} training.max_steps=MORE\n"
-        f"  {place}metaloop-train --help",
+        f"  {for_shell(f'{place}metaloop-evaluate', for_hydra('run', path))} "
+        "evaluation.checkpoint=last\n"
+        f"  {for_shell(f'{place}metaloop-resume', path)} training.max_steps=MORE\n"
+        f"  {for_shell(f'{place}metaloop-train')} --help",
         flush=True,
     )
 

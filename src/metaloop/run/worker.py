@@ -26,6 +26,7 @@ from metaloop.run.config.read import load_config, read_overrides
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
+from metaloop.user_text import for_shell
 
 DIVERGED = 3  # the exit status of a run that diverged; of several processes torchrun makes it 1
 
@@ -101,8 +102,8 @@ def _how_to_go_on(folder: RunFolder) -> str:
     except UserError:
         return ""
     if command == "train":
-        return f"To go on:\n  metaloop-resume {folder.path}"
-    return f"To {command} again:\n  python -m metaloop.run {folder.path}"
+        return f"To go on:\n  {for_shell('metaloop-resume', folder.path)}"
+    return f"To {command} again:\n  {for_shell('python', '-m', 'metaloop.run', folder.path)}"
 
 
 def _how_to_change(folder: RunFolder) -> str:

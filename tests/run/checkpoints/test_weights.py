@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
@@ -117,3 +118,15 @@ def test_a_file_that_holds_no_weights_says_so(tmp_path):
     (tmp_path / "notes.md").write_text("# notes")
     with pytest.raises(UserError, match="no file of weights that torch saved"):
         load_weights(mlp(), tmp_path / "notes.md")
+
+
+def test_weights_for_exchange_are_read_as_they_were_written(tmp_path):
+    model = torch.nn.Linear(2, 3)
+    path = tmp_path / "weights.safetensors"
+    save_file({name: p.detach() for name, p in model.named_parameters()}, path)
+    other = torch.nn.Linear(2, 3)
+    load_weights(other, path)
+    assert torch.equal(other.weight, model.weight)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"weights\.safetensors cannot be read"):
+        load_weights(other, path)

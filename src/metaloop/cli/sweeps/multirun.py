@@ -1,7 +1,6 @@
 """A sweep from its command's side: begun, stopped, and reported however it ends."""
 
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from metaloop.folders.sweep_folder import SweepFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.signals import stop_signals
 from metaloop.process.terminal import say_in_handler
+from metaloop.user_text import for_hydra, for_shell
 
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper"
 
@@ -93,12 +93,11 @@ def report_sweep(sweep: SweepFolder, error: BaseException | None) -> int:
         return 1 if error is not None or failed else 0
     command = Path(sys.argv[0]).name
     if command == "metaloop-train":
-        print(f"Table: metaloop-sweep {sweep.path}")
+        print(f"Table: {for_shell('metaloop-sweep', sweep.path)}")
     if error is None and not failed:
         return 0
     if command == "metaloop-train":
         again = [a for a in sys.argv[1:] if not a.startswith("hydra.sweep.dir=")]
-        print(
-            f"What is missing:\n  {shlex.join([command, *again, f'hydra.sweep.dir={sweep.path}'])}"
-        )
+        again.append(for_hydra("hydra.sweep.dir", sweep.path))
+        print(f"What is missing:\n  {for_shell(command, *again)}")
     return 128 + signal.SIGINT if sweep.is_stopping() else 1

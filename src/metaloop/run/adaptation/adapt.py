@@ -67,7 +67,8 @@ def adapt(
         seed=pieces.seed,
     )
     judged = judge(adapted, query, x_new)
-    adapted.save(folder / "adapted.pt")
+    for ending in ("pt", "safetensors"):
+        adapted.save(folder / f"adapted.{ending}")
     for format_ in wanted.export:
         adapted.export(folder / f"adapted.{format_}")
     if query is not None and x_new is not None:

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from rich.console import Console
-
 from metaloop.adapted import Adapted, Arrays, judge_path, leave_one_out
 from metaloop.episode import Examples
 from metaloop.inner_loop import Report
 from metaloop.run.adaptation.given import Given
 from metaloop.run.evaluation.results import Results, finite
 from metaloop.training.estimate import estimate
+from metaloop.user_text import Terminal
 
 JUDGES = {
     "query": "by the query's labels",
@@ -24,6 +23,7 @@ MADE = (
     "adaptation_curve.png",
     "fit.png",
     "adapted.pt",
+    "adapted.safetensors",
     "adapted.pt2",
     "adapted.onnx",
 )
@@ -81,9 +81,10 @@ def title_of(judged: Judged) -> str:
 
 def print_adaptation(results: Results, folder: Path) -> None:
     """Print each value before and after, who judged, and what lies where."""
-    console = Console()
+    console = Terminal()
     for message in cast(Sequence[str], results["skipped"]):
-        console.print(f"[yellow]Skipped:[/] {message}", soft_wrap=True)
+        console.print("Skipped:", style="yellow", end=" ")
+        console.print(message, soft_wrap=True)
     metrics = cast(dict[str, dict[str, list[float | None]]], results["metrics"])
     for name, curve in metrics.items():
         before, after = (

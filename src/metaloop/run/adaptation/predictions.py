@@ -1,11 +1,9 @@
 """predictions.csv: what an adapted learner says of each example."""
 
-import csv
-import io
 from pathlib import Path
 
 from metaloop.adapted import Adapted, Arrays
-from metaloop.folders.atomic_write import write_text
+from metaloop.folders.atomic_write import write_table
 from metaloop.run.adaptation.given import Given
 
 
@@ -36,8 +34,4 @@ def write_predictions(path: Path, adapted: Adapted, query: Given, x: Arrays) -> 
             columns |= {
                 name: [row[j] for row in query.labels] for j, name in enumerate(query.targets)
             }
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    write_text(path, text.getvalue())
+    write_table(path, [columns, *zip(*columns.values(), strict=True)])

@@ -17,6 +17,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.identity import differences
 from metaloop.run.config.read import FORMAT
 from metaloop.run.config.settings import Device
+from metaloop.user_text import for_shell
 
 Config = Mapping[str, object]
 Changes = dict[str, tuple[object, object]]
@@ -114,7 +115,7 @@ def table(changes: Changes) -> str:
 
 def explain_changes(folder: RunFolder, changes: Changes, overrides: Sequence[str] = ()) -> str:
     """What to say of changes that nobody has accepted, `overrides` those that a command asked."""
-    command = " ".join(["metaloop-resume", str(folder.path), *overrides, "--accept-changes"])
+    command = for_shell("metaloop-resume", folder.path, *overrides, "--accept-changes")
     return (
         f"The config is not the one that {folder.path} was trained with, before -> after:\n"
         f"{table(changes)}\nA run that changes is no longer the one it was. To go on with the "

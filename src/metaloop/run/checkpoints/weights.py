@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from metaloop.errors import UserError
@@ -13,6 +14,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import has_statistics, own_statistics
 from metaloop.training.meta_learner import MetaLearner
 from metaloop.training.running_averages import AVERAGES
+from metaloop.user_text import for_shell
 
 Checkpoint = dict[str, object]
 
@@ -34,6 +36,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.")
     try:
+        if path.suffix == ".safetensors":
+            return {**load_file(path)}
         with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
             if (damaged := archive.testzip()) is not None:
                 raise UserError(f"The checkpoint {path} cannot be read: {damaged} is damaged.")
@@ -129,7 +133,8 @@ def find_weights(folder: RunFolder, which: str) -> Path:
         if path.exists():
             return path
     raise UserError(
-        f"{folder.path} has no checkpoint yet. Train it first: metaloop-resume {folder.path}"
+        f"{folder.path} has no checkpoint yet. Train it first: "
+        f"{for_shell('metaloop-resume', folder.path)}"
     )
 
 

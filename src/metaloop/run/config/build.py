@@ -9,6 +9,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
@@ -18,6 +20,7 @@ from metaloop.run.config.construct import Node, Section, check_node, construct, 
 from metaloop.run.config.refusal import refusal
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Device, Evaluation, Training
+from metaloop.run.config.targets import require_all_trusted
 from metaloop.tasks import Task, require_mode
 from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.logged_values import summary_names
@@ -50,6 +53,7 @@ def build(content: Node) -> Pieces:
         UserError: whatever in the config does not fit, by its key.
 
     """
+    require_all_trusted(content)
     config = RunConfig.of(content)
     config.evaluation.require(config.training)
     _check_meta_batch(config.data, config.device)
@@ -63,8 +67,8 @@ def build(content: Node) -> Pieces:
     is_new = config.command == "train" and config.init_from is None
     _check_statistics(algorithm, is_new=is_new)
     meta_learner = _meta_learner(config, algorithm)
-    _check_each(config.callbacks, "callbacks")
-    _check_each(config.logger, "logger")
+    _check_each(config.callbacks, "callbacks", Callback)
+    _check_each(config.logger, "logger", Logger)
     if config.command == "train":  # made for nowhere: only their constructors know their ranges
         build_callbacks(content, RunFolder("unmade"), task)
         build_loggers(content, RunFolder("unmade"))
@@ -143,10 +147,10 @@ def _check_meta_batch(data: Node, device: Device) -> None:
         )
 
 
-def _check_each(nodes: Mapping[str, Node | None], group: str) -> None:
+def _check_each(nodes: Mapping[str, Node | None], group: str, kind: type) -> None:
     for name, node in nodes.items():
         if node is not None:
-            check_node(node, key=f"{group}.{name}", supplied=SUPPLIED)
+            check_node(node, kind, key=f"{group}.{name}", supplied=SUPPLIED)
 
 
 def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
@@ -196,8 +200,8 @@ def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
 
 def _makers(optimizer: Node, scheduler: Node) -> tuple[MakeOptimizer, MakeScheduler]:
     """The two, their parameters to come; all of these in one kernel where the optimizer can."""
-    make_optimizer = partial(optimizer, key="optimizer", supplied="params", fused=True)
-    make_scheduler = partial(scheduler, key="scheduler", supplied="optimizer")
+    make_optimizer = partial(optimizer, Optimizer, key="optimizer", supplied="params", fused=True)
+    make_scheduler = partial(scheduler, LRScheduler, key="scheduler", supplied="optimizer")
     return cast(MakeOptimizer, make_optimizer), cast(MakeScheduler, make_scheduler)
 
 

@@ -1,21 +1,29 @@
-"""One node of a config, checked and made into the object that its _target_ names."""
+"""One node of a config, checked whole, and only then made into the object that it describes."""
 
 import functools
 import inspect
-import pydoc
-import sys
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, TypeVar, cast
 
-import hydra.utils
-
-from metaloop import RENAMED, __all__ as PUBLIC
 from metaloop.arguments import check_arguments
-from metaloop.errors import UserError, nearest
+from metaloop.errors import UserError
 from metaloop.run.config.refusal import refusal
+from metaloop.run.config.targets import find_target, kinds_of, require_kind
 
 Node = Mapping[str, object]
 Section = TypeVar("Section")
+# Hydra's own keys of a node; all others are arguments
+TARGET, POSITIONAL, PARTIAL, RECURSIVE = "_target_", "_args_", "_partial_", "_recursive_"
+HYDRAS = (TARGET, POSITIONAL, PARTIAL, RECURSIVE, "_convert_")
+
+
+class Recipe(NamedTuple):
+    """A node that was checked: what is called with what, other recipes in it."""
+
+    target: Callable[..., object]
+    positional: list[object]
+    arguments: dict[str, object]
+    is_partial: bool
 
 
 def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) -> Section:
@@ -23,86 +31,92 @@ def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) 
 
     Of `supplied` the constructor gets what its signature names and the node does not set.
     """
-    target = check_node(node, key=key, supplied=tuple(supplied))
-    named = inspect.signature(target).parameters
-    extra = {n: v for n, v in supplied.items() if n in named and n not in node}
+    recipe = check_node(node, kind, key=key, supplied=tuple(supplied))
     try:
-        made = hydra.utils.instantiate(dict(node), _partial_=True, _convert_="all")(**extra)
+        made = _bound(recipe, supplied)()
     except Exception as error:  # whatever somebody's constructor raises
         raise refusal(key, node, error) from error
     if not isinstance(made, kind):
         raise UserError(
-            f"{key}._target_={node['_target_']} makes a {type(made).__name__}, but a "
+            f"{key}._target_={node[TARGET]} makes a {type(made).__name__}, but a "
             f"{kind.__module__}.{kind.__name__} belongs there."
         )
     return made
 
 
-def partial(node: Node, *, key: str, supplied: str, **preferred: object) -> Callable[..., object]:
+def partial(
+    node: Node, kind: type, *, key: str, supplied: str, **preferred: object
+) -> Callable[..., object]:
     """Check a node and bind its values; the one argument left is supplied later.
 
     Of `preferred` is bound what the signature names and the node does not set.
     """
-    target = check_node(node, key=key, supplied=(supplied,))
-    values = {n: v for n, v in node.items() if not n.startswith("_")}
-    named = inspect.signature(target).parameters
-    extra = {n: v for n, v in preferred.items() if n in named and n not in node}
-    return functools.partial(target, **values, **extra)
+    return _bound(check_node(node, kind, key=key, supplied=(supplied,)), preferred)
 
 
-def check_node(node: Node, *, key: str, supplied: tuple[str, ...] = ()) -> Callable[..., object]:
-    """Check a node, and those inside it, against the signature of its `_target_`; return that."""
-    name = node.get("_target_")
+def check_node(node: Node, *kinds: type, key: str, supplied: Collection[str] = ()) -> Recipe:
+    """Check a node, and all in it, against what its `_target_` takes and makes; call nothing.
+
+    Raises:
+        UserError: a target that may not be called or makes none of these kinds, or an argument
+            that does not fit, by its key.
+
+    """
+    name = node.get(TARGET)
     if not isinstance(name, str):
         raise UserError(f"{key} needs a _target_, the class or function that makes it.")
-    target = _locate(name, key)
-    values = {n: v for n, v in node.items() if not n.startswith("_")}
-    nested = {n: nodes for n, v in values.items() if (nodes := _nodes_in(v))}
-    for argument, nodes in nested.items():
-        for part in nodes:
-            check_node(part, key=f"{key}.{argument}")
+    target = find_target(name, key)
+    values = {n: v for n, v in node.items() if n not in HYDRAS}
+    positional = node.get(POSITIONAL, [])
+    if not isinstance(positional, list):
+        raise UserError(f"{key}.{POSITIONAL}={positional} has to be a list.")
+    nested = {n for n, v in values.items() if _holds_node(v)}
+    if node.get(RECURSIVE, True) is False:
+        nested = set()
     own = {n: v for n, v in values.items() if n not in nested}
-    check_arguments(target, own, key=key, supplied={*supplied, *nested})
-    return target
+    check_arguments(target, own, key=key, supplied={*supplied, *nested}, positional=len(positional))
+    require_kind(target, kinds, f"{key}.{TARGET}={name}")
+    arguments = {
+        n: _read(v, target, n, f"{key}.{n}") if n in nested else v for n, v in values.items()
+    }
+    listed = [_read(v, target, "", f"{key}.{POSITIONAL}") for v in positional]
+    return Recipe(target, listed, arguments, node.get(PARTIAL, False) is True)
 
 
-def _nodes_in(value: object) -> list[Node]:
-    """The nodes that a value is, or that it lists."""
-    values = value if isinstance(value, list) else [value]
-    return [v for v in values if isinstance(v, dict) and "_target_" in v]
+def _read(value: object, target: Callable[..., object], argument: str, key: str) -> object:
+    """An argument's value, its nodes checked by what the argument is annotated with."""
+    if isinstance(value, dict) and TARGET in value:
+        is_partial = value.get(PARTIAL, False) is True
+        return check_node(value, *kinds_of(target, argument, is_partial=is_partial), key=key)
+    if isinstance(value, dict):
+        return {n: _read(v, target, argument, f"{key}.{n}") for n, v in value.items()}
+    if isinstance(value, list):
+        return [_read(v, target, argument, key) for v in value]
+    return value
 
 
-def _locate(name: str, key: str) -> Callable[..., object]:
-    _refuse_private(name, key)
-    try:
-        found = pydoc.locate(name)
-    except pydoc.ErrorDuringImport as error:
-        raise UserError(f"{key}._target_={name} fails to import: {error.value}") from error
-    if inspect.ismodule(found):
-        # from Python 3.12 on pydoc prefers a module to what its package has of that name
-        package, _, last = name.rpartition(".")
-        found = getattr(sys.modules.get(package), last, found)
-    if not callable(found):
-        raise UserError(
-            f"{key}._target_={name} names no class or function that can be imported. Correct the "
-            "name, or start where your module can be imported."
-        )
-    return found
+def _holds_node(value: object) -> bool:
+    if isinstance(value, dict):
+        return TARGET in value or any(map(_holds_node, value.values()))
+    return isinstance(value, list) and any(map(_holds_node, value))
 
 
-def _refuse_private(name: str, key: str) -> None:
-    """Refuse what is metaloop's own and not public: it may be gone in the next version."""
-    package, _, rest = name.partition(".")
-    if package != "metaloop" or rest in PUBLIC:
-        return
-    last = rest.rpartition(".")[2]
-    renamed = RENAMED.get(last, f"metaloop.{last}" if last in PUBLIC else None)
-    if renamed is not None:
-        raise UserError(f"{key}._target_={name} is now called {renamed}. Write that.")
-    raise UserError(
-        f"{key}._target_={name}: metaloop has no public name {rest}. {nearest(last, PUBLIC)}Its "
-        "public names are listed in metaloop.__all__."
-    )
+def _bound(recipe: Recipe, offered: Mapping[str, object]) -> Callable[..., object]:
+    """A recipe's target with its arguments, and those offered that it asks for and has not."""
+    named = inspect.signature(recipe.target).parameters
+    extra = {n: v for n, v in offered.items() if n in named and n not in recipe.arguments}
+    arguments = cast(dict[str, object], _made(recipe.arguments))
+    return functools.partial(recipe.target, *map(_made, recipe.positional), **arguments, **extra)
+
+
+def _made(value: object) -> object:
+    """A value with its recipes followed."""
+    if isinstance(value, Recipe):
+        bound = _bound(value, {})
+        return bound if value.is_partial else bound()
+    if isinstance(value, dict):
+        return {n: _made(v) for n, v in value.items()}
+    return [_made(v) for v in value] if isinstance(value, list) else value
 
 
 def section(kind: Callable[..., Section], node: Node, key: str, **supplied: object) -> Section:

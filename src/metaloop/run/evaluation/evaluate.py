@@ -9,7 +9,6 @@ import torch
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
-from rich.console import Console
 
 from metaloop.callbacks import Progress
 from metaloop.errors import UserError
@@ -37,6 +36,7 @@ from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.episode_values import Answered
 from metaloop.training.estimate import estimate
 from metaloop.training.logged_values import summarize
+from metaloop.user_text import Terminal
 
 ENOUGH_EPISODES = 600
 
@@ -120,8 +120,10 @@ def _tell_loggers(
 def warn_of_few_episodes(episodes: int) -> None:
     """Say where an interval over few episodes would be read as more than it is."""
     if episodes < ENOUGH_EPISODES:
-        Console(stderr=True).print(
-            f"[yellow]Warning:[/] evaluation.episodes={episodes} is below {ENOUGH_EPISODES}, what "
+        terminal = Terminal(stderr=True)
+        terminal.print("Warning:", style="yellow", end=" ")
+        terminal.print(
+            f"evaluation.episodes={episodes} is below {ENOUGH_EPISODES}, what "
             "the field reports: the interval is wide, and itself uncertain."
         )
 

@@ -4,10 +4,12 @@ import inspect
 from collections.abc import Mapping
 from typing import cast
 
+from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.construct import Node, check_node, construct
 from metaloop.run.config.read import load_config
+from metaloop.run.config.targets import require_all_trusted
 from metaloop.tasks import Task
 
 
@@ -21,6 +23,8 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
 
     """
     trained = load_config(run)
+    for each in (config, trained):
+        require_all_trusted(each)
     mine, theirs = (cast(Node, c["task"]) for c in (trained, config))
     if mine["_target_"] == theirs["_target_"] and "data_dir" in theirs:
         mine = {**mine, "data_dir": theirs["data_dir"]}  # the data may have moved
@@ -39,9 +43,7 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
             "metaloop-adapt adapts to other numbers of classes."
         )
     algorithm = dict(cast(Node, config["algorithm"]))
-    takes = inspect.signature(
-        check_node(algorithm, key="algorithm", supplied=("objective", "classes"))
-    )
-    if "classes" in takes.parameters:
+    recipe = check_node(algorithm, Algorithm, key="algorithm", supplied=("objective", "classes"))
+    if "classes" in inspect.signature(recipe.target).parameters:
         algorithm.setdefault("classes", own.classes)
     return {**config, "algorithm": algorithm}

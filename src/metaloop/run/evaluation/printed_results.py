@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from metaloop.run.evaluation.results import Results
+from metaloop.user_text import Terminal
 
 SHOWN_STEPS = (0, 1, 3, 5, 10)
 
 
 def print_results(results: Results, folder: Path) -> None:
     """Print loss and metrics at some inner steps, the gain, published values, where it all is."""
-    console = Console()
+    console = Terminal()
     steps, metrics, protocol = results["inner_steps"], results["metrics"], results["protocol"]
     assert isinstance(steps, list)
     assert isinstance(metrics, dict)
@@ -36,7 +36,7 @@ def print_results(results: Results, folder: Path) -> None:
     console.print(f"Results: {folder / 'results.json'}", soft_wrap=True)
 
 
-def _print_published(console: Console, results: Results) -> None:
+def _print_published(console: Terminal, results: Results) -> None:
     published, overrides = results["published"], results["overrides"]
     assert isinstance(published, list)
     assert isinstance(overrides, list)

@@ -1,7 +1,5 @@
 """results.json and episodes.csv: what an evaluation found, with the protocol that found it."""
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from metaloop.folders.atomic_write import write_json, write_text
+from metaloop.folders.atomic_write import write_json, write_table
 from metaloop.folders.reading import parse_json, read_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Report
@@ -59,12 +57,9 @@ def write_results(folder: Path, results: Results, evaluated: Report) -> None:
     """Write results.json, and episodes.csv with one row an episode."""
     names = [f"{n}_step_{k}" for n, v in evaluated.items() for k in range(v.shape[1])]
     columns = [column for values in evaluated.values() for column in values.unbind(1)]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["episode", *names])
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    writer.writerows([i, *map(repr, row)] for i, row in enumerate(rows))
-    write_text(folder / "episodes.csv", text.getvalue())
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    rows = ([i, *map(repr, row)] for i, row in enumerate(values))
+    write_table(folder / "episodes.csv", [["episode", *names], *rows])
     write_json(folder / "results.json", results)
 
 
@@ -83,12 +78,9 @@ def read_results(run: RunFolder, name: str) -> Judged:
 
 def write_confusion(folder: Path, confusion: Confusion, class_name: Callable[[int], str]) -> None:
     """Write confusion.csv: each pair of classes once mistaken, how often, of how many times."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["class", "taken_for", "times", "was_a_choice"])
-    for true, other, times, met in rows_of(confusion):
-        writer.writerow([class_name(true), class_name(other), times, met])
-    write_text(folder / "confusion.csv", text.getvalue())
+    rows = [(class_name(a), class_name(b), times, met) for a, b, times, met in rows_of(confusion)]
+    header = ("class", "taken_for", "times", "was_a_choice")
+    write_table(folder / "confusion.csv", [header, *rows])
 
 
 def ours_beside(

@@ -3,8 +3,6 @@
 Reads run folders only, whatever state they are in.
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from metaloop.errors import UserError
-from metaloop.folders.atomic_write import write_text
+from metaloop.folders.atomic_write import write_table
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.run.config.read import read_overrides
@@ -128,17 +126,15 @@ def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
 
 def write_csv(sweep: Sweep, path: Path) -> None:
     """Write one row a job."""
-    text = io.StringIO()
-    writer = csv.writer(text)
     test = f"{sweep.split}/{sweep.metric}"
-    writer.writerow(
+    rows: list[list[object]] = [
         ["folder", *sweep.keys, "status", f"best val/{sweep.metric}", test, f"{test}_ci95"]
-    )
+    ]
     for job in sweep.jobs:
         values = ("", "") if job.test is None else (job.test.mean, job.test.half_width)
         varied = [job.varied.get(key, "") for key in sweep.keys]
-        writer.writerow([job.folder.path.name, *varied, job.status, job.validation, *values])
-    write_text(path, text.getvalue())
+        rows.append([job.folder.path.name, *varied, job.status, job.validation, *values])
+    write_table(path, rows)
 
 
 def _read_record(folder: RunFolder, split: str) -> Record:

@@ -17,7 +17,7 @@ from metaloop.tasks.images.image_files import fit_to_shape
 from metaloop.tasks.images.image_store import Pixels
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.sources.class_splits import Classes, published_split
-from metaloop.tasks.sources.safe_pickle import as_text, read_pickle
+from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle
 
 ARCHIVE = "cifar-100-python.tar.gz"
 FOLDER = "cifar-100-python"
@@ -89,19 +89,19 @@ def read_cifar100(
     data, labels = [], []
     for name in ("train", "test"):
         content = read_pickle(folder / name, WHAT_TO_PUT)
-        pixels = content.get("data")
-        fine = content.get("fine_labels")
-        is_right = isinstance(pixels, np.ndarray) and isinstance(fine, list)
+        pixels, fine = content.get("data"), as_numbers(content.get("fine_labels"))
+        is_right = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and fine is not None
         if not is_right or cast(Pixels, pixels).shape != (len(cast(list[int], fine)), 3072):
             raise UserError(
-                f"{folder / name} is no part of CIFAR-100: it should hold 'data' [n, 3072] and n "
-                f"'fine_labels', and holds {', '.join(content)}. {WHAT_TO_PUT}"
+                f"{folder / name} is no part of CIFAR-100: it should hold 'data' [n, 3072] of "
+                f"bytes and n 'fine_labels', and holds {', '.join(content)}. {WHAT_TO_PUT}"
             )
-        data.append(cast(Pixels, pixels).astype(np.uint8, copy=False))
+        data.append(cast(Pixels, pixels))
         labels += cast(list[int], fine)
     meta = read_pickle(folder / "meta", WHAT_TO_PUT)
-    names = [as_text(name) for name in cast(list[object], meta.get("fine_label_names", []))]
-    if set(labels) - set(range(len(names))):
+    listed = meta.get("fine_label_names")
+    names = [as_text(name) for name in listed] if isinstance(listed, list) else []
+    if max(labels, default=0) >= len(names):
         raise UserError(f"{folder / 'meta'} does not name all labels. {WHAT_TO_PUT}")
     images = np.concatenate(data).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return images, np.array(labels), names

@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from metaloop.errors import UserError
+from metaloop.process.memory import memory_limit
 from metaloop.tasks.images.image_store import ImageStore, Pixels, Storage
 
 CHUNK = 256  # images decoded between two lines of the journal
@@ -244,5 +245,4 @@ def _open(path: Path, storage: Storage, skip_odd: bool) -> ImageStore:
 def _in_memory(images: Pixels, storage: Storage) -> bool:
     if storage != "auto":
         return storage != "mapped"
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return images.nbytes * MEMORY_SHARE <= memory
+    return images.nbytes * MEMORY_SHARE <= memory_limit()

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,4 +168,4 @@ def fingerprint(place: Path, *beside: object) -> str:
     for path in [place] if place.is_file() else sorted(place.rglob("*")):
         stat = path.stat() if path.exists() else path.lstat()  # a link that leads nowhere
         state.append(f"{path.relative_to(place)} {stat.st_size} {stat.st_mtime_ns}")
-    return hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode("\n".join(state))).hexdigest()[:16]

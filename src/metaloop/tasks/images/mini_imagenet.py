@@ -20,7 +20,7 @@ from metaloop.tasks.images.image_files import ImageFile, files_source, fit_to_sh
 from metaloop.tasks.images.image_store import Pixels
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, split_by_prefix
-from metaloop.tasks.sources.safe_pickle import as_text, read_pickle
+from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle
 
 PICKLES = {folder: f"mini-imagenet-cache-{folder}.pkl" for folder in FOLDERS.values()}
 
@@ -106,19 +106,21 @@ class MiniImageNet(SplitImageNet):
             content = read_pickle(path, self.what_to_put)
             data, rows = content.get("image_data"), content.get("class_dict")
             is_right = isinstance(data, np.ndarray) and isinstance(rows, dict)
-            if not is_right or cast(Pixels, data).ndim != 4:
+            if not is_right or cast(Pixels, data).ndim != 4 or cast(Pixels, data).dtype != np.uint8:
                 raise UserError(
-                    f"{path} should hold image_data [n, 84, 84, 3] and class_dict, and holds "
-                    f"{', '.join(content)}. {self.what_to_put}"
+                    f"{path} should hold image_data [n, 84, 84, 3] of bytes and class_dict, and "
+                    f"holds {', '.join(content)}. {self.what_to_put}"
                 )
             images[folder] = cast(Pixels, data)
-            for label, numbers in cast(dict[object, Sequence[int]], rows).items():
-                if max(numbers, default=0) >= len(images[folder]):
+            for label, listed in cast(dict[object, object], rows).items():
+                numbers = as_numbers(listed)
+                if numbers is None or max(numbers, default=0) >= len(images[folder]):
+                    named = "no list of images" if numbers is None else f"image {max(numbers)}"
                     raise UserError(
-                        f"{path}: class_dict names image {max(numbers)} for '{as_text(label)}', "
-                        f"and image_data has {len(images[folder])}. {self.what_to_put}"
+                        f"{path}: class_dict names {named} for '{as_text(label)}', and image_data "
+                        f"has {len(images[folder])}. {self.what_to_put}"
                     )
-                classes[f"{folder}/{as_text(label)}"] = [(folder, int(i)) for i in numbers]
+                classes[f"{folder}/{as_text(label)}"] = [(folder, i) for i in numbers]
         return ImageSource(
             dict(sorted(classes.items())),
             lambda item: fit_to_shape(images[item[0]][item[1]], self.input_shape),

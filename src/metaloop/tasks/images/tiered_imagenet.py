@@ -20,7 +20,8 @@ from metaloop.tasks.images.image_store import Pixels
 from metaloop.tasks.images.mini_imagenet import SplitImageNet
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.sources.class_splits import FOLDERS
-from metaloop.tasks.sources.safe_pickle import as_text, read_pickle, read_pickled_list
+from metaloop.tasks.sources.safe_npz import read_npz
+from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle, read_pickled_list
 
 
 class TieredImageNet(SplitImageNet):
@@ -61,16 +62,21 @@ class TieredImageNet(SplitImageNet):
             if not path.is_file():
                 raise UserError(f"{path} is missing. {self.what_to_put}")
             content = read_pickle(path, self.what_to_put)
-            labels, names = content.get("label_specific"), content.get("label_specific_str")
+            labels, names = (content.get(f"label_specific{end}") for end in ("", "_str"))
             images[folder] = self._images(place, folder)
-            if labels is None or names is None or len(cast(Pixels, labels)) != len(images[folder]):
+            numbers = as_numbers(labels)
+            texts = [as_text(name) for name in names] if isinstance(names, list) else []
+            if (
+                numbers is None
+                or len(numbers) != len(images[folder])
+                or max(numbers, default=0) >= len(texts)
+            ):
                 raise UserError(
                     f"{path} should hold label_specific, one of each of the {len(images[folder])} "
-                    f"images, and label_specific_str; it holds {', '.join(content)}. "
-                    f"{self.what_to_put}"
+                    "images, and label_specific_str, which names them; it holds "
+                    f"{', '.join(content)}. {self.what_to_put}"
                 )
-            texts = [as_text(name) for name in cast(Sequence[object], names)]
-            for row, label in enumerate(np.asarray(labels).tolist()):
+            for row, label in enumerate(numbers):
                 # with the number in the split: descriptions repeat
                 name = f"{folder}/{texts[label]} ({folder} {label})"
                 classes.setdefault(name, []).append((folder, row))
@@ -87,13 +93,11 @@ class TieredImageNet(SplitImageNet):
             return read_pickled_list(packed, self.what_to_put)
         if not whole.is_file():
             raise UserError(f"{packed} is missing, and so is {whole.name}. {self.what_to_put}")
-        try:
-            with np.load(whole) as archive:  # refuses pickled objects
-                found: Pixels = archive["images"]
-        except (ValueError, OSError, KeyError, EOFError) as error:
+        found = read_npz(whole, f"Fetch it again. {self.what_to_put}").get("images")
+        if found is None or found.dtype != np.uint8 or found.ndim != 4:
             raise UserError(
-                f"{whole} cannot be read ({error}). Fetch it again. {self.what_to_put}"
-            ) from error
+                f"{whole} should hold images [n, 84, 84, 3] of bytes. {self.what_to_put}"
+            )
         return cast(Sequence[Pixels], found)
 
     def _read(self, place: Path, folder: str, row: int, image: Pixels) -> Pixels:

@@ -1,13 +1,13 @@
 """Named columns from NPZ, CSV or Parquet, checked, each complaint with its file and row."""
 
 import csv
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from metaloop.errors import UserError, nearest
+from metaloop.tasks.sources.safe_npz import read_npz
 
 Column = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 Numbers = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -118,21 +118,7 @@ def _is_number(value: object) -> bool:
 
 
 def _read_npz(path: Path) -> Table:
-    try:
-        with path.open("rb") as file:  # np.load leaves a damaged one open
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} is a single array. Save several with np.savez.")
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
-        if "pickle" in str(error):
-            raise UserError(
-                f"{path} holds pickled Python objects, which could execute anything when read, so "
-                "that they are refused. Save plain arrays of numbers or strings: no dtype=object."
-            ) from error
-        raise UserError(f"{path} is no whole NPZ file ({error}). Save it again.") from error
+    return read_npz(path, "Save it again.")
 
 
 def _read_csv(path: Path) -> Table:

@@ -1,0 +1,88 @@
+"""Read NPZ files: plain arrays, none larger than its file can hold, before memory is taken."""
+
+import math
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from metaloop.errors import UserError
+from metaloop.process.memory import memory_limit
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+# bytes that one byte of a member may become, by zip's method of compression
+LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+PICKLE, SINGLE_ARRAY = b"\x80", b"\x93NUMPY"
+FIRST_VERSION = (1, 0)  # of a header; later ones are for records
+
+
+def read_npz(path: Path, advice: str) -> dict[str, Array]:
+    """Read all arrays by their names; `advice` says how to come by a whole file.
+
+    Raises:
+        UserError: it holds objects or records, claims more than it has or than the memory takes,
+            or is damaged.
+
+    """
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(SINGLE_ARRAY))
+        if begins == SINGLE_ARRAY:
+            raise UserError(f"{path} is a single array. Save several with np.savez.")
+        if begins.startswith(PICKLE):
+            raise UserError(_explain_objects(path))
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_size(path, members, sum(_check(path, archive, each) for each in members))
+            return {each.filename.removesuffix(".npy"): _read(archive, each) for each in members}
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file fails in whatever way its bytes happen to
+        reason = str(error) or type(error).__name__
+        raise UserError(
+            f"{path} cannot be read: it is no whole NPZ file ({reason}). {advice}"
+        ) from error
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    with archive.open(info) as member:
+        array: Array = npy.read_array(member, allow_pickle=False)
+        return array
+
+
+def _check(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+    """The bytes that a member's header asks for, if the member can hold them."""
+    if info.compress_type not in LARGEST_RATIO:
+        raise ValueError(f"'{info.filename}' is compressed as numpy compresses nothing")
+    with archive.open(info) as member:
+        if npy.read_magic(member) != FIRST_VERSION:
+            raise UserError(_explain_objects(path))
+        shape, _, dtype = npy.read_array_header_1_0(member)
+        header = member.tell()
+    if dtype.hasobject or dtype.fields is not None:
+        raise UserError(_explain_objects(path))
+    needed = math.prod(shape) * dtype.itemsize
+    largest = LARGEST_RATIO[info.compress_type] * info.compress_size
+    if min(shape, default=0) < 0 or header + needed != info.file_size or info.file_size > largest:
+        raise ValueError(f"'{info.filename}' claims {needed:,} bytes, which it does not hold")
+    return needed
+
+
+def _check_size(path: Path, members: Iterable[zipfile.ZipInfo], needed: int) -> None:
+    """Refuse members that share their bytes, and arrays that no memory is there for."""
+    if sum(member.compress_size for member in members) > path.stat().st_size:
+        raise ValueError("its members claim more bytes than the file has")
+    if needed > memory_limit():
+        raise UserError(
+            f"{path} holds arrays of {needed:,} bytes, and this machine has memory for "
+            f"{memory_limit():,}. Save fewer rows, or smaller numbers (float32, uint8)."
+        )
+
+
+def _explain_objects(path: Path) -> str:
+    return (
+        f"{path} holds pickled Python objects, which could execute anything when read, or records: "
+        "they are refused. Save plain arrays of numbers or strings: no dtype=object."
+    )

@@ -1,0 +1,86 @@
+"""Text of a user on its way out, harmless where it goes: folder names, labels, paths, values.
+
+Imports no torch: commands stay quick.
+"""
+
+import math
+import os
+import re
+import shlex
+import unicodedata
+from typing import IO, Any
+
+from rich.console import Console
+from rich.text import Text
+
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # how spreadsheets' formulas begin
+# characters that Hydra takes as they are in a value
+HYDRAS = re.compile(r"[\w./+@?|-]+", re.ASCII)
+OTHER_THAN_TEXT = re.compile(r"null|true|false|nan|inf|[-+.\d_e]+", re.IGNORECASE)
+
+
+def readable(text: str) -> str:
+    r"""Show control characters, and bytes that are no UTF-8, as \x1b or \xe9."""
+    return "".join(_shown(c) if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+class Terminal(Console):
+    """A console to which text is text: no markup, no emoji, no control characters."""
+
+    def __init__(self, *, stderr: bool = False, file: IO[str] | None = None) -> None:
+        super().__init__(stderr=stderr, file=file, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **style: Any) -> Text:  # noqa: ANN401 - rich's
+        """Read a text as rich does, all in it readable."""
+        return super().render_str(readable(text), **style)
+
+
+def for_figure(text: str) -> str:
+    """Keep matplotlib from reading what is between two dollars as mathematics."""
+    return readable(text).replace("$", r"\$")
+
+
+def for_spreadsheet(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith(FORMULA) and not _is_number(value):
+        value = f"'{value}"
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def for_shell(*words: object) -> str:
+    """A command as a shell reads it back, word by word."""
+    return " ".join(_quoted(os.fspath(w) if isinstance(w, os.PathLike) else str(w)) for w in words)
+
+
+def for_hydra(key: str, value: object) -> str:
+    """An override key=value as Hydra reads it back."""
+    text = str(value)
+    if HYDRAS.fullmatch(text) and not OTHER_THAN_TEXT.fullmatch(text):
+        return f"{key}={text}"
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)  # Hydra halves backslashes before a quote alone
+    text = re.sub(r"(\\+)$", r"\1\1", text)
+    return f"{key}='{text.replace('${', chr(92) + '${')}'"
+
+
+def _shown(character: str) -> str:
+    if character in "\n\t":
+        return character
+    code = ord(character)  # a byte that is no UTF-8 is at 0xDC00 more than itself
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\x{code:02x}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
+
+
+def _quoted(word: str) -> str:
+    if readable(word) == word and "\n" not in word and "\t" not in word:
+        return shlex.quote(word)
+    plain = re.compile(rb"[ -&(-\[\]-~]")  # neither a quote nor a backslash
+    parts = (bytes([b]) for b in os.fsencode(word))
+    return f"$'{''.join(p.decode() if plain.match(p) else f'{chr(92)}x{p[0]:02x}' for p in parts)}'"
