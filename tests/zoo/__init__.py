@@ -47,7 +47,6 @@ REFUSED = {
     "checkpoint": "torch.utils.checkpoint",
     "checkpoint, reentrant": "torch.utils.checkpoint",
     "spectral norm": "changes body.parametrizations.weight.0._u",
-    "changes its input": "changes|in place|inplace",
     "lazy": "is lazy",
     "SyncBatchNorm": "SyncBatchNorm",
 }

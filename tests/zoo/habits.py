@@ -287,7 +287,7 @@ VECTOR = {
     "scripted": lambda: torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.Tanh())),
     "scripted layer norm": lambda: torch.jit.script(nn.LayerNorm(8)),
     "keywords and dicts": Sequence,
-    "changes its input": lambda: Does(lambda m, x: x.mul_(0.5)),
+    "halves what it is given in place": lambda: Does(lambda m, x: x.mul_(0.5)),
     "ordered layers": lambda: nn.Sequential(OrderedDict(a=linear(), b=nn.SiLU(), c=linear())),
     "parameters in lists": lambda: Does(
         lambda m, x: sum(torch.sin(x * p) for p in m.weights),

@@ -244,10 +244,10 @@ VECTOR = {name: (lambda rule=rule: Does(rule)) for name, rule in RULES.items()} 
     "bilinear form": lambda: Does(lambda m, x: m.layer(x, x), layer=nn.Bilinear(8, 8, 4)),
     "filter": lambda: Does(linear_filter, taps=weight(2, 1, 5)),
     "root of a weight": lambda: Does(
-        lambda m, x: x * m.scale.sqrt(), scale=nn.Parameter(torch.full((8,), 0.02))
+        lambda m, x: x * m.scale.sqrt(), scale=nn.Parameter(torch.full((8,), 0.5))
     ),
     "logarithm of a weight": lambda: Does(
-        lambda m, x: x * m.scale.log(), scale=nn.Parameter(torch.full((8,), 0.02))
+        lambda m, x: x * m.scale.log(), scale=nn.Parameter(torch.full((8,), 0.5))
     ),
     "covariance of a weight": lambda: Does(
         lambda m, x: x @ torch.linalg.cholesky(m.a @ m.a.T + torch.eye(8).to(x)), a=weight(8, 8)
