@@ -21,6 +21,7 @@ INNER_LR, STEPS = 0.05, 2  # the recipe's
 EXACT = 1e-9
 # evaluated again on the way back, or differentiated forward: nothing random, no reverse mode alone
 RECOMPUTED_SAYS = "(random numbers|forward|torch.func) .*adjoint=unrolled"
+EXACT_RECOMPUTED = {"scripted layer norm"}  # torch's norm is wrong in the other nesting alone
 LOSSES_ONE_BY_ONE = {"masked", "Kullback-Leibler", "margin ranking", "triplet"}
 A_DOZEN = [
     "LayerNorm",
@@ -138,7 +139,8 @@ def assert_runs_as_said(name, adjoint):
                 verdict_of(algorithm, episodes=tasks)
             return
         verdict = verdict_of(algorithm, episodes=tasks)
-        expected = 1 if name in ONE_BY_ONE else "all"
+        is_exact = adjoint == "recomputed" and name in EXACT_RECOMPUTED
+        expected = 1 if name in ONE_BY_ONE and not is_exact else "all"
         assert verdict.at_once["tasks_at_once"] == expected, verdict.slower
         if expected == 1:
             reason = ONE_BY_ONE[name].replace("(", r"\(").replace(")", r"\)")
