@@ -3,8 +3,9 @@
     python benchmarks/scaling.py --out scaling.json --plot scaling.png
 
 MAML on Conv4-32 (strided), 5-way 1-shot with 5 queries a class, 28 x 28, 8 tasks, 1 inner step; one
-number at a time is varied. Everything in turns, `--rounds` times, against a plain loop over the
-tasks. Processes share the cores: each computes with one thread, and its slice of the meta-batch.
+number at a time is varied; then tasks of a small transformer. Everything in turns, `--rounds`
+times, against a plain loop over the tasks. Processes share the cores: each computes with one
+thread, and its slice of the meta-batch.
 """
 
 import argparse
@@ -21,9 +22,10 @@ import matplotlib as mpl
 import torch
 from against_peers import machine, turn
 from rich.console import Console
+from speed import transformer
 from speed.ours import bare_step, logged_seconds, memory_of, one_arena
 from speed.peers import plain_loop
-from speed.work import Work
+from speed.work import Step, Work
 
 BASE = Work("", 8, 5, 1, 5, (1, 28, 28), 32, "stride", 1, 0.1)
 VARIED = {
@@ -32,6 +34,7 @@ VARIED = {
     "inner_steps": (1, 2, 4, 8),
     "image": (14, 28, 56, 84),
 }
+TRANSFORMERS = (4, 16, 32)  # tasks of a small transformer
 RANKS = (1, 2)
 Seconds = dict[str, dict[str, list[float]]]
 
@@ -43,9 +46,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     console = Console()
     found: dict[str, Seconds] = {}
-    for number, (what, value, work) in enumerate(works()):
+    for number, (what, value, steps) in enumerate(works()):
         with console.status(f"{what} = {value}"):
-            of_work = measure(work, arguments)
+            of_work = measure(steps, arguments)
         found.setdefault(what, {})[str(value)] = of_work
         ours, loop = (1e3 * statistics.median(of_work[n]) for n in ("metaloop", "plain loop"))
         if number == 0:
@@ -75,17 +78,20 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def works() -> Iterator[tuple[str, int, Work]]:
-    """Every value of every number, the others as in BASE."""
+def works() -> Iterator[tuple[str, int, dict[str, Step]]]:
+    """Every value of every number, the others as in BASE; then transformers."""
     for what, values in VARIED.items():
         for value in values:
             change = {what: (1, value, value) if what == "image" else value}
-            yield what, value, replace(BASE, **change)
+            work = replace(BASE, **change)
+            steps = {"metaloop": bare_step(work, compile=False), "plain loop": plain_loop(work)}
+            yield what, value, steps
+    for tasks in TRANSFORMERS:
+        yield "transformer", tasks, transformer.steps(tasks)
 
 
-def measure(work: Work, arguments: argparse.Namespace) -> dict[str, list[float]]:
+def measure(steps: dict[str, Step], arguments: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds a step of metaloop's and of the plain loop's, in turns."""
-    steps = {"metaloop": bare_step(work, compile=False), "plain loop": plain_loop(work)}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         with memory_of(name):

@@ -61,7 +61,7 @@ def test_growth_is_measured_for_every_number_and_drawn(tmp_path):
     done = run("scaling.py", *short, "--out", "out.json", "--plot", "out.png", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "out.json").read_text())["seconds"]
-    assert set(found) == {"tasks", "ways", "inner_steps", "image", "processes"}
+    assert set(found) == {"tasks", "ways", "inner_steps", "image", "transformer", "processes"}
     assert (tmp_path / "out.png").stat().st_size > 10_000
 
 
@@ -161,6 +161,23 @@ def test_the_loader_alone_is_measured_in_its_parts_and_whole(tmp_path):
     measured = json.loads((tmp_path / "out.json").read_text())["meta_batches_a_second"]
     assert {"drawing", "gathering and turning", "both, one process"} < set(measured)
     assert re.search(r"(drawing|turning) bounds it \(\d+%\)", done.stdout)
+
+
+def test_a_part_of_the_conformance_table_says_what_is_exact(tmp_path):
+    some = ("LayerNorm", "TransformerEncoderLayer", "Embedding, renormalised")
+    chosen = ("--only", *some, "--adjoints", "unrolled", "--out", "table")
+    done = run("conformance.py", *chosen, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    norm, transformer, refused = json.loads((tmp_path / "table.json").read_text())["rows"]
+    # functorch issue 534: torch's layer norm is wrong where tasks are vectorised, and there alone
+    assert norm["torch_vectorised"] > 1e-5
+    assert norm["torch_one_by_one"] < 1e-12
+    assert "not implemented" in transformer["torch_one_by_one"]
+    assert all(
+        row[way] < 1e-9 for row in (norm, transformer) for way in ("vectorised", "one_by_one")
+    )
+    assert "refused: Embedding(max_norm=0.5)" in refused["vectorised"]
+    assert "| LayerNorm | unrolled | off by" in (tmp_path / "table.md").read_text()
 
 
 def test_every_benchmark_the_readme_names_is_there():

@@ -3,7 +3,7 @@
 from metaloop.inner_loop.adapt import adapt
 from metaloop.inner_loop.adjoint import ADJOINTS, FIRST_ORDER, Adjoint, AdjointName, Composed
 from metaloop.inner_loop.curvature import Curvature
-from metaloop.inner_loop.inner_step import InnerStep
+from metaloop.inner_loop.inner_step import InnerStep, gradient_of
 from metaloop.inner_loop.newton import Newton
 from metaloop.inner_loop.norm_modes import NormMode, NormModeName
 from metaloop.inner_loop.norms import has_statistics, scales_and_shifts
@@ -75,6 +75,7 @@ __all__ = [
     "WeightDecay",
     "adapt",
     "adapting",
+    "gradient_of",
     "has_statistics",
     "learned_step_sizes",
     "own_scales_and_shifts",

@@ -1,6 +1,6 @@
 """One step of the inner loop, without a word on how it is differentiated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -29,11 +29,7 @@ class InnerStep:
         def loss(phi: Parameters) -> Tensor:
             return self.objective.support_loss({**theta, **phi}, support)
 
-        if torch._C._are_functorch_transforms_active():
-            return cast(Parameters, torch.func.grad(loss)(dict(phi)))
-        tensors = (*theta.values(), *phi.values(), *support)
-        is_recorded = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        return _gradient_of_one_task(loss, phi, is_recorded)
+        return gradient_of(loss, phi, (*theta.values(), *support))
 
     def move(
         self,
@@ -58,10 +54,18 @@ class InnerStep:
         return self.update(state, gradient, adapting, own, step, hessian)
 
 
-def _gradient_of_one_task(
-    loss: Callable[[Parameters], Tensor], phi: Parameters, is_recorded: bool
+def gradient_of(
+    loss: Callable[[Parameters], Tensor], phi: Parameters, others: Iterable[Tensor] = ()
 ) -> Parameters:
-    """Do as torch.func.grad, without its layer over every operation: no vmap is around."""
+    """Differentiate a loss at phi; `others` are what else it reads that may require a gradient.
+
+    Where no transform is around, plain autograd does as torch.func.grad, without its layer over
+    every operation, and takes what torch.func refuses.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return cast(Parameters, torch.func.grad(loss)(dict(phi)))
+    tensors = (*phi.values(), *others)
+    is_recorded = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     with torch.enable_grad():
         # views: nothing else of the loss that reads the same tensors counts
         here = {

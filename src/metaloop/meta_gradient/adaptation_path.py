@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode
-from metaloop.inner_loop import NormModeName, Objective, Parameters, Report
+from metaloop.inner_loop import NormModeName, Objective, Parameters, Report, gradient_of
 from metaloop.meta_gradient.chunks import TasksAtOnce, chunks, concatenate, over_tasks
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce, side_by_side
 
@@ -112,7 +112,7 @@ def _gradients(
         return objective.judge_query({**phi, **part}, task)[0]
 
     part = {name: phi[name] for name in names}
-    support, query = (_flat(torch.func.grad(loss)(part)) for loss in (support_loss, query_loss))
+    support, query = (_flat(gradient_of(loss, part)) for loss in (support_loss, query_loss))
     norms = support.norm(), query.norm()
     return {
         "support_gradient_norm": norms[0],

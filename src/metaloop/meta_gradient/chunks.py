@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ NUMBERS_AT_ONCE = 2**17
 FEWEST_AT_ONCE = 4
 FEWEST_OF_IMAGES = 3
 Tree = TypeVar("Tree")
+_KNOWN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
@@ -67,9 +69,16 @@ def over_tasks(function: Callable[[Episode], Tree], chunk: Episode, model: nn.Mo
     """
     if len(chunk.classes) > 1:
         return torch.func.vmap(function, randomness="different")(chunk)
-    alone = _channels_last if is_known_model(model) else _alone
+    alone = _channels_last if _takes_channels_last(model) else _alone
     result = function(_map(alone, chunk))
     return _map(lambda tensor: tensor.unsqueeze(0), result)
+
+
+def _takes_channels_last(model: nn.Module) -> bool:
+    """Ask once a model: a meta-step asks at every task."""
+    if model not in _KNOWN:
+        _KNOWN[model] = is_known_model(model)
+    return _KNOWN[model]
 
 
 def _alone(tensor: Tensor) -> Tensor:

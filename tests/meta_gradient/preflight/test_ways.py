@@ -1,5 +1,6 @@
 """The first way that equals plain autograd is taken; what it cannot take goes task by task."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -8,11 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from metaloop.errors import UserError
+from metaloop.meta_gradient import adaptation_path
 from metaloop.models import MLP
 from tests.meta_gradient.preflight.networks import (
     Rule,
     algorithm_of,
     convolutional,
+    float32_episodes,
     plain,
     verdict_of,
 )
@@ -161,6 +164,28 @@ def test_what_plain_autograd_does_and_torch_func_does_not_runs_task_by_task(mode
     assert reason in verdict.slower[0]
     with pytest.raises(UserError, match=f"torch.func, and .*{reason}.*adjoint=unrolled"):
         verdict_of(algorithm_of(model(), "recomputed"))
+
+
+@pytest.mark.parametrize("model", [reversal, gradient_inside])
+def test_what_torch_func_does_not_take_is_judged_in_detail_task_by_task(model):
+    algorithm, episodes = algorithm_of(model()), float32_episodes()
+    report = adaptation_path(
+        algorithm,
+        algorithm.objective.meta_parameters(),
+        episodes,
+        steps=1,
+        tasks_at_once=1,
+        is_detailed=True,
+    )
+    assert report["gradient_cosine"].shape == (len(episodes.classes), 2)
+    assert bool((report["support_gradient_norm"] > 0).all())
+
+
+def test_support_plus_one_vectorises_the_query_set_or_says_that_it_cannot():
+    algorithm = algorithm_of(gradient_inside())
+    objective = replace(algorithm.objective, norm_mode="support_plus_one")
+    with pytest.raises(UserError, match="support_plus_one judges .*Take norm_mode=inductive"):
+        verdict_of(algorithm.judged_by(objective))
 
 
 def branching(p, y):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from metaloop.errors import UserError
 from metaloop.inner_loop.norm_modes.norm_mode import NormMode, Predict
 
 
@@ -15,7 +16,16 @@ class SupportPlusOne(NormMode):
         def predict_one(example: Tensor) -> Tensor:
             return predict(torch.cat([support, example[None]]), None)[-1]
 
-        return torch.func.vmap(predict_one, randomness="different")(query)
+        try:
+            return torch.func.vmap(predict_one, randomness="different")(query)
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except RuntimeError as error:
+            raise UserError(
+                "norm_mode=support_plus_one judges every query example in a batch of its own, all "
+                f"of them vectorised, which this model does not allow: {error}. Take "
+                "norm_mode=inductive, which sees no other query example either."
+            ) from error
 
     def rows_at_once(self, rows: int, support: int, at_most: int) -> int:
         return max(1, at_most // (support + 1))  # each brings the support set along

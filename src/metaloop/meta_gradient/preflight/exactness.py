@@ -13,7 +13,7 @@ from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters
 from metaloop.meta_gradient.meta_gradient import AtOnce, Gradient
 from metaloop.meta_gradient.preflight.cause import first_line, no_gradient, suspects
-from metaloop.meta_gradient.preflight.fault import no_second_derivative
+from metaloop.meta_gradient.preflight.fault import no_second_derivative, not_finite
 from metaloop.meta_gradient.preflight.pieces import check_pieces
 from metaloop.meta_gradient.preflight.purity import Purity, draws_now
 from metaloop.meta_gradient.preflight.trial import (
@@ -30,6 +30,7 @@ from metaloop.meta_gradient.preflight.ways import (
     ONE_BY_ONE,
     SIDE_BY_SIDE,
     VECTORISED,
+    is_finite,
     of_evaluation,
     of_training,
     plain_meta_gradient,
@@ -61,7 +62,13 @@ def choose_training(
     trial, plain, precise = _precise(own, place, modes)
     away = move_away(trial)
     notes = check_pieces(trial, (trial, away), precise)
-    plain = plain_meta_gradient(away)
+    there = plain_meta_gradient(away)
+    if is_finite(there):
+        plain = there
+    elif is_finite(plain):
+        away = trial  # its inner steps leave where the loss is defined
+    else:
+        raise not_finite(trial)
     tried = []
     if asked["tasks_at_once"] != 1:
         tried.append(_vectorised(away, plain, precise, seen))

@@ -1,5 +1,7 @@
 """Model or loss: the piece at fault, found by asking the loss alone."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,8 +24,21 @@ def no_second_derivative(trial: Trial, error: Exception) -> UserError:
     )
 
 
+def not_finite(trial: Trial) -> UserError:
+    """Explain that plain autograd itself gives no finite meta-gradient."""
+    return UserError(
+        f"The meta-gradient of {type(trial.model).__name__} is nan or infinite at its initial "
+        "weights, in plain autograd too. Look for what has no finite derivative where it is used: "
+        "a square root, norm or logarithm at zero (torch.where does not hide it), equal "
+        f"eigenvalues; in {suspects(trial.model)}, or in the loss. Where the inner steps leave "
+        "what the loss is defined for, lower algorithm.inner_lr."
+    )
+
+
 def wrong_second_derivative(trial: Trial, off: float) -> UserError:
     """Explain that the second derivative of the support loss is wrong."""
+    if not math.isfinite(off):
+        return not_finite(trial)
     model = type(trial.model).__name__
     if _differentiates_loss(trial):
         place, what = f"Look at {suspects(trial.model)}", "a layer"
@@ -34,6 +49,16 @@ def wrong_second_derivative(trial: Trial, off: float) -> UserError:
         f"is off by {off:.1e} of a finite difference. {place}: {what} with a backward pass of its "
         "own, as that of torch's weight_norm, has to be differentiable twice. Write it from plain "
         "tensor operations, or set algorithm.adjoint=first_order."
+    )
+
+
+def wrong_function(trial: Trial, function: str) -> UserError:
+    """Explain that a user's own backward has another derivative than autograd takes."""
+    return UserError(
+        f"No exact meta-gradient goes through {type(trial.model).__name__}: the backward of its "
+        f"autograd.Function {function} is not differentiated as it should be, so that its second "
+        "derivative is off a finite difference. Write the backward from differentiable operations "
+        "on saved tensors, or set algorithm.adjoint=first_order."
     )
 
 

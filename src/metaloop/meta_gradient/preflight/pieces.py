@@ -20,8 +20,10 @@ from metaloop.inner_loop.update import Update
 from metaloop.meta_gradient.preflight.cause import some, suspects, witness
 from metaloop.meta_gradient.preflight.fault import (
     no_second_derivative,
+    wrong_function,
     wrong_second_derivative,
 )
+from metaloop.meta_gradient.preflight.functions import calls_of_functions, wrongly_derived
 from metaloop.meta_gradient.preflight.trial import Trial, gradient, support_and_loss
 
 STEPS = {  # of the differences: a kink may lie between the ends of one
@@ -109,8 +111,8 @@ def check_pieces(trial: Trial, points: Iterable[Trial], precise: torch.dtype) ->
     return [
         f"The gradient of {some(sorted(odd))} is not the slope of the loss (a straight-through "
         "estimator, detach, or a backward of its own): taken as meant. There second derivatives "
-        "are not compared with differences, "
-        "but, where forward mode runs, with each other."
+        "are not compared with differences of the loss, but of each autograd.Function's backward, "
+        "and with forward mode where it runs."
     ]
 
 
@@ -164,6 +166,7 @@ def _check_products(probe: Probe, direction: Parameters, odd: set[str]) -> None:
         _refuse_modes(probe, forward, reverse)
     kept = {n: d * (n not in odd) for n, d in direction.items()}
     if odd:
+        _check_functions(probe)
         if not any(bool(d.any()) for d in kept.values()):
             return
         kept = _unit(kept)
@@ -192,6 +195,15 @@ def _refuse_modes(probe: Probe, forward: Parameters, reverse: Parameters) -> Non
         f"{suspects(trial.model)}, and at the loss: a backward of its own has to be "
         "differentiable, and needs a jvp that fits it."
     )
+
+
+def _check_functions(probe: Probe) -> None:
+    """Refuse an autograd.Function whose backward is differentiated wrongly."""
+    trial, loss = probe.trial, support_and_loss(probe.trial)[1]
+    with calls_of_functions() as calls, trial.same_random_state(), torch.enable_grad():
+        loss({n: p.detach().requires_grad_() for n, p in trial.theta.items()})
+    if name := wrongly_derived(calls, probe.precise):
+        raise wrong_function(trial, name)
 
 
 def _calls(probe: Probe) -> set[str]:

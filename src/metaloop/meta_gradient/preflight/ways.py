@@ -67,6 +67,11 @@ def try_way(
     return Tried(way, off, "" if is_exact else f"is off by {off:.1e}", seconds)
 
 
+def is_finite(gradient: Gradient) -> bool:
+    """Whether no element is nan or infinite."""
+    return all(bool(torch.isfinite(g).all()) for g in gradient.values())
+
+
 def distance(found: Gradient, plain: Gradient) -> float:
     """The largest difference of a tensor, relative to the whole gradient's norm."""
     norm = norm_of(plain.values()).clamp(min=1e-30)

@@ -1,0 +1,217 @@
+"""Which layers, functions and networks have an exact meta-gradient, with torch and with metaloop.
+
+    python benchmarks/conformance.py --out benchmarks/records/conformance
+
+Every layer of torch.nn, the operations and habits of the tests' zoo, and whole networks of
+torchvision, timm and transformers where these are installed: the meta-gradient of MAML with two
+inner steps on two tasks in float64, by each adjoint, all tasks vectorised and task by task; once
+with torch's functions as they are, and once with metaloop's substitutes. Errors are relative to
+plain autograd, task by task, whose second derivative is compared with finite differences first.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from rich.console import Console
+from torch import nn
+from torch.nn import functional as F
+from whole.networks import WHOLE, inputs
+
+from metaloop.algorithms import maml
+from metaloop.episode import Episode, Examples
+from metaloop.errors import UserError
+from metaloop.inner_loop import Objective
+from metaloop.meta_gradient import AtOnce, CompiledChunkGradient, meta_gradient, preflight_check
+from metaloop.meta_gradient.preflight.cause import first_line, in_words
+from metaloop.meta_gradient.preflight.trial import Trial, make_trial, set_modes, without_dropout
+from metaloop.meta_gradient.preflight.verdict import Tried
+from metaloop.meta_gradient.preflight.ways import (
+    ONE_BY_ONE,
+    VECTORISED,
+    distance,
+    plain_meta_gradient,
+    try_way,
+)
+from metaloop.substitutes import Substitutes
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the networks are the tests' zoo
+from tests.zoo import NETWORKS
+from tests.zoo.network import OUTPUTS, WithHead, episodes
+
+ADJOINTS = ("unrolled", "recomputed")
+TASKS, ROWS = 2, 4
+EXACT = 1e-9
+Made = Callable[[], tuple[nn.Module, Episode]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found of one network under one adjoint: an error, or why there is none."""
+
+    network: str
+    adjoint: str
+    torch_vectorised: float | str
+    torch_one_by_one: float | str
+    vectorised: float | str
+    one_by_one: float | str
+    compiled: float | str = ""
+
+
+def main() -> None:
+    """Measure every row, print the table, and keep it."""
+    arguments = parse()
+    warnings.simplefilter("ignore")  # torch's, of hooks, sparse gradients, deprecated layers
+    rows: list[Row] = []
+    console = Console(stderr=True)
+    for name, made in networks(arguments.only):
+        with console.status(name):
+            rows += [measure(name, made, a, arguments.compile) for a in arguments.adjoints]
+        if arguments.out:  # after each: an interruption loses at most one
+            keep(rows, arguments.out)
+    print(table(rows))
+
+
+def keep(rows: list[Row], out: Path) -> None:
+    """Write what has been measured so far as JSON and as Markdown."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    command = " ".join(["python", "benchmarks/conformance.py", *map(shlex.quote, sys.argv[1:])])
+    found = [asdict(row) for row in rows]
+    record = {"command": command, "torch": torch.__version__, "rows": found}
+    out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    out.with_suffix(".md").write_text(table(rows) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", help="these networks, by name")
+    parser.add_argument("--adjoints", nargs="+", choices=ADJOINTS, default=ADJOINTS)
+    parser.add_argument("--compile", action="store_true", help="compile each, half a minute")
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
+    return parser.parse_args()
+
+
+def networks(only: list[str] | None) -> Iterator[tuple[str, Made]]:
+    """Every network of the zoo, and the whole ones."""
+
+    def of_zoo(name: str) -> tuple[nn.Module, Episode]:
+        kind, make = NETWORKS[name]
+        return WithHead(make, kind), episodes(kind)
+
+    def whole(name: str) -> tuple[nn.Module, Episode]:
+        shape, make = WHOLE[name]
+        torch.manual_seed(0)
+        model, x = make(), inputs(shape, TASKS, 2 * ROWS)
+        y = torch.randn(TASKS, 2 * ROWS, OUTPUTS, generator=torch.Generator().manual_seed(2))
+        parts = [Examples(x[:, s], y[:, s]) for s in (slice(ROWS), slice(ROWS, None))]
+        return model, Episode(parts[0], parts[1], torch.zeros(TASKS, 0))
+
+    for names, make in ((NETWORKS, of_zoo), (WHOLE, whole)):
+        for name in names:
+            if only is None or name in only:
+                yield name, lambda name=name, make=make: make(name)
+
+
+def measure(name: str, made: Made, adjoint: str, compiles: bool) -> Row:
+    """Compare the ways of one network with plain autograd, with and without substitutes."""
+    nothing = Row(name, adjoint, "", "", "", "")
+    try:
+        model, tasks = made()
+        objective = Objective(model=model.train(), loss=F.mse_loss)
+    except ImportError as error:
+        return replace(nothing, vectorised=f"left out: {error.name} is not installed")
+    except UserError as error:
+        return replace(nothing, vectorised=f"refused: {error}")
+    steps = {"inner_steps": 2, "eval_inner_steps": 2}
+    algorithm = maml(objective, inner_lr=0.05, **steps, adjoint=adjoint)
+    meta = objective.meta_parameters()
+    at_once = AtOnce(tasks_at_once="all", chunks_at_once=1)
+    as_torch = of_torch(make_trial(algorithm, meta, tasks, torch.float64))
+    row = replace(nothing, torch_vectorised=as_torch[0], torch_one_by_one=as_torch[1])
+    try:
+        verdict = preflight_check(algorithm, meta, tasks, at_once)
+    except UserError as error:  # the reference is not to be trusted then
+        return replace(nothing, vectorised=f"refused: {error}")
+    found = {one.way: said(one) for one in verdict.tried}
+    row = replace(row, vectorised=found[VECTORISED], one_by_one=found[ONE_BY_ONE])
+    if compiles:
+        row = replace(row, compiled=compiled(make_trial(algorithm, meta, tasks, torch.float64)))
+    return row
+
+
+def of_torch(trial: Trial) -> list[float | str]:
+    """Errors with torch's functions as they are; the reference has the substitutes."""
+    set_modes(trial.model, None)
+    with without_dropout(trial.model):  # whose masks would differ
+        try:
+            plain = plain_meta_gradient(trial)
+        except UserError:  # refused for what it does, whoever computes it
+            return ["", ""]
+        except Exception as error:
+            return [f"fails: {in_words(error)}"] * 2
+        with torchs_own():
+            return [
+                said(try_way(trial, way, plain, torch.float64)) for way in (VECTORISED, ONE_BY_ONE)
+            ]
+
+
+@contextmanager
+def torchs_own() -> Iterator[None]:
+    """Let every torch function through as it is."""
+
+    def as_it_is(mode, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN202, ARG001
+        return func(*args, **(kwargs or {}))
+
+    with patch.object(Substitutes, "__torch_function__", as_it_is):
+        yield
+
+
+def compiled(trial: Trial) -> float | str:
+    """The error of the compiled meta-gradient."""
+    set_modes(trial.model, None)
+    of_chunk = CompiledChunkGradient()
+    plain = plain_meta_gradient(trial)
+    found, _ = meta_gradient(trial.algorithm, trial.meta, trial.tasks, of_chunk=of_chunk)
+    return distance(found, plain) if of_chunk.is_used else "stays eager"
+
+
+def said(one: Tried) -> float | str:
+    """Its error, or why it has none."""
+    return one.reason if one.error is None else one.error
+
+
+def table(rows: list[Row]) -> str:
+    """A line a network and adjoint, in Markdown."""
+    lines = [
+        "| network | adjoint | torch, vectorised | torch, task by task | metaloop, vectorised "
+        "| metaloop, task by task |",
+        "|---|---|---|---|---|---|",
+    ]
+    if any(row.compiled for row in rows):
+        lines = [lines[0] + " compiled |", lines[1] + "---|"]
+    for row in rows:
+        cells = [*(cell(v) for v in list(asdict(row).values())[:6])]
+        cells += [cell(row.compiled)] if len(lines[1].split("|")) > 8 else []
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(value: float | str) -> str:
+    """Exact, how far off, or the first words of a reason."""
+    if isinstance(value, float):
+        return "exact" if value <= EXACT else f"off by {value:.0e}"
+    words = first_line(RuntimeError(value)) if value else "-"
+    return (words if len(words) <= 160 else f"{words[:157]}...").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Backward passes that users write, each asked by itself whether it is differentiable.
+
+Behind a straight-through estimator no gradient is a slope, so that differences of the whole loss
+say nothing of the layers before it. One function's backward, its cotangent held still, can be
+compared: a straight-through one is constant, and so are its differences.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-2}
+STEPS = {torch.float64: (1e-5, 1e-6, 1e-7), torch.float32: (1e-2, 3e-3)}
+Function = type[torch.autograd.Function]
+_APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
+
+
+class Call(NamedTuple):
+    """One use of an autograd.Function."""
+
+    function: Function
+    args: tuple[object, ...]
+
+
+@contextmanager
+def calls_of_functions() -> Iterator[list[Call]]:
+    """Collect the uses of Python's autograd.Functions inside."""
+    calls: list[Call] = []
+
+    def look(frame: FrameType, event: str, argument: object) -> None:  # noqa: ARG001
+        if event == "call" and frame.f_code is _APPLY:
+            calls.append(Call(frame.f_locals["cls"], tuple(frame.f_locals["args"])))
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(before)
+
+
+def wrongly_derived(calls: list[Call], dtype: torch.dtype) -> str:
+    """Name the first function whose backward is not differentiated as it is; empty if none."""
+    for call in calls:
+        if not _is_differentiated(call, dtype):
+            return call.function.__name__
+    return ""
+
+
+def _is_differentiated(call: Call, dtype: torch.dtype) -> bool:
+    """Compare <u, dG v> by autograd with central differences of G = backward(cotangent)."""
+    x = [t for t in call.args if isinstance(t, Tensor) and t.requires_grad]
+    if not x:
+        return True
+    gradient = _gradient_of(call)
+    u, v = _draws(x, 1), _draws(x, 2)
+    leaves = [t.detach().clone().requires_grad_() for t in x]
+    found = gradient(leaves, graph=True)
+    slope = _dot(found, u)
+    product = 0.0
+    if slope.requires_grad:
+        try:
+            second = torch.autograd.grad(slope, leaves, materialize_grads=True)
+        except RuntimeError:  # once_differentiable
+            return False
+        product = float(_dot(second, v))
+    size = abs(product) + math.sqrt(float(_dot(found, found))) + 1e-30
+
+    def off(step: float) -> float:
+        up, down = ([t.detach() + s * d for t, d in zip(x, v, strict=True)] for s in (step, -step))
+        difference = float(_dot(gradient(up), u) - _dot(gradient(down), u)) / (2 * step)
+        return abs(product - difference) / size
+
+    return any(off(step) < TOLERANCE[dtype] for step in STEPS[dtype])
+
+
+def _gradient_of(call: Call) -> Callable[..., list[Tensor]]:
+    """The function's backward at other inputs, from a fixed cotangent."""
+
+    def gradient(values: list[Tensor], *, graph: bool = False) -> list[Tensor]:
+        with torch.enable_grad():
+            rest = iter(v if v.requires_grad else v.requires_grad_() for v in values)
+            args = [
+                next(rest) if isinstance(a, Tensor) and a.requires_grad else a for a in call.args
+            ]
+            made = pytree.tree_leaves(call.function.apply(*args))  # type: ignore[no-untyped-call]
+            outputs = [t for t in made if isinstance(t, Tensor) and t.requires_grad]
+            found = torch.autograd.grad(
+                outputs, values, _draws(outputs, 3), create_graph=graph, materialize_grads=True
+            )
+        return list(found)
+
+    return gradient
+
+
+def _draws(like: list[Tensor], seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in like]
+
+
+def _dot(one: "list[Tensor] | tuple[Tensor, ...]", other: list[Tensor]) -> Tensor:
+    return torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum()
