@@ -40,7 +40,7 @@ def main() -> None:
 def _job(config: DictConfig) -> Work | float | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_initial_weights
-        from metaloop.run.config.build import build
+        from metaloop.run.config.build import build_and_try
         from metaloop.run.config.construct import section
         from metaloop.run.config.read import plain
 
@@ -71,7 +71,7 @@ def _job(config: DictConfig) -> Work | float | None:
 
         check_run(content)
         return None
-    device = build(content).device
+    device = build_and_try(content).device
     if not asked.compose_only:
         device.require()
         if device.nodes > 1:

@@ -205,7 +205,6 @@ BROKEN = {
         "'features' has 5, 'label' has 4 rows",
     ),
     "one-hot labels": (npz_of(features=np.zeros((4, 2)), label=np.eye(4)), {}, "one value a row"),
-    "no effect": (csv_of(*MANY), {"task_column": "x"}, "task.task_column=x has no effect"),
     "no column": (csv_of(*MANY), {"target": "labl"}, "no column 'labl'.*Did you mean label.*It ha"),
     "no features": (csv_of(*MANY), {"features": ["x", "z"]}, "no column 'z' .task.features"),
     "nothing left": (csv_of((1,), (2,), header="label"), {}, "no column left for features"),
@@ -262,3 +261,8 @@ def test_another_file_than_the_learner_was_built_for_is_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=says):
             make(tmp_path, file, **shapes).setup()
+
+
+def test_a_column_of_data_sets_has_no_effect_on_a_classification(tmp_path):
+    with pytest.raises(UserError, match="task.task_column=x has no effect.*kind=regression"):
+        make(tmp_path, write(tmp_path, "csv"), task_column="x")

@@ -24,7 +24,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import JobRecord, SweepFolder
 from metaloop.process.parent_death import stop_with_parent
-from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.build import Pieces, build, build_and_try
 from metaloop.run.config.identity import identity, is_elsewhere
 from metaloop.run.config.settings import Device
 from metaloop.run.config.write import rewrite_job
@@ -209,7 +209,7 @@ def _key(override: str) -> str:
 def _checked(composed: Composed, folder: RunFolder) -> Pieces:
     """Build the job's pieces; what does not fit is kept as the folder's failure."""
     try:
-        pieces = build(composed.content)
+        pieces = build_and_try(composed.content)
         pieces.device.require()
         if _is_compared(composed):
             target = choose_target_metric(composed.objective, pieces, _logger(composed))

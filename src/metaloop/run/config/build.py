@@ -69,9 +69,6 @@ def build(content: Node) -> Pieces:
     meta_learner = _meta_learner(config, algorithm)
     _check_each(config.callbacks, "callbacks", Callback)
     _check_each(config.logger, "logger", Logger)
-    if config.command == "train":  # made for nowhere: only their constructors know their ranges
-        build_callbacks(content, RunFolder("unmade"), task)
-        build_loggers(content, RunFolder("unmade"))
     datamodule = section(
         EpisodicDataModule,
         config.data,
@@ -92,6 +89,20 @@ def build(content: Node) -> Pieces:
         config.evaluation,
         config.published,
     )
+
+
+def build_and_try(content: Node) -> Pieces:
+    """Build the pieces, and callbacks and loggers too: only their constructors know their ranges.
+
+    Raises:
+        UserError: whatever in the config does not fit, by its key.
+
+    """
+    pieces = build(content)
+    if content["command"] == "train":
+        build_callbacks(content, RunFolder("unmade"), pieces.task)
+        build_loggers(content, RunFolder("unmade"))
+    return pieces
 
 
 def _objective(config: RunConfig, task: Task) -> Objective:
