@@ -18,6 +18,7 @@ ROOMS = [
     "substitutes",
     "models",
     "tasks/random_streams",
+    "tasks/readers",
     "tasks/task",
     "tasks/sources",
     "tasks/synthetic",

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from metaloop.adapted import Adapted, Array, Arrays, adapt_to
+from metaloop.adapted import Adapted, Array, adapt_to
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
@@ -22,10 +22,6 @@ from metaloop.run.adaptation.adaptation_curve import (
     summarize_curve,
     title_of,
 )
-from metaloop.run.adaptation.given import Given
-from metaloop.run.adaptation.given_images import decode_images, find_images
-from metaloop.run.adaptation.given_sentences import find_sentences
-from metaloop.run.adaptation.given_table import find_rows
 from metaloop.run.adaptation.predictions import write_predictions
 from metaloop.run.checkpoints.weights import find_weights, load_weights
 from metaloop.run.config.build import Pieces, build
@@ -33,7 +29,7 @@ from metaloop.run.config.construct import section
 from metaloop.run.config.environment import versions
 from metaloop.run.config.settings import Adaptation
 from metaloop.run.evaluation.results import Results
-from metaloop.tasks import SentenceClasses, Task
+from metaloop.tasks.readers.given import Given
 from metaloop.training.estimate import estimate
 
 
@@ -49,42 +45,42 @@ def adapt(
     step = cast(int, load_weights(pieces.meta_learner, checkpoint)["global_step"])
     pieces.meta_learner.to(pieces.device.torch_device()).eval()
 
-    support, x, odd = _read(Path(wanted.support), pieces.task, wanted, None)
+    skip_odd = wanted.skip_odd_files
+    support = pieces.task.read_examples(Path(wanted.support), skip_odd=skip_odd)
     labels = _labels_of(support)
-    query, x_new = None, None
+    query = None
     if wanted.query is not None:
-        query, x_new, more = _read(Path(wanted.query), pieces.task, wanted, support)
-        odd += more
+        query = pieces.task.read_examples(Path(wanted.query), skip_odd=skip_odd, like=support)
         _check_classes(support, query)
     adapted = adapt_to(
         pieces.algorithm.at(step),
         pieces.meta_learner.meta,
         pieces.task,
-        x,
+        support.inputs,
         labels,
         steps=wanted.steps,
         head=wanted.head,
         seed=pieces.seed,
     )
-    judged = judge(adapted, query, x_new)
+    judged = judge(adapted, query)
     adapted.save(folder / "adapted.pt")
     for format_ in wanted.export:
         adapted.export(folder / f"adapted.{format_}")
-    if query is not None and x_new is not None:
-        write_predictions(folder / "predictions.csv", adapted, query, x_new)
+    if query is not None:
+        write_predictions(folder / "predictions.csv", adapted, query)
     results = {
         **summarize_curve(judged),
         "protocol": _protocol(pieces, adapted, wanted, support, run.path.resolve().name),
         "checkpoint": checkpoint.name,
         "meta_step": step,
-        "skipped": odd,
+        "skipped": [*support.skipped, *(query.skipped if query else ())],
         "overrides": list(overrides),
         "versions": versions(),
     }
     write_json(folder / "results.json", results)
     curves = {name: estimate(values) for name, values in judged.report.items()}
     figures = {"adaptation_curve": draw_adaptation_curve(curves, title_of(judged))}
-    save_figures(figures | _pictures(adapted, query, x_new), folder)
+    save_figures(figures | _pictures(adapted, query), folder)
     print_adaptation(results, folder)
     return results
 
@@ -93,20 +89,6 @@ def _clear(folder: Path) -> None:
     """Remove what an earlier adaptation of this name made: it may not be made again."""
     for name in (*MADE, "results.json"):
         (folder / name).unlink(missing_ok=True)
-
-
-def _read(
-    place: Path, task: Task, wanted: Adaptation, support: Given | None
-) -> tuple[Given, Arrays, list[str]]:
-    """What lies at a place, its inputs, and the odd files that were skipped."""
-    if len(task.input_shape) == 3:
-        return decode_images(find_images(place), task, skip_odd=wanted.skip_odd_files)
-    if isinstance(task, SentenceClasses):
-        rows = find_sentences(place, task)
-    else:
-        rows = find_rows(place, task, features=support.features if support else None)
-    assert rows.values is not None
-    return rows, rows.values, []
 
 
 def _labels_of(support: Given) -> Sequence[str] | Array:
@@ -133,19 +115,19 @@ def _check_classes(support: Given, query: Given) -> None:
             )
 
 
-def _pictures(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> dict[str, Figure]:
+def _pictures(adapted: Adapted, query: Given | None) -> dict[str, Figure]:
     """The fit of a curve, on the query's points if they are labelled; or answers to images."""
     support = adapted.support
     task = Episode(support, support, support.inputs[:0])
     if is_curve(task):
-        if query is not None and query.labels is not None and x_new is not None:
-            points = Examples(adapted.to_inputs(x_new), adapted.to_targets(query.labels))
+        if query is not None and query.labels is not None:
+            points = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
             task = task._replace(query=points)
         return {"fit": draw_curve(adapted.algorithm, list(adapted.path()), task)}
-    if query is None or x_new is None or not query.files or adapted.classes_ is None:
+    if query is None or query.inputs.ndim != 4 or adapted.classes_ is None:
         return {}
-    probabilities = torch.from_numpy(adapted.predict_proba(x_new))
-    images = adapted.to_inputs(x_new).float().cpu()
+    probabilities = torch.from_numpy(adapted.predict_proba(query.inputs))
+    images = adapted.to_inputs(query.inputs).float().cpu()
     labels = None if query.labels is None else [str(label) for label in query.labels]
     classes = [str(label) for label in adapted.classes_]
     return {"predictions": draw_predictions(images, probabilities, classes, labels)}
