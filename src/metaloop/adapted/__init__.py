@@ -1,10 +1,10 @@
 """A trained learner on somebody's own examples."""
 
 from metaloop.adapted.adapted import Adapted, adapt_to
-from metaloop.adapted.arrays import Array, Arrays, Labels
 from metaloop.adapted.curve import judge_path, leave_one_out
 from metaloop.adapted.export import Format, export, freeze, require_fixed_norms, require_format
 from metaloop.adapted.ways import Head, fit_ways
+from metaloop.tasks.readers.arrays import Array, Arrays, Labels
 
 __all__ = [
     "Adapted",

@@ -10,9 +10,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from metaloop.adapted.arrays import (
-    Array,
-    Arrays,
-    Labels,
     find_classes,
     is_regression,
     named,
@@ -29,6 +26,7 @@ from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters
 from metaloop.tasks import Task
+from metaloop.tasks.readers.arrays import Array, Arrays, Labels
 
 ROWS_AT_ONCE = 1024  # of predictions that do not depend on each other
 

@@ -7,11 +7,8 @@ import torch
 from torch import Tensor
 
 from metaloop.errors import UserError
-from metaloop.tasks import ClassificationTask, RegressionTask, SentenceClasses, Task
-
-Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-Arrays = Array | Tensor | Sequence[object]
-Labels = Array | Tensor | Sequence[Hashable]
+from metaloop.tasks import Task
+from metaloop.tasks.readers.arrays import Array, Arrays, Labels, to_tensor
 
 
 def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -21,9 +18,7 @@ def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -
         UserError: no rows, another shape, or what is no number.
 
     """
-    if isinstance(task, SentenceClasses) and (sentences := _sentences(x)):
-        x = task.encode(sentences)
-    raw = _to_tensor(x, "x")
+    raw = task.encode(x)
     shape = tuple(task.input_shape)
     if shape == (1,) and raw.ndim == 1:
         raw = raw[:, None]
@@ -31,12 +26,6 @@ def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -
         raise UserError(_other_shape(tuple(raw.shape), shape))
     _require_numbers(raw, "x")
     return task.scale(raw, dtype).to(device)
-
-
-def _sentences(x: Arrays) -> list[str]:
-    """The rows, if all of them are texts."""
-    rows = [str(row) for row in x if isinstance(row, str)]
-    return rows if len(rows) == len(x) else []
 
 
 def _other_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
@@ -59,8 +48,8 @@ def _other_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 
 def is_regression(task: Task, y: Labels) -> bool:
     """Whether the task's targets are numbers; where the task does not say, whether y's are."""
-    if isinstance(task, RegressionTask | ClassificationTask):
-        return isinstance(task, RegressionTask)
+    if task.is_regression is not None:
+        return task.is_regression
     if isinstance(y, Tensor):
         return y.is_floating_point()
     return y.dtype.kind == "f" if isinstance(y, np.ndarray) else isinstance(y[0], float)
@@ -68,7 +57,7 @@ def is_regression(task: Task, y: Labels) -> bool:
 
 def to_numbers(task: Task, y: Labels, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Targets of a regression, [rows, outputs]; a flat y where there is one output."""
-    raw = _to_tensor(y, "y")
+    raw = to_tensor(y, "y")
     if raw.ndim == 1 and task.output_size == 1:
         raw = raw[:, None]
     if raw.ndim < 2 or raw.shape[1:].numel() != task.output_size:
@@ -139,17 +128,6 @@ def named(classes: Sequence[Hashable]) -> Array:
     for i, label in enumerate(classes):  # one by one: numpy would unpack tuples
         made[i] = label
     return made
-
-
-def _to_tensor(values: Arrays | Labels, name: str) -> Tensor:
-    if not isinstance(values, Tensor):
-        array = np.asarray(values)
-        if array.dtype.kind not in "buif":
-            raise UserError(f"{name} holds {array.dtype} values; numbers are needed.")
-        values = torch.tensor(array)  # a copy: nobody's array is written to
-    if not len(values):
-        raise UserError(f"{name} has no rows. Pass at least one example.")
-    return values
 
 
 def _require_numbers(values: Tensor, name: str) -> None:

@@ -46,12 +46,12 @@ def _as_hydra_reads(argument: str) -> str:
 def _job(config: DictConfig) -> Work | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.adapted import require_fixed_norms, require_format
-        from metaloop.run.adaptation.given import require_place
         from metaloop.run.checkpoints.weights import find_weights
         from metaloop.run.config.build import build
         from metaloop.run.config.construct import section
         from metaloop.run.config.read import plain
         from metaloop.run.config.settings import Adaptation
+        from metaloop.tasks.readers.given import require_place
 
     values = plain(config)
     asked = section(Request, {key: values.pop(key) for key in OWN_KEYS}, "")

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,11 @@ from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.metric import Metric, MetricFunction
 from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.readers.arrays import Arrays, to_tensor
+from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.given_images import read_images
+from metaloop.tasks.readers.given_rows import read_rows
+from metaloop.tasks.readers.image_files import ImageFiles
 
 Network = Callable[[Tensor], Tensor]
 
@@ -33,6 +39,8 @@ class Task(ABC):
         found: keys of the family's config that were null and that it has read from its data; a
             run's config gets their values, so that its learner needs the data no more.
         monitor: the reported value that makes a learner the best; it says itself which is better.
+        is_regression: whether targets are numbers rather than classes; None where the targets
+            that a user adapts to decide.
 
     """
 
@@ -42,6 +50,7 @@ class Task(ABC):
     vocabulary_size: int = 0
     found: Mapping[str, object] = {}
     monitor: ClassVar[str] = "query_loss"
+    is_regression: ClassVar[bool | None] = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -82,8 +91,35 @@ class Task(ABC):
         """
         return network(inputs)
 
+    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+        """Read a user's examples from a file or folder, as the family reads its own.
+
+        Args:
+            place: images where `input_shape` is that of images, else a CSV file.
+            skip_odd: leave out files that cannot be used, instead of refusing them.
+            like: examples read before, whose columns these have to have.
+
+        """
+        if len(self.input_shape) == 3:
+            return read_images(place, self.image_files(), skip_odd=skip_odd)
+        return read_rows(
+            place,
+            self.input_shape,
+            is_regression=bool(self.is_regression),
+            features=like.features if like else None,
+        )
+
+    def image_files(self) -> ImageFiles:
+        """How image files become inputs of `input_shape`."""
+        channels, size, _ = self.input_shape
+        return ImageFiles(size, channels)
+
+    def encode(self, x: Arrays) -> Tensor:
+        """Turn rows as a user holds them into a tensor [rows, *X]."""
+        return to_tensor(x, "x")
+
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """Turn inputs as a user holds them, [rows, *X], into what `gather` gives a model."""
+        """Turn what `encode` gives, [rows, *X], into what `gather` gives a model."""
         return inputs.to(dtype)
 
     def class_name(self, class_id: int) -> str:
@@ -110,6 +146,8 @@ class Task(ABC):
 class RegressionTask(Task):
     """Tasks judged by the mean squared error over examples and outputs."""
 
+    is_regression = True
+
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return F.mse_loss(predictions, targets)
 
@@ -118,6 +156,7 @@ class ClassificationTask(Task):
     """Tasks judged by cross-entropy, with the accuracy beside it."""
 
     monitor = "accuracy"
+    is_regression = False
 
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(predictions, targets)

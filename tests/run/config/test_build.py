@@ -170,7 +170,7 @@ TORCHS = "torch.optim.lr_scheduler"
 )
 def test_what_somebodys_constructor_or_step_refuses_is_named_by_its_key(overrides, says):
     with pytest.raises(UserError, match=says):
-        build(composed(*overrides))
+        build_and_try(composed(*overrides))
 
 
 def test_a_schedule_shorter_than_the_run_is_refused_and_one_as_long_is_not():

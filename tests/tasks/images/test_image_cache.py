@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from metaloop.errors import UserError
-from metaloop.tasks.images.image_cache import CHUNK, ImageSource, OddImageError, load_or_build
+from metaloop.tasks.images.image_cache import CHUNK, ImageSource, load_or_build
+from metaloop.tasks.readers.image_files import OddImageError
 
 SHAPE = (1, 2, 2)
 COUNTS = {"a": CHUNK + 3, "b": 2 * CHUNK, "c": 5}

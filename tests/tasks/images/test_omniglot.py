@@ -13,7 +13,7 @@ from PIL import Image
 
 from metaloop.errors import UserError
 from metaloop.tasks import SPLITS, Omniglot, RandomStreams
-from metaloop.tasks.images.image_files import ImageFile, ImageFiles, fingerprint
+from metaloop.tasks.images.image_sources import fingerprint
 from metaloop.tasks.images.omniglot import SPLITS_BY_NAME
 from metaloop.tasks.images.omniglot_files import (
     alphabets,
@@ -22,6 +22,7 @@ from metaloop.tasks.images.omniglot_files import (
     shuffled_split,
     vinyals_split,
 )
+from metaloop.tasks.readers.image_files import ImageFile, ImageFiles
 
 
 def make(data_dir, cache_dir, **changes) -> Omniglot:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metaloop.errors import UserError
-from metaloop.tasks.images.image_files import zipped_files
+from metaloop.tasks.images.image_sources import zipped_files
 from metaloop.tasks.sources.archives import unpack
 
 

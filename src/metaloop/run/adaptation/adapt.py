@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from metaloop.adapted import Adapted, Array, Arrays, adapt_to
+from metaloop.adapted import Adapted, Array, adapt_to
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
@@ -22,10 +22,6 @@ from metaloop.run.adaptation.adaptation_curve import (
     summarize_curve,
     title_of,
 )
-from metaloop.run.adaptation.given import Given
-from metaloop.run.adaptation.given_images import decode_images, find_images
-from metaloop.run.adaptation.given_sentences import find_sentences
-from metaloop.run.adaptation.given_table import find_rows
 from metaloop.run.adaptation.predictions import write_predictions
 from metaloop.run.checkpoints.weights import find_weights, load_learner
 from metaloop.run.config.build import Pieces, build
@@ -33,7 +29,8 @@ from metaloop.run.config.construct import section
 from metaloop.run.config.environment import versions
 from metaloop.run.config.settings import Adaptation
 from metaloop.run.evaluation.results import Results
-from metaloop.tasks import SentenceClasses, Task
+from metaloop.tasks import Task
+from metaloop.tasks.readers.given import Given
 from metaloop.training.estimate import estimate
 
 
@@ -49,42 +46,36 @@ def adapt(
     step = load_learner(pieces.meta_learner, checkpoint)
     pieces.meta_learner.to(pieces.device.torch_device()).eval()
 
-    support, x, odd = _read(Path(wanted.support), pieces.task, wanted, None)
-    labels = _labels_of(support)
-    query, x_new = None, None
-    if wanted.query is not None:
-        query, x_new, more = _read(Path(wanted.query), pieces.task, wanted, support)
-        odd += more
-        _check_classes(support, query)
+    support, query = _read(pieces.task, wanted)
     adapted = adapt_to(
         pieces.algorithm.at(step),
         pieces.meta_learner.meta,
         pieces.task,
-        x,
-        labels,
+        support.inputs,
+        _labels_of(support),
         steps=wanted.steps,
         head=wanted.head,
         seed=pieces.seed,
     )
-    judged = judge(adapted, query, x_new)
+    judged = judge(adapted, query)
     for ending in ("pt", "safetensors"):
         adapted.save(folder / f"adapted.{ending}")
     for format_ in wanted.export:
         adapted.export(folder / f"adapted.{format_}")
-    if query is not None and x_new is not None:
-        write_predictions(folder / "predictions.csv", adapted, query, x_new)
+    if query is not None:
+        write_predictions(folder / "predictions.csv", adapted, query)
     results = {
         **summarize_curve(judged),
         "protocol": _protocol(pieces, adapted, wanted, support, run.path.resolve().name),
         "checkpoint": checkpoint.name,
         "meta_step": step,
-        "skipped": odd,
+        "skipped": [*support.skipped, *(query.skipped if query else ())],
         "overrides": list(overrides),
         "versions": versions(),
     }
     write_json(folder / "results.json", results)
     curves = {name: estimate(values) for name, values in judged.report.items()}
-    drawings = _pictures(adapted, query, x_new)
+    drawings = _pictures(adapted, query)
     drawings["adaptation_curve"] = lambda: draw_adaptation_curve(curves, title_of(judged))
     save_figures(drawings, folder)
     print_adaptation(results, folder)
@@ -97,18 +88,16 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _read(
-    place: Path, task: Task, wanted: Adaptation, support: Given | None
-) -> tuple[Given, Arrays, list[str]]:
-    """What lies at a place, its inputs, and the odd files that were skipped."""
-    if len(task.input_shape) == 3:
-        return decode_images(find_images(place), task, skip_odd=wanted.skip_odd_files)
-    if isinstance(task, SentenceClasses):
-        rows = find_sentences(place, task)
-    else:
-        rows = find_rows(place, task, features=support.features if support else None)
-    assert rows.values is not None
-    return rows, rows.values, []
+def _read(task: Task, wanted: Adaptation) -> tuple[Given, Given | None]:
+    """Read the support set, and the query where there is one."""
+    skip_odd = wanted.skip_odd_files
+    support = task.read_examples(Path(wanted.support), skip_odd=skip_odd)
+    _labels_of(support)
+    if wanted.query is None:
+        return support, None
+    query = task.read_examples(Path(wanted.query), skip_odd=skip_odd, like=support)
+    _check_classes(support, query)
+    return support, query
 
 
 def _labels_of(support: Given) -> Sequence[str] | Array:
@@ -135,24 +124,24 @@ def _check_classes(support: Given, query: Given) -> None:
             )
 
 
-def _pictures(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> dict[str, Draw]:
+def _pictures(adapted: Adapted, query: Given | None) -> dict[str, Draw]:
     """The fit of a curve, on the query's points if they are labelled; or answers to images."""
     support = adapted.support
     task = Episode(support, support, support.inputs[:0])
     if is_curve(task):
-        if query is not None and query.labels is not None and x_new is not None:
-            points = Examples(adapted.to_inputs(x_new), adapted.to_targets(query.labels))
+        if query is not None and query.labels is not None:
+            points = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
             task = task._replace(query=points)
         return {"fit": lambda: draw_curve(adapted.algorithm, list(adapted.path()), task)}
-    if query is None or x_new is None or not query.files or adapted.classes_ is None:
+    if query is None or query.inputs.ndim != 4 or adapted.classes_ is None:
         return {}
-    return {"predictions": lambda: _draw_answers(adapted, query, x_new)}
+    return {"predictions": lambda: _draw_answers(adapted, query)}
 
 
-def _draw_answers(adapted: Adapted, query: Given, x_new: Arrays) -> Figure:
+def _draw_answers(adapted: Adapted, query: Given) -> Figure:
     assert adapted.classes_ is not None
-    probabilities = torch.from_numpy(adapted.predict_proba(x_new))
-    images = adapted.to_inputs(x_new).float().cpu()
+    probabilities = torch.from_numpy(adapted.predict_proba(query.inputs))
+    images = adapted.to_inputs(query.inputs).float().cpu()
     labels = None if query.labels is None else [str(label) for label in query.labels]
     classes = [str(label) for label in adapted.classes_]
     return draw_predictions(images, probabilities, classes, labels)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from metaloop.adapted import Adapted, Arrays, judge_path, leave_one_out
+from metaloop.adapted import Adapted, judge_path, leave_one_out
 from metaloop.episode import Examples
 from metaloop.inner_loop import Report
-from metaloop.run.adaptation.given import Given
 from metaloop.run.evaluation.results import Results, finite
+from metaloop.tasks.readers.given import Given
 from metaloop.training.estimate import estimate
 from metaloop.user_text import Terminal
 
@@ -37,11 +37,11 @@ class Judged(NamedTuple):
     norm_mode: str
 
 
-def judge(adapted: Adapted, query: Given | None, x_new: Arrays | None) -> Judged:
+def judge(adapted: Adapted, query: Given | None) -> Judged:
     """On the query's labels; without them by leaving out each support example in turn."""
     mode = adapted.algorithm.objective.norm_mode
-    if query is not None and query.labels is not None and x_new is not None:
-        examples = Examples(adapted.to_inputs(x_new), adapted.to_targets(query.labels))
+    if query is not None and query.labels is not None:
+        examples = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
         return Judged(judge_path(adapted, examples), "query", mode)
     left_out = leave_one_out(adapted)
     if left_out is None:

@@ -2,32 +2,27 @@
 
 from pathlib import Path
 
-from metaloop.adapted import Adapted, Arrays
+from metaloop.adapted import Adapted
 from metaloop.folders.atomic_write import write_table
-from metaloop.run.adaptation.given import Given
+from metaloop.tasks.readers.given import Given
 
 
-def write_predictions(path: Path, adapted: Adapted, query: Given, x: Arrays) -> None:
+def write_predictions(path: Path, adapted: Adapted, query: Given) -> None:
     """Write a row an example.
 
     Of images: file, predicted, label (where known), p(CLASS) for each class. Of a table: row and
     its features, or the sentence, in place of the file; in regression the predicted numbers and
     the targets.
     """
-    columns: dict[str, list[object]] = {"file" if query.files else "row": [*query.names]}
-    if query.sentences:
-        columns["sentence"] = list(query.sentences)
-    if query.values is not None:
-        rows = query.values.reshape(len(query.values), -1)
-        columns |= {name: rows[:, j].tolist() for j, name in enumerate(query.features)}
+    columns = {name: list(values) for name, values in query.columns.items()}
     if adapted.classes_ is not None:
-        probabilities = adapted.predict_proba(x)
+        probabilities = adapted.predict_proba(query.inputs)
         columns["predicted"] = adapted.classes_[probabilities.argmax(1)].tolist()
         if query.labels is not None:
             columns["label"] = list(query.labels)
         columns |= {f"p({c})": probabilities[:, j].tolist() for j, c in enumerate(adapted.classes_)}
     else:
-        numbers = adapted.predict(x).reshape(len(query.names), -1)
+        numbers = adapted.predict(query.inputs).reshape(len(query.names), -1)
         ends = [""] if numbers.shape[1] == 1 else [f"_{j}" for j in range(numbers.shape[1])]
         columns |= {f"predicted{end}": numbers[:, j].tolist() for j, end in enumerate(ends)}
         if query.labels is not None:

@@ -13,9 +13,8 @@ import numpy as np
 from metaloop.errors import UserError
 from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_dataset import DownloadedImages
-from metaloop.tasks.images.image_files import fit_to_shape
-from metaloop.tasks.images.image_store import Pixels
 from metaloop.tasks.random_streams import Split
+from metaloop.tasks.readers.image_files import Pixels, fit_to_shape
 from metaloop.tasks.sources.class_splits import Classes, published_split
 from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metaloop.errors import UserError, nearest
-from metaloop.tasks.images.image_files import ImageFile
 from metaloop.tasks.random_streams import SPLITS, Split
+from metaloop.tasks.readers.image_files import ImageFile
 from metaloop.tasks.sources.class_splits import FOLDERS
 
 SUFFIXES = {

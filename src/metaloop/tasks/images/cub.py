@@ -14,7 +14,7 @@ from metaloop.errors import UserError
 from metaloop.tasks.images.class_folders import list_folders, list_images
 from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_dataset import DownloadedImages
-from metaloop.tasks.images.image_files import files_source
+from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.sources.class_splits import Classes
 

@@ -21,16 +21,13 @@ from tqdm import tqdm
 
 from metaloop.errors import UserError
 from metaloop.process.memory import memory_limit
-from metaloop.tasks.images.image_store import ImageStore, Pixels, Storage
+from metaloop.tasks.images.image_store import ImageStore, Storage
+from metaloop.tasks.readers.image_files import OddImageError, Pixels
 
 CHUNK = 256  # images decoded between two lines of the journal
 MEMORY_SHARE = 8  # storage=auto reads images into memory up to this part of the machine's
 REMEDY = "Mend or remove it, or leave such images out with task.skip_unusable=true."
 Item = TypeVar("Item")
-
-
-class OddImageError(UserError):
-    """An image that cannot be used; the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from metaloop.errors import UserError
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_store import ImageStore
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.task import ClassificationTask
 
 
@@ -125,6 +126,10 @@ class ImageClasses(ClassificationTask):
             return self.store.gather(drawn.images)
         turns = drawn.rotations[..., None].expand(drawn.images.shape)
         return self.store.gather(drawn.images, turns)
+
+    def image_files(self) -> ImageFiles:
+        channels, size, _ = self.input_shape
+        return ImageFiles(size, channels, is_inverted=self.is_inverted)
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """Bytes 0..255 become 0..1; floats have to be there already."""

@@ -10,7 +10,7 @@ from metaloop.errors import UserError
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_cache import ImageSource, load_or_build
 from metaloop.tasks.images.image_classes import ImageClasses, check_episode, usable_classes
-from metaloop.tasks.images.image_files import fingerprint
+from metaloop.tasks.images.image_sources import fingerprint
 from metaloop.tasks.images.image_store import ImageStore, Storage
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.sources.archives import unpack

@@ -16,11 +16,12 @@ from metaloop.tasks.images.class_folders import (
     list_images,
     list_split_folders,
 )
-from metaloop.tasks.images.image_cache import ImageSource, OddImageError
+from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_dataset import ImageDataset
-from metaloop.tasks.images.image_files import ImageFile, count_channels, files_source, fingerprint
+from metaloop.tasks.images.image_sources import files_source, fingerprint
 from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.random_streams import SPLITS
+from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError, count_channels
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, seeded_split, split_by_prefix
 
 Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -101,6 +102,10 @@ class ImageFolder(ImageDataset):
         return files_source(
             self._class_files(place), self.input_shape, alike=ALIKE if self.is_strict else ""
         )
+
+    def image_files(self) -> ImageFiles:
+        channels, size, _ = self.input_shape
+        return ImageFiles(size, channels, alike=ALIKE if self.is_strict else "")
 
     def split(self, names: Sequence[str]) -> Classes:
         if self.split_rule == "seeded":

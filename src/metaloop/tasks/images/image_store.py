@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaloop.tasks.readers.image_files import Pixels
+
 Storage = Literal["auto", "memory", "mapped", "device"]
-Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 TURNS_BYTES = 2**29  # images that fit here in all four quarter turns are kept in all four
 DEVICE_SHARE = 4  # storage=auto keeps the images on a device with this many times their size free
 

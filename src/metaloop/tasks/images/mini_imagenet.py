@@ -16,9 +16,9 @@ from metaloop.errors import UserError
 from metaloop.tasks.images.class_folders import ClassFiles, list_images, list_split_folders
 from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_dataset import ImageDataset
-from metaloop.tasks.images.image_files import ImageFile, files_source, fit_to_shape
-from metaloop.tasks.images.image_store import Pixels
+from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.random_streams import Split
+from metaloop.tasks.readers.image_files import ImageFile, Pixels, fit_to_shape
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, split_by_prefix
 from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle
 

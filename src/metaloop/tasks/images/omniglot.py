@@ -11,7 +11,7 @@ from metaloop.arguments import Count, Seed
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_dataset import DownloadedImages
-from metaloop.tasks.images.image_files import ImageFile, files_source
+from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.images.omniglot_files import (
     DRAWINGS,
@@ -21,6 +21,7 @@ from metaloop.tasks.images.omniglot_files import (
     vinyals_split,
 )
 from metaloop.tasks.random_streams import Split
+from metaloop.tasks.readers.image_files import ImageFile
 
 SPLITS_BY_NAME: dict[str, dict[Split, int]] = {
     "finn2017": {"train": 1100, "validation": 100, "test": 423},

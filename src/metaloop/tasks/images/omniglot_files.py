@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from metaloop.errors import UserError
-from metaloop.tasks.images.image_files import ImageFile, zipped_files
+from metaloop.tasks.images.image_sources import zipped_files
 from metaloop.tasks.random_streams import Split
+from metaloop.tasks.readers.image_files import ImageFile
 from metaloop.tasks.sources.class_splits import published
 
 DRAWINGS = 20

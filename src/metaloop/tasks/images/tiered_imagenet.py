@@ -14,11 +14,11 @@ from PIL import Image
 
 from metaloop.errors import UserError
 from metaloop.tasks.images.class_folders import list_images, list_split_folders
-from metaloop.tasks.images.image_cache import ImageSource, OddImageError
-from metaloop.tasks.images.image_files import files_source, fit_to_shape, reason
-from metaloop.tasks.images.image_store import Pixels
+from metaloop.tasks.images.image_cache import ImageSource
+from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.images.mini_imagenet import SplitImageNet
 from metaloop.tasks.random_streams import Split
+from metaloop.tasks.readers.image_files import OddImageError, Pixels, fit_to_shape, reason
 from metaloop.tasks.sources.class_splits import FOLDERS
 from metaloop.tasks.sources.safe_npz import read_npz
 from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle, read_pickled_list

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import SPLITS, Split
-from metaloop.tasks.sources.class_splits import seeded_split
-from metaloop.tasks.tables.array_files import (
+from metaloop.tasks.readers.table_files import (
     Column,
     Numbers,
     Table,
@@ -22,6 +21,7 @@ from metaloop.tasks.tables.array_files import (
     to_labels,
     to_numbers,
 )
+from metaloop.tasks.sources.class_splits import seeded_split
 
 SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",

@@ -10,6 +10,9 @@ from torch import Tensor
 from metaloop.arguments import Count
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import SPLITS, Split
+from metaloop.tasks.readers.arrays import Arrays
+from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.given_sentences import read_sentences
 from metaloop.tasks.sources.download import download
 from metaloop.tasks.tables.row_classes import RowClasses
 from metaloop.tasks.text.tokens import tokenize
@@ -76,15 +79,23 @@ class SentenceClasses(RowClasses):
         names = [name for split in SPLITS for name in per_split[split]]
         number = {name: i for i, name in enumerate(names)}
         self.open_rows(
-            self.encode([s for split in SPLITS for s in read[split][0]]),
+            self.tokenize([s for split in SPLITS for s in read[split][0]]),
             torch.tensor([number[label] for split in SPLITS for label in read[split][1]]),
             names,
             {split: [number[name] for name in per_split[split]] for split in SPLITS},
             str(folder),
         )
 
-    def encode(self, sentences: Sequence[str]) -> Tensor:
-        """Sentences as a model of this family takes them: token numbers [rows, max_tokens]."""
+    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+        return read_sentences(place)
+
+    def encode(self, x: Arrays) -> Tensor:
+        """Turn sentences, a string a row, into token numbers [rows, max_tokens]; those stay."""
+        sentences = [str(row) for row in x if isinstance(row, str)]
+        return self.tokenize(sentences) if len(sentences) == len(x) else super().encode(x)
+
+    def tokenize(self, sentences: Sequence[str]) -> Tensor:
+        """Turn sentences into token numbers, int64 [rows, max_tokens]."""
         return tokenize(
             sentences,
             length=self.input_shape[0],

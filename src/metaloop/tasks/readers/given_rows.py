@@ -1,19 +1,25 @@
 """Rows of numbers that a user gives in a CSV file."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from metaloop.adapted import Array
 from metaloop.errors import UserError
-from metaloop.run.adaptation.given import Given, read_table
-from metaloop.tasks import RegressionTask, Task
+from metaloop.tasks.readers.arrays import Array
+from metaloop.tasks.readers.given import Given, read_table
 
 TARGETS = ("label", "target", "y")
 
 
-def find_rows(path: Path, task: Task, *, features: list[str] | None = None) -> Given:
+def read_rows(
+    path: Path,
+    input_shape: tuple[int, ...],
+    *,
+    is_regression: bool,
+    features: Sequence[str] | None = None,
+) -> Given:
     """Read a CSV file's features and, where it has them, targets.
 
     A column `label`, `target` or `y`, or several that begin with `target_` or `y_`, is the
@@ -25,7 +31,7 @@ def find_rows(path: Path, task: Task, *, features: list[str] | None = None) -> G
     """
     if path.is_dir():
         raise UserError(
-            f"{path} is a folder, but the run was trained on rows of {math.prod(task.input_shape)} "
+            f"{path} is a folder, but the run was trained on rows of {math.prod(input_shape)} "
             "numbers. Name a CSV file with a column for each and one `label` or `target`."
         )
     header, rows = read_table(path)
@@ -37,23 +43,23 @@ def find_rows(path: Path, task: Task, *, features: list[str] | None = None) -> G
                 f"{path} has the features {', '.join(found)}, but the support set has "
                 f"{', '.join(features)}. Name the same columns in both."
             )
-        found = features
-    wanted = math.prod(task.input_shape)
+        found = list(features)
+    wanted = math.prod(input_shape)
     if len(found) != wanted:
         raise UserError(
             f"{path} has {len(found)} features ({', '.join(found[:6])}), but the run was trained "
             f"on {wanted}. Give it one column for each, and the target in a column `label`, "
             "`target` or `y`."
         )
-    if len(targets) > 1 and not isinstance(task, RegressionTask):
+    if len(targets) > 1 and not is_regression:
         raise UserError(
             f"{path} has several columns of targets ({', '.join(targets)}); a class has one "
             "`label`. Rename or take out the others."
         )
-    values = _numbers(path, header, rows, found).reshape(len(rows), *task.input_shape)
+    values = _numbers(path, header, rows, found).reshape(len(rows), *input_shape)
     labels: list[str] | Array | None = None
     if targets:
-        if isinstance(task, RegressionTask):
+        if is_regression:
             labels = _numbers(path, header, rows, targets)
         else:
             labels = [row[header.index(targets[0])] for row in rows]
@@ -63,7 +69,8 @@ def find_rows(path: Path, task: Task, *, features: list[str] | None = None) -> G
                     "leave the column out."
                 )
     names = [str(row) for row in range(1, len(rows) + 1)]
-    return Given(path, names, labels, targets, features=found, values=values)
+    columns = {"row": names, **{name: [row[header.index(name)] for row in rows] for name in found}}
+    return Given(path, values, names, labels, targets, found, columns)
 
 
 def _numbers(path: Path, header: list[str], rows: list[list[str]], columns: list[str]) -> Array:

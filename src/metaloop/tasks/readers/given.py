@@ -1,37 +1,37 @@
-"""What a user gives to adapt to, or to predict: files or rows, with labels where they are known."""
+"""Examples that a user gives to adapt to, or to predict."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metaloop.adapted import Array
 from metaloop.errors import UserError
+from metaloop.tasks.readers.arrays import Array
 
 
 class Given(NamedTuple):
-    """Examples as they were found.
+    """Examples as a task has read them.
 
     Attributes:
-        place: the folder or CSV file.
+        place: the folder or file.
+        inputs: [rows, *X], as `Task.encode` takes them.
         names: of each example: its file, relative to the place, or its row.
         labels: a class or a target for each; None where they are not known.
         targets: the names of the columns that the targets came from.
-        files: images that are still to be decoded.
-        features: the names of the columns of `values`.
-        values: numbers [rows, features].
-        sentences: the texts that `values` are the tokens of.
+        features: the names of the columns that the inputs came from.
+        columns: what the place says of each example, to be shown next to its prediction.
+        skipped: the files that were left out, with the reason.
 
     """
 
     place: Path
+    inputs: Array
     names: list[str]
     labels: Sequence[str] | Array | None
-    targets: list[str] = []  # noqa: RUF012 - a tuple's default
-    files: list[Path] = []  # noqa: RUF012
-    features: list[str] = []  # noqa: RUF012
-    values: Array | None = None
-    sentences: list[str] = []  # noqa: RUF012
+    targets: Sequence[str] = ()
+    features: Sequence[str] = ()
+    columns: Mapping[str, Sequence[object]] = {}
+    skipped: Sequence[str] = ()
 
 
 def require_place(place: Path, key: str) -> None:

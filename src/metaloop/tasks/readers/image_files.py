@@ -1,11 +1,8 @@
-"""Image files on disk or in a zip archive: listing, decoding, and the state of a folder."""
+"""Image files, on disk or in a zip archive, decoded to one shape."""
 
-import hashlib
 import io
-import os
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,13 +10,15 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metaloop.errors import UserError
-from metaloop.tasks.images.image_cache import ImageSource, OddImageError
-from metaloop.tasks.images.image_store import Pixels
-from metaloop.tasks.sources.archives import check_names
 
 GREY_MODES = ("1", "L", "LA", "La")
 COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 MODES = {1: "L", 3: "RGB"}
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+
+class OddImageError(UserError):
+    """An image that cannot be used; the message names the file and what is wrong with it."""
 
 
 def reason(error: Exception) -> str:
@@ -115,19 +114,6 @@ def fit_to_shape(pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
     return resized(Image.fromarray(pixels).convert(MODES[channels]), size)
 
 
-def files_source(
-    classes: Mapping[str, Sequence[ImageFile]],
-    shape: tuple[int, ...],
-    *,
-    alike: str = "",
-    is_inverted: bool = False,
-) -> ImageSource[ImageFile]:
-    """Image files to be decoded to `shape`: channels, height and width."""
-    channels, size, _ = shape
-    files = ImageFiles(size, channels, alike=alike, is_inverted=is_inverted)
-    return ImageSource(classes, files.read, shape, files.close)
-
-
 def count_channels(file: ImageFile) -> Literal[1, 3]:
     """How many channels an image has by its header.
 
@@ -140,32 +126,3 @@ def count_channels(file: ImageFile) -> Literal[1, 3]:
             return 1 if image.mode in GREY_MODES else 3
     except Exception as error:
         raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
-
-
-def zipped_files(folder: Path, advice: str) -> Iterator[ImageFile]:
-    """The files in a folder's zip archives.
-
-    Raises:
-        UserError: an archive is cut short, or has a name that leads out of it.
-
-    """
-    for path in sorted(folder.glob("*.zip")):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except zipfile.BadZipFile as error:
-            raise UserError(
-                f"{path} is no whole zip archive ({error}): it was probably cut short. "
-                f"Fetch it again. {advice}"
-            ) from error
-        check_names(path, names)
-        yield from (ImageFile(path, name) for name in names if not name.startswith("__MACOSX"))
-
-
-def fingerprint(place: Path, *beside: object) -> str:
-    """Name the state of a file or folder without reading it, and what else matters."""
-    state = [str(place.resolve()), *map(str, beside)]
-    for path in [place] if place.is_file() else sorted(place.rglob("*")):
-        stat = path.stat() if path.exists() else path.lstat()  # a link that leads nowhere
-        state.append(f"{path.relative_to(place)} {stat.st_size} {stat.st_mtime_ns}")
-    return hashlib.sha256(os.fsencode("\n".join(state))).hexdigest()[:16]

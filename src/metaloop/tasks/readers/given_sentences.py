@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from metaloop.errors import UserError
-from metaloop.run.adaptation.given import Given, read_table
-from metaloop.tasks import SentenceClasses
+from metaloop.tasks.readers.given import Given, read_table
 
 
-def find_sentences(path: Path, task: SentenceClasses) -> Given:
+def read_sentences(path: Path) -> Given:
     """Read a CSV file's column `sentence` and, where it has one, `label`.
 
     Raises:
@@ -32,11 +33,12 @@ def find_sentences(path: Path, task: SentenceClasses) -> Given:
                 f"{path} has no {name} in row {columns[name].index('') + 1}. Fill it in, or take "
                 "the row out."
             )
+    names = [str(row) for row in range(1, len(rows) + 1)]
     return Given(
         path,
-        [str(row) for row in range(1, len(rows) + 1)],
+        np.array(columns["sentence"]),
+        names,
         columns.get("label"),
         ["label"] if "label" in columns else [],
-        values=task.encode(columns["sentence"]).numpy(),
-        sentences=columns["sentence"],
+        columns={"row": names, "sentence": columns["sentence"]},
     )

@@ -1,0 +1,1 @@
+"""Files, tables and sentences as a user has them, read into inputs and labels."""

@@ -1,0 +1,30 @@
+"""Arrays as a user holds them, in numpy, torch or lists, as tensors."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaloop.errors import UserError
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+Arrays = Array | Tensor | Sequence[object]
+Labels = Array | Tensor | Sequence[Hashable]
+
+
+def to_tensor(values: Arrays | Labels, name: str) -> Tensor:
+    """Copy rows of numbers into a tensor.
+
+    Raises:
+        UserError: no rows, or what is no number.
+
+    """
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind not in "buif":
+            raise UserError(f"{name} holds {array.dtype} values; numbers are needed.")
+        values = torch.tensor(array)  # a copy: nobody's array is written to
+    if not len(values):
+        raise UserError(f"{name} has no rows. Pass at least one example.")
+    return values

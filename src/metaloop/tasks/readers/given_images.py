@@ -1,0 +1,107 @@
+"""Images that a user gives: class folders, a plain folder, or a CSV file of paths."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from metaloop.errors import UserError
+from metaloop.tasks.readers.given import Given, read_table
+from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError
+
+SKIP = "Take it out, or set skip_odd_files=true, which names and skips such files."
+
+
+class FoundImages(NamedTuple):
+    """Image files not yet decoded; a file of no class has the label ""."""
+
+    files: list[Path]
+    names: list[str]
+    labels: list[str] | None
+
+
+def read_images(place: Path, reader: ImageFiles, *, skip_odd: bool) -> Given:
+    """Find and decode a folder's or CSV file's images, [rows, channels, height, width] uint8.
+
+    Folders in a folder are classes; files in it, without folders, are images without labels.
+    Hidden files are passed over.
+
+    Raises:
+        UserError: nothing there, an empty class, a CSV file without a `path` or with a path to
+            nothing; an odd file, unless they are skipped: no readable image, or next to the class
+            folders.
+
+    """
+    files, names, labels = _of_csv(place) if place.is_file() else _of_folder(place)
+    images, kept, odd = [], [], []
+    for row, file in enumerate(files):
+        try:
+            if labels is not None and not labels[row]:
+                raise OddImageError(f"{file} lies next to the class folders.")
+            images.append(reader.read(ImageFile(None, str(file))))
+            kept.append(row)
+        except OddImageError as error:
+            if not skip_odd:
+                raise UserError(f"{error} {SKIP}") from error
+            odd.append(str(error))
+    if not kept:
+        raise UserError(f"{place} has no usable image: {odd[0]}")
+    return Given(
+        place,
+        np.stack(images),
+        [names[row] for row in kept],
+        None if labels is None else [labels[row] for row in kept],
+        columns={"file": [names[row] for row in kept]},
+        skipped=odd,
+    )
+
+
+def _of_folder(place: Path) -> FoundImages:
+    classes = [p for p in _visible(place) if p.is_dir()]
+    if not classes:
+        files = list(_visible(place))
+        _require_some(files, place)
+        return FoundImages(files, [p.name for p in files], None)
+    files, labels = [], []
+    for folder in classes:
+        members = list(_visible(folder))
+        _require_some(members, folder)
+        files += members
+        labels += [folder.name] * len(members)
+    stray = [p for p in _visible(place) if p.is_file()]
+    names = [str(p.relative_to(place)) for p in [*files, *stray]]
+    return FoundImages([*files, *stray], names, [*labels, *[""] * len(stray)])
+
+
+def _of_csv(path: Path) -> FoundImages:
+    header, rows = read_table(path)
+    if "path" not in header:
+        raise UserError(
+            f"{path} has the columns {', '.join(header)}; the run was trained on images. Give it a "
+            "column `path`, to files relative to the CSV file, and a column `label`."
+        )
+    column = header.index("path")
+    files = [path.parent / row[column] for row in rows]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{path} names {file}, which is no file. Correct the path.")
+    labels = None
+    if "label" in header:
+        labels = [row[header.index("label")] for row in rows]
+        if unlabelled := [f for f, label in zip(files, labels, strict=True) if not label]:
+            raise UserError(
+                f"{path} has no label for {unlabelled[0]}. Label all rows, or leave the column out."
+            )
+    return FoundImages(files, [row[column] for row in rows], labels)
+
+
+def _visible(folder: Path) -> Iterable[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def _require_some(files: list[Path], folder: Path) -> None:
+    if not files:
+        raise UserError(
+            f"{folder} is empty. Put images into it, a folder for each class, or take it out."
+        )
