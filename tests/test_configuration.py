@@ -102,6 +102,8 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
                 f"task.cache_dir={request.getfixturevalue('cache')}",
                 "data.meta_batch_size=2",
             ]
+    if composed(*shorter)["algorithm"].get("eval_inner_steps", 0) > 3:
+        shorter.append("algorithm.eval_inner_steps=3")
     folder = write_run(composed(*shorter), shorter, tmp_path, "run")
     train(folder)
     assert len((folder.evaluations / "test" / "episodes.csv").read_text().splitlines()) == 1 + 2

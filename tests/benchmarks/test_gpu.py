@@ -63,6 +63,7 @@ def states(items):
     return {name: item["state"] for name, item in items.items()}
 
 
+@pytest.mark.slow
 def test_what_takes_seconds_is_rehearsed(tmp_path, reference_file, omniglot, cache):
     chosen = ("reference, float32, vmapped", "bf16, vmapped", "CUDA graph", "NCCL", "TorchBench")
     found = rehearse(

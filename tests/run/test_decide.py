@@ -14,7 +14,7 @@ def device(folder):
     return OmegaConf.load(folder / "config.yaml").device
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_number_of_tasks_at_once_is_measured_written_and_never_measured_again(
     tmp_path, processes
 ):

@@ -232,6 +232,7 @@ def test_a_full_disk_costs_no_number(step, before, kept, uninterrupted, tmp_path
     assert_same_run(saved, uninterrupted)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_weights_rows_and_results(
     uninterrupted, tmp_path
 ):

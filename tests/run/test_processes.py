@@ -113,6 +113,7 @@ def test_two_machines_started_by_torchrun_make_the_numbers_of_one_process(tmp_pa
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_two_processes_that_compile_make_the_numbers_of_one_that_does_not(
     tmp_path, monkeypatch, cache
 ):
