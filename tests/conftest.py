@@ -22,6 +22,7 @@ from hydra import compose, initialize_config_dir
 
 from metaloop.cli.hydra_app import CONF
 from metaloop.folders.run_folder import RunFolder
+from metaloop.process.slurm_requeue import NO_REQUEUE
 from metaloop.run.config.write import write_run
 from tests.warm_start import WarmStart
 
@@ -185,6 +186,7 @@ def said(monkeypatch, capsys) -> Callable[..., object]:
     def say(command: str, *arguments: str, status: int = 0) -> object:
         monkeypatch.setattr(sys, "argv", [f"metaloop-{command}", *arguments])
         monkeypatch.setattr(sys, "path", [*sys.path])
+        monkeypatch.setenv(NO_REQUEUE, "1")  # as the command does, which forgets it with its end
         main = importlib.import_module(f"metaloop.cli.{command}").main
         with pytest.raises(SystemExit) if status else nullcontext() as stop:
             main()

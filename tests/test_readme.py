@@ -79,7 +79,10 @@ def shortened(command: str, folder: Path | None) -> str:
     if command.startswith("metaloop-resume") and "max_steps" in command:
         return re.sub(r"max_steps=\d+", "max_steps=6", command)
     if "metaloop-train" in command and "--help" not in command:
-        return " ".join([command, *SHORTER])
+        fewer = ["data.meta_batch_size=4"] * (
+            "data_dir" in command and "meta_batch_size" not in command
+        )
+        return " ".join([command, *SHORTER, *fewer])
     if command.startswith("metaloop-evaluate"):
         return f"{command} evaluation.episodes=4"
     return command

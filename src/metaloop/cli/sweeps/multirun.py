@@ -83,7 +83,8 @@ def report_sweep(sweep: SweepFolder, error: BaseException | None) -> int:
     jobs = sweep.records()
     failed = [job for job in jobs if job.error]
     did = jobs[0].ended if jobs else "completed"
-    print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} {did}, {len(failed)} not.")
+    # flushed: the failures, which go to stderr, stand under it in one file for both
+    print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} {did}, {len(failed)} not.", flush=True)
     for job in failed:
         print(f"  {' '.join(job.overrides)}\n    {job.error}\n    {job.folder}", file=sys.stderr)
     if error is not None and not failed and not sweep.is_stopping():
