@@ -34,6 +34,7 @@ NO_EFFECT = {
     "hydra.output_subdir": "the run's folder keeps config and overrides itself",
     "hydra.job.chdir": "paths are relative to where the command is started",
 }
+SHOWS = ("--cfg", "-c", "--info", "-i")
 OF_SWEEPS = re.compile(r"hydra[./](sweep|sweeper|launcher)\b")
 
 
@@ -56,7 +57,8 @@ def checked(arguments: Sequence[str]) -> list[str]:
 
     """
     options, overrides = split(arguments)
-    is_multirun = bool({*MULTIRUN} & {*options, *overrides})
+    # a config that is only shown may be a sweep's
+    is_multirun = bool({*MULTIRUN, *SHOWS} & {*options, *overrides})
     given = [part for override in overrides for part in _without_python(override)]
     return [*options, *(r for o in given if (r := _checked(o, is_multirun=is_multirun)))]
 

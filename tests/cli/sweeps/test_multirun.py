@@ -70,6 +70,7 @@ def wait_for_end(root):
     raise AssertionError(f"still running: {running_in(root)}")
 
 
+@pytest.mark.slow
 def test_jobs_at_once_killed_half_way_are_finished_by_the_same_command(tmp_path):
     killed_and_finished(tmp_path, *CATCHABLE, *JOBLIB, "seed=range(4)", jobs=4)
 
