@@ -58,7 +58,6 @@ LARGEST_ROOM, LONGEST_FILE, LONGEST_FUNCTION = 17, 300, 50
 # names of choices that are objects: what differs between them is a method, in their room
 ADJOINTS = {"unrolled", "recomputed", "first_order", "implicit"}
 NORM_MODES = {"transductive", "inductive", "support_plus_one", "frozen", "per_step"}
-# files that still compare a norm mode's name; this list only gets shorter
 # the one file that asks the public face what a config may name
 ASKS_THE_FACE = "run/config/targets"
 

@@ -59,9 +59,13 @@ def for_hydra(key: str, value: object) -> str:
     text = str(value)
     if HYDRAS.fullmatch(text) and not OTHER_THAN_TEXT.fullmatch(text):
         return f"{key}={text}"
-    text = re.sub(r"(\\*)'", r"\1\1\\'", text)  # Hydra halves backslashes before a quote alone
-    text = re.sub(r"(\\+)$", r"\1\1", text)
-    return f"{key}='{text.replace('${', chr(92) + '${')}'"
+    return f"{key}={quoted(text)}"
+
+
+def quoted(text: str) -> str:
+    """Write text as a value that Hydra and OmegaConf read as this very text."""
+    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda f: 2 * f[1] + (f[2] and r"\""), text) + '"'
 
 
 def _shown(character: str) -> str:

@@ -8,9 +8,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from metaloop.cli.configs import choices
-from metaloop.cli.overrides import checked, parse, quoted
+from metaloop.cli.overrides import checked, parse
 from metaloop.cli.resume import changed
 from metaloop.errors import UserError
+from metaloop.user_text import quoted
 
 # names as people give them, which Hydra's grammar does not take as they are
 NAMES = [

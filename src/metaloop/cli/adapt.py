@@ -11,12 +11,12 @@ from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.mistakes import fail
 from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
-from metaloop.cli.overrides import quoted
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import write_adaptation
+from metaloop.user_text import quoted
 
 OWN_KEYS = tuple(field.name for field in fields(Request))
 PLACES = ("support", "query")

@@ -9,10 +9,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from metaloop.cli.hydra_app import compose_choice
-from metaloop.cli.overrides import folder_named, quoted, split
+from metaloop.cli.overrides import folder_named, split
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.read import load_config
+from metaloop.user_text import quoted
 
 UNFIT = r"[^\w.=,-]+"
 LONGEST = 100

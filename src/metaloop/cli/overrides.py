@@ -7,7 +7,6 @@ quoting that works, and what would be ignored is refused.
 import ast
 import fnmatch
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -18,6 +17,7 @@ from hydra.errors import HydraException
 
 from metaloop.cli.configs import CONFIG_DIR, choices, is_group
 from metaloop.errors import UserError
+from metaloop.user_text import for_shell, quoted
 
 KEY = re.compile(r"[~+]*[\w@:/.$-]+", re.ASCII)
 # options of Hydra's that are followed by a value
@@ -63,12 +63,6 @@ def checked(arguments: Sequence[str]) -> list[str]:
     return [*options, *(r for o in given if (r := _checked(o, is_multirun=is_multirun)))]
 
 
-def quoted(text: str) -> str:
-    """Write text as a value that Hydra and OmegaConf read as this very text."""
-    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
-    return '"' + re.sub(r'(\\*)("|\Z)', lambda f: 2 * f[1] + (f[2] and r"\""), text) + '"'
-
-
 def folder_named(argument: str) -> Path:
     """The folder that FOLDER or run=FOLDER names: a path as it is, or in Hydra's quotes."""
     text = argument.removeprefix("run=")
@@ -97,13 +91,9 @@ def parse(override: str) -> Override:
             raise UserError(f"{override}: {error}") from error
         raise UserError(
             f"{override} is not in Hydra's grammar, where a value with any of ( ) [ ] {{ }} = , : "
-            f"# ~ ' \" or with letters beyond ASCII wants quotes. As text: {in_a_shell(key, value)}"
+            f"# ~ ' \" or with letters beyond ASCII wants quotes. As text: "
+            f"{for_shell(f'{key}={quoted(value)}')}"
         ) from error
-
-
-def in_a_shell(key: str, value: str) -> str:
-    """Write key and value as they are entered in a shell, the value as text."""
-    return shlex.quote(f"{key}={quoted(value)}")
 
 
 def _checked(override: str, *, is_multirun: bool) -> str | None:
@@ -136,7 +126,8 @@ def _checked_sweep(parsed: Override, override: str, *, is_multirun: bool) -> str
     if not is_multirun:
         raise UserError(
             f"{override} is several values, each for a run of its own. Add -m, or write one: a "
-            f"list in brackets, {key}=[..], or a text in quotes, {in_a_shell(key, raw)}"
+            f"list in brackets, {key}=[..], or a text in quotes, "
+            f"{for_shell(f'{key}={quoted(raw)}')}"
         )
     if isinstance(found := parsed.value(), Glob):
         known = choices(parsed.key_or_group)

@@ -107,10 +107,8 @@ def _how_to_go_on(folder: RunFolder) -> str:
 
 
 def _how_to_change(folder: RunFolder) -> str:
-    return (
-        "To go on with other values, for one:\n"
-        f"  metaloop-resume {folder.path} optimizer.lr=LOWER --accept-changes"
-    )
+    command = for_shell("metaloop-resume", folder.path)
+    return f"To go on with other values, for one:\n  {command} optimizer.lr=LOWER --accept-changes"
 
 
 def _what_is_kept(folder: RunFolder) -> str:

@@ -46,13 +46,13 @@ def adapt(
     step = load_learner(pieces.meta_learner, checkpoint)
     pieces.meta_learner.to(pieces.device.torch_device()).eval()
 
-    support, query = _read(pieces.task, wanted)
+    support, labels, query = _read(pieces.task, wanted)
     adapted = adapt_to(
         pieces.algorithm.at(step),
         pieces.meta_learner.meta,
         pieces.task,
         support.inputs,
-        _labels_of(support),
+        labels,
         steps=wanted.steps,
         head=wanted.head,
         seed=pieces.seed,
@@ -88,16 +88,16 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _read(task: Task, wanted: Adaptation) -> tuple[Given, Given | None]:
-    """Read the support set, and the query where there is one."""
+def _read(task: Task, wanted: Adaptation) -> tuple[Given, Sequence[str] | Array, Given | None]:
+    """Read the support set, its labels, and the query where there is one."""
     skip_odd = wanted.skip_odd_files
     support = task.read_examples(Path(wanted.support), skip_odd=skip_odd)
-    _labels_of(support)
+    labels = _labels_of(support)
     if wanted.query is None:
-        return support, None
+        return support, labels, None
     query = task.read_examples(Path(wanted.query), skip_odd=skip_odd, like=support)
     _check_classes(support, query)
-    return support, query
+    return support, labels, query
 
 
 def _labels_of(support: Given) -> Sequence[str] | Array:

@@ -52,7 +52,7 @@ def require_place(place: Path, key: str) -> None:
         )
 
 
-def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a CSV file; rows that are empty are left out.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metaloop.errors import UserError
-from metaloop.tasks.readers.given import Given, read_table
+from metaloop.tasks.readers.given import Given, read_csv
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError
 
 SKIP = "Take it out, or set skip_odd_files=true, which names and skips such files."
@@ -75,7 +75,7 @@ def _of_folder(place: Path) -> FoundImages:
 
 
 def _of_csv(path: Path) -> FoundImages:
-    header, rows = read_table(path)
+    header, rows = read_csv(path)
     if "path" not in header:
         raise UserError(
             f"{path} has the columns {', '.join(header)}; the run was trained on images. Give it a "

@@ -8,7 +8,7 @@ import numpy as np
 
 from metaloop.errors import UserError
 from metaloop.tasks.readers.arrays import Array
-from metaloop.tasks.readers.given import Given, read_table
+from metaloop.tasks.readers.given import Given, read_csv
 
 TARGETS = ("label", "target", "y")
 
@@ -34,7 +34,7 @@ def read_rows(
             f"{path} is a folder, but the run was trained on rows of {math.prod(input_shape)} "
             "numbers. Name a CSV file with a column for each and one `label` or `target`."
         )
-    header, rows = read_table(path)
+    header, rows = read_csv(path)
     targets = [n for n in header if n in TARGETS or n.startswith(("target_", "y_"))]
     found = [n for n in header if n not in targets]
     if features is not None:

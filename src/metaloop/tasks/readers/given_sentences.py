@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from metaloop.errors import UserError
-from metaloop.tasks.readers.given import Given, read_table
+from metaloop.tasks.readers.given import Given, read_csv
 
 
 def read_sentences(path: Path) -> Given:
@@ -20,7 +20,7 @@ def read_sentences(path: Path) -> Given:
             f"{path} is a folder, but the run was trained on sentences. Name a CSV file with a "
             "column `sentence`, and `label` where the labels are known."
         )
-    header, rows = read_table(path)
+    header, rows = read_csv(path)
     if "sentence" not in header:
         raise UserError(
             f"{path} has no column `sentence` (it has {', '.join(header[:6])}), but the run was "
