@@ -47,7 +47,7 @@ def main() -> None:
 def _job(chosen: list[str], config: DictConfig) -> Work | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_judged
-        from metaloop.run.config.build import build
+        from metaloop.run.config.build import build_and_try
         from metaloop.run.config.construct import section
         from metaloop.run.config.read import plain
         from metaloop.run.evaluation.other_task import fit_to_run
@@ -59,7 +59,7 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
     overrides = [*chosen, *(o for o in given if o.split("=")[0] not in OWN_KEYS)]
     run = RunFolder.open(Path(asked.run))
     values = fit_to_run(values, run)
-    pieces = build(values)
+    pieces = build_and_try(values)
     pieces.device.require()
     find_judged(run, pieces.evaluation.checkpoint, pieces.evaluation.ensemble_size)
     if name and is_multirun():

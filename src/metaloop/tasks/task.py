@@ -1,7 +1,7 @@
 """The contract of a task family: where episodes come from and how they are judged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.metric import Metric, MetricFunction
-from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_images import read_images
@@ -25,8 +25,11 @@ Network = Callable[[Tensor], Tensor]
 class Task(ABC):
     """A family of tasks. A user's own needs one method, `draw`.
 
-    The trainer calls `prepare` once on one process, `setup` once on every process, `draw` in
-    the data loader's workers (CPU) and `gather` where the training runs.
+    Constructing one needs no data where the config says all that its model has to know: a trained
+    run's does, so that its learner adapts, predicts and is exported without them. Commands that
+    draw episodes call `require_data` before they make a folder; the trainer calls `prepare` once
+    on one process, `setup` once on every process, `draw` in the data loader's workers (CPU) and
+    `gather` where the training runs.
 
     Attributes:
         input_shape: X, the shape of one input of the model.
@@ -38,6 +41,8 @@ class Task(ABC):
             0: inputs are numbers. A model is supplied with it if its constructor asks.
         found: keys of the family's config that were null and that it has read from its data; a
             run's config gets their values, so that its learner needs the data no more.
+        splits: those that episodes are drawn from, all of them in training: nothing is asked of
+            the others, nor need they be there.
         monitor: the reported value that makes a learner the best; it says itself which is better.
         is_regression: whether targets are numbers rather than classes; None where the targets
             that a user adapts to decide.
@@ -49,6 +54,7 @@ class Task(ABC):
     classes: int = 0
     vocabulary_size: int = 0
     found: Mapping[str, object] = {}
+    splits: Sequence[Split] = SPLITS
     monitor: ClassVar[str] = "query_loss"
     is_regression: ClassVar[bool | None] = None
 
@@ -60,6 +66,14 @@ class Task(ABC):
                 "higher is better is the metric's to say, metaloop.Metric(function, "
                 "higher_is_better=True)."
             )
+
+    def require_data(self) -> None:  # noqa: B027 - many families have no data
+        """Refuse what is seen at a glance: no data there, or episodes too large for a split.
+
+        Raises:
+            UserError: what is missing, and what to change.
+
+        """
 
     def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare
         """Download, check and cache what the family needs."""

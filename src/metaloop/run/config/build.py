@@ -47,7 +47,8 @@ class Pieces(NamedTuple):
 def build(content: Node) -> Pieces:
     """Build a run's pieces.
 
-    Constructing touches no data and starts nothing, so building is also the check of a config.
+    Constructing starts nothing and needs no data but to find what the config leaves open, so
+    building is also the check of a config.
 
     Raises:
         UserError: whatever in the config does not fit, by its key.
@@ -59,6 +60,8 @@ def build(content: Node) -> Pieces:
     _check_meta_batch(config.data, config.device)
     pl.seed_everything(config.seed, verbose=False)
     task = construct(config.task, Task, key="task")
+    if config.command == "evaluate":
+        task.splits = (config.evaluation.split,)
     require_mode(task.metrics, task.monitor)
     objective = _objective(config, task)
     algorithm = construct(
@@ -92,13 +95,16 @@ def build(content: Node) -> Pieces:
 
 
 def build_and_try(content: Node) -> Pieces:
-    """Build the pieces, and callbacks and loggers too: only their constructors know their ranges.
+    """Build the pieces for what needs their data too; make callbacks and loggers, to try them.
+
+    Only their constructors know their ranges.
 
     Raises:
         UserError: whatever in the config does not fit, by its key.
 
     """
     pieces = build(content)
+    pieces.task.require_data()
     if content["command"] == "train":
         build_callbacks(content, RunFolder("unmade"), pieces.task)
         build_loggers(content, RunFolder("unmade"))

@@ -25,10 +25,7 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
     trained = load_config(run)
     for each in (config, trained):
         require_all_trusted(each)
-    mine, theirs = (cast(Node, c["task"]) for c in (trained, config))
-    if mine["_target_"] == theirs["_target_"] and "data_dir" in theirs:
-        mine = {**mine, "data_dir": theirs["data_dir"]}  # the data may have moved
-    own, other = (construct(node, Task, key="task") for node in (mine, theirs))
+    own, other = (construct(cast(Node, c["task"]), Task, key="task") for c in (trained, config))
     name = type(other).__name__
     if tuple(other.input_shape) != tuple(own.input_shape):
         raise UserError(

@@ -28,7 +28,7 @@ Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 ALIKE = (
     "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
-    "make all grey."
+    "make all grey; where a run has read it, task.alike=false."
 )
 
 
@@ -42,7 +42,10 @@ class ImageFolder(ImageDataset):
         split: seeded, `fractions` of the classes drawn by `split_seed`; folders, the class folders
             in train/, val/ and test/; or the path of a CSV file, see SplitTable.
         fractions: of the classes for training, validation and test, with split=seeded.
-        channels: 3 makes all images RGB, 1 grey; None takes them as they are, all alike.
+        channels: 3 makes all images RGB, 1 grey; None reads it from the first image.
+        alike: whether images of other channels are refused rather than converted; None: where
+            channels is None.
+        classes: how many class folders there are; None reads it from the data.
         (others) see ImageDataset.
 
     """
@@ -70,6 +73,8 @@ class ImageFolder(ImageDataset):
         cache_dir: str,
         rotations: bool = False,
         augmentation: Augmentation | None = None,
+        alike: bool | None = None,
+        classes: Count | None = None,
     ) -> None:
         if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
             raise UserError(
@@ -77,7 +82,8 @@ class ImageFolder(ImageDataset):
                 "and test: none below 0, together 1."
             )
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
-        self.is_strict = channels is None
+        self.alike = channels is None if alike is None else alike
+        self.advice = ALIKE if self.alike else ""
         self.skip_unusable = skip_unusable
         super().__init__(
             ways=ways,
@@ -92,20 +98,25 @@ class ImageFolder(ImageDataset):
             data_dir=data_dir,
             cache_dir=cache_dir,
         )
-        # names alone are listed here: what the model has to be is known before images are read
-        names = list(self._class_names(self.locate()))
-        self.classes = self.count_classes(len(names))
-        if self.is_strict:
-            self.input_shape = (self._first_channels(), image_size, image_size)
+        # at most names and a header: what the model has to be is known before images are read
+        if classes is None:
+            classes = len(list(self._class_names(self.locate())))
+        if channels is None:
+            channels = self._first_channels()
+        self.classes = self.count_classes(classes)
+        self.input_shape = (channels, image_size, image_size)
+        self.found = {"channels": channels, "alike": self.alike, "classes": classes}
+
+    def require_data(self) -> None:
+        super().require_data()
+        self._class_names(self.locate())
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        return files_source(
-            self._class_files(place), self.input_shape, alike=ALIKE if self.is_strict else ""
-        )
+        return files_source(self._class_files(place), self.input_shape, alike=self.advice)
 
     def image_files(self) -> ImageFiles:
         channels, size, _ = self.input_shape
-        return ImageFiles(size, channels, alike=ALIKE if self.is_strict else "")
+        return ImageFiles(size, channels, alike=self.advice)
 
     def split(self, names: Sequence[str]) -> Classes:
         if self.split_rule == "seeded":
@@ -121,7 +132,7 @@ class ImageFolder(ImageDataset):
 
     def _state(self, place: Path) -> str:
         table = fingerprint(self._table().path) if self._is_table else self.split_rule
-        return fingerprint(place, self.is_strict, table)
+        return fingerprint(place, self.alike, table)
 
     @property
     def _is_table(self) -> bool:
@@ -133,7 +144,7 @@ class ImageFolder(ImageDataset):
     def _folders(self, place: Path) -> dict[str, Path]:
         """Every class's folder, where folders say what is a class."""
         if self.split_rule == "folders":
-            return list_split_folders(place)
+            return list_split_folders(place, self.splits)
         folders = {path.name: path for path in list_folders(place)}
         if set(folders) == set(FOLDERS.values()):
             raise UserError(

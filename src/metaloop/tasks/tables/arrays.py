@@ -11,6 +11,7 @@ from metaloop.arguments import Count, NonNegative, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.readers.table_files import require_file
 from metaloop.tasks.tables.array_rows import ArraySource
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
 from metaloop.tasks.tables.row_groups import RowGroups
@@ -46,10 +47,13 @@ class ArrayClasses(RowClasses):
         self.input_shape, self.classes = tuple(input_shape), classes
         self.found = {"input_shape": list(input_shape), "classes": classes}
 
+    def require_data(self) -> None:
+        require_file(self.source.path)
+
     def setup(self) -> None:
         rows = self.source.read()
         require_shape(self.source.path, "features", rows.inputs, self.input_shape)
-        if len(rows.names) > self.classes:
+        if "train" in self.splits and len(rows.names) > self.classes:  # of pretraining's head
             raise UserError(
                 f"{self.source.path} has {len(rows.names)} classes, more than task.classes="
                 f"{self.classes}. Set task.classes={len(rows.names)}."
@@ -92,6 +96,9 @@ class ArrayRegression(RegressionTask):
         self.input_shape, self.output_size = tuple(input_shape), output_size
         self.found = {"input_shape": list(input_shape), "output_size": output_size}
 
+    def require_data(self) -> None:
+        require_file(self.source.path)
+
     def setup(self) -> None:
         rows = self.source.read()
         require_shape(self.source.path, "features", rows.inputs, self.input_shape)
@@ -99,6 +106,7 @@ class ArrayRegression(RegressionTask):
         self.inputs, self.targets = rows.inputs, rows.targets
         self.groups = RowGroups(rows.members, rows.names, rows.splits)
         self.groups.require(
+            self.splits,
             groups=1,
             rows=self.shots + self.queries,
             source=str(self.source.path),
@@ -151,11 +159,6 @@ def arrays(
         UserError: no file is named, or what the file holds does not fit.
 
     """
-    if data_dir is None or file is None:
-        raise UserError(
-            "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, an "
-            ".npz, .csv or .parquet file in it."
-        )
     if len(split_fractions) != 3 or abs(sum(split_fractions) - 1) > 1e-6:
         raise UserError(
             f"task.split_fractions={split_fractions} has to be three shares that make 1: of "
@@ -166,7 +169,8 @@ def arrays(
     if not is_regression:
         _require_one_column(targets, task_column)
     source = ArraySource(
-        path=Path(data_dir).expanduser() / file,
+        data_dir=data_dir,
+        file=file,
         features=features,
         targets=targets if is_regression else [],
         group=(task_column or "task") if is_regression else targets[0],

@@ -53,6 +53,7 @@ class RowClasses(ClassificationTask):
         """Take the rows, their classes' numbers [R], and each split's classes."""
         self.inputs, self.groups = inputs, RowGroups(labels, names, splits)
         self.groups.require(
+            self.splits,
             groups=self.ways,
             rows=self.shots + self.queries,
             source=source,
