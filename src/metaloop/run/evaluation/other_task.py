@@ -8,12 +8,13 @@ from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.construct import Node, check_node, construct
-from metaloop.run.config.read import load_config
 from metaloop.run.config.targets import require_all_trusted
 from metaloop.tasks import Task
 
 
-def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+def fit_to_run(
+    config: Mapping[str, object], trained: Mapping[str, object], run: RunFolder
+) -> dict[str, object]:
     """The config of an evaluation, checked against the run whose weights it judges.
 
     An algorithm that has learned a head over all of the run's classes keeps its size.
@@ -22,7 +23,6 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
         UserError: inputs of another shape, or another number of ways or outputs.
 
     """
-    trained = load_config(run)
     for each in (config, trained):
         require_all_trusted(each)
     own, other = (construct(cast(Node, c["task"]), Task, key="task") for c in (trained, config))
