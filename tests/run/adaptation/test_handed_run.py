@@ -12,7 +12,7 @@ from PIL import Image
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.learner import Learner
-from metaloop.run.config.build import build
+from metaloop.run.config.build import build, with_found
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import write_config
 from metaloop.run.train import train
@@ -84,8 +84,7 @@ def handed(untrained, tmp_path):
         arguments, mine = family(tmp_path / "data", tmp_path / "mine")
         folder = untrained(*arguments, "task.queries=1", f"task.data_dir={tmp_path / 'data'}")
         config = load_config(folder)
-        config["task"] |= build(config).task.found  # as its training does
-        write_config(folder, config)
+        write_config(folder, with_found(config, build(config).task))  # as its training does
         shutil.rmtree(tmp_path / "data")
         return RunFolder(folder.path.rename(tmp_path / "colleague")), mine
 

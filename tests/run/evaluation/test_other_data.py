@@ -9,7 +9,7 @@ from PIL import Image
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.run.config.build import build
+from metaloop.run.config.build import build, with_found
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import write_config
 from metaloop.run.worker import work
@@ -66,8 +66,7 @@ def composed_on_others(untrained, said, tmp_path, monkeypatch):
         arguments, rule = family(data, other)
         run = untrained(*arguments, *EPISODES, f"task.data_dir={data}")
         config = load_config(run)
-        config["task"] |= build(config).task.found
-        write_config(run, config)
+        write_config(run, with_found(config, build(config).task))
         changes = [f"task.data_dir={other}", *([rule] if rule else []), "name=other"]
         said("evaluate", str(run.path), *changes, "compose_only=true")
         return RunFolder(run.evaluations / "other")

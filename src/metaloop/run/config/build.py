@@ -111,6 +111,11 @@ def build_and_try(content: Node) -> Pieces:
     return pieces
 
 
+def with_found(config: Node, task: Task) -> dict[str, object]:
+    """A config with what its task has read from the data."""
+    return {**config, "task": {**cast(Node, config["task"]), **task.found}}
+
+
 def _objective(config: RunConfig, task: Task) -> Objective:
     network = construct(
         config.model,

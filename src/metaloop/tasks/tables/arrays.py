@@ -60,6 +60,9 @@ class ArrayClasses(RowClasses):
             )
         self.open_rows(rows.inputs, rows.members, rows.names, rows.splits, str(self.source.path))
 
+    def describe_inputs(self) -> dict[str, object]:
+        return describe_features(self.source)
+
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), **describe_source(self.source)}
 
@@ -95,6 +98,7 @@ class ArrayRegression(RegressionTask):
             input_shape, output_size = list(rows.inputs.shape[1:]), rows.targets.shape[1]
         self.input_shape, self.output_size = tuple(input_shape), output_size
         self.found = {"input_shape": list(input_shape), "output_size": output_size}
+        self.target_names = source.targets if len(source.targets) == output_size else ()
 
     def require_data(self) -> None:
         require_file(self.source.path)
@@ -129,6 +133,9 @@ class ArrayRegression(RegressionTask):
             for part in (slice(None, self.shots), slice(self.shots, None))
         )
         return Episode(support, query, drawn.classes)
+
+    def describe_inputs(self) -> dict[str, object]:
+        return describe_features(self.source)
 
     def describe(self) -> dict[str, int | str | bool]:
         sizes = {"shots": self.shots, "queries": self.queries}
@@ -203,6 +210,14 @@ def require_shape(path: Path, what: str, rows: Tensor, shape: tuple[int, ...]) -
             f"{path}: its {what} have {list(rows.shape[1:])} numbers a row, but the learner is "
             f"built for {list(shape)}. Name the columns it was trained on, or train another."
         )
+
+
+def describe_features(source: ArraySource) -> dict[str, object]:
+    """What a program without metaloop has to know of the columns."""
+    named = [source.features] if isinstance(source.features, str) else source.features
+    which = f": {', '.join(named)}" if named else ""
+    steps = [f"Take its features as they are, in the order of training{which}."]
+    return {"kind": "numbers", "features": named, "steps": steps}
 
 
 def describe_source(source: ArraySource) -> dict[str, int | str | bool]:
