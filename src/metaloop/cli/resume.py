@@ -76,7 +76,8 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
             saved_config,
         )
         from metaloop.run.checkpoints.weights import peek_resumable
-        from metaloop.run.config.build import build_and_try, with_found
+        from metaloop.run.config.build import with_found
+        from metaloop.run.config.misfits import build_and_try
         from metaloop.run.config.read import load_config
 
     before = load_config(folder)

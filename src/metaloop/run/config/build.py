@@ -94,23 +94,6 @@ def build(content: Node) -> Pieces:
     )
 
 
-def build_and_try(content: Node) -> Pieces:
-    """Build the pieces for what needs their data too; make callbacks and loggers, to try them.
-
-    Only their constructors know their ranges.
-
-    Raises:
-        UserError: whatever in the config does not fit, by its key.
-
-    """
-    pieces = build(content)
-    pieces.task.require_data()
-    if content["command"] == "train":
-        build_callbacks(content, RunFolder("unmade"), pieces.task)
-        build_loggers(content, RunFolder("unmade"))
-    return pieces
-
-
 def with_found(config: Node, task: Task) -> dict[str, object]:
     """A config with what its task has read from the data."""
     return {**config, "task": {**cast(Node, config["task"]), **task.found}}

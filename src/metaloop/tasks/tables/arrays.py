@@ -10,7 +10,7 @@ from torch import Tensor
 from metaloop.arguments import Count, NonNegative, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.table_files import require_file
 from metaloop.tasks.tables.array_rows import ArraySource
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
@@ -53,7 +53,7 @@ class ArrayClasses(RowClasses):
     def setup(self) -> None:
         rows = self.source.read()
         require_shape(self.source.path, "features", rows.inputs, self.input_shape)
-        if "train" in self.splits and len(rows.names) > self.classes:  # of pretraining's head
+        if self.splits == SPLITS and len(rows.names) > self.classes:  # pretraining's head
             raise UserError(
                 f"{self.source.path} has {len(rows.names)} classes, more than task.classes="
                 f"{self.classes}. Set task.classes={len(rows.names)}."

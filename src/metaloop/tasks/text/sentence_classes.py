@@ -154,7 +154,7 @@ class SentenceClasses(RowClasses):
                         "one of the files."
                     )
                 seen[name] = split
-        if "train" in self.splits and len(seen) != self.classes:  # of pretraining's head
+        if self.splits == SPLITS and len(seen) != self.classes:  # pretraining's head
             raise UserError(
                 f"{folder} has {len(seen)} classes in its three files, not task.classes="
                 f"{self.classes}: some are missing, or it is another data set. Set "
