@@ -81,7 +81,7 @@ def test_a_description_says_what_goes_in_what_comes_out_and_by_whom(images):
     words = in_words(about)
     assert "Resize it to 28 x 28 by Lanczos, whatever its proportions." in words
     assert "Invert it" in words
-    assert "probabilities of the classes, in this order: a, b." in words
+    assert "a row of probabilities of the classes, in this order:\n- a\n- b\n" in words
 
 
 @pytest.mark.parametrize(

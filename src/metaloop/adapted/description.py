@@ -64,7 +64,7 @@ def in_words(description: Description) -> str:
         f"Input `{INPUT}`: {inputs['type']} [{shape}], any number of rows. A row is made so:",
         *(f"- {step}" for step in cast(Sequence[str], inputs["steps"])),
         "",
-        f"Output `{OUTPUT}`: {_of_outputs(outputs)}",
+        *_of_outputs(outputs),
         "",
         f"Made by metaloop {description['metaloop']} from the run {description['run']}, "
         f"norm_mode={description['norm_mode']}, adapted in {description['inner_steps']} inner "
@@ -77,11 +77,13 @@ def in_words(description: Description) -> str:
     return readable("\n".join(wrapped)) + "\n"
 
 
-def _of_outputs(outputs: Description) -> str:
-    if outputs["kind"] == "probabilities":
-        classes = cast(Sequence[str], outputs["classes"])
-        return f"a row of probabilities of the classes, in this order: {', '.join(classes)}."
+def _of_outputs(outputs: Description) -> list[str]:
+    row = f"Output `{OUTPUT}`: a row of"
     if outputs["kind"] == "logits":
-        return "a row of logits: their softmax are probabilities of classes."
-    names = cast(Sequence[str], outputs["names"])
-    return f"a row of numbers{', ' * bool(names)}{', '.join(names)}."
+        return [f"{row} logits: their softmax are probabilities of classes."]
+    is_of_classes = outputs["kind"] == "probabilities"
+    names = cast(Sequence[str], outputs["classes" if is_of_classes else "names"])
+    what = "probabilities of the classes" if is_of_classes else "numbers"
+    if not names:
+        return [f"{row} {what}."]
+    return [f"{row} {what}, in this order:", *(f"- {name}" for name in names)]
