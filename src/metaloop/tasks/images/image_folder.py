@@ -22,6 +22,7 @@ from metaloop.tasks.images.image_sources import files_source, fingerprint
 from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.random_streams import SPLITS
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError, count_channels
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, seeded_split, split_by_prefix
 
 Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -59,8 +60,8 @@ class ImageFolder(ImageDataset):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         split: str,
         fractions: Fractions,
@@ -71,6 +72,8 @@ class ImageFolder(ImageDataset):
         skip_unusable: bool,
         data_dir: str | None,
         cache_dir: str,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
         rotations: bool = False,
         augmentation: Augmentation | None = None,
         alike: bool | None = None,
@@ -89,6 +92,8 @@ class ImageFolder(ImageDataset):
             ways=ways,
             shots=shots,
             queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
             rotations=rotations,
             augmentation=augmentation,
             image_size=image_size,
@@ -98,13 +103,16 @@ class ImageFolder(ImageDataset):
             data_dir=data_dir,
             cache_dir=cache_dir,
         )
-        # at most names and a header: what the model has to be is known before images are read
+        self._find(channels, classes)
+
+    def _find(self, channels: Literal[1, 3] | None, classes: int | None) -> None:
+        """Read what the config leaves open: at most names and a header, before images are read."""
         if classes is None:
             classes = len(list(self._class_names(self.locate())))
         if channels is None:
             channels = self._first_channels()
         self.classes = self.count_classes(classes)
-        self.input_shape = (channels, image_size, image_size)
+        self.input_shape = (channels, *self.input_shape[1:])
         self.found = {"channels": channels, "alike": self.alike, "classes": classes}
 
     def require_data(self) -> None:
