@@ -29,7 +29,7 @@ Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 ALIKE = (
     "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
-    "make all grey."
+    "make all grey; where a run has read it, task.alike=false."
 )
 
 
@@ -43,7 +43,10 @@ class ImageFolder(ImageDataset):
         split: seeded, `fractions` of the classes drawn by `split_seed`; folders, the class folders
             in train/, val/ and test/; or the path of a CSV file, see SplitTable.
         fractions: of the classes for training, validation and test, with split=seeded.
-        channels: 3 makes all images RGB, 1 grey; None takes them as they are, all alike.
+        channels: 3 makes all images RGB, 1 grey; None reads it from the first image.
+        alike: whether images of other channels are refused rather than converted; None: where
+            channels is None.
+        classes: how many class folders there are; None reads it from the data.
         (others) see ImageDataset.
 
     """
@@ -73,6 +76,8 @@ class ImageFolder(ImageDataset):
         uneven_shots: bool = False,
         rotations: bool = False,
         augmentation: Augmentation | None = None,
+        alike: bool | None = None,
+        classes: Count | None = None,
     ) -> None:
         if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
             raise UserError(
@@ -80,7 +85,8 @@ class ImageFolder(ImageDataset):
                 "and test: none below 0, together 1."
             )
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
-        self.is_strict = channels is None
+        self.alike = channels is None if alike is None else alike
+        self.advice = ALIKE if self.alike else ""
         self.skip_unusable = skip_unusable
         super().__init__(
             ways=ways,
@@ -97,20 +103,30 @@ class ImageFolder(ImageDataset):
             data_dir=data_dir,
             cache_dir=cache_dir,
         )
-        # names alone are listed here: what the model has to be is known before images are read
-        names = list(self._class_names(self.locate()))
-        self.classes = self.count_classes(len(names))
-        if self.is_strict:
-            self.input_shape = (self._first_channels(), image_size, image_size)
+        self._find(channels, classes)
+
+    def _find(self, channels: Literal[1, 3] | None, classes: int | None) -> None:
+        """Read what the config leaves open: at most names and a header, before images are read."""
+        if classes is None:
+            classes = len(list(self._class_names(self.locate())))
+        if channels is None:
+            channels = self._first_channels()
+        self.classes = self.count_classes(classes)
+        self.input_shape = (channels, *self.input_shape[1:])
+        self.found = {"channels": channels, "alike": self.alike, "classes": classes}
+
+    def require_data(self) -> None:
+        super().require_data()
+        if self.split_rule == "folders":
+            list_split_folders(self.own_copy(), self.splits)
+        self._class_names(self.own_copy())
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        return files_source(
-            self._class_files(place), self.input_shape, alike=ALIKE if self.is_strict else ""
-        )
+        return files_source(self._class_files(place), self.input_shape, alike=self.advice)
 
     def image_files(self) -> ImageFiles:
         channels, size, _ = self.input_shape
-        return ImageFiles(size, channels, alike=ALIKE if self.is_strict else "")
+        return ImageFiles(size, channels, alike=self.advice)
 
     def split(self, names: Sequence[str]) -> Classes:
         if self.split_rule == "seeded":
@@ -126,7 +142,7 @@ class ImageFolder(ImageDataset):
 
     def _state(self, place: Path) -> str:
         table = fingerprint(self._table().path) if self._is_table else self.split_rule
-        return fingerprint(place, self.is_strict, table)
+        return fingerprint(place, self.alike, table)
 
     @property
     def _is_table(self) -> bool:
