@@ -1,14 +1,14 @@
 """A user's own images: one folder a class, split by folders, by a CSV file or by a seeded rule."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 from pydantic import Field
 
-from metaloop.arguments import Count, Seed
+from metaloop.arguments import Positive, Seed
 from metaloop.errors import UserError
-from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.class_folders import (
     ClassFiles,
     SplitTable,
@@ -17,11 +17,16 @@ from metaloop.tasks.images.class_folders import (
     list_split_folders,
 )
 from metaloop.tasks.images.image_cache import ImageSource
-from metaloop.tasks.images.image_dataset import ImageDataset
+from metaloop.tasks.images.image_dataset import ImageDataset, SourceOptions
 from metaloop.tasks.images.image_sources import files_source, fingerprint
-from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.random_streams import SPLITS
-from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError, count_channels
+from metaloop.tasks.readers.image_files import (
+    ImageFile,
+    ImageFiles,
+    OddImageError,
+    count_channels,
+    read_colour,
+)
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, seeded_split, split_by_prefix
 
 Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -35,15 +40,18 @@ ALIKE = (
 class ImageFolder(ImageDataset):
     """Episodes of images of any format and size in one folder a class.
 
-    Classes may differ in size. Images are upright as their camera says (EXIF), lose transparency,
-    and are resized to a square whatever their proportions. Hidden files are not seen.
+    Classes may differ in size; how an image is read is said in ImageFiles. Hidden files are not
+    seen.
 
     Args:
         split: seeded, `fractions` of the classes drawn by `split_seed`; folders, the class folders
             in train/, val/ and test/; or the path of a CSV file, see SplitTable.
         fractions: of the classes for training, validation and test, with split=seeded.
         channels: 3 makes all images RGB, 1 grey; None takes them as they are, all alike.
-        (others) see ImageDataset.
+        background: the colour behind what is transparent, see `read_colour`.
+        white_level: the value that is white in images of more than 8 bits, see ImageFiles.
+        skip_unusable: see ImageOptions.
+        (others) see SourceOptions.
 
     """
 
@@ -56,20 +64,14 @@ class ImageFolder(ImageDataset):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
-        queries: Count,
         split: str,
         fractions: Fractions,
         split_seed: Seed,
-        image_size: Count,
         channels: Literal[1, 3] | None,
-        storage: Storage,
         skip_unusable: bool,
-        data_dir: str | None,
-        cache_dir: str,
-        rotations: bool = False,
-        augmentation: Augmentation | None = None,
+        background: str | int = "white",
+        white_level: Positive | None = None,
+        **options: Unpack[SourceOptions],
     ) -> None:
         if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
             raise UserError(
@@ -79,33 +81,27 @@ class ImageFolder(ImageDataset):
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
         self.is_strict = channels is None
         self.skip_unusable = skip_unusable
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            rotations=rotations,
-            augmentation=augmentation,
-            image_size=image_size,
-            channels=channels or 3,
-            storage=storage,
-            skip_unusable=skip_unusable,
-            data_dir=data_dir,
-            cache_dir=cache_dir,
-        )
+        super().__init__(channels=channels or 3, skip_unusable=skip_unusable, **options)
+        self.background = read_colour(background, "task.background")
+        self.white_level = white_level
         # names alone are listed here: what the model has to be is known before images are read
         names = list(self._class_names(self.locate()))
         self.classes = self.count_classes(len(names))
         if self.is_strict:
-            self.input_shape = (self._first_channels(), image_size, image_size)
+            self.input_shape = (self._first_channels(), *self.input_shape[1:])
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        return files_source(
-            self._class_files(place), self.input_shape, alike=ALIKE if self.is_strict else ""
-        )
+        return files_source(self._class_files(place), self.image_files())
 
     def image_files(self) -> ImageFiles:
         channels, size, _ = self.input_shape
-        return ImageFiles(size, channels, alike=ALIKE if self.is_strict else "")
+        return ImageFiles(
+            size,
+            channels,
+            alike=ALIKE if self.is_strict else "",
+            background=self.background,
+            white_level=self.white_level,
+        )
 
     def split(self, names: Sequence[str]) -> Classes:
         if self.split_rule == "seeded":
@@ -120,8 +116,11 @@ class ImageFolder(ImageDataset):
         return {**super().describe(), "class_split": self.split_rule, **seeded}
 
     def _state(self, place: Path) -> str:
-        table = fingerprint(self._table().path) if self._is_table else self.split_rule
-        return fingerprint(place, self.is_strict, table)
+        classes = self._class_files(place)
+        paths = [Path(file.name) for files in classes.values() for file in files]
+        sizes = {name: len(files) for name, files in classes.items()}
+        decoded = (self.is_strict, self.background, self.white_level)
+        return fingerprint(paths, sizes, *decoded)
 
     @property
     def _is_table(self) -> bool:
@@ -149,18 +148,15 @@ class ImageFolder(ImageDataset):
 
     def _class_files(self, place: Path) -> ClassFiles:
         if self._is_table:
-            return self._table().find(place, skip_odd=self.skip_unusable)
-        return list_images(self._folders(place), skip_odd=self.skip_unusable)
+            return self._table().find(place)
+        return list_images(self._folders(place))
 
     def _first_channels(self) -> Literal[1, 3]:
-        """How many channels the first image has that says it."""
+        """How many channels the first image has that can be read."""
         files = (
             file for of_class in self._class_files(self.locate()).values() for file in of_class
         )
         for file in files:
-            try:
+            with suppress(OddImageError):  # which is named, with all others, when images are read
                 return count_channels(file)
-            except OddImageError:
-                if not self.skip_unusable:
-                    raise
         raise UserError(f"{self.data_dir} holds no image that can be read. {self.what_to_put}")

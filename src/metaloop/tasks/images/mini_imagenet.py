@@ -51,7 +51,7 @@ class MiniImageNet(SplitImageNet):
             and Ravi and Larochelle's train.csv, val.csv and test.csv (filename,label); or with the
             pickles mini-imagenet-cache-train.pkl, .. that circulate, which are read without
             executing anything in them.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 
@@ -72,10 +72,10 @@ class MiniImageNet(SplitImageNet):
         if (place / "train.csv").is_file():
             files = self._listed(place)
         elif (place / "train").is_dir():
-            files = list_images(list_split_folders(place), skip_odd=self.skip_unusable)
+            files = list_images(list_split_folders(place))
         else:
             raise UserError(f"{place} holds no miniImageNet. {self.what_to_put}")
-        return cast(ImageSource[object], files_source(files, self.input_shape))
+        return cast(ImageSource[object], files_source(files, self.image_files()))
 
     def _listed(self, place: Path) -> ClassFiles:
         """The images that the three lists name."""
