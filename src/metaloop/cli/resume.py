@@ -54,10 +54,13 @@ def main() -> None:
     find_own_classes()
     be_no_rank()
     try:
-        folder = RunFolder.open(folder_named(arguments.folder))
+        given = [arguments.folder, *arguments.changes]
+        named = next((a for a in given if a.startswith("run=")), given[0])
+        folder = RunFolder.open(folder_named(named))
+        given.remove(named)
         # one lock from reading what to go on from to the end of the work
         with in_words(folder.path), folder.lock():
-            work = _resume(folder, arguments.changes, accepted=arguments.accept_changes)
+            work = _resume(folder, given, accepted=arguments.accept_changes)
             if work is not None:
                 become_worker(work)
     except UserError as error:

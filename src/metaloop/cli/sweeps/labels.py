@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metaloop.errors import UserError
+from metaloop.folders.user_path import user_path
 
 
 def label(content: dict[str, object], **labels: object) -> None:
@@ -47,5 +48,5 @@ def labels_of_environment() -> Mapping[str, object]:
     }
     if (place := given["save_dir"]) is not None:
         is_agents = "WANDB_SWEEP_ID" in os.environ and Path(str(place)) == Path.cwd()
-        given["save_dir"] = None if is_agents else str(Path(str(place)).expanduser().resolve())
+        given["save_dir"] = None if is_agents else str(user_path(str(place)).resolve())
     return {name: value for name, value in given.items() if value}

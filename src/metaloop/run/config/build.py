@@ -108,6 +108,7 @@ def _objective(config: RunConfig, task: Task) -> Objective:
         forward=task.forward,
         norm_mode=config.norm_mode,
         norm_adapts=config.norm_adapts,
+        ways=task.output_size if task.shapes.ways_vary else None,
     )
 
 

@@ -3,13 +3,17 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NotRequired, TypedDict, Unpack
+from typing import ClassVar, Literal, Unpack
 
 from metaloop.arguments import Count
 from metaloop.errors import UserError
-from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_cache import ImageSource, load_or_build
-from metaloop.tasks.images.image_classes import ImageClasses, check_episode, usable_classes
+from metaloop.tasks.images.image_classes import (
+    EpisodeOptions,
+    ImageClasses,
+    check_episode,
+    usable_classes,
+)
 from metaloop.tasks.images.image_sources import fingerprint
 from metaloop.tasks.images.image_store import ImageStore, Storage
 from metaloop.tasks.images.uniform_classes import warn_of_uniform
@@ -20,27 +24,22 @@ from metaloop.tasks.sources.download import download
 from metaloop.user_text import readable
 
 
-class SourceOptions(TypedDict):
+class SourceOptions(EpisodeOptions):
     """What every data set of images takes.
 
     Attributes:
-        ways, shots, queries, rotations, augmentation: see ImageClasses.
         image_size: height and width that images are resized to.
         storage: where the decoded images lie, see ImageStore; changes no number.
         data_dir: where the user's copy lies; None downloads where the source allows it.
         cache_dir: where downloads and the decoded images are kept.
+        (others) see EpisodeOptions.
 
     """
 
-    ways: Count
-    shots: Count
-    queries: Count
     image_size: Count
     storage: Storage
     data_dir: str | None
     cache_dir: str
-    rotations: NotRequired[bool]
-    augmentation: NotRequired[Augmentation | None]
 
 
 class ImageOptions(SourceOptions):
@@ -50,6 +49,7 @@ class ImageOptions(SourceOptions):
         channels: 3 for RGB, 1 for grey.
         skip_unusable: leave out images that cannot be read and classes with too few, naming
             them; otherwise they are errors.
+        (others) see SourceOptions.
 
     """
 
@@ -61,7 +61,7 @@ class ImageDataset(ImageClasses):
     """Episodes of a data set of images; a subclass says where they are and how they are split.
 
     Args:
-        options: see ImageOptions.
+        (all) see ImageOptions and EpisodeOptions.
 
     """
 
@@ -70,21 +70,24 @@ class ImageDataset(ImageClasses):
     split_sizes: Mapping[Split, int] = {}  # classes of the published split
     images_a_class: ClassVar[int]  # that no class exceeds, where the classes are known
 
-    def __init__(self, **options: Unpack[ImageOptions]) -> None:
-        super().__init__(
-            ways=options["ways"],
-            shots=options["shots"],
-            queries=options["queries"],
-            rotations=options.get("rotations", False),
-            augmentation=options.get("augmentation"),
-        )
+    def __init__(
+        self,
+        *,
+        image_size: Count,
+        channels: Literal[1, 3],
+        storage: Storage,
+        skip_unusable: bool,
+        data_dir: str | None,
+        cache_dir: str,
+        **options: Unpack[EpisodeOptions],
+    ) -> None:
+        super().__init__(**options)
         for split, classes in self.split_sizes.items():
             check_episode(self, split, classes=classes, images=self.images_a_class)
         self.classes = self.count_classes(sum(self.split_sizes.values()))
-        size, data_dir = options["image_size"], options["data_dir"]
-        self.input_shape = (options["channels"], size, size)
-        self.storage, self.skip_unusable = options["storage"], options["skip_unusable"]
-        self.cache_dir = Path(options["cache_dir"]).expanduser()
+        self.input_shape = (channels, image_size, image_size)
+        self.storage, self.skip_unusable = storage, skip_unusable
+        self.cache_dir = Path(cache_dir).expanduser()
         self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
         if self.data_dir is None and not isinstance(self, DownloadedImages):
             raise UserError(f"task.data_dir is missing: {self.what_to_put}")
