@@ -171,4 +171,4 @@ def test_without_a_network_it_says_what_to_put_where(tmp_path):
 )
 def test_impossible_episodes_are_refused_before_anything_is_read(change, says, tmp_path):
     with pytest.raises(UserError, match=says):
-        make(CifarFS, tmp_path / "nowhere", tmp_path, **change)
+        make(CifarFS, tmp_path / "nowhere", tmp_path, **change).require_data()

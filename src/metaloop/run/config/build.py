@@ -47,7 +47,8 @@ class Pieces(NamedTuple):
 def build(content: Node) -> Pieces:
     """Build a run's pieces.
 
-    Constructing touches no data and starts nothing, so building is also the check of a config.
+    Constructing starts nothing and needs no data but to find what the config leaves open, so
+    building is also the check of a config.
 
     Raises:
         UserError: whatever in the config does not fit, by its key.
@@ -59,6 +60,8 @@ def build(content: Node) -> Pieces:
     _check_meta_batch(config.data, config.device)
     pl.seed_everything(config.seed, verbose=False)
     task = construct(config.task, Task, key="task")
+    if config.command == "evaluate":
+        task.splits = (config.evaluation.split,)
     require_mode(task.metrics, task.monitor)
     objective = _objective(config, task)
     algorithm = construct(
@@ -89,6 +92,11 @@ def build(content: Node) -> Pieces:
         config.evaluation,
         config.published,
     )
+
+
+def with_found(config: Node, task: Task) -> dict[str, object]:
+    """A config with what its task has read from the data."""
+    return {**config, "task": {**cast(Node, config["task"]), **task.found}}
 
 
 def _objective(config: RunConfig, task: Task) -> Objective:

@@ -8,12 +8,13 @@ from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.construct import Node, check_node, construct
-from metaloop.run.config.read import load_config
 from metaloop.run.config.targets import require_all_trusted
 from metaloop.tasks import Task
 
 
-def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+def fit_to_run(
+    config: Mapping[str, object], trained: Mapping[str, object], run: RunFolder
+) -> dict[str, object]:
     """The config of an evaluation, checked against the run whose weights it judges.
 
     An algorithm that has learned a head over all of the run's classes keeps its size.
@@ -22,13 +23,9 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
         UserError: inputs of another shape, or another number of ways or outputs.
 
     """
-    trained = load_config(run)
     for each in (config, trained):
         require_all_trusted(each)
-    mine, theirs = (cast(Node, c["task"]) for c in (trained, config))
-    if mine["_target_"] == theirs["_target_"] and "data_dir" in theirs:
-        mine = {**mine, "data_dir": theirs["data_dir"]}  # the data may have moved
-    own, other = (construct(node, Task, key="task") for node in (mine, theirs))
+    own, other = (construct(cast(Node, c["task"]), Task, key="task") for c in (trained, config))
     name = type(other).__name__
     if tuple(other.input_shape) != tuple(own.input_shape):
         raise UserError(

@@ -1,7 +1,7 @@
 """Images in one folder a class, or named with their class by a CSV file."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from metaloop.errors import UserError, nearest
@@ -28,15 +28,20 @@ def list_folders(folder: Path) -> list[Path]:
     return [path for path in visible(folder) if path.is_dir()]
 
 
-def list_split_folders(folder: Path) -> dict[str, Path]:
+def holds_splits(folder: Path) -> bool:
+    """Whether any of the folders train/, val/ and test/ is there."""
+    return any((folder / name).is_dir() for name in FOLDERS.values())
+
+
+def list_split_folders(folder: Path, needed: Collection[Split] = ()) -> dict[str, Path]:
     """The class folders in train/, val/ and test/, by "train/class".
 
     Raises:
-        UserError: one of the three is missing.
+        UserError: one that is needed is missing, or all are.
 
     """
     for part, name in FOLDERS.items():
-        if not (folder / name).is_dir():
+        if (part in needed or not holds_splits(folder)) and not (folder / name).is_dir():
             raise UserError(
                 f"{folder} lacks the folder {name}/ with the {part} split's classes, one folder "
                 "each. Make train/, val/ and test/, or set task.split=seeded."
@@ -44,6 +49,7 @@ def list_split_folders(folder: Path) -> dict[str, Path]:
     return {
         f"{name}/{path.name}": path
         for name in FOLDERS.values()
+        if (folder / name).is_dir()
         for path in list_folders(folder / name)
     }
 

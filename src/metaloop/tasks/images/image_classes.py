@@ -11,7 +11,7 @@ from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_store import ImageStore
-from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.task import ClassificationTask
@@ -67,7 +67,7 @@ class ImageClasses(ClassificationTask):
 
     is_inverted: ClassVar[bool] = False  # images are the negatives of their files
     store: ImageStore
-    split_classes: dict[Split, Tensor]  # the originals of each split
+    split_classes: dict[Split, Tensor]  # the originals of each split that is drawn from
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class ImageClasses(ClassificationTask):
         *,
         skip_small: bool = False,
     ) -> None:
-        """Take the images and each split's classes.
+        """Take the images, and the classes of each split that is drawn from.
 
         Classes with fewer images than an episode needs are refused, or left out.
         """
@@ -107,7 +107,7 @@ class ImageClasses(ClassificationTask):
             split: torch.tensor(
                 usable_classes(self, split, names, counts, splits[split], skip_small)
             )
-            for split in SPLITS
+            for split in self.splits
         }
 
     def draw(self, split: Split, streams: RandomStreams) -> DrawnImages:  # type: ignore[override]

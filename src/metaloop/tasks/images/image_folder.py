@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Unpack
 
 from pydantic import Field
 
-from metaloop.arguments import Positive, Seed
+from metaloop.arguments import Count, Positive, Seed
 from metaloop.errors import UserError
 from metaloop.tasks.images.class_folders import (
     ClassFiles,
@@ -33,7 +33,7 @@ Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 ALIKE = (
     "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
-    "make all grey."
+    "make all grey; where a run has read it, task.alike=false."
 )
 
 
@@ -47,7 +47,10 @@ class ImageFolder(ImageDataset):
         split: seeded, `fractions` of the classes drawn by `split_seed`; folders, the class folders
             in train/, val/ and test/; or the path of a CSV file, see SplitTable.
         fractions: of the classes for training, validation and test, with split=seeded.
-        channels: 3 makes all images RGB, 1 grey; None takes them as they are, all alike.
+        channels: 3 makes all images RGB, 1 grey; None reads it from the first image.
+        alike: whether images of other channels are refused rather than converted; None: where
+            channels is None.
+        classes: how many class folders there are; None reads it from the data.
         background: the colour behind what is transparent, see `read_colour`.
         white_level: the value that is white in images of more than 8 bits, see ImageFiles.
         skip_unusable: see ImageOptions.
@@ -69,6 +72,8 @@ class ImageFolder(ImageDataset):
         split_seed: Seed,
         channels: Literal[1, 3] | None,
         skip_unusable: bool,
+        alike: bool | None = None,
+        classes: Count | None = None,
         background: str | int = "white",
         white_level: Positive | None = None,
         **options: Unpack[SourceOptions],
@@ -79,16 +84,29 @@ class ImageFolder(ImageDataset):
                 "and test: none below 0, together 1."
             )
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
-        self.is_strict = channels is None
+        self.alike = channels is None if alike is None else alike
+        self.advice = ALIKE if self.alike else ""
         self.skip_unusable = skip_unusable
-        super().__init__(channels=channels or 3, skip_unusable=skip_unusable, **options)
         self.background = read_colour(background, "task.background")
         self.white_level = white_level
-        # names alone are listed here: what the model has to be is known before images are read
-        names = list(self._class_names(self.locate()))
-        self.classes = self.count_classes(len(names))
-        if self.is_strict:
-            self.input_shape = (self._first_channels(), *self.input_shape[1:])
+        super().__init__(channels=channels or 3, skip_unusable=skip_unusable, **options)
+        self._find(channels, classes)
+
+    def _find(self, channels: Literal[1, 3] | None, classes: int | None) -> None:
+        """Read what the config leaves open: at most names and a header, before images are read."""
+        if classes is None:
+            classes = len(list(self._class_names(self.locate())))
+        if channels is None:
+            channels = self._first_channels()
+        self.classes = self.count_classes(classes)
+        self.input_shape = (channels, *self.input_shape[1:])
+        self.found = {"channels": channels, "alike": self.alike, "classes": classes}
+
+    def require_data(self) -> None:
+        super().require_data()
+        if self.split_rule == "folders":
+            list_split_folders(self.own_copy(), self.splits)
+        self._class_names(self.own_copy())
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
         return files_source(self._class_files(place), self.image_files())
@@ -98,7 +116,7 @@ class ImageFolder(ImageDataset):
         return ImageFiles(
             size,
             channels,
-            alike=ALIKE if self.is_strict else "",
+            alike=self.advice,
             background=self.background,
             white_level=self.white_level,
         )
@@ -119,7 +137,7 @@ class ImageFolder(ImageDataset):
         classes = self._class_files(place)
         paths = [Path(file.name) for files in classes.values() for file in files]
         sizes = {name: len(files) for name, files in classes.items()}
-        decoded = (self.is_strict, self.background, self.white_level)
+        decoded = (self.alike, self.background, self.white_level)
         return fingerprint(paths, sizes, *decoded)
 
     @property

@@ -4,7 +4,7 @@ import io
 import threading
 import zipfile
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
@@ -64,6 +64,21 @@ class ImageFile(NamedTuple):
 
     def __str__(self) -> str:
         return self.name if self.archive is None else f"{self.archive}: {self.name}"
+
+
+class ImageDescription(TypedDict):
+    """What ImageFiles does to a file; `steps` says it in words."""
+
+    kind: Literal["image"]
+    channels: int
+    colours: Literal["grey", "RGB"]
+    height: int
+    width: int
+    resized_by: Literal["Lanczos"]
+    is_inverted: bool
+    background: str
+    white: float | None
+    steps: list[str]
 
 
 class ImageFiles:
@@ -139,6 +154,32 @@ class ImageFiles:
         # before resizing: Pillow would resize one-bit images by nearest neighbour
         pixels = resized(opaque.convert(MODES[self.channels]), self.size)
         return 255 - pixels if self.is_inverted else pixels
+
+    def describe(self) -> ImageDescription:
+        """Say how a file becomes pixels, to a program that has to do it itself."""
+        colours: Literal["grey", "RGB"] = "grey" if self.channels == 1 else "RGB"
+        inverted = ["Invert it: 255 - value."] if self.is_inverted else []
+        background = "#{:02x}{:02x}{:02x}".format(*self.background)
+        white = "65535 of 16 bits" if self.white_level is None else f"{self.white_level:g}"
+        return {
+            "kind": "image",
+            "channels": self.channels,
+            "colours": colours,
+            "height": self.size,
+            "width": self.size,
+            "resized_by": "Lanczos",
+            "is_inverted": self.is_inverted,
+            "background": background,
+            "white": self.white_level,
+            "steps": [
+                "Open the image and turn it upright, as its EXIF orientation says.",
+                f"Bring more than 8 bits a channel to 8: 255 * value / {white}.",
+                f"Composite what is transparent on {background}.",
+                f"Convert it to {colours} (Pillow's mode {MODES[self.channels]}).",
+                f"Resize it to {self.size} x {self.size} by Lanczos, whatever its proportions.",
+                *inverted,
+            ],
+        }
 
     def close(self) -> None:
         for archive in self._archives.values():

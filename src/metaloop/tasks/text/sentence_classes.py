@@ -16,7 +16,7 @@ from metaloop.tasks.readers.given_sentences import read_sentences
 from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.download import download
 from metaloop.tasks.tables.row_classes import RowClasses
-from metaloop.tasks.text.tokens import tokenize
+from metaloop.tasks.text.tokens import describe_tokens, tokenize
 
 FILES: dict[Split, str] = {
     "train": "train.jsonl",
@@ -77,12 +77,17 @@ class SentenceClasses(RowClasses):
         self.cache_dir = Path(cache_dir).expanduser()
         self.source_url, self.md5 = source_url, dict(zip(FILES.values(), md5, strict=True))
 
+    def require_data(self) -> None:
+        for split in self.splits if self.data_dir is not None else ():
+            _require(self._folder() / FILES[split])
+
     def prepare(self) -> None:
+        self.require_data()
         self._folder()
 
     def setup(self) -> None:
         folder = self._folder()
-        read = {split: _read(folder / name) for split, name in FILES.items()}
+        read = {split: self._read(folder, split) for split in SPLITS}
         per_split = {split: sorted(set(labels)) for split, (_, labels) in read.items()}
         self._check(folder, per_split)
         names = [name for split in SPLITS for name in per_split[split]]
@@ -117,6 +122,20 @@ class SentenceClasses(RowClasses):
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         return inputs.long()  # what `encode` gives is what a model takes
 
+    def describe_inputs(self) -> dict[str, object]:
+        length, size = self.input_shape[0], self.vocabulary_size
+        return {
+            "kind": "tokens",
+            "length": length,
+            "vocabulary_size": size,
+            "tokenizer": self.tokenizer,
+            "padding": 0,
+            "steps": [
+                describe_tokens(size, self.tokenizer),
+                f"Cut a longer sentence to {length} tokens, pad a shorter one with 0 at its end.",
+            ],
+        }
+
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "tokenizer": self.tokenizer or "hashed words"}
 
@@ -130,6 +149,11 @@ class SentenceClasses(RowClasses):
             download(url, folder / name, md5=self.md5[name], advice=advice)
         return folder
 
+    def _read(self, folder: Path, split: Split) -> Labelled:
+        """A split's sentences; none where its file is neither there nor needed."""
+        path = folder / FILES[split]
+        return _read(path) if split in self.splits or path.exists() else ([], [])
+
     def _check(self, folder: Path, per_split: dict[Split, list[str]]) -> None:
         seen: dict[str, Split] = {}
         for split, names in per_split.items():
@@ -141,7 +165,7 @@ class SentenceClasses(RowClasses):
                         "one of the files."
                     )
                 seen[name] = split
-        if len(seen) != self.classes:
+        if self.splits == SPLITS and len(seen) != self.classes:  # pretraining's head
             raise UserError(
                 f"{folder} has {len(seen)} classes in its three files, not task.classes="
                 f"{self.classes}: some are missing, or it is another data set. Set "
@@ -149,14 +173,23 @@ class SentenceClasses(RowClasses):
             )
 
 
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise _unreadable(path, "is not there")
+
+
+def _unreadable(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} {reason}. task.data_dir has to hold {', '.join(FILES.values())}, lines of JSON "
+        "objects with sentence and label."
+    )
+
+
 def _read(path: Path) -> Labelled:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). task.data_dir has to hold "
-            f"{', '.join(FILES.values())}, lines of JSON objects with sentence and label."
-        ) from error
+        raise _unreadable(path, f"cannot be read ({error})") from error
     sentences, labels = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
