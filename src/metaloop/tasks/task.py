@@ -118,17 +118,19 @@ class Task(ABC):
         """
         return network(inputs)
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
         """Read a user's examples from a file or folder, as the family reads its own.
 
         Args:
             place: images where `input_shape` is that of images, else a CSV file.
-            skip_odd: leave out files that cannot be used, instead of refusing them.
+            skip_unusable: leave out files that cannot be used, instead of refusing them.
             like: examples read before, whose columns these have to have.
 
         """
         if len(self.input_shape) == 3:
-            return read_images(place, self.image_files(), skip_odd=skip_odd)
+            return read_images(place, self.image_files(), skip_unusable=skip_unusable)
         return read_rows(
             place,
             self.input_shape,

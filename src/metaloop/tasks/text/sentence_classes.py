@@ -100,7 +100,9 @@ class SentenceClasses(RowClasses):
             str(folder),
         )
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
         return read_sentences(place)
 
     def encode(self, x: Arrays) -> Tensor:
