@@ -26,6 +26,7 @@ from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.logged_values import summary_names
 from metaloop.training.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 
+SUPPLIED_TO_MODELS = ("input_shape", "input_size", "output_size", "vocabulary_size")
 # what callbacks and loggers are supplied with, by the names of their arguments
 SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "name")
 
@@ -108,8 +109,15 @@ def _objective(config: RunConfig, task: Task) -> Objective:
         forward=task.forward,
         norm_mode=config.norm_mode,
         norm_adapts=config.norm_adapts,
-        ways=task.output_size if task.shapes.ways_vary else None,
+        ways=_ways(config.model, task),
     )
+
+
+def _ways(model: Node, task: Task) -> int | None:
+    """How many outputs are classes, where episodes have fewer than the model's."""
+    outputs = model.get("output_size", task.output_size)
+    has_fewer = task.shapes.has_classes and outputs != task.output_size
+    return task.output_size if task.shapes.ways_vary or has_fewer else None
 
 
 def _meta_learner(config: RunConfig, algorithm: Algorithm) -> MetaLearner:
