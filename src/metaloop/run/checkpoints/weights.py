@@ -40,6 +40,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             return {**load_file(path)}
         with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
+            if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+                raise UserError(f"{path} claims to hold more than its size: torch saves no such.")
             if (damaged := archive.testzip()) is not None:
                 raise UserError(f"The checkpoint {path} cannot be read: {damaged} is damaged.")
         content = torch.load(path, map_location="cpu", weights_only=True)
