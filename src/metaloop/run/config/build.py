@@ -92,6 +92,20 @@ def build(content: Node) -> Pieces:
     )
 
 
+def with_found(config: Node, task: Task) -> dict[str, object]:
+    """A config with what its task has read from the data."""
+    return {**config, "task": _merge(cast(Node, config["task"]), task.found)}
+
+
+def _merge(node: Node, found: Node) -> dict[str, object]:
+    merged = dict(node)
+    for key, value in found.items():
+        inner = node.get(key)
+        is_node = isinstance(value, Mapping) and isinstance(inner, Mapping)
+        merged[key] = _merge(cast(Node, inner), cast(Node, value)) if is_node else value
+    return merged
+
+
 def _objective(config: RunConfig, task: Task) -> Objective:
     network = construct(
         config.model,
