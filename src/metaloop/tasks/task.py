@@ -4,7 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -62,8 +62,8 @@ class Task(ABC):
     splits: Sequence[Split] = SPLITS
     target_names: Sequence[str] = ()
     shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
-    monitor: ClassVar[str] = "query_loss"
-    is_regression: ClassVar[bool | None] = None
+    monitor: str = "query_loss"
+    is_regression: bool | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
