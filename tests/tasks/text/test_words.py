@@ -15,7 +15,7 @@ HEART = "\u2764"
     [
         ("Don't pay the bill: £5.20!", "don't pay the bill : £ 5 . 20 !"),
         ("snake_case 'quoted' rock'n'roll", "snake _ case ' quoted ' rock'n'roll"),
-        ("don\u2019t \u201cshout\u201d", "don't \" shout \""),
+        ("don\u2019t \u201cshout\u201d", 'don\'t " shout "'),
         ("STRASSE stra\u00dfe", "strasse strasse"),
         # namaste duniya, with the virama (94d) and the vowel signs (947, 941, 93f, 93e) in words
         (
