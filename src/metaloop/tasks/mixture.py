@@ -129,6 +129,10 @@ class Mixture(Task):
         self.classes, self.offsets = int(counts.sum()), (counts.cumsum(0) - counts).tolist()
         self.found = {"of": {name: dict(task.found) for name, task in self.sources.items()}}
 
+    def require_data(self) -> None:
+        for task in self.sources.values():
+            task.require_data()
+
     def prepare(self) -> None:
         for task in self.sources.values():
             task.prepare()
@@ -166,11 +170,16 @@ class Mixture(Task):
     def metrics(self) -> Mapping[str, MetricFunction]:
         return self.first.metrics
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
-        return self.first.read_examples(place, skip_odd=skip_odd, like=like)
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
+        return self.first.read_examples(place, skip_unusable=skip_unusable, like=like)
 
     def image_files(self) -> ImageFiles:
         return self.first.image_files()
+
+    def describe_inputs(self) -> dict[str, object]:
+        return self.first.describe_inputs()
 
     def encode(self, x: Arrays) -> Tensor:
         return self.first.encode(x)
