@@ -26,7 +26,7 @@ def describe_tokens(vocabulary_size: int, tokenizer: str | None) -> str:
         return f"Each token is 1 + its number in the Hugging Face tokenizer {tokenizer}."
     return (
         "Bring the sentence into Unicode's form NFKC and fold its case. Its words and signs, in "
-        "ASCII what Python's re finds by [a-z0-9]+(?:'[a-z0-9]+)*|[^\\sa-z0-9], in other scripts as "
+        "ASCII what Python's re finds by [a-z0-9]+(?:'[a-z0-9]+)*|[^\\sa-z0-9], in others as "
         "metaloop/tasks/text/words.py has it in a table, are each 1 + (the CRC-32 of the UTF-8 "
         f"bytes, modulo {vocabulary_size - 1})."
     )
