@@ -28,6 +28,13 @@ from tests.warm_start import WarmStart
 
 ROOT = Path(__file__).resolve().parents[1]
 WARM = WarmStart()
+LONG = (
+    "tests/test_readme.py",
+    "tests/cli/",
+    "tests/run/",
+    "tests/meta_gradient/test_compiled.py",
+    "tests/test_configuration.py",
+)
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler to compile with"
 )
@@ -35,8 +42,8 @@ mpl.use("agg")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest test first: at the end one process would run it alone."""
-    items.sort(key=lambda item: "run_one_after_the_other" not in item.name)
+    """Put the longest files first: at the end one process would run them alone."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_collection_finish() -> None:
