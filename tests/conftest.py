@@ -43,7 +43,8 @@ mpl.use("agg")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first: at the end one process would run them alone."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    places = [*LONG, ""]
+    items.sort(key=lambda item: next(i for i, p in enumerate(places) if item.nodeid.startswith(p)))
 
 
 def pytest_collection_finish() -> None:
@@ -208,9 +209,10 @@ def run_command(
 ) -> subprocess.CompletedProcess:
     """Run one of the installed commands, or python with arguments, and return what it said.
 
-    A command of ours starts with its imports done, unless `cold`.
+    A command of ours, and a script or module, starts with its imports done, unless `cold`.
     """
-    if arguments[0].startswith("metaloop-") and not cold:
+    is_ours = arguments[0].startswith("metaloop-")
+    if not cold and (is_ours or (arguments[0] == "python" and arguments[1] != "-c")):
         return WARM.run(*arguments, timeout=timeout, **kwargs)
     program = Path(sys.executable).parent / arguments[0]
     return subprocess.run(
