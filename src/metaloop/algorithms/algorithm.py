@@ -46,6 +46,14 @@ class Algorithm(ABC):
         return tuple(self.objective.meta_parameters())
 
     @property
+    def adapts_by(self) -> tuple[object, ...] | None:
+        """All that `adapt` reads of the algorithm but its objective, to be compared.
+
+        Arguments that change none of it have no effect on a trained learner. None: not known.
+        """
+        return None
+
+    @property
     def lacks_statistics(self) -> bool:
         """Whether the norm mode reads stored statistics, and this algorithm stores none."""
         if not self.objective.mode.stores or not self.objective.norms:
@@ -92,6 +100,11 @@ class Algorithm(ABC):
         other = copy.copy(self)
         object.__setattr__(other, "objective", objective)  # dataclasses here are frozen
         return other
+
+    def for_ways(self, ways: int) -> Self:
+        """The same algorithm for episodes of so many classes, where their number varies."""
+        objective = self.objective.for_ways(ways)
+        return self if objective is self.objective else self.judged_by(objective)
 
     def at(self, meta_step: int) -> "Algorithm":
         """The algorithm as it is at this meta-step: schedules are functions of the step."""

@@ -13,6 +13,7 @@ from metaloop.cli.mistakes import fail
 from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
+from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import write_adaptation
@@ -20,7 +21,7 @@ from metaloop.user_text import quoted
 
 OWN_KEYS = tuple(field.name for field in fields(Request))
 PLACES = ("support", "query")
-KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_odd_files", "export")
+KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_unusable", "export")
 
 
 def main() -> None:
@@ -49,7 +50,8 @@ def _job(config: DictConfig) -> Work | None:
         from metaloop.run.checkpoints.weights import find_weights
         from metaloop.run.config.build import build
         from metaloop.run.config.construct import section
-        from metaloop.run.config.read import plain
+        from metaloop.run.config.effect import require_effect
+        from metaloop.run.config.read import load_config, plain
         from metaloop.run.config.settings import Adaptation
         from metaloop.tasks.readers.given import require_place
 
@@ -58,14 +60,16 @@ def _job(config: DictConfig) -> Work | None:
     name = asked.name
     wanted = {key: values.pop(key) for key in KEYS}
     adaptation = section(Adaptation, wanted, "")
-    pieces = build({**values, "command": "adapt"})
+    values["command"] = "adapt"
+    pieces = build(values)
     pieces.device.require()
     run = RunFolder.open(Path(asked.run))
+    require_effect(values, load_config(run), pieces.algorithm)
     find_weights(run, adaptation.checkpoint)
     for key in PLACES:
         if (place := wanted[key]) is not None:
-            require_place(Path(str(place)).expanduser(), key)
-            wanted[key] = str(Path(str(place)).expanduser().resolve())
+            require_place(user_path(str(place)), key)
+            wanted[key] = str(user_path(str(place)).resolve())
     for format_ in adaptation.export:
         require_format(format_)
         require_fixed_norms(pieces.algorithm.objective, has_support=True)

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import Count, Positive, Seed
-from metaloop.episode import Episode
+from metaloop.episode import Episodes
 from metaloop.errors import UserError
 from metaloop.inner_loop import Report
 from metaloop.meta_gradient import (
@@ -27,6 +27,7 @@ from metaloop.meta_gradient import (
     meta_gradient,
 )
 from metaloop.meta_gradient.random_state import keep_random_state
+from metaloop.training.by_source import summarize_sources
 from metaloop.training.datamodule import MetaBatch
 from metaloop.training.evaluator import Evaluator
 from metaloop.training.first_check import FirstCheck
@@ -195,7 +196,7 @@ class MetaLearner(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         evaluated = self.evaluator.finish()
-        summary = summarize(evaluated)
+        summary = summarize(evaluated) | summarize_sources(self.trainer, evaluated)
         self._write(summary, "val")
         self._report_path(evaluated, "val")
         # for callbacks that monitor a value: every rank has the same
@@ -220,12 +221,12 @@ class MetaLearner(pl.LightningModule):
             is_detailed=self.report and self.trainer.validating,
         )
 
-    def _check_once(self, episodes: Episode) -> None:
+    def _check_once(self, episodes: Episodes) -> None:
         self.at_once = self.first_check(
             self, self.algorithm, self.meta, episodes, self.at_once, self.seed
         )
 
-    def _look_at_path(self, algorithm: Algorithm, episodes: Episode) -> Report:
+    def _look_at_path(self, algorithm: Algorithm, episodes: Episodes) -> Report:
         """Judge the learner before it adapts and, where a report is asked for, on the way."""
         with keep_random_state(self.device):  # what is logged changes no weight
             path = adaptation_path(

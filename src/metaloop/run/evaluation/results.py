@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Report
 from metaloop.training.confusion import Confusion, rows_of
 from metaloop.training.estimate import estimate
+from metaloop.user_text import for_hydra, for_shell
 
 Results = dict[str, object]
 
@@ -53,13 +55,21 @@ def summarize_results(evaluated: Report) -> Results:
     }
 
 
-def write_results(folder: Path, results: Results, evaluated: Report) -> None:
-    """Write results.json, and episodes.csv with one row an episode."""
+def write_results(
+    folder: Path,
+    results: Results,
+    evaluated: Report,
+    columns: Mapping[str, Sequence[object]] = {},
+) -> None:
+    """Write results.json, and episodes.csv with one row an episode; `columns` tell them apart."""
     names = [f"{n}_step_{k}" for n, v in evaluated.items() for k in range(v.shape[1])]
-    columns = [column for values in evaluated.values() for column in values.unbind(1)]
-    values = zip(*(column.tolist() for column in columns), strict=True)
-    rows = ([i, *map(repr, row)] for i, row in enumerate(values))
-    write_table(folder / "episodes.csv", [["episode", *names], *rows])
+    judged = [column.tolist() for values in evaluated.values() for column in values.unbind(1)]
+    told_apart = zip(*columns.values(), strict=True) if columns else repeat(())
+    rows = (
+        [i, *apart, *map(repr, row)]
+        for i, (apart, row) in enumerate(zip(told_apart, zip(*judged, strict=True), strict=False))
+    )
+    write_table(folder / "episodes.csv", [["episode", *columns, *names], *rows])
     write_json(folder / "results.json", results)
 
 
@@ -71,7 +81,8 @@ def read_results(run: RunFolder, name: str) -> Judged:
 
     """
     path = run.evaluations / name / "results.json"
-    remedy = f"Evaluate again: metaloop-evaluate run={run.path} evaluation.split={name}."
+    again = for_shell("metaloop-evaluate", run.path, for_hydra("evaluation.split", name))
+    remedy = f"Evaluate again: {again}."
     text = read_text(path, remedy)
     return Judged({}) if text is None else parse_json(text, path, Judged, remedy)
 

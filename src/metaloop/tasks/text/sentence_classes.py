@@ -14,9 +14,10 @@ from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.arrays import Arrays
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_sentences import read_sentences
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.download import download
 from metaloop.tasks.tables.row_classes import RowClasses
-from metaloop.tasks.text.tokens import tokenize
+from metaloop.tasks.text.tokens import describe_tokens, tokenize
 
 FILES: dict[Split, str] = {
     "train": "train.jsonl",
@@ -34,7 +35,7 @@ class SentenceClasses(RowClasses):
     `tokens`. Labels are in composed form (NFC), without white space around them.
 
     Args:
-        ways, shots, queries: see RowClasses.
+        ways, shots, queries, shape_block, uneven_shots: see RowClasses.
         classes: how many there are in the three files together.
         max_tokens: a longer sentence is cut, a shorter one padded.
         vocabulary_size: how many token numbers there are, with the one that pads.
@@ -49,8 +50,8 @@ class SentenceClasses(RowClasses):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         classes: Count,
         max_tokens: Count,
@@ -60,8 +61,16 @@ class SentenceClasses(RowClasses):
         cache_dir: str,
         source_url: str,
         md5: Sequence[str],
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
     ) -> None:
-        super().__init__(ways=ways, shots=shots, queries=queries)
+        super().__init__(
+            ways=ways,
+            shots=shots,
+            queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
+        )
         if vocabulary_size < 2:
             raise UserError("task.vocabulary_size counts the token that pads: set 2 or more.")
         self.input_shape = (max_tokens,)
@@ -70,12 +79,17 @@ class SentenceClasses(RowClasses):
         self.cache_dir = Path(cache_dir).expanduser()
         self.source_url, self.md5 = source_url, dict(zip(FILES.values(), md5, strict=True))
 
+    def require_data(self) -> None:
+        for split in self.splits if self.data_dir is not None else ():
+            _require(self._folder() / FILES[split])
+
     def prepare(self) -> None:
+        self.require_data()
         self._folder()
 
     def setup(self) -> None:
         folder = self._folder()
-        read = {split: _read(folder / name) for split, name in FILES.items()}
+        read = {split: self._read(folder, split) for split in SPLITS}
         per_split = {split: sorted(set(labels)) for split, (_, labels) in read.items()}
         self._check(folder, per_split)
         names = [name for split in SPLITS for name in per_split[split]]
@@ -88,7 +102,9 @@ class SentenceClasses(RowClasses):
             str(folder),
         )
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
         return read_sentences(place)
 
     def encode(self, x: Arrays) -> Tensor:
@@ -108,6 +124,20 @@ class SentenceClasses(RowClasses):
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         return inputs.long()  # what `encode` gives is what a model takes
 
+    def describe_inputs(self) -> dict[str, object]:
+        length, size = self.input_shape[0], self.vocabulary_size
+        return {
+            "kind": "tokens",
+            "length": length,
+            "vocabulary_size": size,
+            "tokenizer": self.tokenizer,
+            "padding": 0,
+            "steps": [
+                describe_tokens(size, self.tokenizer),
+                f"Cut a longer sentence to {length} tokens, pad a shorter one with 0 at its end.",
+            ],
+        }
+
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "tokenizer": self.tokenizer or "hashed words"}
 
@@ -121,6 +151,11 @@ class SentenceClasses(RowClasses):
             download(url, folder / name, md5=self.md5[name], advice=advice)
         return folder
 
+    def _read(self, folder: Path, split: Split) -> Labelled:
+        """A split's sentences; none where its file is neither there nor needed."""
+        path = folder / FILES[split]
+        return _read(path) if split in self.splits or path.exists() else ([], [])
+
     def _check(self, folder: Path, per_split: dict[Split, list[str]]) -> None:
         seen: dict[str, Split] = {}
         for split, names in per_split.items():
@@ -132,7 +167,7 @@ class SentenceClasses(RowClasses):
                         "one of the files."
                     )
                 seen[name] = split
-        if len(seen) != self.classes:
+        if self.splits == SPLITS and len(seen) != self.classes:  # pretraining's head
             raise UserError(
                 f"{folder} has {len(seen)} classes in its three files, not task.classes="
                 f"{self.classes}: some are missing, or it is another data set. Set "
@@ -140,14 +175,23 @@ class SentenceClasses(RowClasses):
             )
 
 
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise _unreadable(path, "is not there")
+
+
+def _unreadable(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} {reason}. task.data_dir has to hold {', '.join(FILES.values())}, lines of JSON "
+        "objects with sentence and label."
+    )
+
+
 def _read(path: Path) -> Labelled:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). task.data_dir has to hold "
-            f"{', '.join(FILES.values())}, lines of JSON objects with sentence and label."
-        ) from error
+        raise _unreadable(path, f"cannot be read ({error})") from error
     sentences, labels = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
