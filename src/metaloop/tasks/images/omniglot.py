@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
+
 from metaloop.arguments import Count, Seed
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_dataset import DownloadedImages
-from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.images.omniglot_files import (
     DRAWINGS,
@@ -21,7 +22,7 @@ from metaloop.tasks.images.omniglot_files import (
     vinyals_split,
 )
 from metaloop.tasks.random_streams import Split
-from metaloop.tasks.readers.image_files import ImageFile
+from metaloop.tasks.readers.image_files import ImageFile, ImageFiles
 from metaloop.tasks.shapes import Size
 
 SPLITS_BY_NAME: dict[str, dict[Split, int]] = {
@@ -37,6 +38,9 @@ class Omniglot(DownloadedImages):
         split: finn2017, 1,100 characters to train on, 100 to validate, 423 to test, by the rule
             of `shuffled_split`; or vinyals2016, 1,028/172/423 by published lists.
         split_seed: seeds the division of the characters by finn2017.
+        resample: lanczos, the drawings made grey and smoothly resized; or nearest, in black and
+            white as Pillow resizes them where they are left at one bit, whatever filter it is
+            asked for: what many papers' programs did.
         data_dir: a folder with the drawings, zipped as distributed or unpacked; None downloads.
         (others) see ImageDataset.
 
@@ -65,11 +69,12 @@ class Omniglot(DownloadedImages):
         data_dir: str | None,
         cache_dir: str,
         source_url: str,
+        resample: Literal["lanczos", "nearest"] = "lanczos",
         shape_block: Count = 1,
         uneven_shots: bool = False,
         augmentation: Augmentation | None = None,
     ) -> None:
-        self.split_name, self.split_seed = split, split_seed
+        self.split_name, self.split_seed, self.resample = split, split_seed, resample
         self.split_sizes = SPLITS_BY_NAME[split]
         super().__init__(
             ways=ways,
@@ -89,7 +94,13 @@ class Omniglot(DownloadedImages):
         )
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        return files_source(find_drawings(place), self.input_shape, is_inverted=self.is_inverted)
+        files = self.image_files()
+        return ImageSource(find_drawings(place), files.read, self.input_shape, files.close)
+
+    def image_files(self) -> ImageFiles:
+        files = super().image_files()
+        files.resample = Image.Resampling[self.resample.upper()]
+        return files
 
     def split(self, names: Sequence[str]) -> dict[Split, list[str]]:
         if self.split_name == "vinyals2016":
@@ -101,7 +112,16 @@ class Omniglot(DownloadedImages):
 
     def describe(self) -> dict[str, int | str | bool]:
         seeded = {"split_seed": self.split_seed} if self.split_name == "finn2017" else {}
-        return {**super().describe(), "class_split": self.split_name, **seeded}
+        return {
+            **super().describe(),
+            "class_split": self.split_name,
+            **seeded,
+            "resample": self.resample,
+        }
+
+    def _state(self, place: Path) -> str:
+        state = super()._state(place)
+        return state if self.resample == "lanczos" else f"{state}-{self.resample}"
 
     def _tars_in(self, folder: Path) -> list[Path]:
         return []  # the zip archives are read where they lie

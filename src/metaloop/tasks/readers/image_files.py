@@ -42,12 +42,14 @@ class ImageFiles:
     """Reads image files; keeps the archives open until `close`.
 
     Args:
-        size: images are resized to size x size (Lanczos), whatever their proportions.
+        size: images are resized to size x size (by `resample`), whatever their proportions.
         channels: 1 makes all grey, 3 makes all RGB.
         alike: why images of another number of channels are refused; "" converts them.
         is_inverted: black becomes white.
 
     """
+
+    resample = Image.Resampling.LANCZOS
 
     def __init__(
         self, size: int, channels: int, *, alike: str = "", is_inverted: bool = False
@@ -69,7 +71,7 @@ class ImageFiles:
                 self._check_mode(file, image.mode)
                 upright = ImageOps.exif_transpose(image)
                 # before resizing: Pillow would resize one-bit images by nearest neighbour
-                pixels = resized(upright.convert(MODES[self.channels]), self.size)
+                pixels = resized(upright.convert(MODES[self.channels]), self.size, self.resample)
         except OddImageError:
             raise
         except Exception as error:  # a damaged image fails in whatever way its bytes happen to
@@ -98,10 +100,12 @@ class ImageFiles:
             raise OddImageError(f"{file} is {found}, not {wanted}: {self.alike}")
 
 
-def resized(image: Image.Image, size: int) -> Pixels:
+def resized(
+    image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.LANCZOS
+) -> Pixels:
     """An image as [channels, size, size]."""
     if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
+        image = image.resize((size, size), resample)
     pixels: Pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
