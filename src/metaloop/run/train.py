@@ -204,6 +204,12 @@ def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Piece
     write_json(folder.best_modes, {name: best_mode(pieces.task.metrics, name) for name in names})
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
     print(f"{what}: {folder.path}", flush=True)
+    if pieces.published and not any(row.get("ran_whole") for row in pieces.published):
+        print(
+            "The whole schedule of this preset is not known to have been run before: nobody has "
+            "seen whether it gives the published value.",
+            flush=True,
+        )
     if trainer.strategy.root_device.type == "cuda" and not pieces.device.deterministic:
         print("On a GPU resuming is exact only with device.deterministic=true.", flush=True)
 
