@@ -180,8 +180,8 @@ class ImageFiles:
                 f"Bring more than 8 bits a channel to 8: 255 * value / {white}.",
                 f"Composite what is transparent on {background}.",
                 f"Convert it to {colours} (Pillow's mode {MODES[self.channels]}).",
-                f"Resize it to {self.size} x {self.size} by Pillow's {self.resample.upper()}, whatever "
-                "its proportions.",
+                f"Resize it to {self.size} x {self.size} by Pillow's {self.resample.upper()}, "
+                "whatever its proportions.",
                 *inverted,
             ],
         }
