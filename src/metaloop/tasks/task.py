@@ -16,7 +16,7 @@ from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_images import read_images
-from metaloop.tasks.readers.given_rows import read_rows
+from metaloop.tasks.readers.given_rows import Columns, read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
 
 Network = Callable[[Tensor], Tensor]
@@ -39,8 +39,8 @@ class Task(ABC):
             where nobody pretrains on them.
         vocabulary_size: how many token numbers there are where inputs are tokens (0 pads), else
             0: inputs are numbers. A model is supplied with it if its constructor asks.
-        found: keys of the family's config that were null and that it has read from its data; a
-            run's config gets their values, so that its learner needs the data no more.
+        found: keys of the family's config that were null, as it has found them, most in its data;
+            a run's config gets their values, so that its learner needs the data no more.
         splits: those that episodes are drawn from, all of them in training: nothing is asked of
             the others, nor need they be there.
         monitor: the reported value that makes a learner the best; it says itself which is better.
@@ -109,7 +109,7 @@ class Task(ABC):
         """Read a user's examples from a file or folder, as the family reads its own.
 
         Args:
-            place: images where `input_shape` is that of images, else a CSV file.
+            place: images where `input_shape` is that of images, else a table.
             skip_odd: leave out files that cannot be used, instead of refusing them.
             like: examples read before, whose columns these have to have.
 
@@ -120,7 +120,7 @@ class Task(ABC):
             place,
             self.input_shape,
             is_regression=bool(self.is_regression),
-            features=like.features if like else None,
+            columns=Columns(like.features if like else None),
         )
 
     def image_files(self) -> ImageFiles:
@@ -152,6 +152,10 @@ class Task(ABC):
         """
         return {}
 
+    def introduce(self) -> list[str]:
+        """Lines to print where a training starts: what it reads, and what to look at twice."""
+        return []
+
     def describe(self) -> dict[str, int | str | bool]:
         """Say what a result's protocol has to name: ways, shots, queries .."""
         return {}
@@ -178,6 +182,15 @@ class ClassificationTask(Task):
     @property
     def metrics(self) -> Mapping[str, MetricFunction]:
         return {"accuracy": Metric(accuracy, higher_is_better=True)}
+
+
+def require_ways(ways: int) -> None:
+    """Refuse episodes of one class, which leave nothing to tell apart."""
+    if ways < 2:
+        raise UserError(
+            f"task.ways={ways}: with one class there is nothing to tell apart, and every answer is "
+            "right. Set it to 2 or more."
+        )
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:

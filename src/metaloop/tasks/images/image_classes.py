@@ -13,7 +13,7 @@ from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_store import ImageStore
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.image_files import ImageFiles
-from metaloop.tasks.task import ClassificationTask
+from metaloop.tasks.task import ClassificationTask, require_ways
 
 
 class DrawnImages(NamedTuple):
@@ -65,6 +65,7 @@ class ImageClasses(ClassificationTask):
         self.ways, self.shots, self.queries, self.rotations = ways, shots, queries, rotations
         is_changed = augmentation is not None and augmentation.is_on
         self.augmentation = augmentation if is_changed else None
+        require_ways(ways)
         self.output_size = ways
 
     def count_classes(self, originals: int) -> int:

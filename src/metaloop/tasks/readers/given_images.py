@@ -1,4 +1,4 @@
-"""Images that a user gives: class folders, a plain folder, or a CSV file of paths."""
+"""Images that a user gives: class folders, a plain folder, or a table of paths."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from metaloop.errors import UserError
-from metaloop.tasks.readers.given import Given, read_csv
+from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError
+from metaloop.tasks.readers.table import listed, to_label
+from metaloop.tasks.readers.table_files import read_table
 
 SKIP = "Take it out, or set skip_odd_files=true, which names and skips such files."
 
@@ -22,18 +24,18 @@ class FoundImages(NamedTuple):
 
 
 def read_images(place: Path, reader: ImageFiles, *, skip_odd: bool) -> Given:
-    """Find and decode a folder's or CSV file's images, [rows, channels, height, width] uint8.
+    """Find and decode a folder's or table's images, [rows, channels, height, width] uint8.
 
     Folders in a folder are classes; files in it, without folders, are images without labels.
     Hidden files are passed over.
 
     Raises:
-        UserError: nothing there, an empty class, a CSV file without a `path` or with a path to
+        UserError: nothing there, an empty class, a table without a `path` or with a path to
             nothing; an odd file, unless they are skipped: no readable image, or next to the class
             folders.
 
     """
-    files, names, labels = _of_csv(place) if place.is_file() else _of_folder(place)
+    files, names, labels = _of_table(place) if place.is_file() else _of_folder(place)
     images, kept, odd = [], [], []
     for row, file in enumerate(files):
         try:
@@ -68,32 +70,25 @@ def _of_folder(place: Path) -> FoundImages:
         members = list(_visible(folder))
         _require_some(members, folder)
         files += members
-        labels += [folder.name] * len(members)
+        labels += [to_label(folder.name)] * len(members)
     stray = [p for p in _visible(place) if p.is_file()]
     names = [str(p.relative_to(place)) for p in [*files, *stray]]
     return FoundImages([*files, *stray], names, [*labels, *[""] * len(stray)])
 
 
-def _of_csv(path: Path) -> FoundImages:
-    header, rows = read_csv(path)
-    if "path" not in header:
+def _of_table(path: Path) -> FoundImages:
+    table = read_table(path)
+    if "path" not in table:
         raise UserError(
-            f"{path} has the columns {', '.join(header)}; the run was trained on images. Give it a "
-            "column `path`, to files relative to the CSV file, and a column `label`."
+            f"{path} has the columns {listed(list(table.columns))}; the run was trained on images. "
+            "Give it a column `path`, to files relative to the table, and a column `label`."
         )
-    column = header.index("path")
-    files = [path.parent / row[column] for row in rows]
+    names = table.texts("path")
+    files = [path.parent / name for name in names]
     for file in files:
         if not file.is_file():
             raise UserError(f"{path} names {file}, which is no file. Correct the path.")
-    labels = None
-    if "label" in header:
-        labels = [row[header.index("label")] for row in rows]
-        if unlabelled := [f for f, label in zip(files, labels, strict=True) if not label]:
-            raise UserError(
-                f"{path} has no label for {unlabelled[0]}. Label all rows, or leave the column out."
-            )
-    return FoundImages(files, [row[column] for row in rows], labels)
+    return FoundImages(files, names, table.labels("label") if "label" in table else None)
 
 
 def _visible(folder: Path) -> Iterable[Path]:

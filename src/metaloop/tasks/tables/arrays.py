@@ -1,78 +1,68 @@
 """A user's own features with labels, or many small regression data sets, from one file."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from metaloop.arguments import Count, NonNegative, Seed
+from metaloop.arguments import Count, NonNegative, Positive, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import RandomStreams, Split
-from metaloop.tasks.readers.table_files import require_file
-from metaloop.tasks.tables.array_rows import ArraySource
+from metaloop.tasks.readers.table import Decimal, to_label
+from metaloop.tasks.tables.array_rows import ArraySource, refuse_useless
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
 from metaloop.tasks.tables.row_groups import RowGroups
+from metaloop.tasks.tables.table_task import Recorded, TableTask, require_shape
 from metaloop.tasks.task import RegressionTask, Task
 
+WAYS, SHOTS, REGRESSION_SHOTS = 5, 1, 10
+Standardise = Literal["train"] | None
 
-class ArrayClasses(RowClasses):
+
+class ArrayClasses(TableTask, RowClasses):
     """N-way K-shot episodes over the classes of a file.
 
     Args:
         source: the file and its columns; its groups are the classes.
+        recorded, standardise: see TableTask.
         ways, shots, queries: see RowClasses.
-        input_shape: X; None reads it from the file.
-        classes: how many global class ids there are; None reads it from the file.
 
     """
 
     def __init__(
         self,
         source: ArraySource,
+        recorded: Recorded,
+        standardise: Standardise,
         *,
         ways: Count,
         shots: Count,
         queries: Count,
-        input_shape: Sequence[Count] | None,
-        classes: Count | None,
     ) -> None:
         super().__init__(ways=ways, shots=shots, queries=queries)
-        self.source = source
-        if input_shape is None or classes is None:
-            rows = source.read()
-            input_shape, classes = list(rows.inputs.shape[1:]), len(rows.names)
-        self.input_shape, self.classes = tuple(input_shape), classes
-        self.found = {"input_shape": list(input_shape), "classes": classes}
-
-    def require_data(self) -> None:
-        require_file(self.source.path)
+        self.classes = self.remember(source, recorded, standardise).size or 0
+        sizes = {"ways": ways, "shots": shots, "classes": self.classes}
+        self.found = {**self.found_of_table, **sizes}
 
     def setup(self) -> None:
-        rows = self.source.read()
-        require_shape(self.source.path, "features", rows.inputs, self.input_shape)
+        rows, path = self.read_table(), str(self.source.path)
         if "train" in self.splits and len(rows.names) > self.classes:  # of pretraining's head
             raise UserError(
-                f"{self.source.path} has {len(rows.names)} classes, more than task.classes="
-                f"{self.classes}. Set task.classes={len(rows.names)}."
+                f"{path} has {len(rows.names)} classes, more than task.classes={self.classes}. Set "
+                f"task.classes={len(rows.names)}."
             )
-        self.open_rows(rows.inputs, rows.members, rows.names, rows.splits, str(self.source.path))
-
-    def describe(self) -> dict[str, int | str | bool]:
-        return {**super().describe(), **describe_source(self.source)}
+        self.open_rows(rows.inputs, rows.members, rows.names, rows.splits, path)
 
 
-class ArrayRegression(RegressionTask):
+class ArrayRegression(TableTask, RegressionTask):
     """Each data set of a file is a task; an episode draws shots + queries of its rows.
 
     Args:
         source: the file and its columns; its groups are the data sets.
+        recorded, standardise: see TableTask.
         shots: K, support rows.
         queries: query rows.
-        input_shape: X; None reads it from the file.
-        output_size: numbers to predict; None reads it from the file.
 
     """
 
@@ -83,33 +73,27 @@ class ArrayRegression(RegressionTask):
     def __init__(
         self,
         source: ArraySource,
+        recorded: Recorded,
+        standardise: Standardise,
         *,
         shots: Count,
         queries: Count,
-        input_shape: Sequence[Count] | None,
-        output_size: Count | None,
     ) -> None:
-        self.source, self.shots, self.queries = source, shots, queries
-        if input_shape is None or output_size is None:
-            rows = source.read()
-            input_shape, output_size = list(rows.inputs.shape[1:]), rows.targets.shape[1]
-        self.input_shape, self.output_size = tuple(input_shape), output_size
-        self.found = {"input_shape": list(input_shape), "output_size": output_size}
-
-    def require_data(self) -> None:
-        require_file(self.source.path)
+        self.shots, self.queries = shots, queries
+        self.output_size = self.remember(source, recorded, standardise).size or 0
+        sizes = {"shots": shots, "output_size": self.output_size}
+        self.found = {**self.found_of_table, **sizes}
 
     def setup(self) -> None:
-        rows = self.source.read()
-        require_shape(self.source.path, "features", rows.inputs, self.input_shape)
-        require_shape(self.source.path, "target", rows.targets, (self.output_size,))
+        rows, path = self.read_table(), self.source.path
+        require_shape(path, "target", rows.targets, (self.output_size,))
         self.inputs, self.targets = rows.inputs, rows.targets
         self.groups = RowGroups(rows.members, rows.names, rows.splits)
         self.groups.require(
             self.splits,
             groups=1,
             rows=self.shots + self.queries,
-            source=str(self.source.path),
+            source=str(path),
             kind="data sets",
             remedy="Lower task.shots or task.queries, add rows, or take such data sets out.",
         )
@@ -131,8 +115,7 @@ class ArrayRegression(RegressionTask):
         return Episode(support, query, drawn.classes)
 
     def describe(self) -> dict[str, int | str | bool]:
-        sizes = {"shots": self.shots, "queries": self.queries}
-        return {**sizes, **describe_source(self.source)}
+        return {"shots": self.shots, "queries": self.queries, **super().describe()}
 
 
 def arrays(
@@ -143,69 +126,51 @@ def arrays(
     features: str | list[str] | None,
     target: str | list[str],
     task_column: str | None,
+    decimal: Decimal | None,
+    standardise: Standardise,
     split_column: str | None,
-    split_fractions: list[NonNegative],
-    split_seed: Seed,
-    ways: Count,
-    shots: Count,
+    split_fractions: list[NonNegative] | None,
+    split_seed: Seed | None,
+    ways: Count | None,
+    shots: Count | None,
     queries: Count,
     input_shape: list[Count] | None,
     output_size: Count | None,
     classes: Count | None,
+    feature_means: list[float] | None,
+    feature_spreads: list[Positive] | None,
+    white: NonNegative | None,
 ) -> Task:
     """Tasks from one file of yours; the keys are explained in conf/task/arrays.yaml.
 
     Raises:
-        UserError: no file is named, or what the file holds does not fit.
+        UserError: a key has no effect, or what the file holds does not fit.
 
     """
-    if len(split_fractions) != 3 or abs(sum(split_fractions) - 1) > 1e-6:
-        raise UserError(
-            f"task.split_fractions={split_fractions} has to be three shares that make 1: of "
-            "train, validation and test, as in [0.6,0.2,0.2]."
-        )
-    targets = [target] if isinstance(target, str) else target
+    targets = [to_label(name) for name in ([target] if isinstance(target, str) else target)]
     is_regression = kind == "regression"
-    if not is_regression:
-        _require_one_column(targets, task_column)
+    if is_regression:
+        refuse_useless("in a regression, whose tasks are data sets", ways=ways, classes=classes)
+    else:
+        reason = "in a classification, whose tasks are drawn of classes (task.kind=regression)"
+        refuse_useless(reason, task_column=task_column, output_size=output_size)
+        if len(targets) != 1:
+            raise UserError(f"task.target={targets}: a class is one column. Name one.")
     source = ArraySource(
         data_dir=data_dir,
         file=file,
-        features=features,
+        features=to_label(features) if isinstance(features, str) else features,
         targets=targets if is_regression else [],
-        group=(task_column or "task") if is_regression else targets[0],
-        split=split_column,
+        group=to_label(task_column or "task") if is_regression else targets[0],
+        split=to_label(split_column) or None,
         fractions=split_fractions,
         seed=split_seed,
+        decimal=decimal,
     )
-    sizes: Mapping[str, int] = {"shots": shots, "queries": queries}
+    size = output_size if is_regression else classes
+    recorded = Recorded(input_shape, size, feature_means, feature_spreads, white)
     if is_regression:
-        return ArrayRegression(source, **sizes, input_shape=input_shape, output_size=output_size)
-    return ArrayClasses(source, **sizes, ways=ways, input_shape=input_shape, classes=classes)
-
-
-def _require_one_column(targets: Sequence[str], task_column: str | None) -> None:
-    """Refuse a classification with several columns of classes, or one of data sets."""
-    if len(targets) != 1:
-        raise UserError(f"task.target={targets}: a class is one column. Name one.")
-    if task_column is not None:
-        raise UserError(
-            f"task.task_column={task_column} has no effect: in a classification a task is drawn of "
-            "classes. Leave it out (and name the features by task.features), or set "
-            "task.kind=regression."
-        )
-
-
-def require_shape(path: Path, what: str, rows: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse a file whose rows are not of the shape that the model was built for."""
-    if tuple(rows.shape[1:]) != shape:
-        raise UserError(
-            f"{path}: its {what} have {list(rows.shape[1:])} numbers a row, but the learner is "
-            f"built for {list(shape)}. Name the columns it was trained on, or train another."
-        )
-
-
-def describe_source(source: ArraySource) -> dict[str, int | str | bool]:
-    """What a protocol has to name of the file."""
-    split = source.split or f"seeded, {source.seed}"
-    return {"file": source.path.name, "split_by": split}
+        shots = shots or REGRESSION_SHOTS
+        return ArrayRegression(source, recorded, standardise, shots=shots, queries=queries)
+    sizes = {"ways": ways or WAYS, "shots": shots or SHOTS, "queries": queries}
+    return ArrayClasses(source, recorded, standardise, **sizes)

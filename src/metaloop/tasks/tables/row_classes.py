@@ -10,7 +10,7 @@ from metaloop.arguments import Count
 from metaloop.episode import Episode, Examples
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.tables.row_groups import RowGroups
-from metaloop.tasks.task import ClassificationTask
+from metaloop.tasks.task import ClassificationTask, require_ways
 
 
 class DrawnRows(NamedTuple):
@@ -40,6 +40,7 @@ class RowClasses(ClassificationTask):
 
     def __init__(self, *, ways: Count, shots: Count, queries: Count) -> None:
         self.ways, self.shots, self.queries = ways, shots, queries
+        require_ways(ways)
         self.output_size = ways
 
     def open_rows(
