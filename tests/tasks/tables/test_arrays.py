@@ -141,7 +141,7 @@ def test_workers_change_no_episode(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_a_learner_is_trained_and_evaluated_on_own_arrays(kind, tmp_path, make_run):
+def test_a_learner_is_trained_and_evaluated_on_own_arrays(kind, tmp_path, make_run, capsys):
     np.savez(tmp_path / "own.npz", **curves(), label=curves()["task"])
     target = "label" if kind == "classification" else "y"
     folder = make_run(
@@ -155,6 +155,7 @@ def test_a_learner_is_trained_and_evaluated_on_own_arrays(kind, tmp_path, make_r
         "training.max_steps=2",
     )
     train(folder)
+    assert f"Features: 1 numbers in 'features'. Target: {target}" in capsys.readouterr().out
     assert '"file": "own.npz"' in (folder.evaluations / "test" / "results.json").read_text()
 
 

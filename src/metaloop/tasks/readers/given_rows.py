@@ -64,7 +64,7 @@ def read_rows(
     labels: Sequence[str] | Array | None = None
     if known:
         labels = table.side_by_side(targets) if is_regression else table.class_labels(targets[0])
-    extra = [name for name in table.columns if name not in {*names, *targets}]
+    extra = [name or "(no name)" for name in table.columns if name not in {*names, *targets}]
     rows = [str(row) for row in range(1, len(inputs) + 1)]
     shown = [name for name in names if table.columns[name].ndim == 1]
     return Given(
