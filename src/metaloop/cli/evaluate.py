@@ -47,8 +47,8 @@ def main() -> None:
 def _job(chosen: list[str], config: DictConfig) -> Work | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_judged
-        from metaloop.run.config.build import build_and_try
         from metaloop.run.config.construct import section
+        from metaloop.run.config.misfits import build_and_try
         from metaloop.run.config.read import plain
         from metaloop.run.evaluation.other_task import fit_to_run
 

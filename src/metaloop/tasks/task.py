@@ -1,9 +1,10 @@
 """The contract of a task family: where episodes come from and how they are judged."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_images import read_images
 from metaloop.tasks.readers.given_rows import Columns, read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
+from metaloop.tasks.shapes import Shapes
 
 Network = Callable[[Tensor], Tensor]
 
@@ -44,6 +46,8 @@ class Task(ABC):
         splits: those that episodes are drawn from, all of them in training: nothing is asked of
             the others, nor need they be there.
         monitor: the reported value that makes a learner the best; it says itself which is better.
+        shapes: how many classes and support examples episodes have, where that may vary; `draw`
+            then asks `shapes.of(streams)`.
         is_regression: whether targets are numbers rather than classes; None where the targets
             that a user adapts to decide.
 
@@ -55,6 +59,7 @@ class Task(ABC):
     vocabulary_size: int = 0
     found: Mapping[str, object] = {}
     splits: Sequence[Split] = SPLITS
+    shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
     monitor: ClassVar[str] = "query_loss"
     is_regression: ClassVar[bool | None] = None
 
@@ -85,12 +90,18 @@ class Task(ABC):
     def draw(self, split: Split, streams: RandomStreams) -> Episode:
         """Draw one episode for each stream of `streams`, which is the only source of chance.
 
+        Where shapes vary, they are all of one shape.
+
         Returns:
             a meta-batch of episodes, or any NamedTuple of CPU tensors [T, ..], an entry an
             episode, that `gather` turns into one. Training draws several meta-batches at once
             and cuts them apart.
 
         """
+
+    def extremes(self) -> Sequence["Task"]:
+        """Its smallest episodes and its largest, each as a family; itself where none varies."""
+        return [self._of(shapes) for shapes in self.shapes.extremes()] or [self]
 
     def gather(self, drawn: Episode, dtype: torch.dtype) -> Episode:
         """Turn what `draw` returned, already on the device, into episodes of this float type."""
@@ -160,6 +171,11 @@ class Task(ABC):
         """Say what a result's protocol has to name: ways, shots, queries .."""
         return {}
 
+    def _of(self, shapes: Shapes) -> Self:
+        family = copy.copy(self)
+        family.shapes = shapes
+        return family
+
 
 class RegressionTask(Task):
     """Tasks judged by the mean squared error over examples and outputs."""
@@ -182,15 +198,6 @@ class ClassificationTask(Task):
     @property
     def metrics(self) -> Mapping[str, MetricFunction]:
         return {"accuracy": Metric(accuracy, higher_is_better=True)}
-
-
-def require_ways(ways: int) -> None:
-    """Refuse episodes of one class, which leave nothing to tell apart."""
-    if ways < 2:
-        raise UserError(
-            f"task.ways={ways}: with one class there is nothing to tell apart, and every answer is "
-            "right. Set it to 2 or more."
-        )
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:

@@ -94,23 +94,6 @@ def build(content: Node) -> Pieces:
     )
 
 
-def build_and_try(content: Node) -> Pieces:
-    """Build the pieces for what needs their data too; make callbacks and loggers, to try them.
-
-    Only their constructors know their ranges.
-
-    Raises:
-        UserError: whatever in the config does not fit, by its key.
-
-    """
-    pieces = build(content)
-    pieces.task.require_data()
-    if content["command"] == "train":
-        build_callbacks(content, RunFolder("unmade"), pieces.task)
-        build_loggers(content, RunFolder("unmade"))
-    return pieces
-
-
 def _objective(config: RunConfig, task: Task) -> Objective:
     network = construct(
         config.model,
@@ -128,6 +111,7 @@ def _objective(config: RunConfig, task: Task) -> Objective:
         forward=task.forward,
         norm_mode=config.norm_mode,
         norm_adapts=config.norm_adapts,
+        ways=task.output_size if task.shapes.ways_vary else None,
     )
 
 

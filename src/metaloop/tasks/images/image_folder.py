@@ -22,6 +22,7 @@ from metaloop.tasks.images.image_sources import files_source, fingerprint
 from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.random_streams import SPLITS
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError, count_channels
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, seeded_split, split_by_prefix
 
 Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -59,8 +60,8 @@ class ImageFolder(ImageDataset):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         split: str,
         fractions: Fractions,
@@ -71,24 +72,23 @@ class ImageFolder(ImageDataset):
         skip_unusable: bool,
         data_dir: str | None,
         cache_dir: str,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
         rotations: bool = False,
         augmentation: Augmentation | None = None,
         alike: bool | None = None,
         classes: Count | None = None,
     ) -> None:
-        if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
-            raise UserError(
-                f"task.fractions={fractions} are the shares of the classes for train, validation "
-                "and test: none below 0, together 1."
-            )
+        _require_shares(fractions)
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
         self.alike = channels is None if alike is None else alike
         self.advice = ALIKE if self.alike else ""
-        self.skip_unusable = skip_unusable
         super().__init__(
             ways=ways,
             shots=shots,
             queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
             rotations=rotations,
             augmentation=augmentation,
             image_size=image_size,
@@ -175,3 +175,11 @@ class ImageFolder(ImageDataset):
                 if not self.skip_unusable:
                     raise
         raise UserError(f"{self.data_dir} holds no image that can be read. {self.what_to_put}")
+
+
+def _require_shares(fractions: Sequence[float]) -> None:
+    if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
+        raise UserError(
+            f"task.fractions={fractions} are the shares of the classes for train, validation and "
+            "test: none below 0, together 1."
+        )

@@ -211,8 +211,8 @@ def listed(names: Sequence[str], between: str = ", ") -> str:
 
 def _not_finite(column: Numbers) -> list[int]:
     """The rows, counted from 1, that hold a value which is missing or infinite."""
-    is_finite = np.isfinite(column.reshape(len(column), -1)).all(1)
-    return [row for row, is_fine in enumerate(is_finite.tolist(), 1) if not is_fine]
+    is_finite = np.isfinite(column.reshape(len(column), -1))
+    return [row for row, cells in enumerate(is_finite.tolist(), 1) if not all(cells)]
 
 
 def _rows(rows: Sequence[int]) -> str:

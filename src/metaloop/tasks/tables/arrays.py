@@ -1,5 +1,7 @@
 """A user's own features with labels, or many small regression data sets, from one file."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,6 +12,7 @@ from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.table import Decimal, to_label
+from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.array_rows import ArraySource, refuse_useless
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
 from metaloop.tasks.tables.row_groups import RowGroups
@@ -17,6 +20,8 @@ from metaloop.tasks.tables.table_task import Recorded, TableTask, require_shape
 from metaloop.tasks.task import RegressionTask, Task
 
 WAYS, SHOTS, REGRESSION_SHOTS = 5, 1, 10
+OF_NUMBERS = "in a regression, whose tasks are data sets"
+OF_CLASSES = "in a classification, whose tasks are drawn of classes (task.kind=regression)"
 Standardise = Literal["train"] | None
 
 
@@ -26,7 +31,7 @@ class ArrayClasses(TableTask, RowClasses):
     Args:
         source: the file and its columns; its groups are the classes.
         recorded, standardise: see TableTask.
-        ways, shots, queries: see RowClasses.
+        ways, shots, queries, shape_block, uneven_shots: see RowClasses.
 
     """
 
@@ -36,11 +41,19 @@ class ArrayClasses(TableTask, RowClasses):
         recorded: Recorded,
         standardise: Standardise,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
     ) -> None:
-        super().__init__(ways=ways, shots=shots, queries=queries)
+        super().__init__(
+            ways=ways,
+            shots=shots,
+            queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
+        )
         self.classes = self.remember(source, recorded, standardise).size or 0
         sizes = {"ways": ways, "shots": shots, "classes": self.classes}
         self.found = {**self.found_of_table, **sizes}
@@ -61,8 +74,9 @@ class ArrayRegression(TableTask, RegressionTask):
     Args:
         source: the file and its columns; its groups are the data sets.
         recorded, standardise: see TableTask.
-        shots: K, support rows.
+        shots: K, support rows, or the range it is drawn from.
         queries: query rows.
+        shape_block: see Shapes.
 
     """
 
@@ -76,10 +90,12 @@ class ArrayRegression(TableTask, RegressionTask):
         recorded: Recorded,
         standardise: Standardise,
         *,
-        shots: Count,
+        shots: Size,
         queries: Count,
+        shape_block: Count = 1,
     ) -> None:
         self.shots, self.queries = shots, queries
+        self.shapes = Shapes(shots=shots, block=shape_block)
         self.output_size = self.remember(source, recorded, standardise).size or 0
         sizes = {"shots": shots, "output_size": self.output_size}
         self.found = {**self.found_of_table, **sizes}
@@ -92,15 +108,17 @@ class ArrayRegression(TableTask, RegressionTask):
         self.groups.require(
             self.splits,
             groups=1,
-            rows=self.shots + self.queries,
+            rows=self.shapes.shots.most + self.queries,
             source=str(path),
             kind="data sets",
             remedy="Lower task.shots or task.queries, add rows, or take such data sets out.",
         )
 
     def draw(self, split: Split, streams: RandomStreams) -> DrawnRows:  # type: ignore[override]
-        rows, _ = self.groups.draw(split, streams, groups=1, rows=self.shots + self.queries)
-        return DrawnRows(rows, torch.empty(streams.episodes, 0, dtype=torch.int64))
+        (shots,) = self.shapes.of(streams)
+        rows, _ = self.groups.draw(split, streams, groups=1, rows=shots + self.queries)
+        nothing = torch.empty(streams.episodes, 0, dtype=torch.int64)
+        return DrawnRows(rows, nothing, nothing)
 
     def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         if self.inputs.device != drawn.rows.device:
@@ -110,12 +128,12 @@ class ArrayRegression(TableTask, RegressionTask):
         inputs, targets = self.inputs[rows].to(dtype), self.targets[rows].to(dtype)
         support, query = (
             Examples(inputs[:, part], targets[:, part])
-            for part in (slice(None, self.shots), slice(self.shots, None))
+            for part in (slice(None, -self.queries), slice(-self.queries, None))
         )
         return Episode(support, query, drawn.classes)
 
     def describe(self) -> dict[str, int | str | bool]:
-        return {"shots": self.shots, "queries": self.queries, **super().describe()}
+        return {**self.shapes.describe(), "queries": self.queries, **super().describe()}
 
 
 def arrays(
@@ -131,8 +149,8 @@ def arrays(
     split_column: str | None,
     split_fractions: list[NonNegative] | None,
     split_seed: Seed | None,
-    ways: Count | None,
-    shots: Count | None,
+    ways: Size | None,
+    shots: Size | None,
     queries: Count,
     input_shape: list[Count] | None,
     output_size: Count | None,
@@ -140,6 +158,8 @@ def arrays(
     feature_means: list[float] | None,
     feature_spreads: list[Positive] | None,
     white: NonNegative | None,
+    shape_block: Count = 1,
+    uneven_shots: bool = False,
 ) -> Task:
     """Tasks from one file of yours; the keys are explained in conf/task/arrays.yaml.
 
@@ -148,29 +168,32 @@ def arrays(
 
     """
     targets = [to_label(name) for name in ([target] if isinstance(target, str) else target)]
-    is_regression = kind == "regression"
-    if is_regression:
-        refuse_useless("in a regression, whose tasks are data sets", ways=ways, classes=classes)
+    make: Callable[..., Task]
+    if kind == "regression":
+        refuse_useless(OF_NUMBERS, ways=ways, classes=classes, uneven_shots=uneven_shots or None)
+        group, size = to_label(task_column or "task"), output_size
+        make = partial(ArrayRegression, shots=shots or REGRESSION_SHOTS)
     else:
-        reason = "in a classification, whose tasks are drawn of classes (task.kind=regression)"
-        refuse_useless(reason, task_column=task_column, output_size=output_size)
-        if len(targets) != 1:
-            raise UserError(f"task.target={targets}: a class is one column. Name one.")
+        refuse_useless(OF_CLASSES, task_column=task_column, output_size=output_size)
+        group, size, targets = _only(targets), classes, []
+        make = partial(ArrayClasses, ways=ways or WAYS, shots=shots or SHOTS)
+        make = partial(make, uneven_shots=uneven_shots)
     source = ArraySource(
         data_dir=data_dir,
         file=file,
         features=to_label(features) if isinstance(features, str) else features,
-        targets=targets if is_regression else [],
-        group=to_label(task_column or "task") if is_regression else targets[0],
+        targets=targets,
+        group=group,
         split=to_label(split_column) or None,
         fractions=split_fractions,
         seed=split_seed,
         decimal=decimal,
     )
-    size = output_size if is_regression else classes
     recorded = Recorded(input_shape, size, feature_means, feature_spreads, white)
-    if is_regression:
-        shots = shots or REGRESSION_SHOTS
-        return ArrayRegression(source, recorded, standardise, shots=shots, queries=queries)
-    sizes = {"ways": ways or WAYS, "shots": shots or SHOTS, "queries": queries}
-    return ArrayClasses(source, recorded, standardise, **sizes)
+    return make(source, recorded, standardise, queries=queries, shape_block=shape_block)
+
+
+def _only(targets: list[str]) -> str:
+    if len(targets) != 1:
+        raise UserError(f"task.target={targets}: a class is one column. Name one.")
+    return targets[0]
