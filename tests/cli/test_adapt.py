@@ -51,6 +51,7 @@ def test_it_adapts_predicts_and_exports_in_a_folder_of_its_own(run, points, said
         "adapted.pt",
         "adapted.safetensors",
         "adapted.pt2",
+        "adapted.txt",
     }
     assert json.loads((folder / "status.json").read_text())["state"] == "completed"
     results = json.loads((folder / "results.json").read_text())

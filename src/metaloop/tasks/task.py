@@ -48,6 +48,7 @@ class Task(ABC):
         monitor: the reported value that makes a learner the best; it says itself which is better.
         shapes: how many classes and support examples episodes have, where that may vary; `draw`
             then asks `shapes.of(streams)`.
+        target_names: what a regression's numbers are called, where they have names.
         is_regression: whether targets are numbers rather than classes; None where the targets
             that a user adapts to decide.
 
@@ -60,6 +61,7 @@ class Task(ABC):
     found: Mapping[str, object] = {}
     splits: Sequence[Split] = SPLITS
     shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
+    target_names: Sequence[str] = ()
     monitor: ClassVar[str] = "query_loss"
     is_regression: ClassVar[bool | None] = None
 
@@ -138,6 +140,21 @@ class Task(ABC):
         """How image files become inputs of `input_shape`."""
         channels, size, _ = self.input_shape
         return ImageFiles(size, channels)
+
+    def describe_inputs(self) -> dict[str, object]:
+        """Say how an example becomes an input, to a program that has to do it without metaloop.
+
+        In fields that machines read, and in words, its `steps` in their order: what
+        `read_examples`, `encode` and `scale` do.
+        """
+        if len(self.input_shape) != 3:
+            return {"kind": "numbers", "steps": ["Take its numbers as they are."]}
+        ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+        ends = ends.expand(2, *self.input_shape)
+        low, high = self.scale(ends, torch.float32).flatten(1)[:, 0].tolist()
+        files = self.image_files().describe()
+        last = f"Scale bytes 0..255 to {low:g}..{high:g}, and put the channels first."
+        return {**files, "range": [low, high], "steps": [*files["steps"], last]}
 
     def encode(self, x: Arrays) -> Tensor:
         """Turn rows as a user holds them into a tensor [rows, *X]."""

@@ -12,10 +12,9 @@ from PIL import Image
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.learner import Learner
-from metaloop.run.config.build import build
+from metaloop.run.config.build import build, with_found
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import write_config
-from metaloop.run.train import train
 from metaloop.run.worker import work
 
 IMAGES = ("model.filters=2", "norm_mode=inductive")
@@ -40,6 +39,11 @@ def write_table(path, header, rows):
 def image_folder(data, mine):
     write_images(data, 10, 2)
     write_images(mine, 2, 3)
+    return (*IMAGES, "task=image_folder", "task.ways=2", "task.image_size=28"), mine
+
+
+def grey_images(data, mine):
+    write_images(data, 10, 2, mode="L")
     return (*IMAGES, "task=image_folder", "task.ways=2", "task.image_size=28"), mine
 
 
@@ -85,8 +89,7 @@ def handed(untrained, tmp_path):
         arguments, mine = family(tmp_path / "data", tmp_path / "mine")
         folder = untrained(*arguments, "task.queries=1", f"task.data_dir={tmp_path / 'data'}")
         config = load_config(folder)
-        config["task"] |= build(config).task.found  # as its training does
-        write_config(folder, config)
+        write_config(folder, with_found(config, build(config).task))  # as its training does
         shutil.rmtree(tmp_path / "data")
         return RunFolder(folder.path.rename(tmp_path / "colleague")), mine
 
@@ -126,17 +129,13 @@ def test_what_draws_episodes_says_that_the_data_are_gone_and_makes_no_folder(com
     assert not run.evaluations.exists()
 
 
-def test_images_that_were_all_alike_are_so_for_whoever_adapts(make_run, tmp_path):
+def test_images_that_were_all_alike_are_so_for_whoever_adapts(handed, tmp_path):
     """A run with task.channels=null has read them: of other channels it asks what to do."""
-    write_images(tmp_path / "data", 10, 2, mode="L")
-    arguments = (*IMAGES, "task=image_folder", "task.ways=2", f"task.data_dir={tmp_path / 'data'}")
-    short = ("training.max_steps=0", "evaluation.episodes=2", "callbacks=minimal")
-    folder = make_run(*arguments, *short, "task.image_size=28", "task.queries=1")
-    train(folder)
-    task = load_config(folder)["task"]
+    run, _ = handed(grey_images)
+    task = load_config(run)["task"]
     assert (task["channels"], task["alike"], task["classes"]) == (1, True, 10)
     write_images(tmp_path / "coloured", 2, 1)
-    learner = Learner.load(folder.path)
+    learner = Learner.load(run.path)
     assert learner.task.input_shape == (1, 28, 28)
     with pytest.raises(UserError, match=r"is coloured, not grey: .*task\.alike=false"):
         learner.task.read_examples(tmp_path / "coloured", skip_odd=False)

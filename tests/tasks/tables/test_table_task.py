@@ -89,7 +89,7 @@ def test_standardised_features_are_scaled_by_the_training_rows_everywhere(traine
     write_csv(tmp_path / "own.csv", HEADER, ROWS)
     assert episodes(task).query.inputs.abs().max() < 4
     with pytest.raises(UserError, match="feature_means=.* has no effect while task.standardise=nu"):
-        make(tmp_path, "own.csv", **{**TRAIN, **task.found})
+        make(tmp_path, "own.csv", **{**TRAIN, **task.found, "standardise": None})
 
 
 def test_features_are_listed_and_what_a_learner_stumbles_over_is_warned_of(tmp_path):

@@ -94,6 +94,11 @@ def build(content: Node) -> Pieces:
     )
 
 
+def with_found(config: Node, task: Task) -> dict[str, object]:
+    """A config with what its task has read from the data."""
+    return {**config, "task": {**cast(Node, config["task"]), **task.found}}
+
+
 def _objective(config: RunConfig, task: Task) -> Objective:
     network = construct(
         config.model,

@@ -66,6 +66,10 @@ def evaluate(
     trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
     evaluated = pieces.meta_learner.evaluated
     results = summarize_results(evaluated)
+    answered = pieces.meta_learner.evaluator.answered
+    if answered is not None:
+        met = set(answered.classes.flatten().tolist())
+        results["classes"] = sorted(map(pieces.task.class_name, met))
     results["published"] = ours_beside(pieces.published, results, config)
     results["protocol"] = _protocol(pieces, run, checkpoints) | _origin(config, run)
     results["overrides"] = list(overrides)
@@ -81,7 +85,7 @@ def evaluate(
             "adaptation_curve": lambda: draw_adaptation_curve(curves, title, trained),
             "one_task": lambda: _draw_first_task(pieces),
         }
-        if (answered := pieces.meta_learner.evaluator.answered) is not None:
+        if answered is not None:
             drawings["confusion"] = lambda: _tell_confusion(answered, pieces.task, title, folder)
         figures = save_figures(drawings, folder)
         _tell_loggers(loggers, evaluated, figures, pieces, max(checkpoints.values()))

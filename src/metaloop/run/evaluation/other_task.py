@@ -8,24 +8,31 @@ from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.construct import Node, check_node, construct
-from metaloop.run.config.read import load_config
 from metaloop.run.config.targets import require_all_trusted
 from metaloop.tasks import Task
 
 
-def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+def fit_to_run(
+    config: Mapping[str, object], trained: Mapping[str, object], run: RunFolder
+) -> dict[str, object]:
     """The config of an evaluation, checked against the run whose weights it judges.
 
-    An algorithm that has learned a head over all of the run's classes keeps its size.
+    Data of the run's own kind are read as it read its: what it has found of them stands for what
+    the config leaves open. An algorithm that has learned a head over all of the run's classes keeps
+    its size.
 
     Raises:
         UserError: inputs of another shape, or another number of ways or outputs.
 
     """
-    trained = load_config(run)
     for each in (config, trained):
         require_all_trusted(each)
-    own, other = (construct(cast(Node, c["task"]), Task, key="task") for c in (trained, config))
+    mine, theirs = (cast(Node, c["task"]) for c in (trained, config))
+    own = construct(mine, Task, key="task")
+    if mine["_target_"] == theirs["_target_"]:
+        known = {key: value for key, value in own.found.items() if theirs.get(key) is None}
+        theirs = {**theirs, **known}
+    other = construct(theirs, Task, key="task")
     name = type(other).__name__
     if tuple(other.input_shape) != tuple(own.input_shape):
         raise UserError(
@@ -43,4 +50,4 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
     recipe = check_node(algorithm, Algorithm, key="algorithm", supplied=("objective", "classes"))
     if "classes" in inspect.signature(recipe.target).parameters:
         algorithm.setdefault("classes", own.classes)
-    return {**config, "algorithm": algorithm}
+    return {**config, "task": theirs, "algorithm": algorithm}

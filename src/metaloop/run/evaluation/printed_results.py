@@ -32,6 +32,8 @@ def print_results(results: Results, folder: Path) -> None:
         f"Adaptation gain (query loss before - after {len(steps) - 1} steps): "
         f"{_number('query_loss', gain['mean'], gain['ci95'])}"
     )
+    if isinstance(classes := results.get("classes"), list):
+        console.print(f"Classes met: {len(classes)}, named in results.json.")
     _print_published(console, results)
     console.print(f"Results: {folder / 'results.json'}", soft_wrap=True)
 

@@ -38,15 +38,15 @@ def holds_splits(folder: Path) -> bool:
     return any((folder / name).is_dir() for name in FOLDERS.values())
 
 
-def list_split_folders(folder: Path, needed: Collection[Split]) -> dict[str, Path]:
+def list_split_folders(folder: Path, needed: Collection[Split] = ()) -> dict[str, Path]:
     """The class folders in train/, val/ and test/, by "train/class".
 
     Raises:
-        UserError: one that is needed is missing.
+        UserError: one that is needed is missing, or all are.
 
     """
     for part, name in FOLDERS.items():
-        if part in needed and not (folder / name).is_dir():
+        if (part in needed or not holds_splits(folder)) and not (folder / name).is_dir():
             raise UserError(
                 f"{folder} lacks the folder {name}/ with the {part} split's classes, one folder "
                 "each. Make train/, val/ and test/, or set task.split=seeded."

@@ -109,7 +109,9 @@ class ImageFolder(ImageDataset):
 
     def require_data(self) -> None:
         super().require_data()
-        self._class_names(self.locate())
+        if self.split_rule == "folders":
+            list_split_folders(self.own_copy(), self.splits)
+        self._class_names(self.own_copy())
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
         return files_source(self._class_files(place), self.input_shape, alike=self.advice)
@@ -144,7 +146,7 @@ class ImageFolder(ImageDataset):
     def _folders(self, place: Path) -> dict[str, Path]:
         """Every class's folder, where folders say what is a class."""
         if self.split_rule == "folders":
-            return list_split_folders(place, self.splits)
+            return list_split_folders(place)
         folders = {path.name: path for path in list_folders(place)}
         if set(folders) == set(FOLDERS.values()):
             raise UserError(

@@ -4,7 +4,7 @@ import io
 import threading
 import zipfile
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -36,6 +36,20 @@ class ImageFile(NamedTuple):
 
     def __str__(self) -> str:
         return self.name if self.archive is None else f"{self.archive}: {self.name}"
+
+
+class ImageDescription(TypedDict):
+    """What ImageFiles does to a file; `steps` says it in words."""
+
+    kind: Literal["image"]
+    channels: int
+    colours: Literal["grey", "RGB"]
+    height: int
+    width: int
+    resized_by: Literal["Lanczos"]
+    is_inverted: bool
+    transparency: Literal["dropped"]
+    steps: list[str]
 
 
 class ImageFiles:
@@ -75,6 +89,28 @@ class ImageFiles:
         except Exception as error:  # a damaged image fails in whatever way its bytes happen to
             raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
         return 255 - pixels if self.is_inverted else pixels
+
+    def describe(self) -> ImageDescription:
+        """Say how a file becomes pixels, to a program that has to do it itself."""
+        colours: Literal["grey", "RGB"] = "grey" if self.channels == 1 else "RGB"
+        inverted = ["Invert it: 255 - value."] if self.is_inverted else []
+        return {
+            "kind": "image",
+            "channels": self.channels,
+            "colours": colours,
+            "height": self.size,
+            "width": self.size,
+            "resized_by": "Lanczos",
+            "is_inverted": self.is_inverted,
+            "transparency": "dropped",
+            "steps": [
+                "Open the image and turn it upright, as its EXIF orientation says.",
+                f"Convert it to {colours} of 8 bits (Pillow's mode {MODES[self.channels]}); "
+                "transparency is dropped.",
+                f"Resize it to {self.size} x {self.size} by Lanczos, whatever its proportions.",
+                *inverted,
+            ],
+        }
 
     def close(self) -> None:
         for archive in self._archives.values():

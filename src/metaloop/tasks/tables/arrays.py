@@ -10,7 +10,7 @@ from torch import Tensor
 from metaloop.arguments import Count, NonNegative, Positive, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.table import Decimal, to_label
 from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.array_rows import ArraySource, refuse_useless
@@ -60,7 +60,7 @@ class ArrayClasses(TableTask, RowClasses):
 
     def setup(self) -> None:
         rows, path = self.read_table(), str(self.source.path)
-        if "train" in self.splits and len(rows.names) > self.classes:  # of pretraining's head
+        if self.splits == SPLITS and len(rows.names) > self.classes:  # pretraining's head
             raise UserError(
                 f"{path} has {len(rows.names)} classes, more than task.classes={self.classes}. Set "
                 f"task.classes={len(rows.names)}."
@@ -97,6 +97,7 @@ class ArrayRegression(TableTask, RegressionTask):
         self.shots, self.queries = shots, queries
         self.shapes = Shapes(shots=shots, block=shape_block)
         self.output_size = self.remember(source, recorded, standardise).size or 0
+        self.target_names = source.targets if len(source.targets) == self.output_size else ()
         sizes = {"shots": shots, "output_size": self.output_size}
         self.found = {**self.found_of_table, **sizes}
 

@@ -49,6 +49,22 @@ class RowReader:
             inputs = self._from_bytes(inputs)
         return (inputs if self.scales is None else self.scales.apply(inputs)).to(dtype)
 
+    def describe(self) -> dict[str, object]:
+        """What a program without metaloop has to know of a row's numbers."""
+        features = self.columns.features
+        named = [features] if isinstance(features, str) else features
+        which = f": {', '.join(named)}" if named else ""
+        if self.scales is None:
+            as_are = f"Take its features as they are, in the order of training{which}."
+            return {"kind": "numbers", "features": named, "steps": [as_are]}
+        scales = {name: numbers.tolist() for name, numbers in self.scales._asdict().items()}
+        steps = [
+            f"Take its features in the order of training{which}.",
+            f"Subtract from each its mean: {scales['means']}.",
+            f"Divide each by its spread: {scales['spreads']}.",
+        ]
+        return {"kind": "numbers", "features": named, "steps": steps, **scales}
+
     def _from_bytes(self, images: Tensor) -> Tensor:
         if not self.white:
             raise UserError(

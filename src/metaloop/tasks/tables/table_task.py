@@ -97,7 +97,7 @@ class TableTask(Task):
         }
         if self.reader.scales is not None:
             means, spreads = (numbers.tolist() for numbers in self.reader.scales)
-            found |= {"feature_means": means, "feature_spreads": spreads}
+            found |= {"standardise": "train", "feature_means": means, "feature_spreads": spreads}
         return found if self.reader.white is None else found | {"white": self.reader.white}
 
     def require_data(self) -> None:
@@ -135,6 +135,9 @@ class TableTask(Task):
         task = f", a task for each '{self.source.group}'" if self.source.targets else ""
         told = f"Features: {features}. Target: {', '.join(columns.targets or ())}{task}."
         return [told, *(f"Warning: {text}." for text in self.warnings)]
+
+    def describe_inputs(self) -> dict[str, object]:
+        return self.reader.describe()
 
     def describe(self) -> dict[str, int | str | bool]:
         said = {"file": self.source.file or "", "split_by": self.source.split_by}

@@ -16,7 +16,7 @@ from metaloop.tasks.readers.given_sentences import read_sentences
 from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.download import download
 from metaloop.tasks.tables.row_classes import RowClasses
-from metaloop.tasks.text.tokens import tokenize
+from metaloop.tasks.text.tokens import describe_tokens, tokenize
 
 FILES: dict[Split, str] = {
     "train": "train.jsonl",
@@ -120,6 +120,20 @@ class SentenceClasses(RowClasses):
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         return inputs.long()  # what `encode` gives is what a model takes
 
+    def describe_inputs(self) -> dict[str, object]:
+        length, size = self.input_shape[0], self.vocabulary_size
+        return {
+            "kind": "tokens",
+            "length": length,
+            "vocabulary_size": size,
+            "tokenizer": self.tokenizer,
+            "padding": 0,
+            "steps": [
+                describe_tokens(size, self.tokenizer),
+                f"Cut a longer sentence to {length} tokens, pad a shorter one with 0 at its end.",
+            ],
+        }
+
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "tokenizer": self.tokenizer or "hashed words"}
 
@@ -149,7 +163,7 @@ class SentenceClasses(RowClasses):
                         "one of the files."
                     )
                 seen[name] = split
-        if "train" in self.splits and len(seen) != self.classes:  # of pretraining's head
+        if self.splits == SPLITS and len(seen) != self.classes:  # pretraining's head
             raise UserError(
                 f"{folder} has {len(seen)} classes in its three files, not task.classes="
                 f"{self.classes}: some are missing, or it is another data set. Set "

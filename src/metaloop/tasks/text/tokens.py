@@ -22,6 +22,17 @@ def hash_words(sentence: str, vocabulary_size: int) -> list[int]:
     return [1 + zlib.crc32(word.encode()) % (vocabulary_size - 1) for word in words]
 
 
+def describe_tokens(vocabulary_size: int, tokenizer: str | None) -> str:
+    """Say how a sentence becomes numbers, to a program that has to do it itself."""
+    if tokenizer is not None:
+        return f"Each token is 1 + its number in the Hugging Face tokenizer {tokenizer}."
+    return (
+        f"Put the sentence into lower case and find its words and signs by {WORD.pattern} "
+        "(Python's re); each is 1 + (the CRC-32 of its UTF-8 bytes, modulo "
+        f"{vocabulary_size - 1})."
+    )
+
+
 def pad(rows: Sequence[Sequence[int]], length: int) -> Tensor:
     """Cut or pad each row to this length, int64 [rows, length]."""
     padded = torch.zeros(len(rows), length, dtype=torch.int64)
