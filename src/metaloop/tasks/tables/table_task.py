@@ -63,10 +63,11 @@ class TableTask(Task):
         """Take over what is recorded of the file, and read from it what is not."""
         shape, scales = recorded.input_shape, None
         if standardise is None:
-            known = {"feature_means": recorded.means, "feature_spreads": recorded.spreads}
-            refuse_useless("while task.standardise=null", **known)
+            idle = {"feature_means": recorded.means, "feature_spreads": recorded.spreads}
+            refuse_useless("while task.standardise=null", **idle)
         if recorded.means is not None and recorded.spreads is not None:
-            scales = Scales(*(torch.tensor(n).double() for n in (recorded.means, recorded.spreads)))
+            known = recorded.means, recorded.spreads
+            scales = Scales(*(torch.tensor(n, dtype=torch.float64) for n in known))
         is_known = None not in (shape, recorded.size, source.features)
         if not is_known or (standardise and scales is None):
             rows = source.read()
