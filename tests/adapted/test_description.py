@@ -43,7 +43,7 @@ def images(untrained, tmp_path):
     (tmp_path / "new").mkdir()
     draw_files(tmp_path / "new", (20, 120, 240))
     support, new = (
-        learner.task.read_examples(tmp_path / name, skip_odd=False) for name in ("mine", "new")
+        learner.task.read_examples(tmp_path / name, skip_unusable=False) for name in ("mine", "new")
     )
     return learner.adapt(support.inputs, support.labels), new, run
 

@@ -21,7 +21,7 @@ from metaloop.user_text import quoted
 
 OWN_KEYS = tuple(field.name for field in fields(Request))
 PLACES = ("support", "query")
-KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_odd_files", "export")
+KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_unusable", "export")
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -46,9 +46,9 @@ class Task(ABC):
         splits: those that episodes are drawn from, all of them in training: nothing is asked of
             the others, nor need they be there.
         monitor: the reported value that makes a learner the best; it says itself which is better.
+        target_names: what a regression's numbers are called, where they have names.
         shapes: how many classes and support examples episodes have, where that may vary; `draw`
             then asks `shapes.of(streams)`.
-        target_names: what a regression's numbers are called, where they have names.
         is_regression: whether targets are numbers rather than classes; None where the targets
             that a user adapts to decide.
 
@@ -62,8 +62,8 @@ class Task(ABC):
     splits: Sequence[Split] = SPLITS
     shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
     target_names: Sequence[str] = ()
-    monitor: ClassVar[str] = "query_loss"
-    is_regression: ClassVar[bool | None] = None
+    monitor: str = "query_loss"
+    is_regression: bool | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -118,17 +118,19 @@ class Task(ABC):
         """
         return network(inputs)
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
         """Read a user's examples from a file or folder, as the family reads its own.
 
         Args:
             place: images where `input_shape` is that of images, else a table.
-            skip_odd: leave out files that cannot be used, instead of refusing them.
+            skip_unusable: leave out files that cannot be used, instead of refusing them.
             like: examples read before, whose columns these have to have.
 
         """
         if len(self.input_shape) == 3:
-            return read_images(place, self.image_files(), skip_odd=skip_odd)
+            return read_images(place, self.image_files(), skip_unusable=skip_unusable)
         return read_rows(
             place,
             self.input_shape,

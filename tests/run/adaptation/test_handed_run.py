@@ -105,7 +105,7 @@ def test_it_needs_neither_the_data_nor_to_know_where_they_were(family, handed, s
         done = ("adapt", str(run.path), f"support={mine}", f"query={mine}", "name=mine", *nowhere)
         assert "Composed" in said(*done, "compose_only=true").out
     learner = Learner.load(run.path)
-    given = learner.task.read_examples(mine, skip_odd=False)
+    given = learner.task.read_examples(mine, skip_unusable=False)
     assert len(learner.adapt(given.inputs, given.labels).predict(given.inputs)) == len(given.names)
 
 
@@ -116,7 +116,7 @@ def test_its_command_predicts_what_it_does_in_python(handed, said):
     with (run.adaptations / "mine" / "predictions.csv").open() as file:
         found = [[float(row[f"p(kind {c})"]) for c in range(2)] for row in csv.DictReader(file)]
     learner = Learner.load(run.path)
-    given = learner.task.read_examples(mine, skip_odd=False)
+    given = learner.task.read_examples(mine, skip_unusable=False)
     expected = learner.adapt(given.inputs, given.labels).predict_proba(given.inputs)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -138,4 +138,4 @@ def test_images_that_were_all_alike_are_so_for_whoever_adapts(handed, tmp_path):
     learner = Learner.load(run.path)
     assert learner.task.input_shape == (1, 28, 28)
     with pytest.raises(UserError, match=r"is coloured, not grey: .*task\.alike=false"):
-        learner.task.read_examples(tmp_path / "coloured", skip_odd=False)
+        learner.task.read_examples(tmp_path / "coloured", skip_unusable=False)

@@ -28,7 +28,7 @@ def trained(tmp_path):
 
 def given(task, folder, header, *rows):
     write_csv(folder / "new.csv", header, rows)
-    return task.read_examples(folder / "new.csv", skip_odd=False)
+    return task.read_examples(folder / "new.csv", skip_unusable=False)
 
 
 def test_new_columns_are_matched_by_name_and_further_ones_left_out_and_said(trained, tmp_path):

@@ -94,12 +94,12 @@ def _clear(folder: Path) -> None:
 
 def _read(task: Task, wanted: Adaptation) -> tuple[Given, Sequence[str] | Array, Given | None]:
     """Read the support set, its labels, and the query where there is one."""
-    skip_odd = wanted.skip_odd_files
-    support = task.read_examples(Path(wanted.support), skip_odd=skip_odd)
+    skip_unusable = wanted.skip_unusable
+    support = task.read_examples(Path(wanted.support), skip_unusable=skip_unusable)
     labels = _labels_of(support)
     if wanted.query is None:
         return support, labels, None
-    query = task.read_examples(Path(wanted.query), skip_odd=skip_odd, like=support)
+    query = task.read_examples(Path(wanted.query), skip_unusable=skip_unusable, like=support)
     _check_classes(support, query)
     return support, labels, query
 

@@ -1,7 +1,7 @@
 """N-way K-shot episodes over images that sit in one store, as uint8."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -34,6 +34,18 @@ class DrawnImages(NamedTuple):
     augmentation: Tensor
     classes: Tensor
     shots: Tensor
+
+
+class EpisodeOptions(TypedDict):
+    """What a data set hands on to ImageClasses, which says what it means."""
+
+    ways: Size
+    shots: Size
+    queries: Count
+    shape_block: NotRequired[Count]
+    uneven_shots: NotRequired[bool]
+    rotations: NotRequired[bool]
+    augmentation: NotRequired[Augmentation | None]
 
 
 class ImageClasses(ClassificationTask):

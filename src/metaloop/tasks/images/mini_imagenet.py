@@ -56,7 +56,7 @@ class MiniImageNet(SplitImageNet):
             and Ravi and Larochelle's train.csv, val.csv and test.csv (filename,label); or with the
             pickles mini-imagenet-cache-train.pkl, .. that circulate, which are read without
             executing anything in them.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 
@@ -77,11 +77,10 @@ class MiniImageNet(SplitImageNet):
         if (place / "train.csv").is_file():
             files = self._listed(place)
         elif holds_splits(place):
-            folders = list_split_folders(place, self.splits)
-            files = list_images(folders, skip_odd=self.skip_unusable)
+            files = list_images(list_split_folders(place, self.splits))
         else:
             raise UserError(f"{place} holds no miniImageNet. {self.what_to_put}")
-        return cast(ImageSource[object], files_source(files, self.input_shape))
+        return cast(ImageSource[object], files_source(files, self.image_files()))
 
     def _listed(self, place: Path) -> ClassFiles:
         """The images that the three lists name."""

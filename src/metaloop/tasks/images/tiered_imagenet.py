@@ -32,7 +32,7 @@ class TieredImageNet(SplitImageNet):
             authors' train_labels.pkl, .. and train_images_png.pkl, .. (or train_images.npz, ..).
             The npz files are read into memory whole while the cache is built, some 13 GB; nothing
             in the pickles is executed.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 
@@ -51,8 +51,8 @@ class TieredImageNet(SplitImageNet):
             return cast(ImageSource[object], self._pickled(place))
         if not holds_splits(place):
             raise UserError(f"{place} holds no tieredImageNet. {self.what_to_put}")
-        files = list_images(list_split_folders(place, self.splits), skip_odd=self.skip_unusable)
-        return cast(ImageSource[object], files_source(files, self.input_shape))
+        files = list_images(list_split_folders(place, self.splits))
+        return cast(ImageSource[object], files_source(files, self.image_files()))
 
     def _pickled(self, place: Path) -> ImageSource[tuple[str, int]]:
         images: dict[str, Sequence[Pixels]] = {}

@@ -115,10 +115,12 @@ class TableTask(Task):
         require_shape(self.source.path, "features", rows.inputs, self.input_shape)
         return rows._replace(inputs=self.reader.scale(rows.inputs, torch.float64))
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
         is_image_files = place.is_dir() or place.suffix.lower() in TEXTS
         if len(self.input_shape) == 3 and is_image_files:
-            return super().read_examples(place, skip_odd=skip_odd, like=like)
+            return super().read_examples(place, skip_unusable=skip_unusable, like=like)
         return self.reader.read(place, like)
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:

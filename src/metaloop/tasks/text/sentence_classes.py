@@ -1,6 +1,7 @@
 """Few-shot text classification: N-way K-shot episodes of sentences (CLINC150, BANKING77)."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class SentenceClasses(RowClasses):
     """Episodes of sentences from three files of {"sentence": .., "label": ..}, one a line.
 
     The classes of the three files differ: they are the split, as in Dopierre et al. 2021
-    (arXiv:2105.12995). An input is a sentence's token numbers; see `tokens`.
+    (arXiv:2105.12995). An input is a sentence's token numbers; see `words` and
+    `tokens`. Labels are in composed form (NFC), without white space around them.
 
     Args:
         ways, shots, queries, shape_block, uneven_shots: see RowClasses.
@@ -100,7 +102,9 @@ class SentenceClasses(RowClasses):
             str(folder),
         )
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
         return read_sentences(place)
 
     def encode(self, x: Arrays) -> Tensor:
@@ -200,11 +204,11 @@ def _read(path: Path) -> Labelled:
                 f'{path}, line {number} is no {{"sentence": .., "label": ..}}. Correct it or take '
                 "it out."
             ) from error
-        if not isinstance(sentence, str) or not sentence.strip() or not isinstance(label, str):
+        if not all(isinstance(text, str) and text.strip() for text in (sentence, label)):
             raise UserError(
                 f"{path}, line {number} has no text as sentence and label. Correct it or take it "
                 "out."
             )
         sentences.append(sentence)
-        labels.append(label)
+        labels.append(unicodedata.normalize("NFC", label.strip()))
     return sentences, labels
