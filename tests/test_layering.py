@@ -46,6 +46,7 @@ ROOMS = [
     "run/evaluation",
     "run/adaptation",
     "run/sweeps",
+    "run/board",
     "run",
     "learner",
     "cli/configs",

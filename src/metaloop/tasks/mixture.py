@@ -188,6 +188,9 @@ class Mixture(Task):
     def image_files(self) -> ImageFiles:
         return self.first.image_files()
 
+    def introduce(self) -> list[str]:
+        return [line for task in self.sources.values() for line in task.introduce()]
+
     def describe_inputs(self) -> dict[str, object]:
         return self.first.describe_inputs()
 

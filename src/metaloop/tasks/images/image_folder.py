@@ -78,11 +78,7 @@ class ImageFolder(ImageDataset):
         white_level: Positive | None = None,
         **options: Unpack[SourceOptions],
     ) -> None:
-        if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
-            raise UserError(
-                f"task.fractions={fractions} are the shares of the classes for train, validation "
-                "and test: none below 0, together 1."
-            )
+        _require_shares(fractions)
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
         self.alike = channels is None if alike is None else alike
         self.advice = ALIKE if self.alike else ""
@@ -178,3 +174,11 @@ class ImageFolder(ImageDataset):
             with suppress(OddImageError):  # which is named, with all others, when images are read
                 return count_channels(file)
         raise UserError(f"{self.data_dir} holds no image that can be read. {self.what_to_put}")
+
+
+def _require_shares(fractions: Sequence[float]) -> None:
+    if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
+        raise UserError(
+            f"task.fractions={fractions} are the shares of the classes for train, validation and "
+            "test: none below 0, together 1."
+        )
