@@ -153,7 +153,11 @@ def _remedy(where: str, value: object, kinds: set[str]) -> str:
         return f"Write {where}={value:.0f}."
     if "string_type" in kinds and isinstance(value, bool | int | float):
         return f"Where it is a name, write it in quotes: '{where}=\"{_shown(value)}\"'."
-    if kinds & {"list_type", "tuple_type"} and isinstance(value, str | int | float):
+    takes_list_alone = kinds & {"list_type", "tuple_type"} and not kinds & {
+        *NUMBERS,
+        "int_from_float",
+    }
+    if takes_list_alone and isinstance(value, str | int | float):
         return f"One alone stands in brackets, too: {where}=[{value}]."
     return f"Set {where} accordingly."
 

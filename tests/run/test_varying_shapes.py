@@ -77,7 +77,8 @@ def test_episodes_are_judged_by_their_own_classes_and_a_learner_adapts_to_fewer(
 
     # on episodes of fewer classes alone, all of one shape
     few = {**config["task"], "ways": 3, "shots": 2, "shape_block": 1}
-    config = {**fit_to_run({**config, "task": few}, folder), "command": "evaluate"}
+    asked = {**config, "task": few, "command": "evaluate"}
+    config = fit_to_run(asked, config, folder)
     place = folder.evaluations / "few"
     place.mkdir()
     found = evaluate(config, folder, place, ["task.ways=3"])
