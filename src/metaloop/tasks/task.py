@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
@@ -20,6 +22,7 @@ from metaloop.tasks.readers.given_rows import read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
 
 Network = Callable[[Tensor], Tensor]
+LABELLED = "metaloop.tasks.datasets.labelled_dataset"
 
 
 class Task(ABC):
@@ -157,6 +160,19 @@ class ClassificationTask(Task):
 
     monitor = "accuracy"
     is_regression = False
+
+    @staticmethod
+    def of(dataset: Dataset[Any] | None = None, **options: object) -> "ClassificationTask":
+        """Episodes of any labelled map-style Dataset, or of three, one a split.
+
+        >>> ClassificationTask.of(dataset, ways=5, shots=1)  # doctest: +SKIP
+        >>> ClassificationTask.of(train=a, validation=b, test=c, ways=5, shots=1)  # doctest: +SKIP
+
+        The options are those of `LabelledDataset`, which it makes.
+        """
+        family = import_module(LABELLED)  # which builds on this file
+        made: ClassificationTask = family.LabelledDataset(dataset=dataset, **options)
+        return made
 
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(predictions, targets)

@@ -14,6 +14,7 @@ from tests.conftest import composed
         "device.chunks_at_once=1",
         "logger=csv",
         "+task.cache_dir=elsewhere",
+        "+task.dataset.root=elsewhere",
         "data.workers=2",
     ],
 )

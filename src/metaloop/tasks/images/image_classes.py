@@ -108,7 +108,7 @@ class ImageClasses(ClassificationTask):
         return DrawnImages(rows, turns, numbers, classes)
 
     def gather(self, drawn: DrawnImages, dtype: torch.dtype) -> Episode:  # type: ignore[override]
-        images = self.gather_pixels(drawn).to(dtype).div_(255)
+        images = self.to_floats(self.gather_pixels(drawn), dtype)
         if self.augmentation is not None and drawn.augmentation.shape[-1]:
             changed = self.augmentation(images.flatten(0, 2), drawn.augmentation.flatten(0, 2))
             images = changed.view_as(images)
@@ -119,6 +119,10 @@ class ImageClasses(ClassificationTask):
             for part in (slice(None, self.shots), slice(self.shots, None))
         )
         return Episode(support, query, drawn.classes)
+
+    def to_floats(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
+        """Turn what the store holds into what a model gets: bytes into 0..1."""
+        return stored.to(dtype).div_(255)
 
     def gather_pixels(self, drawn: DrawnImages) -> Tensor:
         """The drawn images, turned, [T, N, K+Q, channels, height, width] uint8."""

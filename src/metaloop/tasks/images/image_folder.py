@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from metaloop.arguments import Count, Seed
 from metaloop.errors import UserError
@@ -22,9 +20,14 @@ from metaloop.tasks.images.image_sources import files_source, fingerprint
 from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.random_streams import SPLITS
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError, count_channels
-from metaloop.tasks.sources.class_splits import FOLDERS, Classes, seeded_split, split_by_prefix
-
-Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
+from metaloop.tasks.sources.class_splits import (
+    FOLDERS,
+    Classes,
+    Fractions,
+    require_shares,
+    seeded_split,
+    split_by_prefix,
+)
 
 ALIKE = (
     "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
@@ -71,11 +74,7 @@ class ImageFolder(ImageDataset):
         rotations: bool = False,
         augmentation: Augmentation | None = None,
     ) -> None:
-        if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
-            raise UserError(
-                f"task.fractions={fractions} are the shares of the classes for train, validation "
-                "and test: none below 0, together 1."
-            )
+        require_shares(fractions)
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
         self.is_strict = channels is None
         self.skip_unusable = skip_unusable

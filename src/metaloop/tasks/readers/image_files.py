@@ -42,7 +42,8 @@ class ImageFiles:
     """Reads image files; keeps the archives open until `close`.
 
     Args:
-        size: images are resized to size x size (Lanczos), whatever their proportions.
+        size: images are resized to size x size (Lanczos), whatever their proportions; None leaves
+            their size.
         channels: 1 makes all grey, 3 makes all RGB.
         alike: why images of another number of channels are refused; "" converts them.
         is_inverted: black becomes white.
@@ -50,7 +51,7 @@ class ImageFiles:
     """
 
     def __init__(
-        self, size: int, channels: int, *, alike: str = "", is_inverted: bool = False
+        self, size: int | None, channels: int, *, alike: str = "", is_inverted: bool = False
     ) -> None:
         self.size, self.channels = size, channels
         self.alike, self.is_inverted = alike, is_inverted
@@ -66,14 +67,23 @@ class ImageFiles:
         """
         try:
             with Image.open(io.BytesIO(self._bytes(file))) as image:
-                self._check_mode(file, image.mode)
-                upright = ImageOps.exif_transpose(image)
-                # before resizing: Pillow would resize one-bit images by nearest neighbour
-                pixels = resized(upright.convert(MODES[self.channels]), self.size)
+                return self.fit(image, str(file))
         except OddImageError:
             raise
         except Exception as error:  # a damaged image fails in whatever way its bytes happen to
             raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
+
+    def fit(self, image: Image.Image, name: str) -> Pixels:
+        """Bring an image to [channels, size, size]; `name` is what messages call it.
+
+        Raises:
+            OddImageError: it has more than 8 bits, or other channels.
+
+        """
+        self._check_mode(name, image.mode)
+        upright = ImageOps.exif_transpose(image)
+        # before resizing: Pillow would resize one-bit images by nearest neighbour
+        pixels = resized(upright.convert(MODES[self.channels]), self.size)
         return 255 - pixels if self.is_inverted else pixels
 
     def close(self) -> None:
@@ -88,19 +98,19 @@ class ImageFiles:
                 self._archives[file.archive] = zipfile.ZipFile(file.archive)
         return self._archives[file.archive].read(file.name)
 
-    def _check_mode(self, file: ImageFile, mode: str) -> None:
+    def _check_mode(self, name: str, mode: str) -> None:
         if mode not in GREY_MODES + COLOUR_MODES:
             raise OddImageError(
-                f"{file} has more than 8 bits a channel (Pillow's mode {mode}). Convert it."
+                f"{name} has more than 8 bits a channel (Pillow's mode {mode}). Convert it."
             )
         if self.alike and (mode in GREY_MODES) != (self.channels == 1):
             found, wanted = ("grey", "coloured") if self.channels == 3 else ("coloured", "grey")
-            raise OddImageError(f"{file} is {found}, not {wanted}: {self.alike}")
+            raise OddImageError(f"{name} is {found}, not {wanted}: {self.alike}")
 
 
-def resized(image: Image.Image, size: int) -> Pixels:
-    """An image as [channels, size, size]."""
-    if image.size != (size, size):
+def resized(image: Image.Image, size: int | None) -> Pixels:
+    """An image as [channels, size, size], or of the size that it has."""
+    if size is not None and image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.LANCZOS)
     pixels: Pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
