@@ -6,6 +6,7 @@ Started once as it is and once by torchrun; the test beside it compares what cam
 import os
 import sys
 import warnings
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -17,26 +18,31 @@ from metaloop.loggers import MetricsCsv
 from metaloop.run.config.settings import Device, Training
 from metaloop.run.config.trainer import make_trainer
 from metaloop.tasks import ClassificationTask
+from metaloop.tasks.shapes import Shapes
 from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.meta_learner import MetaLearner
 from tests.episodes import CLASSES, RECIPES, named, recipe
 
 
 class Blobs(ClassificationTask):
-    """Noise around one made-up image a class, 3-way 2-shot."""
+    """Noise around one made-up image a class, 3-way 2-shot unless shapes vary."""
 
     input_shape, output_size, classes = (1, 6, 6), 3, CLASSES
 
+    def __init__(self, **varying):
+        self.shapes = Shapes(**{"ways": 3, "shots": 2, **varying})
+
     def draw(self, split, streams):
+        ways, shots = len(sizes := self.shapes.of(streams)), sizes[0]
         generator = torch.Generator().manual_seed(0)
         centres = torch.randn(CLASSES, 1, 6, 6, generator=generator)
-        chosen = streams.choose(count=3, population=CLASSES)
-        noise = streams.uniform(3, 4, 1, 6, 6, low=-1, high=1)
+        chosen = streams.choose(count=ways, population=CLASSES)
+        noise = streams.uniform(ways, shots + 2, 1, 6, 6, low=-1, high=1)
         images = centres[chosen][:, :, None] + noise
-        labels = torch.arange(3)[:, None].expand(len(images), 3, 4)
+        labels = torch.arange(ways)[:, None].expand(images.shape[:3])
         support, query = (
             Examples(images[:, :, part].flatten(1, 2), labels[:, :, part].flatten(1, 2))
-            for part in (slice(None, 2), slice(2, None))
+            for part in (slice(None, shots), slice(shots, None))
         )
         return Episode(support, query, chosen)
 
@@ -52,6 +58,10 @@ class Shifted(nn.Linear):
         return super().forward(x) + self.context
 
 
+# a recipe on episodes whose shapes differ within a meta-batch and between the processes
+VARYING = "maml, varying"
+
+
 def learner(name: str) -> MetaLearner:
     torch.manual_seed(0)
     # no bias before the norm: its gradient is rounding noise, which the inner Adam blows up
@@ -65,6 +75,8 @@ def learner(name: str) -> MetaLearner:
         metrics=Blobs().metrics,
         norm_mode="transductive" if name in ("pretrain", "prototypical") else "per_step",
     )
+    if name == VARYING:
+        name, objective = "maml", replace(objective, ways=3)
     return MetaLearner(
         recipe(name, objective),
         optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01),
@@ -98,7 +110,8 @@ def train(name: str, processes: int, folder: str) -> dict[str, torch.Tensor]:
     )
     trainer = make_trainer(device, folder, [], [MetricsCsv(f"{folder}/{name}.csv")], training)
     module = learner(name)
-    data = EpisodicDataModule(Blobs(), seed=0, meta_batch_size=4, validation_episodes=5)
+    task = Blobs(ways=[2, 3], shots=[1, 2]) if name == VARYING else Blobs()
+    data = EpisodicDataModule(task, seed=0, meta_batch_size=4, validation_episodes=5)
     trainer.fit(module, datamodule=data)
     return {n: p.detach() for n, p in module.meta.items()}
 
@@ -107,6 +120,6 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     processes, folder = int(sys.argv[1]), sys.argv[2]
-    weights = {name: train(name, processes, folder) for name in RECIPES}
+    weights = {name: train(name, processes, folder) for name in (*RECIPES, VARYING)}
     if int(os.environ.get("RANK", 0)) == 0:
         torch.save(weights, f"{folder}/weights.pt")

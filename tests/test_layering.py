@@ -20,6 +20,7 @@ ROOMS = [
     "models",
     "tasks/random_streams",
     "tasks/metric",
+    "tasks/shapes",
     "tasks/sources",
     "tasks/readers",
     "tasks/task",

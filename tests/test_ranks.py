@@ -10,6 +10,7 @@ import torch
 
 from tests.conftest import ROOT
 from tests.episodes import RECIPES
+from tests.ranks import VARYING
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def trained(tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*RECIPES, VARYING])
 def test_two_processes_give_the_weights_of_one(trained, name):
     (one, _), (two, _) = trained
     assert set(one[name]) == set(two[name])
@@ -42,7 +43,7 @@ def test_two_processes_give_the_weights_of_one(trained, name):
         torch.testing.assert_close(two[name][parameter], value, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*RECIPES, VARYING])
 def test_two_processes_log_what_one_logs(trained, name):
     rows = []
     for _, folder in trained:

@@ -8,6 +8,9 @@
     query.inputs    [T, N*Q, *X]                         or [T, S, *Y] in regression
     classes         [T, N] global class ids ([T, 0] in regression)
 
+Where ways and shots vary, S is the sum of the classes' shots, and a meta-batch is a list of such,
+one for each shape.
+
 Inside the functions of one task T is gone. In the inner loop K also counts inner steps, as in
 the papers: phi_0 .. phi_K.
 """
@@ -30,3 +33,11 @@ class Episode(NamedTuple):
     support: Examples
     query: Examples
     classes: Tensor
+
+
+Episodes = Episode | list[Episode]
+
+
+def of_one_shape(episodes: Episodes) -> list[Episode]:
+    """A meta-batch in groups of tasks of one shape."""
+    return episodes if isinstance(episodes, list) else [episodes]

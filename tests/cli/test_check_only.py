@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.conftest import run_command
+
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
@@ -15,6 +17,13 @@ def test_the_check_is_shown_as_a_table_and_nothing_is_written(elsewhere, said):
     assert "all tasks vectorised" in out
     assert "exact" in out
     assert "Checked: MLP is exact to" in out
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_sweeps_jobs_are_checked_and_nothing_is_left(elsewhere):
+    result = run_command("metaloop-train", "-m", "check_only=true", "seed=1,2", cwd=elsewhere)
+    assert result.returncode == 0, result.stderr
+    assert "2 jobs: 2 checked, 0 not." in result.stdout
     assert not list(elsewhere.iterdir())
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from metaloop.cli.sweeps.labels import label_job
 from metaloop.errors import UserError
 from metaloop.loggers import OutageProofWandbLogger
 from metaloop.loggers.wandb_logger import wandb_mode
@@ -73,3 +74,12 @@ def test_a_run_is_called_as_the_environment_says_unless_its_config_does(
     monkeypatch.setenv("WANDB_NAME", "${seed}")
     heard = said("train", *RUN, "output_dir=none", status=1)
     assert "WANDB_NAME=${seed}: " in heard.err
+
+
+def test_jobs_of_a_sweep_are_told_apart_by_what_varies_whatever_they_are_all_called():
+    config = {"logger": {"wandb": {"name": "mine"}}}
+    label_job(config, "sweep", ["seed=1"])
+    assert config["logger"]["wandb"] == {"name": "mine seed=1", "group": "sweep"}
+    config = {"logger": {"wandb": {}}}
+    label_job(config, "sweep", ["seed=1"])
+    assert config["logger"]["wandb"] == {"name": "seed=1", "group": "sweep"}

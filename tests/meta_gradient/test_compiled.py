@@ -204,3 +204,15 @@ def test_a_graph_that_differs_from_eager_is_not_used(monkeypatch):
     eager, _ = meta_gradient(algorithm, theta, episodes)
     assert not of_chunk.is_used
     assert all(torch.equal(found[n], eager[n]) for n in eager)
+
+
+def test_shapes_after_the_first_ones_are_computed_eagerly_and_that_is_said_once(monkeypatch):
+    monkeypatch.setattr(compiled, "MOST_GRAPHS", 0)
+    algorithm, theta, episodes = random_case("mlp", tasks=3)
+    said = []
+    of_chunk = CompiledChunkGradient(said.append)
+    eager, _ = meta_gradient(algorithm, theta, episodes, tasks_at_once=2)
+    found, _ = meta_gradient(algorithm, theta, episodes, tasks_at_once=2, of_chunk=of_chunk)
+    assert all(torch.equal(found[name], value) for name, value in eager.items())
+    assert len(said) == 1
+    assert "task.shape_block" in said[0]

@@ -10,6 +10,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from metaloop.algorithms import maml
+from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
 from metaloop.plots import (
     draw_adaptation_curve,
@@ -24,7 +25,7 @@ from metaloop.plots.image_episode import RIGHT, WRONG
 from metaloop.tasks import PointNavigation, Sinusoid
 from metaloop.training.confusion import count_confusion, rows_of
 from metaloop.training.datamodule import EvaluationEpisodes
-from metaloop.training.episode_values import Answered, has_classes
+from metaloop.training.episode_values import Answered, EpisodeValues, has_classes
 from metaloop.training.estimate import Estimate
 from tests.episodes import random_case
 
@@ -181,6 +182,22 @@ def test_the_confusion_shows_how_often_a_class_was_chosen_of_the_times_it_could_
         "no 7",
         "no 9",
     ]
+
+
+def test_episodes_of_fewer_classes_count_in_the_confusion_with_what_they_have():
+    values = EpisodeValues()
+    for index, classes, answers in ((1, [9, 5], [1, 1]), (0, [5, 7, 9], [1, 1, 2])):
+        targets = torch.arange(len(classes))[None]
+        examples = Examples(targets, targets)
+        episode = Episode(examples, examples, torch.tensor([classes]))
+        report = {"query_loss": torch.zeros(1, 1), "answers": torch.tensor([answers])}
+        values.update(torch.tensor([index]), report, episode, most_ways=3)
+    values.compute()
+    confusion = count_confusion(values.answered)
+    assert confusion.classes.tolist() == [5, 7, 9]
+    assert confusion.seen.tolist() == [2, 1, 2]
+    assert confusion.right.tolist() == [1, 1, 1]
+    assert rows_of(confusion) == [(5, 7, 1, 1), (9, 5, 1, 2)]
 
 
 def test_of_many_classes_the_worst_are_shown():

@@ -32,6 +32,7 @@ from tests.run.stopped_runs import (
 KILLS = int(os.environ.get("METALOOP_KILLS", "10"))
 CHANGE = ("training.max_steps=240", "optimizer.lr=0.002", "--accept-changes")
 DDP = ("device=ddp", "device.accelerator=cpu", "data.meta_batch_size=4")
+ENDS = ("killed", "killed", "paused and killed", "stopped")
 pytestmark = pytest.mark.slow
 
 
@@ -93,15 +94,22 @@ def test_a_change_that_is_killed_again_and_again_ends_as_the_one_that_was_not(pr
         try:
             worker.communicate(timeout=delay)
         except subprocess.TimeoutExpired:
-            victims = [*running(parts)]
-            victim = dice.choice(victims) if victims else worker.pid
-            os.kill(victim, signal.SIGKILL)
+            stop(dice.choice(ENDS), dice.choice([*running(parts)] or [worker.pid]), worker.pid)
             worker.communicate(timeout=PROMPTLY)
         wait_until_all_ended(parts)
         assert_record_is_whole(parts, lr)
         print(f"{processes} processes, kill {number + 1} after {delay:.1f} s", flush=True)
     finish(parts, *CHANGE)
     assert_same_run(parts, whole)
+
+
+def stop(end: str, victim: int, command: int) -> None:
+    """End a run by one of its processes, a rank or the agent, or as its user would."""
+    if end == "paused and killed":
+        os.kill(victim, signal.SIGSTOP)
+        time.sleep(0.5)  # the others go on, or wait for it
+        os.kill(victim, signal.SIGCONT)
+    os.kill(*((command, signal.SIGTERM) if end == "stopped" else (victim, signal.SIGKILL)))
 
 
 def resume(folder: RunFolder, *arguments: str) -> subprocess.Popen:

@@ -1,5 +1,6 @@
 """Meta-batches are the same for any number of workers, ranks and any batch size."""
 
+import copy
 from itertools import islice
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from metaloop.errors import UserError
-from metaloop.tasks import Omniglot, Sinusoid
+from metaloop.tasks import Omniglot, RandomStreams, Sinusoid
+from metaloop.tasks.shapes import Shapes
 from metaloop.training.datamodule import EpisodicDataModule, EvaluationEpisodes, MetaTrainingStream
 
 
@@ -105,3 +107,60 @@ def test_evaluation_sees_each_episode_once_whatever_the_batch_and_the_ranks(batc
     targets = torch.cat([b.episodes.query.targets for b in batches])[indices.argsort()]
     (all_at_once,) = EvaluationEpisodes(task, 3, "test", 10, 10)
     assert torch.equal(targets, all_at_once.episodes.query.targets)
+
+
+def by_index(batches) -> dict[int, list[torch.Tensor]]:
+    """Every episode's tensors by its number, whatever the groups of shapes."""
+    return {
+        int(index): [leaf[i] for leaf in tree_leaves(group)]
+        for batch in batches
+        for indices, group in batch.groups
+        for i, index in enumerate(indices)
+    }
+
+
+@pytest.fixture(scope="module")
+def uneven(drawings) -> Omniglot:
+    """The drawings in episodes of 2 to 4 ways, each class with 1 to 3 shots."""
+    task = copy.copy(drawings)
+    task.shapes = Shapes(ways=[2, 4], shots=[1, 3], block=4, uneven=True)
+    return task
+
+
+def test_where_shapes_vary_a_meta_batch_is_cut_into_groups_of_one_shape(uneven):
+    (batch,) = islice(iter(MetaTrainingStream(uneven, 3, 10)), 1)
+    assert sorted(batch.indices.tolist()) == list(range(10))
+    blocks = [{int(i) // 4 for i in indices} for indices, _ in batch.groups]
+    assert sorted(block for several in blocks for block in several) == [0, 1, 2]
+    shapes = [uneven.shapes.draw(RandomStreams(3, "train", i)) for i, _ in batch.groups]
+    assert all(bool((rows == rows[0]).all()) for rows in shapes)
+
+
+@pytest.mark.parametrize("meta_batch_size", [1, 3, 12])
+def test_no_batch_rank_worker_or_resumption_changes_an_episode_of_varying_shape(
+    uneven, meta_batch_size
+):
+    whole = by_index(islice(iter(MetaTrainingStream(uneven, 3, 24)), 1))
+    assert sorted(whole) == list(range(24))
+    small = islice(iter(MetaTrainingStream(uneven, 3, meta_batch_size)), 24 // meta_batch_size)
+    assert_same(by_index(small), whole)
+    resumed = islice(iter(MetaTrainingStream(uneven, 3, 6, first_step=2)), 2)
+    assert_same(by_index(resumed), {i: whole[i] for i in range(12, 24)})
+    ranks = [next(iter(MetaTrainingStream(uneven, 3, 24, rank=r, world=4))) for r in range(4)]
+    assert_same(by_index(ranks), whole)
+    judged = by_index(EvaluationEpisodes(uneven, 3, "test", 11, 11))
+    parts = [EvaluationEpisodes(uneven, 3, "test", 11, meta_batch_size, r, 2) for r in range(2)]
+    assert_same(by_index(batch for part in parts for batch in part), judged)
+
+
+def assert_same(found, expected):
+    assert sorted(found) == sorted(expected)
+    for index, leaves in expected.items():
+        assert all(torch.equal(a, b) for a, b in zip(found[index], leaves, strict=True))
+
+
+def test_workers_draw_the_same_groups(uneven):
+    alone, helped = module(uneven), module(uneven, workers=2)
+    loaders = (data.train_dataloader() for data in (alone, helped))
+    few = zip(*(islice(iter(loader), 5) for loader in loaders), strict=True)
+    assert all(same(a, b) for a, b in few)

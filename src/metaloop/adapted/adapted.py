@@ -115,8 +115,7 @@ class Adapted:
                 self.algorithm.objective.predict_query(phi, self._episode(part))
                 for part in torch.split(inputs, size)
             ]
-        outputs = torch.cat(parts)
-        return outputs if self.classes_ is None else outputs[:, : len(self.classes_)]
+        return torch.cat(parts)
 
     def to_inputs(self, x: Arrays) -> Tensor:
         """Inputs in the run's scale."""

@@ -24,7 +24,7 @@ def judge_path(adapted: Adapted, query: Examples | None) -> Report:
     objective, support = adapted.algorithm.objective, adapted.support
     for phi in adapted.path():
         with torch.no_grad():
-            seen = objective.predict(phi, support.inputs)
+            seen = objective.predict_support(phi, support.inputs)
         report = {
             f"support_{name.removeprefix('query_')}": values
             for name, values in _each(adapted.algorithm, seen, support.targets).items()

@@ -1,8 +1,7 @@
 """A trained classifier for another number of classes: its logits masked, or another head."""
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,17 +15,6 @@ from metaloop.meta_gradient.random_state import keep_random_state
 
 Head = Literal["fresh", "mean"]
 WEIGHT, BIAS = "head.weight", "head.bias"
-
-
-@dataclass(frozen=True)
-class Masked:
-    """A loss or metric of the first `ways` logits; the others get no gradient."""
-
-    function: Callable[[Tensor, Tensor], Tensor]
-    ways: Count
-
-    def __call__(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        return self.function(predictions[..., : self.ways], targets)
 
 
 def fit_ways(
@@ -58,16 +46,7 @@ def fit_ways(
             "head=mean (every row of the head the mean of the trained ones), head=fresh (rows "
             "initialised at random), or leave classes out."
         )
-    meta = dict(meta)
-    if ways == outputs:
-        return algorithm, meta
-    objective = algorithm.objective
-    masked = replace(
-        objective,
-        loss=Masked(objective.loss, ways),
-        metrics={name: Masked(metric, ways) for name, metric in objective.metrics.items()},
-    )
-    return algorithm.judged_by(masked), meta
+    return algorithm.judged_by(replace(algorithm.objective, ways=ways)), dict(meta)
 
 
 def _with_head(
@@ -84,7 +63,7 @@ def _with_head(
     model = copy.deepcopy(algorithm.objective.model)
     model.head = _new_head(weight, bias, ways, head, seed)
     model.head.requires_grad_(trained.weight.requires_grad)
-    other = algorithm.judged_by(replace(algorithm.objective, model=model))
+    other = algorithm.judged_by(replace(algorithm.objective, model=model, ways=None))
     with keep_random_state(weight.device):  # some algorithms draw their own parameters
         expected = other.own_parameters()
     own = {n: _fitted(meta[n], p.shape, n) for n, p in expected.items() if n in meta}

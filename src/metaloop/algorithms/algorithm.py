@@ -93,6 +93,11 @@ class Algorithm(ABC):
         object.__setattr__(other, "objective", objective)  # dataclasses here are frozen
         return other
 
+    def for_ways(self, ways: int) -> Self:
+        """The same algorithm for episodes of so many classes, where their number varies."""
+        objective = self.objective.for_ways(ways)
+        return self if objective is self.objective else self.judged_by(objective)
+
     def at(self, meta_step: int) -> "Algorithm":
         """The algorithm as it is at this meta-step: schedules are functions of the step."""
         return self

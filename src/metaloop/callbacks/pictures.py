@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
+from metaloop.episode import of_one_shape
 from metaloop.inner_loop import learned_step_sizes
 from metaloop.loggers.figures import Draw, log_figures, save_figures
 from metaloop.plots import (
@@ -53,7 +54,8 @@ class Pictures(pl.Callback):
         title = f"validation, meta-step {trainer.global_step}"
         trained = pl_module.algorithm.inner_steps
         name = family_of(trainer).class_name
-        one_task = (pl_module.algorithm, pl_module.meta, self._first.episodes, name)
+        first, *_ = of_one_shape(self._first.episodes)
+        one_task = (pl_module.algorithm, pl_module.meta, first, name)
         drawings: dict[str, Draw] = {
             "adaptation_curve": lambda: draw_adaptation_curve(curves, title, trained),
             "one_task": lambda: draw_one_task(*one_task),

@@ -13,6 +13,7 @@ from metaloop.cli.mistakes import fail
 from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
+from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import write_adaptation
@@ -64,8 +65,8 @@ def _job(config: DictConfig) -> Work | None:
     find_weights(run, adaptation.checkpoint)
     for key in PLACES:
         if (place := wanted[key]) is not None:
-            require_place(Path(str(place)).expanduser(), key)
-            wanted[key] = str(Path(str(place)).expanduser().resolve())
+            require_place(user_path(str(place)), key)
+            wanted[key] = str(user_path(str(place)).resolve())
     for format_ in adaptation.export:
         require_format(format_)
         require_fixed_norms(pieces.algorithm.objective, has_support=True)

@@ -70,7 +70,7 @@ def _same_key_elsewhere(error: ConfigAttributeError | ConfigKeyError) -> str:
     root = error.parent_node
     while root is not None and root._get_parent() is not None:
         root = root._get_parent()
-    for section, node in dict(root or {}).items():
+    for section, node in () if root is None else root.items_ex(resolve=False):
         if section != "hydra" and isinstance(node, DictConfig) and error.key in node:
             return f"Did you mean {section}.{error.key}? "
     return ""

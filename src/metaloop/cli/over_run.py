@@ -1,6 +1,7 @@
 """Commands that compose over a run's config: evaluate and adapt."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,7 @@ def offer_run_config(command: str, arguments: list[str], task: str | None = None
 
 def _names_run(argument: str) -> bool:
     is_value = "=" in argument or argument.startswith("~")
-    is_folder = RunFolder(argument).config.is_file()  # whose name may have an = in it
+    is_folder = os.path.isfile(RunFolder(argument).config)  # noqa: PTH113 - long names; whose name may have an = in it
     return argument.startswith("run=") or not is_value or is_folder
 
 

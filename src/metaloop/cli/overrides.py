@@ -6,6 +6,7 @@ quoting that works, and what would be ignored is refused.
 
 import ast
 import fnmatch
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from hydra.errors import HydraException
 
 from metaloop.cli.configs import CONFIG_DIR, choices, is_group
 from metaloop.errors import UserError
+from metaloop.folders.user_path import user_path
 from metaloop.user_text import for_shell, quoted
 
 KEY = re.compile(r"[~+]*[\w@:/.$-]+", re.ASCII)
@@ -44,7 +46,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     options: list[str] = []
     others: list[str] = []
     for previous, argument in zip(("", *arguments), arguments, strict=False):
-        is_option = argument.startswith("-") or (previous in VALUED and "=" not in argument)
+        is_value = previous in VALUED and "=" not in argument
+        is_option = is_value or (argument.startswith("-") and argument != "-")
         (options if is_option else others).append(argument)
     return options, others
 
@@ -67,9 +70,9 @@ def checked(arguments: Sequence[str]) -> list[str]:
 def folder_named(argument: str) -> Path:
     """The folder that FOLDER or run=FOLDER names: a path as it is, or in Hydra's quotes."""
     text = argument.removeprefix("run=")
-    if text[:1] in ("'", '"') and not Path(text).exists():
+    if text[:1] in ("'", '"') and not os.path.exists(text):  # noqa: PTH110 - long names
         text = str(parse(f"run={text}").value())
-    return Path(text).expanduser()
+    return user_path(text)
 
 
 def parse(override: str) -> Override:

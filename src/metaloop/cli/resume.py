@@ -54,10 +54,13 @@ def main() -> None:
     find_own_classes()
     be_no_rank()
     try:
-        folder = RunFolder.open(folder_named(arguments.folder))
+        given = [arguments.folder, *arguments.changes]
+        named = next((a for a in given if a.startswith("run=")), given[0])
+        folder = RunFolder.open(folder_named(named))
+        given.remove(named)
         # one lock from reading what to go on from to the end of the work
         with in_words(folder.path), folder.lock():
-            work = _resume(folder, arguments.changes, accepted=arguments.accept_changes)
+            work = _resume(folder, given, accepted=arguments.accept_changes)
             if work is not None:
                 become_worker(work)
     except UserError as error:
@@ -76,7 +79,7 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
             saved_config,
         )
         from metaloop.run.checkpoints.weights import peek_resumable
-        from metaloop.run.config.build import build_and_try
+        from metaloop.run.config.misfits import build_and_try
         from metaloop.run.config.read import load_config
 
     before = load_config(folder)

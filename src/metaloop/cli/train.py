@@ -3,7 +3,6 @@
 import os
 import secrets
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -13,6 +12,7 @@ from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.sweeps.labels import label, labels_of_environment
 from metaloop.errors import UserError
 from metaloop.folders.sweep_folder import SweepFolder
+from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.slurm_requeue import NO_REQUEUE
 from metaloop.process.terminal import survive_lost_output
@@ -40,8 +40,8 @@ def main() -> None:
 def _job(config: DictConfig) -> Work | float | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_initial_weights
-        from metaloop.run.config.build import build_and_try
         from metaloop.run.config.construct import section
+        from metaloop.run.config.misfits import build_and_try
         from metaloop.run.config.read import plain
 
     values = plain(config)
@@ -79,7 +79,7 @@ def _job(config: DictConfig) -> Work | float | None:
                 f"device.nodes={device.nodes}: several machines are started by their cluster. Add "
                 "compose_only=true and execute the folder on each, by srun or torchrun."
             )
-    root = Path(str(asked.output_dir)).expanduser()
+    root = user_path(str(asked.output_dir))
     folder = write_run(content, overrides, root, name)
     return execute(Work(folder, device.processes_here()), compose_only=asked.compose_only)
 
@@ -94,7 +94,7 @@ def resolve_paths(values: dict[str, object]) -> dict[str, object]:
     """Make paths absolute that are read again later, maybe from elsewhere."""
     task, init_from = values["task"], values["init_from"]
     if isinstance(task, dict) and isinstance(task.get("data_dir"), str):
-        task = {**task, "data_dir": str(Path(task["data_dir"]).expanduser().resolve())}
+        task = {**task, "data_dir": str(user_path(task["data_dir"]).resolve())}
     if isinstance(init_from, str):
-        init_from = str(Path(init_from).expanduser().resolve())
+        init_from = str(user_path(init_from).resolve())
     return {**values, "task": task, "init_from": init_from}

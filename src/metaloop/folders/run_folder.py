@@ -92,7 +92,7 @@ class RunFolder:
             UserError: it is no folder, or no config.yaml is in it.
 
         """
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):  # noqa: PTH112 - pathlib raises for long names
             raise UserError(f"There is no folder {self.path}. Name a run folder under outputs/.")
         if not self.config.exists():
             raise UserError(

@@ -56,11 +56,15 @@ class SweepFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._own = self.path / ".sweep"
+        self._made = self.path  # the topmost folder that had to be made for it
 
     @classmethod
     def create(cls, path: str | Path) -> "SweepFolder":
         """Make a new folder; with -2, -3 .. where another sweep has that name."""
-        return cls(RunFolder.create(Path(path).parent, Path(path).name).path)
+        folder = RunFolder.create(Path(path).parent, Path(path).name)
+        sweep = cls(folder.path)
+        sweep._made = folder.made or folder.path
+        return sweep
 
     def begin(self, arguments: Sequence[str]) -> None:
         """Take the lead until this process ends: forget an earlier command's jobs, keep its runs.
@@ -89,9 +93,12 @@ class SweepFolder:
         write_json(self._own / "command.json", leader._asdict())
 
     def discard(self) -> None:
-        """Remove the folder where it holds nothing but what a sweep writes of itself."""
+        """Remove the folder where it holds nothing but what a sweep writes of itself.
+
+        Folders that were made for it go too, unless something else lies in them.
+        """
         if {path.name for path in self.path.iterdir()} <= {self._own.name, HYDRAS}:
-            shutil.rmtree(self.path)
+            RunFolder(self.path).remove(self._made)
 
     @property
     def leader(self) -> Leader:

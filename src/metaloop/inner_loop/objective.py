@@ -1,9 +1,10 @@
 """What a task asks of a model: losses and metrics of given parameters."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ class Objective:
         norm_adapts: which of the norms' parameters the inner loop may move.
         pinned: batch norms that always normalise by the running statistics that they hold; None
             finds those that are in eval() while the model is in train().
+        ways: how many of the outputs, from the first on, are classes of the episode; the others
+            get no gradient. None where episodes have a class for every output.
 
     """
 
@@ -54,6 +57,7 @@ class Objective:
     norm_mode: NormModeName = "transductive"
     norm_adapts: NormAdapts = "all"
     pinned: frozenset[str] | None = None
+    ways: int | None = None
 
     def __post_init__(self) -> None:
         for name, p in self.model.named_parameters():
@@ -72,6 +76,14 @@ class Objective:
     def mode(self) -> NormMode:
         """The norm mode's object."""
         return NORM_MODES[self.norm_mode]
+
+    def for_ways(self, ways: int) -> Self:
+        """The objective of episodes of so many classes, where their number varies."""
+        if self.ways is None or ways in (0, self.ways):
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "ways", ways)
+        return other
 
     def meta_parameters(self) -> dict[str, Tensor]:
         """The model's parameters that are learned, by name: theta."""
@@ -149,17 +161,22 @@ class Objective:
         outputs = self.forward(network, inputs)
         return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
+    def predict_support(self, phi: Parameters, inputs: Tensor) -> Tensor:
+        """The outputs for the support set, those of the episode's classes."""
+        return self._of_ways(self.predict(phi, inputs))
+
     def predict_query(self, phi: Parameters, episode: Episode) -> Tensor:
-        """The outputs for the query set, under the norm mode."""
+        """The outputs for the query set, under the norm mode: those of the episode's classes."""
 
         def predict(inputs: Tensor, rows: int | None) -> Tensor:
             return self.predict(phi, inputs, rows)
 
-        return self.mode.predict_query(predict, episode.support.inputs, episode.query.inputs)
+        support, query = episode.support.inputs, episode.query.inputs
+        return self._of_ways(self.mode.predict_query(predict, support, query))
 
     def support_loss(self, phi: Parameters, support: Examples) -> Tensor:
         """L(phi; support), the loss that the inner loop descends."""
-        predictions = self.predict(phi, support.inputs)
+        predictions = self.predict_support(phi, support.inputs)
         with Substitutes():
             return self.loss(predictions, support.targets)
 
@@ -186,6 +203,9 @@ class Objective:
             for name, statistics in measured.items()
             for kind, value in statistics._asdict().items()
         }
+
+    def _of_ways(self, predictions: Tensor) -> Tensor:
+        return predictions if self.ways is None else predictions[..., : self.ways]
 
     def _placed(self, phi: Parameters) -> tuple[dict[str, Tensor | None], dict[int, str]]:
         """Phi as the model's tensors, and its batch norms by the ids of their running means."""

@@ -10,6 +10,8 @@ from metaloop.meta_gradient.preflight import (
     Verdict,
     check,
     check_draw,
+    draw_episodes,
+    draw_extremes,
     preflight_check,
     warn_of_slower,
 )
@@ -26,6 +28,8 @@ __all__ = [
     "adaptation_path",
     "check",
     "check_draw",
+    "draw_episodes",
+    "draw_extremes",
     "find_fastest",
     "meta_gradient",
     "preflight_check",

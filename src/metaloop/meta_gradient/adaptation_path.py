@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Episodes
 from metaloop.inner_loop import NormModeName, Objective, Parameters, Report, gradient_of
 from metaloop.meta_gradient.chunks import TasksAtOnce, chunks, concatenate, over_tasks
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce, side_by_side
@@ -18,7 +18,7 @@ from metaloop.meta_gradient.side_by_side import ChunksAtOnce, side_by_side
 def adaptation_path(
     algorithm: Algorithm,
     meta: Parameters | Sequence[Parameters],
-    episodes: Episode,
+    episodes: Episodes,
     *,
     steps: int,
     tasks_at_once: TasksAtOnce = "all",
@@ -39,7 +39,7 @@ def adaptation_path(
     means that what helps on the support set helps on the query set.
 
     Shapes:
-        episodes      [T, ...]
+        episodes      [T, ...], or a list of such, one for each shape of its tasks
         report[name]  [T, steps+1]  support_loss, query_loss, the metrics of both sets
         report["answers"]  [T, queries]  the largest logit's class after the last step, if asked
     """
@@ -55,7 +55,8 @@ def adaptation_path(
         return reports | ({"answers": answers} if with_answers else {})
 
     def paths(algorithm: Algorithm, chunk: Episode) -> Report:
-        return over_tasks(partial(path, algorithm), chunk, algorithm.objective.model)
+        fitted = algorithm.for_ways(chunk.classes.shape[-1])
+        return over_tasks(partial(path, fitted), chunk, algorithm.objective.model)
 
     parts = list(chunks(episodes, tasks_at_once))
     with torch.no_grad():
@@ -93,7 +94,7 @@ def _judge(
     objective: Objective, phis: Sequence[Parameters], task: Episode
 ) -> tuple[Report, Tensor]:
     support, query = task.support, task.query
-    seen = [objective.predict(phi, support.inputs) for phi in phis]
+    seen = [objective.predict_support(phi, support.inputs) for phi in phis]
     unseen = [objective.predict_query(phi, task) for phi in phis]
     loss, report = objective.judge(average_predictions(seen, support.targets), support.targets)
     of_support = {f"support_{name}": report[name] for name in objective.metrics}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from metaloop.arguments import Count
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Episodes, of_one_shape
 from metaloop.inner_loop import Report
 from metaloop.meta_gradient.known_exact import is_known_model
 
@@ -29,12 +29,17 @@ Tree = TypeVar("Tree")
 _KNOWN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
-def chunks(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
-    """The meta-batch, tasks_at_once tasks at a time.
+def chunks(episodes: Episodes, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
+    """The meta-batch, tasks_at_once tasks at a time, each chunk of one shape.
 
     `by_size` takes all on an accelerator, and on a processor as many as its caches hold, or one
     where those are few.
     """
+    for group in of_one_shape(episodes):
+        yield from _cut(group, tasks_at_once)
+
+
+def _cut(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
     tasks = len(episodes.classes)
     if tasks_at_once == "by_size":
         size = _size_that_fits(episodes)

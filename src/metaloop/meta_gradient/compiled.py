@@ -25,6 +25,7 @@ from metaloop.meta_gradient.random_state import keep_random_state
 
 # of a gradient tensor's norm: the compiled graph sums in another order
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 5e-2}
+MOST_GRAPHS = 16  # each takes up to a minute and, on a GPU, memory: further shapes stay eager
 KINK = 100.0  # times that, what a number on the other side of a kink may change
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 Result = tuple[Gradient, Report]
@@ -38,7 +39,7 @@ class CompiledChunkGradient:
     Numbers that an algorithm's schedule changes are an input of its graph, not another algorithm.
 
     The first result of every graph is compared with the eager one: where they differ, or nothing
-    can be compiled, eager it stays, with a warning.
+    can be compiled, eager it stays, with a warning. So does a shape after MOST_GRAPHS others.
 
     Several threads may call it at once: one compiles while the others wait, and eagerly, where the
     model holds the parameters of its task, one computes at a time.
@@ -51,6 +52,7 @@ class CompiledChunkGradient:
     def __init__(self, announce: Callable[[str], None] = lambda _: None) -> None:
         self.announce = announce
         self.is_used = True  # until one graph has to stay eager
+        self._is_full = False
         self._lock = threading.RLock()
         self._graphs: list[tuple[object, Algorithm, Compiled]] = []
         self._scheduled: tuple[tuple[float, ...], Scheduled] = ((), ())
@@ -71,7 +73,9 @@ class CompiledChunkGradient:
 
             with self._lock:
                 graph = self._known(shapes, algorithm)  # by the thread that was waited for
-                if graph is None:
+                if graph is None and len(self._graphs) >= MOST_GRAPHS:
+                    graph = self._stay_eager(eager)
+                elif graph is None:
                     graph = self._compile_or_stay_eager(eager, meta, chunk, scheduled)
                     self._graphs.append((shapes, algorithm, graph))
         return graph(meta, chunk, scheduled)
@@ -88,6 +92,15 @@ class CompiledChunkGradient:
         if self._scheduled[0] != numbers:
             self._scheduled = numbers, like.new_tensor(numbers).unbind()
         return self._scheduled[1]
+
+    def _stay_eager(self, eager: Compiled) -> Compiled:
+        if not self._is_full:
+            self.announce(
+                f"{MOST_GRAPHS} shapes of chunks are compiled; others are computed eagerly. Where "
+                "ways or shots vary, task.shape_block=data.meta_batch_size makes fewer shapes."
+            )
+        self._is_full = True
+        return eager
 
     def _compile_or_stay_eager(
         self, eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Episodes, of_one_shape
 from metaloop.inner_loop import Parameters, Report
 from metaloop.meta_gradient.chunks import TasksAtOnce, chunks, concatenate, over_tasks
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce, side_by_side
@@ -30,7 +30,7 @@ class AtOnce(TypedDict):
 def meta_gradient(
     algorithm: Algorithm,
     meta: Parameters,
-    episodes: Episode,
+    episodes: Episodes,
     *,
     tasks_at_once: TasksAtOnce = "all",
     chunks_at_once: ChunksAtOnce = 1,
@@ -43,15 +43,16 @@ def meta_gradient(
     `tasks_at_once` and `chunks_at_once` change rounding alone; see `chunks` and `side_by_side`.
 
     Shapes (legend in episode.py):
-        episodes       [T, ...]
+        episodes       [T, ...], or a list of such, one for each shape of its tasks
         gradient[name] the shape of meta[name]
         report[name]   [T]
     """
     meta = {name: p.detach() for name, p in meta.items()}
-    tasks = len(episodes.classes)
+    tasks = sum(len(group.classes) for group in of_one_shape(episodes))
 
     def share(algorithm: Algorithm, chunk: Episode) -> tuple[Gradient, Report]:
-        return (of_chunk or chunk_gradient)(algorithm, meta, chunk, tasks)
+        fitted = algorithm.for_ways(chunk.classes.shape[-1])
+        return (of_chunk or chunk_gradient)(fitted, meta, chunk, tasks)
 
     total, reports = None, []
     parts = list(chunks(episodes, tasks_at_once))

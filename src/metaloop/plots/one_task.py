@@ -26,6 +26,7 @@ def draw_one_task(
     the rollouts of a policy in the plane; None for what has no picture, as targets that are images.
     """
     task = pytree.tree_map(lambda tensor: tensor[0], episodes)
+    algorithm = algorithm.for_ways(len(task.classes))
     phis = list(algorithm.adapt(meta, task.support, algorithm.eval_inner_steps))
     if is_curve(task):
         return draw_curve(algorithm, phis, task)

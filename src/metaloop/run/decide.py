@@ -8,11 +8,10 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.folders.run_folder import RunFolder
-from metaloop.meta_gradient import Way, find_fastest
+from metaloop.meta_gradient import Way, draw_episodes, find_fastest
 from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import write_config
-from metaloop.training.datamodule import draw
 
 POLL_SECONDS = 0.5
 
@@ -20,8 +19,9 @@ POLL_SECONDS = 0.5
 def decide(folder: RunFolder, config: dict[str, object], pieces: Pieces) -> Pieces:
     """Settle what of `device` is auto (tasks_at_once, chunks_at_once, compile), and write it.
 
-    The first process measures on its share of the first meta-batch, whose weights and gradients
-    are thrown away; the others wait for its word. A resumed run reads it and decides nothing.
+    The first process measures on its share of the first meta-batch (of the largest shape where
+    shapes vary), whose weights and gradients are thrown away; the others wait for its word. A
+    resumed run reads it and decides nothing.
     """
     if not pieces.device.is_open:
         return pieces
@@ -40,14 +40,14 @@ def _measure(config: dict[str, object], pieces: Pieces) -> None:
     data.setup("fit")
     share = data.meta_batch_size // device.processes()
     learner = pieces.meta_learner.to(where)
-    drawn = draw(pieces.task, pieces.seed, "train", torch.arange(share))
-    on_device = torch.utils._pytree.tree_map(lambda t: t.to(where), drawn.episodes)
+    *_, largest = pieces.task.extremes()
     dtype = next(iter(learner.meta.values())).dtype
+    episodes = draw_episodes(largest, pieces.seed, share, where, dtype)
     with torch.autocast(where.type, torch.bfloat16, enabled=device.precision == "bf16-mixed"):
         way = find_fastest(
-            learner.algorithm.at(0),
+            learner.algorithm.at(0).for_ways(episodes.classes.shape[-1]),
             {name: p.detach() for name, p in learner.meta.items()},
-            pieces.task.gather(on_device, dtype),
+            episodes,
             tasks_at_once=None if device.tasks_at_once == "auto" else device.tasks_at_once,
             chunks_at_once=None if device.chunks_at_once == "auto" else device.chunks_at_once,
             compile=None if device.compile == "auto" else device.compile,

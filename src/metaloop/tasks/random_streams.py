@@ -1,6 +1,7 @@
 """Random numbers that are a pure function of (seed, split, episode index)."""
 
-from typing import Literal
+import copy
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -51,11 +52,21 @@ class RandomStreams:
 
     def __init__(self, seed: int, split: Split, indices: Tensor) -> None:
         self._key = (seed & 0xFFFFFFFF, seed >> 32)
-        index = indices.numpy().astype(np.uint64)
-        self._index = (index & _LOW, index >> _BITS)
+        self._index = indices.numpy().astype(np.uint64)
         self._split = np.uint64(SPLITS.index(split))
         self._used = 0
-        self.episodes = len(index)
+        self.episodes = len(indices)
+
+    def of_blocks(self, size: int, purpose: int = 1) -> Self:
+        """Streams that `size` consecutive episodes share, apart from their own.
+
+        Each purpose (1, 2 ..) has streams of its own.
+        """
+        blocks = copy.copy(self)
+        blocks._index = self._index // np.uint64(size)
+        blocks._split = self._split + np.uint64(purpose * len(SPLITS))
+        blocks._used = 0
+        return blocks
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Numbers in the open interval (low, high), float64 [T, *shape]."""
@@ -96,7 +107,7 @@ class RandomStreams:
         blocks = -(-count // 4)
         counter = np.empty((4, self.episodes, blocks), dtype=np.uint64)
         counter[0] = np.arange(self._used, self._used + blocks, dtype=np.uint64)
-        counter[1], counter[2] = self._index[0][:, None], self._index[1][:, None]
+        counter[1], counter[2] = (self._index & _LOW)[:, None], (self._index >> _BITS)[:, None]
         counter[3] = self._split
         self._used += blocks
         words = philox(counter, self._key).transpose(1, 2, 0).reshape(self.episodes, -1)

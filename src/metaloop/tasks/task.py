@@ -1,10 +1,11 @@
 """The contract of a task family: where episodes come from and how they are judged."""
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_images import read_images
 from metaloop.tasks.readers.given_rows import read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
+from metaloop.tasks.shapes import Shapes
 
 Network = Callable[[Tensor], Tensor]
 LABELLED = "metaloop.tasks.datasets.labelled_dataset"
@@ -42,6 +44,8 @@ class Task(ABC):
         found: keys of the family's config that were null and that it has read from its data; a
             run's config gets their values, so that its learner needs the data no more.
         monitor: the reported value that makes a learner the best; it says itself which is better.
+        shapes: how many classes and support examples episodes have, where that may vary; `draw`
+            then asks `shapes.of(streams)`.
         is_regression: whether targets are numbers rather than classes; None where the targets
             that a user adapts to decide.
 
@@ -52,6 +56,7 @@ class Task(ABC):
     classes: int = 0
     vocabulary_size: int = 0
     found: Mapping[str, object] = {}
+    shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
     monitor: ClassVar[str] = "query_loss"
     is_regression: ClassVar[bool | None] = None
 
@@ -74,12 +79,18 @@ class Task(ABC):
     def draw(self, split: Split, streams: RandomStreams) -> Episode:
         """Draw one episode for each stream of `streams`, which is the only source of chance.
 
+        Where shapes vary, they are all of one shape.
+
         Returns:
             a meta-batch of episodes, or any NamedTuple of CPU tensors [T, ..], an entry an
             episode, that `gather` turns into one. Training draws several meta-batches at once
             and cuts them apart.
 
         """
+
+    def extremes(self) -> Sequence["Task"]:
+        """Its smallest episodes and its largest, each as a family; itself where none varies."""
+        return [self._of(shapes) for shapes in self.shapes.extremes()] or [self]
 
     def gather(self, drawn: Episode, dtype: torch.dtype) -> Episode:
         """Turn what `draw` returned, already on the device, into episodes of this float type."""
@@ -144,6 +155,11 @@ class Task(ABC):
     def describe(self) -> dict[str, int | str | bool]:
         """Say what a result's protocol has to name: ways, shots, queries .."""
         return {}
+
+    def _of(self, shapes: Shapes) -> Self:
+        family = copy.copy(self)
+        family.shapes = shapes
+        return family
 
 
 class RegressionTask(Task):

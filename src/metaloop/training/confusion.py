@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaloop.training.episode_values import Answered
+from metaloop.training.episode_values import NONE, Answered
 
 
 class Confusion(NamedTuple):
@@ -28,16 +28,19 @@ class Confusion(NamedTuple):
 
 def count_confusion(answered: Answered) -> Confusion:
     """Count answers by the true class and, pair by pair, by what else was offered."""
-    classes, position = torch.unique(answered.classes, return_inverse=True)
+    is_class, is_asked = answered.classes != NONE, answered.targets != NONE
+    classes = torch.unique(answered.classes[is_class])
+    position = torch.searchsorted(classes, answered.classes)
     number, ways = len(classes), position.shape[1]
-    true = position.gather(1, answered.targets)
-    is_right = answered.answers == answered.targets
-    seen = true.flatten().bincount(minlength=number)
+    true = position.gather(1, answered.targets.clamp(min=0))
+    is_right = (answered.answers == answered.targets) & is_asked
+    seen = true[is_asked].bincount(minlength=number)
     right = true[is_right].bincount(minlength=number)
     # every query example beside every choice of its episode, [T, N*Q, N]
     choice = position[:, None, :].expand(-1, true.shape[1], -1)
     labels = torch.arange(ways)
-    is_other = labels != answered.targets[..., None]
+    is_offered = is_class[:, None, :] & is_asked[..., None]
+    is_other = (labels != answered.targets[..., None]) & is_offered
     is_chosen = labels == answered.answers[..., None]
     pair = (true[..., None] * number + choice)[is_other]
     keys, which = torch.unique(pair, return_inverse=True)

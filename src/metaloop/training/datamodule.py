@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from metaloop.arguments import Count, CountOrZero, Seed
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Episodes, of_one_shape
 from metaloop.errors import UserError
 from metaloop.process.signals import leave_signals_to_parent
 from metaloop.tasks import RandomStreams, Split, Task
@@ -20,10 +20,21 @@ BLOCK = 512  # episodes drawn together: what a draw costs beside its numbers is 
 
 
 class MetaBatch(NamedTuple):
-    """Some episodes with their numbers: indices [T] int64, episodes [T, ...]."""
+    """Some episodes with their numbers: indices [T] int64, episodes [T, ...].
+
+    Of several shapes they are a list, a group for each shape, in the order of the indices.
+    """
 
     indices: Tensor
-    episodes: Episode
+    episodes: Episodes
+
+    @property
+    def groups(self) -> Iterator[tuple[Tensor, Episode]]:
+        """The indices and the episodes of each shape."""
+        groups = of_one_shape(self.episodes)
+        return zip(
+            torch.split(self.indices, [len(group.classes) for group in groups]), groups, strict=True
+        )
 
 
 class EpisodicDataModule(pl.LightningDataModule):
@@ -94,7 +105,7 @@ class EpisodicDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         dtype = self.trainer.lightning_module.dtype
         assert isinstance(dtype, torch.dtype)
-        return MetaBatch(batch.indices, self.task.gather(batch.episodes, dtype))
+        return gather(self.task, batch, dtype)
 
     def _evaluation_loader(self, split: Split, episodes: int) -> DataLoader[MetaBatch]:
         rank, world = self._place()
@@ -138,12 +149,15 @@ class MetaTrainingStream(IterableDataset[MetaBatch]):
         worker = get_worker_info()
         first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         share = self.meta_batch_size // self.world
-        together = max(1, BLOCK // share)
+        together = 1 if self.task.shapes.vary else max(1, BLOCK // share)
         for step in count(self.first_step + first, stride * together):
             steps = step + stride * torch.arange(together)
             starts = steps * self.meta_batch_size + self.rank * share
             indices = (starts[:, None] + torch.arange(share)).flatten()
             block = draw(self.task, self.seed, "train", indices)
+            if together == 1:
+                yield block
+                continue
             tensors, form = tree_flatten(block)
             for parts in zip(*(tensor.split(share) for tensor in tensors), strict=True):
                 yield tree_unflatten(parts, form)
@@ -183,5 +197,21 @@ def _as_it_is(batch: object) -> object:
 
 
 def draw(task: Task, seed: int, split: Split, indices: Tensor) -> MetaBatch:
-    """Draw the episodes with these numbers, not yet gathered."""
-    return MetaBatch(indices, task.draw(split, RandomStreams(seed, split, indices)))
+    """Draw the episodes with these numbers, not yet gathered; shape by shape where they differ."""
+
+    def drawn(indices: Tensor) -> Episode:
+        return task.draw(split, RandomStreams(seed, split, indices))
+
+    if not task.shapes.vary:
+        return MetaBatch(indices, drawn(indices))
+    shapes = task.shapes.draw(RandomStreams(seed, split, indices))
+    _, shape, counts = torch.unique(shapes, dim=0, return_inverse=True, return_counts=True)
+    groups = torch.split(indices[shape.argsort(stable=True)], counts.tolist())
+    return MetaBatch(torch.cat(groups), [drawn(group) for group in groups])
+
+
+def gather(task: Task, drawn: MetaBatch, dtype: torch.dtype) -> MetaBatch:
+    """Turn what `draw` gives, already on the device, into episodes of this float type."""
+    if isinstance(drawn.episodes, list):
+        return MetaBatch(drawn.indices, [task.gather(group, dtype) for group in drawn.episodes])
+    return MetaBatch(drawn.indices, task.gather(drawn.episodes, dtype))

@@ -5,10 +5,13 @@ from typing import NamedTuple
 import torch
 import torchmetrics
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics.utilities import dim_zero_cat
 
 from metaloop.episode import Episode
 from metaloop.inner_loop import Report
+
+NONE = -1  # fills what an episode of fewer ways than others lacks
 
 
 class Answered(NamedTuple):
@@ -16,6 +19,7 @@ class Answered(NamedTuple):
 
     Shapes (legend in episode.py):
         classes [T, N]     global ids        targets, answers [T, N*Q]  labels 0..N-1
+        where ways vary, of the most ways N; NONE fills what is not there
     """
 
     classes: Tensor
@@ -51,16 +55,29 @@ class EpisodeValues(torchmetrics.Metric):
         for name in ("index", "values", *Answered._fields):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def update(self, index: Tensor, report: Report, episodes: Episode | None = None) -> None:
-        """Add some episodes: index [T], report[name] [T, K+1], and their `answers` if it has."""
+    def update(
+        self,
+        index: Tensor,
+        report: Report,
+        episodes: Episode | None = None,
+        *,
+        most_ways: int | None = None,
+    ) -> None:
+        """Add some episodes: index [T], report[name] [T, K+1], and their `answers` if it has.
+
+        Where episodes may have more ways (`most_ways`), answers are kept as wide as those':
+        processes gather tensors of one width.
+        """
         self.names = [name for name in report if name != "answers"]
         self.index.append(index)
         self.values.append(torch.stack([report[name].double() for name in self.names], dim=1))
         if "answers" in report:
             assert episodes is not None
-            self.classes.append(episodes.classes)
-            self.targets.append(episodes.query.targets)
-            self.answers.append(report["answers"])
+            ways = episodes.classes.shape[1]
+            wide = (most_ways or ways) / ways
+            self.classes.append(_widen(episodes.classes, wide))
+            self.targets.append(_widen(episodes.query.targets, wide))
+            self.answers.append(_widen(report["answers"], wide))
 
     def compute(self) -> Report:
         """All episodes in the order of their numbers: report[name] [episodes, K+1]."""
@@ -71,3 +88,7 @@ class EpisodeValues(torchmetrics.Metric):
             parts = (self.classes, self.targets, self.answers)
             self.answered = Answered(*(dim_zero_cat(part)[order].cpu() for part in parts))
         return dict(zip(self.names, values.unbind(1), strict=True))
+
+
+def _widen(rows: Tensor, times: float) -> Tensor:
+    return F.pad(rows, (0, round(rows.shape[1] * (times - 1))), value=NONE)

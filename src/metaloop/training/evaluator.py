@@ -64,17 +64,18 @@ class Evaluator(torch.nn.Module):
         """Adapt to some episodes and add what they report; `meta` is the learner in training."""
         device = batch.indices.device
         members = [{n: p.to(device) for n, p in m.items()} for m in self._members]
-        path = adaptation_path(
-            algorithm.at(meta_step if self._meta_step is None else self._meta_step),
-            members or meta,
-            batch.episodes,
-            steps=algorithm.eval_inner_steps,
-            **at_once,
-            norm_modes_beside=self._norm_modes,
-            is_detailed=is_detailed,
-            with_answers=has_classes(batch.episodes),
-        )
-        self._values.update(batch.indices, path, batch.episodes)
+        for indices, episodes in batch.groups:
+            path = adaptation_path(
+                algorithm.at(meta_step if self._meta_step is None else self._meta_step),
+                members or meta,
+                episodes,
+                steps=algorithm.eval_inner_steps,
+                **at_once,
+                norm_modes_beside=self._norm_modes,
+                is_detailed=is_detailed,
+                with_answers=has_classes(episodes),
+            )
+            self._values.update(indices, path, episodes, most_ways=algorithm.objective.ways)
 
     def finish(self) -> Report:
         """Collect all processes' episodes, in their order; the next evaluation starts anew."""

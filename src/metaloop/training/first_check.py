@@ -1,6 +1,7 @@
 """The pre-flight check of a MetaLearner, before its first step or evaluation."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -8,10 +9,16 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from metaloop.algorithms import Algorithm
-from metaloop.episode import Episode
+from metaloop.episode import Episodes
 from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters
-from metaloop.meta_gradient import AtOnce, check_draw, preflight_check, warn_of_slower
+from metaloop.meta_gradient import (
+    AtOnce,
+    check_draw,
+    draw_extremes,
+    preflight_check,
+    warn_of_slower,
+)
 from metaloop.tasks import Task
 from metaloop.training.datamodule import EpisodicDataModule
 
@@ -38,7 +45,7 @@ class FirstCheck:
         learner: LightningModule,
         algorithm: Algorithm,
         meta: Parameters,
-        episodes: Episode,
+        episodes: Episodes,
         at_once: AtOnce,
         seed: int,
     ) -> AtOnce:
@@ -59,6 +66,9 @@ class FirstCheck:
         task = _task_of(learner)
         if task is not None and trains:
             check_draw(task, seed, "train")
+            if task.shapes.vary:
+                device, dtype = learner.device, cast(torch.dtype, learner.dtype)
+                episodes = draw_extremes(task, seed, 2, device, dtype)
         verdict = preflight_check(
             algorithm, meta, episodes, at_once, task=task, modes=self._modes, trains=trains
         )

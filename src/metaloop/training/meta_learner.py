@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import Count, Positive, Seed
-from metaloop.episode import Episode
+from metaloop.episode import Episodes
 from metaloop.errors import UserError
 from metaloop.inner_loop import Report
 from metaloop.meta_gradient import (
@@ -220,12 +220,12 @@ class MetaLearner(pl.LightningModule):
             is_detailed=self.report and self.trainer.validating,
         )
 
-    def _check_once(self, episodes: Episode) -> None:
+    def _check_once(self, episodes: Episodes) -> None:
         self.at_once = self.first_check(
             self, self.algorithm, self.meta, episodes, self.at_once, self.seed
         )
 
-    def _look_at_path(self, algorithm: Algorithm, episodes: Episode) -> Report:
+    def _look_at_path(self, algorithm: Algorithm, episodes: Episodes) -> Report:
         """Judge the learner before it adapts and, where a report is asked for, on the way."""
         with keep_random_state(self.device):  # what is logged changes no weight
             path = adaptation_path(

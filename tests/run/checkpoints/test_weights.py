@@ -1,6 +1,7 @@
 """Weights load where they fit, and say why where they do not."""
 
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -54,6 +55,15 @@ def test_a_checkpoint_that_would_execute_something_is_refused(tmp_path, capsys):
     with pytest.raises(UserError, match="evil.ckpt cannot be read"):
         load_weights(mlp(), tmp_path / "evil.ckpt")
     assert "executed" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_claims_more_than_its_size_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "packed.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("packed/data/0", bytes(10_000_000))
+    assert path.stat().st_size < 20_000
+    with pytest.raises(UserError, match="claims to hold more than its size"):
+        load_weights(mlp(), path)
 
 
 def test_init_from_names_a_run_or_a_file(tmp_path):

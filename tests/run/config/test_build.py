@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from metaloop.errors import UserError
-from metaloop.run.config.build import build, build_and_try
+from metaloop.run.config.build import build
+from metaloop.run.config.misfits import build_and_try
 from metaloop.run.config.read import load_config
 from metaloop.tasks import Sinusoid
 from tests.conftest import composed

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.run.config.build import build
-from metaloop.run.config.misfits import require_known_monitors
+from metaloop.run.config.misfits import build_and_try, require_known_monitors
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import write_config
 from metaloop.run.train import train
@@ -59,6 +59,12 @@ def test_what_no_validation_reports_cannot_be_monitored():
     with pytest.raises(UserError, match=says):
         require_known_monitors(monitoring("val/acuracy"), pieces)
     require_known_monitors(monitoring("val/mine", own=type("Own", (Callback,), {})()), pieces)
+
+
+def test_two_progress_bars_are_refused_before_there_is_a_folder():
+    second = "+callbacks.second._target_=pytorch_lightning.callbacks.RichProgressBar"
+    with pytest.raises(UserError, match="multiple progress bar callbacks"):
+        build_and_try(composed(second))
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ def test_what_is_no_sweep_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(UserError, match="holds no runs"):
         read_sweep(tmp_path)
     job(tmp_path, "a", ["seed=0"], validations=(0.5,))
-    with pytest.raises(UserError, match=r"No run has a value of auc\. Choose one of: accuracy"):
+    with pytest.raises(
+        UserError, match=r"No run here has a value of metric=auc\. Choose one of: accuracy"
+    ):
         read_sweep(tmp_path, metric="auc")
 
 

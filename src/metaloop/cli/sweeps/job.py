@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from metaloop.cli.execute import Work, execute, run_worker
 from metaloop.cli.sweeps.direction import direction_of, require_direction
-from metaloop.cli.sweeps.labels import label
+from metaloop.cli.sweeps.labels import label_job
 from metaloop.cli.sweeps.share import (
     is_allocated,
     own_gpus,
@@ -24,8 +24,9 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import JobRecord, SweepFolder
 from metaloop.process.parent_death import stop_with_parent
-from metaloop.run.config.build import Pieces, build, build_and_try
+from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.identity import identity, is_elsewhere
+from metaloop.run.config.misfits import build_and_try
 from metaloop.run.config.settings import Device
 from metaloop.run.config.write import rewrite_job
 from metaloop.run.sweeps.target_metric import choose_target_metric, read_target_metric
@@ -117,7 +118,7 @@ def _of(sweep: SweepFolder, composed: Composed) -> Job:
     varied = varied_overrides(sweep.leader.arguments, composed.overrides)
     # varied, what an identity leaves out makes another job all the same
     key = identity(composed.content, *(o for o in varied if is_elsewhere(_key(o))))
-    label(composed.content, group=sweep.path.name, name=" ".join(varied))
+    label_job(composed.content, sweep.path.name, varied)
     device = cast(dict[str, object], composed.content["device"])
     if device.get("threads") is None:
         device["threads"] = threads_of_a_job(HydraConfig.get().launcher, device.get("devices"))

@@ -1,10 +1,11 @@
 """What W&B is told of a run beside its config: how it is found among others."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metaloop.errors import UserError
+from metaloop.folders.user_path import user_path
 
 
 def label(content: dict[str, object], **labels: object) -> None:
@@ -14,6 +15,15 @@ def label(content: dict[str, object], **labels: object) -> None:
     if isinstance(node, dict):
         for key, value in labels.items():
             node.setdefault(key, value)
+
+
+def label_job(content: dict[str, object], sweep: str, varied: Sequence[str]) -> None:
+    """Group the jobs of a sweep, and let each one's name say what varies: after a name of all."""
+    logger = content["logger"]
+    node = logger.get("wandb") if isinstance(logger, dict) else None
+    if isinstance(node, dict) and node.get("name"):
+        node["name"] = " ".join([str(node["name"]), *varied])
+    label(content, group=sweep, name=" ".join(varied))
 
 
 def labels_of_environment() -> Mapping[str, object]:
@@ -38,5 +48,5 @@ def labels_of_environment() -> Mapping[str, object]:
     }
     if (place := given["save_dir"]) is not None:
         is_agents = "WANDB_SWEEP_ID" in os.environ and Path(str(place)) == Path.cwd()
-        given["save_dir"] = None if is_agents else str(Path(str(place)).expanduser().resolve())
+        given["save_dir"] = None if is_agents else str(user_path(str(place)).resolve())
     return {name: value for name, value in given.items() if value}

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from metaloop.cli.mistakes import fail
 from metaloop.errors import UserError
 from metaloop.folders.sweep_folder import SweepFolder
+from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.signals import stop_signals
 from metaloop.process.terminal import say_in_handler
@@ -56,9 +57,7 @@ def begin(config: DictConfig) -> SweepFolder:
             from metaloop.cli.sweeps.study import prepare_study  # here: Optuna is an extra
         check_search(config)
     names_time = "${now" in OmegaConf.to_yaml(config.hydra.sweep)
-    path = (
-        Path(config.hydra.sweep.dir).expanduser().resolve()
-    )  # once: a second later it would be another
+    path = user_path(config.hydra.sweep.dir).resolve()  # once: a second later it would be another
     sweep = SweepFolder.create(path) if names_time else SweepFolder(path)
     sweep.begin(list(config.hydra.overrides.task))
     config.hydra.sweep.dir = str(sweep.path)

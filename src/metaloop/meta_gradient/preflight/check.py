@@ -9,7 +9,7 @@ from metaloop.meta_gradient.chunks import TasksAtOnce
 from metaloop.meta_gradient.meta_gradient import AtOnce
 from metaloop.meta_gradient.preflight.cause import first_line
 from metaloop.meta_gradient.preflight.checks import preflight_check
-from metaloop.meta_gradient.preflight.task_check import check_draw, draw_episodes
+from metaloop.meta_gradient.preflight.task_check import check_draw, draw_extremes
 from metaloop.meta_gradient.preflight.verdict import Verdict
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce
 from metaloop.tasks import Task
@@ -51,7 +51,7 @@ def check(
         task.prepare()
         task.setup()
         check_draw(task, seed, "train")
-        episodes = draw_episodes(task, seed, 2, device, dtype)
+        episodes = draw_extremes(task, seed, 2, device, dtype)
     except UserError:
         raise
     except Exception as error:

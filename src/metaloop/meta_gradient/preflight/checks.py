@@ -1,11 +1,12 @@
 """The check before the first step: task, network, loss, purity, exactness, in this order."""
 
 import warnings
+from dataclasses import replace
 
 import torch
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Episodes, of_one_shape
 from metaloop.inner_loop import Parameters
 from metaloop.meta_gradient.known_exact import is_known_exact
 from metaloop.meta_gradient.meta_gradient import AtOnce
@@ -31,7 +32,7 @@ from metaloop.tasks import Task
 def preflight_check(
     algorithm: Algorithm,
     meta: Parameters,
-    episodes: Episode,
+    episodes: Episodes,
     at_once: AtOnce,
     *,
     task: Task | None = None,
@@ -41,6 +42,7 @@ def preflight_check(
 ) -> Verdict:
     """Find the first exact way of those asked for, on throw-away copies of the pieces.
 
+    Of several shapes the smallest and the largest are checked, and the way is exact for both.
     No random state and no piece of the caller's is changed.
 
     Args:
@@ -56,6 +58,35 @@ def preflight_check(
         UserError: the piece at fault, and what to change.
 
     """
+    groups = sorted(of_one_shape(episodes), key=lambda group: group.support.inputs[0].numel())
+    verdicts: list[Verdict] = []
+    for group in [groups[0], groups[-1]][: len(groups)]:
+        fitted = algorithm.for_ways(group.classes.shape[-1])
+        verdict = _check(fitted, meta, group, at_once, task, modes, trains, skips_known)
+        at_once = verdict.at_once
+        verdicts.append(verdict)
+    slower = dict.fromkeys(line for verdict in verdicts for line in verdict.slower)
+    notes = dict.fromkeys(line for verdict in verdicts for line in verdict.notes)
+    return replace(verdicts[-1], slower=tuple(slower), notes=tuple(notes))
+
+
+def warn_of_slower(verdict: Verdict) -> None:
+    """Warn of each way that was asked for and is not taken."""
+    for line in verdict.slower:
+        warnings.warn(line, stacklevel=2)
+
+
+def _check(
+    algorithm: Algorithm,
+    meta: Parameters,
+    episodes: Episode,
+    at_once: AtOnce,
+    task: Task | None,
+    modes: Modes | None,
+    trains: bool,
+    skips_known: bool,
+) -> Verdict:
+    """Check episodes of one shape."""
     model = algorithm.objective.model
     check_parameters(model, algorithm.objective.loss)
     check_episodes(episodes, task)
@@ -82,12 +113,6 @@ def preflight_check(
             else:
                 found = choose_evaluation(own, place, asked, passes[0])
     return _verdict(own, asked, found, slower)
-
-
-def warn_of_slower(verdict: Verdict) -> None:
-    """Warn of each way that was asked for and is not taken."""
-    for line in verdict.slower:
-        warnings.warn(line, stacklevel=2)
 
 
 def _forward_passes(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode, Episodes, Examples
 from metaloop.errors import UserError
 from metaloop.meta_gradient.random_state import keep_random_state
 from metaloop.tasks import RandomStreams, Split, Task
@@ -18,6 +18,11 @@ def check_draw(task: Task, seed: int, split: Split) -> None:
             from torch's generator, which training uses too.
 
     """
+    for family in task.extremes():
+        _check_draw(family, seed, split)
+
+
+def _check_draw(task: Task, seed: int, split: Split) -> None:
     name = type(task).__name__
 
     def drawn(*indices: int) -> list[Tensor]:
@@ -48,10 +53,18 @@ def check_draw(task: Task, seed: int, split: Split) -> None:
         )
 
 
+def draw_extremes(
+    task: Task, seed: int, tasks: int, device: torch.device, dtype: torch.dtype
+) -> Episodes:
+    """The first training episodes; where shapes vary, of the smallest and of the largest."""
+    drawn = [draw_episodes(family, seed, tasks, device, dtype) for family in task.extremes()]
+    return drawn if len(drawn) > 1 else drawn[0]
+
+
 def draw_episodes(
     task: Task, seed: int, tasks: int, device: torch.device, dtype: torch.dtype
 ) -> Episode:
-    """The first training episodes of a task, as a learner gets them."""
+    """The first training episodes of a task of one shape, as a learner gets them."""
     drawn = task.draw("train", RandomStreams(seed, "train", torch.arange(tasks)))
     moved = pytree.tree_map(lambda t: t.to(device), drawn)
     return task.gather(moved, dtype)

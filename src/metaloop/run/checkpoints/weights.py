@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
+from metaloop.folders.user_path import user_path
 from metaloop.inner_loop import has_statistics, own_statistics
 from metaloop.training.meta_learner import MetaLearner
 from metaloop.training.running_averages import AVERAGES
@@ -39,6 +40,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             return {**load_file(path)}
         with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
+            if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+                raise UserError(f"{path} claims to hold more than its size: torch saves no such.")
             if (damaged := archive.testzip()) is not None:
                 raise UserError(f"The checkpoint {path} cannot be read: {damaged} is damaged.")
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -270,7 +273,7 @@ def load_initial_weights(learner: MetaLearner, path: Path) -> None:
 
 def find_initial_weights(init_from: str) -> Path:
     """The file that `init_from` names: a run folder's best checkpoint, or the file itself."""
-    path = Path(init_from).expanduser()
+    path = user_path(init_from)
     if path.is_dir():
         return find_weights(RunFolder.open(path), "best")
     if not path.is_file():

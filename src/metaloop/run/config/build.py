@@ -91,20 +91,6 @@ def build(content: Node) -> Pieces:
     )
 
 
-def build_and_try(content: Node) -> Pieces:
-    """Build the pieces, and callbacks and loggers too: only their constructors know their ranges.
-
-    Raises:
-        UserError: whatever in the config does not fit, by its key.
-
-    """
-    pieces = build(content)
-    if content["command"] == "train":
-        build_callbacks(content, RunFolder("unmade"), pieces.task)
-        build_loggers(content, RunFolder("unmade"))
-    return pieces
-
-
 def _objective(config: RunConfig, task: Task) -> Objective:
     network = construct(
         config.model,
@@ -122,6 +108,7 @@ def _objective(config: RunConfig, task: Task) -> Objective:
         forward=task.forward,
         norm_mode=config.norm_mode,
         norm_adapts=config.norm_adapts,
+        ways=task.output_size if task.shapes.ways_vary else None,
     )
 
 

@@ -2,17 +2,44 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 
 from metaloop.errors import UserError, nearest
-from metaloop.run.config.build import Pieces
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
+from metaloop.run.config.construct import Node
+from metaloop.run.config.trainer import make_trainer
 from metaloop.training.logged_values import summary_names
 
 # whose callbacks log no values of their own
 KNOWN = ("metaloop", "pytorch_lightning")
 OF_LIGHTNING = ("epoch", "step")  # which a ModelCheckpoint may monitor too
+
+
+def build_and_try(content: Node) -> Pieces:
+    """Build the pieces, and try the callbacks and loggers of what is trained with a Trainer.
+
+    Only their constructors know their ranges, and only Lightning knows which go together.
+
+    Raises:
+        UserError: whatever in the config does not fit, by its key.
+
+    """
+    pieces = build(content)
+    if content["command"] != "train":
+        return pieces
+    unmade = RunFolder("unmade")
+    callbacks = build_callbacks(content, unmade, pieces.task)
+    require_known_monitors(callbacks, pieces)
+    build_loggers(content, unmade)
+    # on this process alone: nothing is started
+    alone = replace(pieces.device, accelerator="cpu", devices=1, nodes=1, precision="32-true")
+    with explain_misfits(RuntimeError):  # two callbacks of one name in the checkpoint
+        make_trainer(alone, unmade.path, [*callbacks.values()], training=pieces.training)
+    return pieces
 
 
 def require_known_monitors(callbacks: Mapping[str, Callback], pieces: Pieces) -> None:

@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.callbacks import Progress
+from metaloop.episode import of_one_shape
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormModeName, Report
@@ -30,9 +31,9 @@ from metaloop.run.evaluation.results import (
     write_confusion,
     write_results,
 )
-from metaloop.tasks import Task
+from metaloop.tasks import RandomStreams, Task
 from metaloop.training.confusion import count_confusion
-from metaloop.training.datamodule import EpisodicDataModule
+from metaloop.training.datamodule import EpisodicDataModule, gather
 from metaloop.training.episode_values import Answered
 from metaloop.training.estimate import estimate
 from metaloop.training.logged_values import summarize
@@ -70,7 +71,9 @@ def evaluate(
     results["overrides"] = list(overrides)
     results["versions"] = versions()
     if trainer.is_global_zero:
-        write_results(folder, results, evaluated)
+        number = torch.arange(pieces.evaluation.episodes)
+        streams = RandomStreams(pieces.seed, pieces.evaluation.split, number)
+        write_results(folder, results, evaluated, pieces.task.shapes.columns(streams))
         curves = {name: estimate(values) for name, values in evaluated.items()}
         title = f"{results['episodes']} {pieces.evaluation.split} episodes"
         trained = pieces.algorithm.inner_steps
@@ -197,6 +200,7 @@ def _draw_first_task(pieces: Pieces) -> Figure | None:
     learner = pieces.meta_learner
     learner.eval()  # the trainer has set back what it found
     device = next(iter(learner.meta.values())).device
-    drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first.episodes)
-    episodes = pieces.task.gather(drawn, cast(torch.dtype, learner.dtype))
+    drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first)
+    gathered = gather(pieces.task, drawn, cast(torch.dtype, learner.dtype))
+    episodes, *_ = of_one_shape(gathered.episodes)
     return draw_one_task(pieces.algorithm, learner.meta, episodes, pieces.task.class_name)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated
 
@@ -53,13 +54,21 @@ def summarize_results(evaluated: Report) -> Results:
     }
 
 
-def write_results(folder: Path, results: Results, evaluated: Report) -> None:
-    """Write results.json, and episodes.csv with one row an episode."""
+def write_results(
+    folder: Path,
+    results: Results,
+    evaluated: Report,
+    columns: Mapping[str, Sequence[object]] = {},
+) -> None:
+    """Write results.json, and episodes.csv with one row an episode; `columns` tell them apart."""
     names = [f"{n}_step_{k}" for n, v in evaluated.items() for k in range(v.shape[1])]
-    columns = [column for values in evaluated.values() for column in values.unbind(1)]
-    values = zip(*(column.tolist() for column in columns), strict=True)
-    rows = ([i, *map(repr, row)] for i, row in enumerate(values))
-    write_table(folder / "episodes.csv", [["episode", *names], *rows])
+    judged = [column.tolist() for values in evaluated.values() for column in values.unbind(1)]
+    told_apart = zip(*columns.values(), strict=True) if columns else repeat(())
+    rows = (
+        [i, *apart, *map(repr, row)]
+        for i, (apart, row) in enumerate(zip(told_apart, zip(*judged, strict=True), strict=False))
+    )
+    write_table(folder / "episodes.csv", [["episode", *columns, *names], *rows])
     write_json(folder / "results.json", results)
 
 

@@ -85,8 +85,8 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
     known = {n.removeprefix("val/") for n in logged if n.startswith("val/")} | tested
     chosen = metric or ("accuracy" if "accuracy" in known else "query_loss")
     if metric is not None and metric not in known:
-        choices = ", ".join(sorted(known)) or "none yet"
-        raise UserError(f"No run has a value of {metric}. Choose one of: {choices}.")
+        choose = f"Choose one of: {', '.join(sorted(known))}" if known else "None has any yet"
+        raise UserError(f"No run here has a value of metric={metric}. {choose}.")
     varied = iter(what_varied([r.overrides for r in records if r.status != UNREADABLE]))
     jobs = [
         Job(

@@ -17,6 +17,7 @@ from metaloop.tasks.images.image_folder import ALIKE
 from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.image_files import GREY_MODES, ImageFiles
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.class_splits import Fractions, require_shares, seeded_split
 
 ALONE = "dataset"  # what one data set for all three splits is called
@@ -32,7 +33,8 @@ class LabelledDataset(ImageClasses):
     a text. Every item is read once, whatever its transform draws, and kept decoded.
 
     Args:
-        ways, shots, queries, rotations, augmentation: see ImageClasses; the last two are of images.
+        ways, shots, queries, shape_block, uneven_shots, rotations, augmentation: see ImageClasses;
+            the last two are of images.
         dataset: a map-style Dataset, or what makes it when it is needed.
         train, validation, test: three in its place.
         disjoint: refuse a label that two of the three have; else it is another class in each.
@@ -53,9 +55,11 @@ class LabelledDataset(ImageClasses):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count = 5,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
         dataset: Given | None = None,
         train: Given | None = None,
         validation: Given | None = None,
@@ -75,7 +79,13 @@ class LabelledDataset(ImageClasses):
         cache_dir: str = "~/.cache/metaloop",
     ) -> None:
         super().__init__(
-            ways=ways, shots=shots, queries=queries, rotations=rotations, augmentation=augmentation
+            ways=ways,
+            shots=shots,
+            queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
+            rotations=rotations,
+            augmentation=augmentation,
         )
         self.fractions, self.split_seed = list(fractions or CLASS_SHARES), split_seed
         require_shares(self.fractions)

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from metaloop.arguments import Count
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_store import ImageStore
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.image_files import ImageFiles
+from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.task import ClassificationTask
 
 
@@ -20,17 +21,19 @@ class DrawnImages(NamedTuple):
     """A meta-batch as indices: what travels from the loader's workers to the device.
 
     Shapes:
-        images       [T, N, K+Q]     rows of the image store, the support's first
+        images       [T, N, K+Q]     rows of the image store, the support's first; K, the most shots
         rotations    [T, N]          quarter turns of each class's images
         augmentation [T, N, K+Q, P]  numbers in (0, 1) that say how each image is changed; P = 0
                                      where none is
         classes      [T, N]          global class ids; position n is label n
+        shots        [T, N]          support images of each class
     """
 
     images: Tensor
     rotations: Tensor
     augmentation: Tensor
     classes: Tensor
+    shots: Tensor
 
 
 class ImageClasses(ClassificationTask):
@@ -41,9 +44,10 @@ class ImageClasses(ClassificationTask):
     originals. Global class id: 4 * original + quarter turns with rotations, else the original.
 
     Args:
-        ways: N, classes in an episode.
-        shots: K, support images a class.
+        ways: N, classes in an episode, or the range it is drawn from.
+        shots: K, support images a class, or the range it is drawn from.
         queries: Q, query images a class.
+        shape_block, uneven_shots: see Shapes.
         rotations: whether turned classes are classes too, in every split.
         augmentation: how the train split's images are changed at random.
 
@@ -56,16 +60,19 @@ class ImageClasses(ClassificationTask):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
         rotations: bool = False,
         augmentation: Augmentation | None = None,
     ) -> None:
+        self.shapes = Shapes(ways=ways, shots=shots, block=shape_block, uneven=uneven_shots)
         self.ways, self.shots, self.queries, self.rotations = ways, shots, queries, rotations
         is_changed = augmentation is not None and augmentation.is_on
         self.augmentation = augmentation if is_changed else None
-        self.output_size = ways
+        self.output_size = self.shapes.ways.most
 
     def count_classes(self, originals: int) -> int:
         """How many global class ids so many originals make."""
@@ -92,33 +99,26 @@ class ImageClasses(ClassificationTask):
         }
 
     def draw(self, split: Split, streams: RandomStreams) -> DrawnImages:  # type: ignore[override]
-        originals = self.split_classes[split]
-        chosen = originals[streams.choose(count=self.ways, population=len(originals))]
-        needed = self.shots + self.queries
-        sizes = self.store.counts[chosen]
-        members = streams.choose(self.ways, count=needed, population=sizes)
+        originals, shots = self.split_classes[split], self.shapes.of(streams)
+        ways, needed = len(shots), max(shots) + self.queries
+        chosen = originals[streams.choose(count=ways, population=len(originals))]
+        members = streams.choose(ways, count=needed, population=self.store.counts[chosen])
         rows = self.store.find(chosen, members)
         turns = torch.zeros_like(chosen)
         if self.rotations:
-            turns = streams.integers(self.ways, high=4)
+            turns = streams.integers(ways, high=4)
         classes = 4 * chosen + turns if self.rotations else chosen
         numbers = torch.empty(*rows.shape, 0)
         if self.augmentation is not None and split == "train":
-            numbers = streams.uniform(self.ways, needed, self.augmentation.numbers).float()
-        return DrawnImages(rows, turns, numbers, classes)
+            numbers = streams.uniform(ways, needed, self.augmentation.numbers).float()
+        return DrawnImages(rows, turns, numbers, classes, torch.tensor(shots).expand_as(classes))
 
     def gather(self, drawn: DrawnImages, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         images = self.to_floats(self.gather_pixels(drawn), dtype)
         if self.augmentation is not None and drawn.augmentation.shape[-1]:
             changed = self.augmentation(images.flatten(0, 2), drawn.augmentation.flatten(0, 2))
             images = changed.view_as(images)
-        labels = torch.arange(self.ways, device=images.device)[:, None]
-        labels = labels.expand(len(images), self.ways, images.shape[2])
-        support, query = (
-            Examples(images[:, :, part].flatten(1, 2), labels[:, :, part].flatten(1, 2))
-            for part in (slice(None, self.shots), slice(self.shots, None))
-        )
-        return Episode(support, query, drawn.classes)
+        return Episode(*self.shapes.to_sets(images, drawn.shots, self.queries), drawn.classes)
 
     def to_floats(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
         """Turn what the store holds into what a model gets: bytes into 0..1."""
@@ -160,8 +160,7 @@ class ImageClasses(ClassificationTask):
 
     def describe(self) -> dict[str, int | str | bool]:
         described: dict[str, int | str | bool] = {
-            "ways": self.ways,
-            "shots": self.shots,
+            **self.shapes.describe(),
             "queries": self.queries,
             "rotations": self.rotations,
         }
@@ -177,8 +176,8 @@ def check_episode(task: ImageClasses, split: Split, *, classes: int, images: int
         UserError: too few classes or images.
 
     """
-    needed = task.shots + task.queries
-    if classes < task.ways or images < needed:
+    ways, needed = _most(task)
+    if classes < ways or images < needed:
         raise UserError(
             f"{_needs(task)}, but the {split} split has {classes} "
             f"classes with {images} each. Lower task.ways, task.shots or task.queries."
@@ -199,14 +198,14 @@ def usable_classes(
         UserError: too few of them; or some are too small, and `skip_small` is false.
 
     """
-    needed = task.shots + task.queries
+    ways, needed = _most(task)
     sizes = {c: counts[c] for c in classes}
     if len(set(sizes.values())) == 1:
         check_episode(task, split, classes=len(sizes), images=next(iter(sizes.values())))
     usable = [c for c, size in sizes.items() if size >= needed]
     small = sorted((size, c) for c, size in sizes.items() if size < needed)
     named = f"'{names[small[0][1]]}' has only {small[0][0]}" if small else ""
-    if len(usable) < task.ways:
+    if len(usable) < ways:
         raise UserError(
             f"{_needs(task)}, but the {split} split has {len(usable)}"
             f"{f': {named}' if small else ''}. "
@@ -214,7 +213,7 @@ def usable_classes(
         )
     if small and not skip_small:
         raise UserError(
-            f"An episode needs {needed} images of a class (shots={task.shots} + "
+            f"An episode needs {needed} images of a class (shots={task.shapes.shots.most} + "
             f"queries={task.queries}), but of the {split} split's {len(sizes)} classes "
             f"{len(small)} have fewer: {named}. Add images, lower task.shots or task.queries, or "
             "leave such classes out with task.skip_unusable=true."
@@ -223,7 +222,13 @@ def usable_classes(
 
 
 def _needs(task: ImageClasses) -> str:
+    ways, needed = _most(task)
     return (
-        f"A {task.ways}-way episode needs {task.ways} classes with {task.shots + task.queries} "
-        f"images each (shots={task.shots} + queries={task.queries})"
+        f"A {ways}-way episode needs {ways} classes with {needed} images each "
+        f"(shots={task.shapes.shots.most} + queries={task.queries})"
     )
+
+
+def _most(task: ImageClasses) -> tuple[int, int]:
+    """The most classes of an episode, and the most images of one of them."""
+    return task.shapes.ways.most, task.shapes.shots.most + task.queries

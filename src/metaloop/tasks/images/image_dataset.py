@@ -13,6 +13,7 @@ from metaloop.tasks.images.image_classes import ImageClasses, check_episode, usa
 from metaloop.tasks.images.image_sources import fingerprint
 from metaloop.tasks.images.image_store import ImageStore, Storage
 from metaloop.tasks.random_streams import SPLITS, Split
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.archives import unpack
 from metaloop.tasks.sources.download import download
 
@@ -21,7 +22,8 @@ class ImageDataset(ImageClasses):
     """Episodes of a data set of images; a subclass says where they are and how they are split.
 
     Args:
-        ways, shots, queries, rotations, augmentation: see ImageClasses.
+        ways, shots, queries, shape_block, uneven_shots, rotations, augmentation: see
+            ImageClasses.
         image_size: height and width that images are resized to.
         channels: 3 for RGB, 1 for grey.
         storage: where the decoded images lie, see ImageStore; changes no number.
@@ -40,8 +42,8 @@ class ImageDataset(ImageClasses):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         image_size: Count,
         channels: Literal[1, 3],
@@ -49,6 +51,8 @@ class ImageDataset(ImageClasses):
         skip_unusable: bool,
         data_dir: str | None,
         cache_dir: str,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
         augmentation: Augmentation | None = None,
         rotations: bool = False,
     ) -> None:
@@ -56,6 +60,8 @@ class ImageDataset(ImageClasses):
             ways=ways,
             shots=shots,
             queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
             rotations=rotations,
             augmentation=augmentation,
         )
@@ -150,8 +156,8 @@ class DownloadedImages(ImageDataset):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         image_size: Count,
         channels: Literal[1, 3],
@@ -160,6 +166,8 @@ class DownloadedImages(ImageDataset):
         data_dir: str | None,
         cache_dir: str,
         source_url: str,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
         augmentation: Augmentation | None = None,
         rotations: bool = False,
     ) -> None:
@@ -167,6 +175,8 @@ class DownloadedImages(ImageDataset):
             ways=ways,
             shots=shots,
             queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
             image_size=image_size,
             channels=channels,
             storage=storage,

@@ -20,6 +20,7 @@ from metaloop.tasks.images.image_sources import files_source, fingerprint
 from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.random_streams import SPLITS
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError, count_channels
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.class_splits import (
     FOLDERS,
     Classes,
@@ -59,8 +60,8 @@ class ImageFolder(ImageDataset):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         split: str,
         fractions: Fractions,
@@ -71,6 +72,8 @@ class ImageFolder(ImageDataset):
         skip_unusable: bool,
         data_dir: str | None,
         cache_dir: str,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
         rotations: bool = False,
         augmentation: Augmentation | None = None,
     ) -> None:
@@ -82,6 +85,8 @@ class ImageFolder(ImageDataset):
             ways=ways,
             shots=shots,
             queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
             rotations=rotations,
             augmentation=augmentation,
             image_size=image_size,

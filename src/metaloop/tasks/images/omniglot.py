@@ -22,6 +22,7 @@ from metaloop.tasks.images.omniglot_files import (
 )
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile
+from metaloop.tasks.shapes import Size
 
 SPLITS_BY_NAME: dict[str, dict[Split, int]] = {
     "finn2017": {"train": 1100, "validation": 100, "test": 423},
@@ -53,8 +54,8 @@ class Omniglot(DownloadedImages):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         rotations: bool,
         split: Literal["finn2017", "vinyals2016"],
@@ -64,6 +65,8 @@ class Omniglot(DownloadedImages):
         data_dir: str | None,
         cache_dir: str,
         source_url: str,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
         augmentation: Augmentation | None = None,
     ) -> None:
         self.split_name, self.split_seed = split, split_seed
@@ -72,6 +75,8 @@ class Omniglot(DownloadedImages):
             ways=ways,
             shots=shots,
             queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
             rotations=rotations,
             augmentation=augmentation,
             image_size=image_size,

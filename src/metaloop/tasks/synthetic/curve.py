@@ -8,6 +8,7 @@ from torch import Tensor
 from metaloop.arguments import Count
 from metaloop.episode import Episode, Examples
 from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.task import RegressionTask
 
 
@@ -17,15 +18,17 @@ class Curve(RegressionTask):
     The splits differ in their random streams alone: all draw from the same distribution.
 
     Args:
-        shots: K, support points of a task.
+        shots: K, support points of a task, or the range it is drawn from.
         queries: query points of a task.
+        shape_block: see Shapes.
 
     """
 
     input_shape = (1,)
     output_size = 1
 
-    def __init__(self, *, shots: Count, queries: Count) -> None:
+    def __init__(self, *, shots: Size, queries: Count, shape_block: Count = 1) -> None:
+        self.shapes = Shapes(shots=shots, block=shape_block)
         self.shots, self.queries = shots, queries
 
     @abstractmethod
@@ -39,13 +42,14 @@ class Curve(RegressionTask):
         """
 
     def draw(self, split: Split, streams: RandomStreams) -> Episode:
-        points = self.draw_points(streams, self.shots + self.queries)
+        (shots,) = self.shapes.of(streams)
+        points = self.draw_points(streams, shots + self.queries)
         x, y = (values.float() for values in points)
         return Episode(
-            support=Examples(x[:, : self.shots], y[:, : self.shots]),
-            query=Examples(x[:, self.shots :], y[:, self.shots :]),
+            support=Examples(x[:, :shots], y[:, :shots]),
+            query=Examples(x[:, shots:], y[:, shots:]),
             classes=torch.empty(streams.episodes, 0, dtype=torch.int64),
         )
 
     def describe(self) -> dict[str, int | str | bool]:
-        return {"shots": self.shots, "queries": self.queries}
+        return {**self.shapes.describe(), "queries": self.queries}

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from metaloop.arguments import Count, NonNegative
 from metaloop.tasks.random_streams import RandomStreams
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.synthetic.curve import Curve
 
 FREQUENCY = (5.0, 7.0)
@@ -21,13 +22,15 @@ class Harmonic(Curve):
     paper's task. Harder than `Sinusoid`: five unknowns, and a dozen waves in the range of x.
 
     Args:
-        shots, queries: see Curve.
+        shots, queries, shape_block: see Curve.
         noise_std: the standard deviation of Gaussian noise on all targets.
 
     """
 
-    def __init__(self, *, shots: Count, queries: Count, noise_std: NonNegative) -> None:
-        super().__init__(shots=shots, queries=queries)
+    def __init__(
+        self, *, shots: Size, queries: Count, noise_std: NonNegative, shape_block: Count = 1
+    ) -> None:
+        super().__init__(shots=shots, queries=queries, shape_block=shape_block)
         self.noise_std = noise_std
 
     def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ class Sinusoid(Curve):
     Amplitude uniform in [0.1, 5], phase in [0, pi], x in [-5, 5].
 
     Args:
-        shots, queries: see Curve.
+        shots, queries, shape_block: see Curve.
 
     """
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from metaloop.arguments import Count, NonNegative
 from metaloop.tasks.random_streams import RandomStreams
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.synthetic.curve import Curve
 from metaloop.tasks.synthetic.sinusoid import X, draw_sine
 
@@ -18,13 +19,15 @@ class SinusoidLine(Curve):
     in [-5, 5]. Gaussian noise is on the targets of the support and the query set.
 
     Args:
-        shots, queries: see Curve.
+        shots, queries, shape_block: see Curve.
         noise_std: the noise's standard deviation; the paper's 0.3.
 
     """
 
-    def __init__(self, *, shots: Count, queries: Count, noise_std: NonNegative) -> None:
-        super().__init__(shots=shots, queries=queries)
+    def __init__(
+        self, *, shots: Size, queries: Count, noise_std: NonNegative, shape_block: Count = 1
+    ) -> None:
+        super().__init__(shots=shots, queries=queries, shape_block=shape_block)
         self.noise_std = noise_std
 
     def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """A user's own features with labels, or many small regression data sets, from one file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from metaloop.arguments import Count, NonNegative, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.array_rows import ArraySource
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
 from metaloop.tasks.tables.row_groups import RowGroups
@@ -22,7 +24,7 @@ class ArrayClasses(RowClasses):
 
     Args:
         source: the file and its columns; its groups are the classes.
-        ways, shots, queries: see RowClasses.
+        ways, shots, queries, shape_block, uneven_shots: see RowClasses.
         input_shape: X; None reads it from the file.
         classes: how many global class ids there are; None reads it from the file.
 
@@ -32,13 +34,21 @@ class ArrayClasses(RowClasses):
         self,
         source: ArraySource,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         input_shape: Sequence[Count] | None,
         classes: Count | None,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
     ) -> None:
-        super().__init__(ways=ways, shots=shots, queries=queries)
+        super().__init__(
+            ways=ways,
+            shots=shots,
+            queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
+        )
         self.source = source
         if input_shape is None or classes is None:
             rows = source.read()
@@ -65,8 +75,9 @@ class ArrayRegression(RegressionTask):
 
     Args:
         source: the file and its columns; its groups are the data sets.
-        shots: K, support rows.
+        shots: K, support rows, or the range it is drawn from.
         queries: query rows.
+        shape_block: see Shapes.
         input_shape: X; None reads it from the file.
         output_size: numbers to predict; None reads it from the file.
 
@@ -80,12 +91,14 @@ class ArrayRegression(RegressionTask):
         self,
         source: ArraySource,
         *,
-        shots: Count,
+        shots: Size,
         queries: Count,
         input_shape: Sequence[Count] | None,
         output_size: Count | None,
+        shape_block: Count = 1,
     ) -> None:
         self.source, self.shots, self.queries = source, shots, queries
+        self.shapes = Shapes(shots=shots, block=shape_block)
         if input_shape is None or output_size is None:
             rows = source.read()
             input_shape, output_size = list(rows.inputs.shape[1:]), rows.targets.shape[1]
@@ -100,15 +113,17 @@ class ArrayRegression(RegressionTask):
         self.groups = RowGroups(rows.members, rows.names, rows.splits)
         self.groups.require(
             groups=1,
-            rows=self.shots + self.queries,
+            rows=self.shapes.shots.most + self.queries,
             source=str(self.source.path),
             kind="data sets",
             remedy="Lower task.shots or task.queries, add rows, or take such data sets out.",
         )
 
     def draw(self, split: Split, streams: RandomStreams) -> DrawnRows:  # type: ignore[override]
-        rows, _ = self.groups.draw(split, streams, groups=1, rows=self.shots + self.queries)
-        return DrawnRows(rows, torch.empty(streams.episodes, 0, dtype=torch.int64))
+        (shots,) = self.shapes.of(streams)
+        rows, _ = self.groups.draw(split, streams, groups=1, rows=shots + self.queries)
+        nothing = torch.empty(streams.episodes, 0, dtype=torch.int64)
+        return DrawnRows(rows, nothing, nothing)
 
     def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         if self.inputs.device != drawn.rows.device:
@@ -118,12 +133,12 @@ class ArrayRegression(RegressionTask):
         inputs, targets = self.inputs[rows].to(dtype), self.targets[rows].to(dtype)
         support, query = (
             Examples(inputs[:, part], targets[:, part])
-            for part in (slice(None, self.shots), slice(self.shots, None))
+            for part in (slice(None, -self.queries), slice(-self.queries, None))
         )
         return Episode(support, query, drawn.classes)
 
     def describe(self) -> dict[str, int | str | bool]:
-        sizes = {"shots": self.shots, "queries": self.queries}
+        sizes = {**self.shapes.describe(), "queries": self.queries}
         return {**sizes, **describe_source(self.source)}
 
 
@@ -138,12 +153,14 @@ def arrays(
     split_column: str | None,
     split_fractions: list[NonNegative],
     split_seed: Seed,
-    ways: Count,
-    shots: Count,
+    ways: Size,
+    shots: Size,
     queries: Count,
     input_shape: list[Count] | None,
     output_size: Count | None,
     classes: Count | None,
+    shape_block: Count = 1,
+    uneven_shots: bool = False,
 ) -> Task:
     """Tasks from one file of yours; the keys are explained in conf/task/arrays.yaml.
 
@@ -151,22 +168,14 @@ def arrays(
         UserError: no file is named, or what the file holds does not fit.
 
     """
-    if data_dir is None or file is None:
-        raise UserError(
-            "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, an "
-            ".npz, .csv or .parquet file in it."
-        )
-    if len(split_fractions) != 3 or abs(sum(split_fractions) - 1) > 1e-6:
-        raise UserError(
-            f"task.split_fractions={split_fractions} has to be three shares that make 1: of "
-            "train, validation and test, as in [0.6,0.2,0.2]."
-        )
+    path = _path_of(data_dir, file)
+    _require_shares(split_fractions)
     targets = [target] if isinstance(target, str) else target
     is_regression = kind == "regression"
     if not is_regression:
         _require_one_column(targets, task_column)
     source = ArraySource(
-        path=Path(data_dir).expanduser() / file,
+        path=path,
         features=features,
         targets=targets if is_regression else [],
         group=(task_column or "task") if is_regression else targets[0],
@@ -174,10 +183,38 @@ def arrays(
         fractions=split_fractions,
         seed=split_seed,
     )
-    sizes: Mapping[str, int] = {"shots": shots, "queries": queries}
     if is_regression:
-        return ArrayRegression(source, **sizes, input_shape=input_shape, output_size=output_size)
-    return ArrayClasses(source, **sizes, ways=ways, input_shape=input_shape, classes=classes)
+        _refuse_uneven(uneven_shots)
+        of_numbers = partial(ArrayRegression, input_shape=input_shape, output_size=output_size)
+        return of_numbers(source, shots=shots, queries=queries, shape_block=shape_block)
+    of_classes = partial(ArrayClasses, input_shape=input_shape, classes=classes, ways=ways)
+    episodes = partial(of_classes, shots=shots, queries=queries)
+    return episodes(source, shape_block=shape_block, uneven_shots=uneven_shots)
+
+
+def _path_of(data_dir: str | None, file: str | None) -> Path:
+    if data_dir is None or file is None:
+        raise UserError(
+            "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, an "
+            ".npz, .csv or .parquet file in it."
+        )
+    return Path(data_dir).expanduser() / file
+
+
+def _require_shares(split_fractions: Sequence[float]) -> None:
+    if len(split_fractions) != 3 or abs(sum(split_fractions) - 1) > 1e-6:
+        raise UserError(
+            f"task.split_fractions={split_fractions} has to be three shares that make 1: of "
+            "train, validation and test, as in [0.6,0.2,0.2]."
+        )
+
+
+def _refuse_uneven(uneven_shots: bool) -> None:
+    if uneven_shots:
+        raise UserError(
+            "task.uneven_shots=true has no effect: a regression has no classes whose shots could "
+            "differ. Leave it out."
+        )
 
 
 def _require_one_column(targets: Sequence[str], task_column: str | None) -> None:

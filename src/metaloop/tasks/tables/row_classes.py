@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from metaloop.arguments import Count
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode
 from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.row_groups import RowGroups
 from metaloop.tasks.task import ClassificationTask
 
@@ -17,30 +18,42 @@ class DrawnRows(NamedTuple):
     """A meta-batch as indices: what travels from the loader's workers to the device.
 
     Shapes:
-        rows    [T, N, K+Q]  rows of the inputs, the support's first
+        rows    [T, N, K+Q]  rows of the inputs, the support's first; K, the most shots
         classes [T, N]       global class ids; position n is label n
+        shots   [T, N]       support rows of each class
     """
 
     rows: Tensor
     classes: Tensor
+    shots: Tensor
 
 
 class RowClasses(ClassificationTask):
     """Draws ways classes and shots + queries rows of each; a subclass brings the rows.
 
     Args:
-        ways: N, classes in an episode.
-        shots: K, support rows a class.
+        ways: N, classes in an episode, or the range it is drawn from.
+        shots: K, support rows a class, or the range it is drawn from.
         queries: Q, query rows a class.
+        shape_block, uneven_shots: see Shapes.
 
     """
 
     inputs: Tensor  # [R, *X]
     groups: RowGroups
 
-    def __init__(self, *, ways: Count, shots: Count, queries: Count) -> None:
+    def __init__(
+        self,
+        *,
+        ways: Size,
+        shots: Size,
+        queries: Count,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
+    ) -> None:
+        self.shapes = Shapes(ways=ways, shots=shots, block=shape_block, uneven=uneven_shots)
         self.ways, self.shots, self.queries = ways, shots, queries
-        self.output_size = ways
+        self.output_size = self.shapes.ways.most
 
     def open_rows(
         self,
@@ -53,8 +66,8 @@ class RowClasses(ClassificationTask):
         """Take the rows, their classes' numbers [R], and each split's classes."""
         self.inputs, self.groups = inputs, RowGroups(labels, names, splits)
         self.groups.require(
-            groups=self.ways,
-            rows=self.shots + self.queries,
+            groups=self.shapes.ways.most,
+            rows=self.shapes.shots.most + self.queries,
             source=source,
             kind="classes",
             remedy="Lower task.ways, task.shots or task.queries, add rows, or take such classes "
@@ -65,20 +78,18 @@ class RowClasses(ClassificationTask):
         return self.groups.names[class_id]
 
     def draw(self, split: Split, streams: RandomStreams) -> DrawnRows:  # type: ignore[override]
-        drawn = self.groups.draw(split, streams, groups=self.ways, rows=self.shots + self.queries)
-        return DrawnRows(*drawn)
+        shots = self.shapes.of(streams)
+        rows, classes = self.groups.draw(
+            split, streams, groups=len(shots), rows=max(shots) + self.queries
+        )
+        return DrawnRows(rows, classes, torch.tensor(shots).expand_as(classes))
 
     def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         if self.inputs.device != drawn.rows.device:
             self.inputs = self.inputs.to(drawn.rows.device)  # once: then they live there
         inputs = self.inputs[drawn.rows]
         inputs = inputs.to(dtype) if inputs.is_floating_point() else inputs
-        labels = torch.arange(self.ways, device=inputs.device)[:, None].expand_as(drawn.rows)
-        support, query = (
-            Examples(inputs[:, :, part].flatten(1, 2), labels[:, :, part].flatten(1, 2))
-            for part in (slice(None, self.shots), slice(self.shots, None))
-        )
-        return Episode(support, query, drawn.classes)
+        return Episode(*self.shapes.to_sets(inputs, drawn.shots, self.queries), drawn.classes)
 
     def describe(self) -> dict[str, int | str | bool]:
-        return {"ways": self.ways, "shots": self.shots, "queries": self.queries}
+        return {**self.shapes.describe(), "queries": self.queries}

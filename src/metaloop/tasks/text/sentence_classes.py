@@ -13,6 +13,7 @@ from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.arrays import Arrays
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_sentences import read_sentences
+from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.download import download
 from metaloop.tasks.tables.row_classes import RowClasses
 from metaloop.tasks.text.tokens import tokenize
@@ -32,7 +33,7 @@ class SentenceClasses(RowClasses):
     (arXiv:2105.12995). An input is a sentence's token numbers; see `tokens`.
 
     Args:
-        ways, shots, queries: see RowClasses.
+        ways, shots, queries, shape_block, uneven_shots: see RowClasses.
         classes: how many there are in the three files together.
         max_tokens: a longer sentence is cut, a shorter one padded.
         vocabulary_size: how many token numbers there are, with the one that pads.
@@ -47,8 +48,8 @@ class SentenceClasses(RowClasses):
     def __init__(
         self,
         *,
-        ways: Count,
-        shots: Count,
+        ways: Size,
+        shots: Size,
         queries: Count,
         classes: Count,
         max_tokens: Count,
@@ -58,8 +59,16 @@ class SentenceClasses(RowClasses):
         cache_dir: str,
         source_url: str,
         md5: Sequence[str],
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
     ) -> None:
-        super().__init__(ways=ways, shots=shots, queries=queries)
+        super().__init__(
+            ways=ways,
+            shots=shots,
+            queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
+        )
         if vocabulary_size < 2:
             raise UserError("task.vocabulary_size counts the token that pads: set 2 or more.")
         self.input_shape = (max_tokens,)
