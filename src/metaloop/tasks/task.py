@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode, Inputs, map_inputs
 from metaloop.errors import UserError
 from metaloop.tasks.metric import Metric, MetricFunction
 from metaloop.tasks.random_streams import RandomStreams, Split
@@ -23,7 +23,7 @@ from metaloop.tasks.readers.given_rows import read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes
 
-Network = Callable[[Tensor], Tensor]
+Network = Callable[[Inputs], Tensor]
 LABELLED = "metaloop.tasks.datasets.labelled_dataset"
 
 
@@ -35,6 +35,8 @@ class Task(ABC):
 
     Attributes:
         input_shape: X, the shape of one input of the model.
+        input_shapes: where inputs are a dict: the shape of each tensor of one input, by the names
+            that the network takes.
         output_size: how many numbers the model puts out for one input: the ways of a
             classification, the width of a regression's target.
         classes: how many global class ids there are, over all splits; 0 in regression, and
@@ -51,7 +53,8 @@ class Task(ABC):
 
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...] = ()
+    input_shapes: Mapping[str, tuple[int, ...]] = {}
     output_size: int
     classes: int = 0
     vocabulary_size: int = 0
@@ -94,10 +97,13 @@ class Task(ABC):
 
     def gather(self, drawn: Episode, dtype: torch.dtype) -> Episode:
         """Turn what `draw` returned, already on the device, into episodes of this float type."""
-        support, query = (_cast(part, dtype) for part in (drawn.support, drawn.query))
-        return Episode(support, query, drawn.classes)
 
-    def forward(self, network: Network, inputs: Tensor) -> Tensor:
+        def to_type(tensor: Tensor) -> Tensor:
+            return cast(tensor, dtype)
+
+        return Episode(drawn.support.map(to_type), drawn.query.map(to_type), drawn.classes)
+
+    def forward(self, network: Network, inputs: Inputs) -> Tensor:
         """The predictions for one set's inputs: the network's outputs, unless it acts on them.
 
         A family whose inputs are no inputs of the network (an environment's noise) lets it act
@@ -114,6 +120,11 @@ class Task(ABC):
             like: examples read before, whose columns these have to have.
 
         """
+        if self.input_shapes:
+            raise UserError(
+                f"The run's inputs are several arrays ({', '.join(self.input_shapes)}), which no "
+                "CSV file or folder holds. Adapt in Python: Learner.adapt(x={NAME: array, ..}, y)."
+            )
         if len(self.input_shape) == 3:
             return read_images(place, self.image_files(), skip_odd=skip_odd)
         return read_rows(
@@ -128,13 +139,20 @@ class Task(ABC):
         channels, size, _ = self.input_shape
         return ImageFiles(size, channels)
 
-    def encode(self, x: Arrays) -> Tensor:
-        """Turn rows as a user holds them into a tensor [rows, *X]."""
+    def encode(self, x: Arrays) -> Inputs:
+        """Turn rows as a user holds them into a tensor [rows, *X], or a dict of such."""
+        if isinstance(x, Mapping):
+            return {name: to_tensor(rows, f"x[{name!r}]") for name, rows in x.items()}
         return to_tensor(x, "x")
 
-    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """Turn what `encode` gives, [rows, *X], into what `gather` gives a model."""
-        return inputs.to(dtype)
+    def scale(self, inputs: Inputs, dtype: torch.dtype) -> Inputs:
+        """Turn what `encode` gives, [rows, *X], into what `gather` gives a model.
+
+        A tensor becomes numbers; of a dict what are whole numbers stay so.
+        """
+        if isinstance(inputs, Tensor):
+            return inputs.to(dtype)
+        return map_inputs(lambda tensor: cast(tensor, dtype), inputs)
 
     def class_name(self, class_id: int) -> str:
         """What to call a global class in tables and pictures."""
@@ -203,7 +221,6 @@ def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
 
 
-def _cast(examples: Examples, dtype: torch.dtype) -> Examples:
-    """Inputs and targets that are numbers get this float type; labels stay integers."""
-    inputs, targets = (t.to(dtype) if t.is_floating_point() else t for t in examples)
-    return Examples(inputs, targets)
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers get this float type; labels, tokens and masks stay integers."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -30,10 +30,10 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
         mine = {**mine, "data_dir": theirs["data_dir"]}  # the data may have moved
     own, other = (construct(node, Task, key="task") for node in (mine, theirs))
     name = type(other).__name__
-    if tuple(other.input_shape) != tuple(own.input_shape):
+    if _shapes_of(other) != _shapes_of(own):
         raise UserError(
             f"{run.path} was trained on {type(own).__name__}, inputs of shape "
-            f"{tuple(own.input_shape)}; those of {name} are {tuple(other.input_shape)}. Choose a "
+            f"{_shapes_of(own)}; those of {name} are {_shapes_of(other)}. Choose a "
             "task of the same shape, or one that can be brought into it (its image size)."
         )
     if other.output_size != own.output_size:
@@ -47,3 +47,9 @@ def fit_to_run(config: Mapping[str, object], run: RunFolder) -> dict[str, object
     if "classes" in inspect.signature(recipe.target).parameters:
         algorithm.setdefault("classes", own.classes)
     return {**config, "algorithm": algorithm}
+
+
+def _shapes_of(task: Task) -> object:
+    """The shape of one input, or of each of its tensors by name."""
+    named = {name: tuple(shape) for name, shape in task.input_shapes.items()}
+    return named or tuple(task.input_shape)

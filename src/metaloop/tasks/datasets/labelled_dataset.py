@@ -140,7 +140,7 @@ class LabelledDataset(ImageClasses):
             )
         return ImageFiles(height, channels, alike=self.alike)
 
-    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
         """Bytes become 0..1; numbers are what the data set's transform has to have made."""
         if self.values == "bytes":
             return super().scale(inputs, dtype)

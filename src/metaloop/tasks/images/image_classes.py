@@ -135,7 +135,7 @@ class ImageClasses(ClassificationTask):
         channels, size, _ = self.input_shape
         return ImageFiles(size, channels, is_inverted=self.is_inverted)
 
-    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
         """Bytes 0..255 become 0..1; floats have to be there already."""
         if inputs.dtype == torch.uint8:
             return inputs.to(dtype) / 255
