@@ -38,7 +38,8 @@ def test_training_ends_with_a_table_the_gain_a_picture_and_what_to_do_next(train
     assert re.search(r"Adaptation gain .*: -?[\d.]+ \+/- [\d.]+", said)
     (picture,) = re.findall(r"Plot: (.*one_task\.png)", said)
     assert (trained.parents[1] / picture).stat().st_size > 5000
-    assert f"metaloop-evaluate run=outputs/{trained.name}" in said
+    for command in ("evaluate", "adapt", "resume"):
+        assert f"metaloop-{command} outputs/{trained.name} " in said
 
 
 def test_a_run_folder_holds_all_there_is_to_know(trained):

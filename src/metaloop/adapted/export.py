@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from metaloop.adapted.description import DESCRIPTION, INPUT, OUTPUT, Description
 from metaloop.episode import Inputs, map_inputs
 from metaloop.errors import UserError
 from metaloop.inner_loop import STATISTICS, Objective, Parameters
@@ -106,12 +107,17 @@ def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:
 
 
 def export(
-    network: Network, example: Inputs, path: Path, classes: Sequence[str] | None = None
+    network: Network,
+    example: Inputs,
+    path: Path,
+    description: Description,
+    classes: Sequence[str] | None = None,
 ) -> None:
     """Write a network as .pt2 or .onnx, for any number of rows of `example`'s shape.
 
-    The classes' names go with it: in a .pt2 as its extra file `classes.json`, in ONNX as the
-    metadata of that name.
+    What it takes and gives goes with it, and the classes' names once more by themselves: in a .pt2
+    as its extra files `description.json` and `classes.json`, in ONNX as the metadata of these
+    names.
 
     Raises:
         UserError: another ending, packages missing, or a model that torch cannot export.
@@ -126,18 +132,21 @@ def export(
     given, named = ((), rows) if isinstance(rows, dict) else ((rows,), {})
     shape = {0: torch.export.Dim("rows", min=1)}
     shapes = dict.fromkeys(named, shape) if named else (shape,)
-    names = json.dumps(None if classes is None else list(classes))
+    metadata = {
+        DESCRIPTION: json.dumps(description),
+        CLASSES: json.dumps(None if classes is None else list(classes)),
+    }
     with _quietly():
         try:
             program = torch.export.export(network.eval(), given, named, dynamic_shapes=shapes)
             if format_ == "pt2":
-                torch.export.save(program, path, extra_files={CLASSES: names})
+                torch.export.save(program, path, extra_files=metadata)
                 return
             made = torch.onnx.export(
                 program,
                 dynamo=True,
-                input_names=[*named] or ["x"],
-                output_names=["outputs"],
+                input_names=[*named] or [INPUT],
+                output_names=[OUTPUT],
                 verbose=False,
             )
         except Exception as error:  # whatever in a model of the user's own torch cannot trace
@@ -145,7 +154,7 @@ def export(
                 f"torch cannot export {type(network.model).__name__}: {error}"
             ) from error
     assert made is not None
-    made.model.metadata_props[CLASSES] = names
+    made.model.metadata_props.update(metadata)
     made.save(str(path))
 
 

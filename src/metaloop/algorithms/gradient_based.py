@@ -92,6 +92,11 @@ class GradientBased(Algorithm):
         return adapting(self.part, movable)
 
     @property
+    def adapts_by(self) -> tuple[object, ...]:
+        pieces = (self.update, self.names, self.batch_size, self.per_step_norm)
+        return (*pieces, self.eval_inner_steps)
+
+    @property
     def untrained(self) -> frozenset[str]:
         replaced = scales_and_shifts(self.objective.model) if self.per_step_norm else ()
         return frozenset({*replaced, *(self.names if self.part == "context" else ())})

@@ -56,12 +56,13 @@ class Shapes:
         if uneven and self.shots.fewest == self.shots.most:
             raise UserError(
                 f"task.uneven_shots=true draws the shots of each class from a range, and task.shots"
-                f"={shots} is none. Set task.shots=[1,{self.shots.most + 1}], for one."
+                f"={shots} is none. Set task.shots=[1,{self.shots.most + 1}], for one, or "
+                "task.uneven_shots=false."
             )
         if block > 1 and not self.vary:
             raise UserError(
-                f"task.shape_block={block} has no effect where all episodes have one shape. Leave "
-                "it out, or set task.ways or task.shots to a range, such as [5,20]."
+                f"task.shape_block={block} has no effect where all episodes have one shape. Set "
+                "task.shape_block=1, or task.ways or task.shots to a range, such as [5,20]."
             )
 
     @property

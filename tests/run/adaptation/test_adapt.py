@@ -22,7 +22,7 @@ WANTED = {
     "steps": None,
     "head": None,
     "checkpoint": "best",
-    "skip_odd_files": False,
+    "skip_unusable": False,
     "export": [],
 }
 
@@ -37,7 +37,7 @@ def adapted(tmp_path):
         section = {**WANTED, **{k: str(v) if k != "export" else v for k, v in wanted.items()}}
         if "steps" in wanted:
             section["steps"] = wanted["steps"]
-        section["skip_odd_files"] = wanted.get("skip_odd_files", False)
+        section["skip_unusable"] = wanted.get("skip_unusable", False)
         adapt({**load_config(run), "command": "adapt", "adapt": section}, run, folder, [])
         return folder
 
@@ -254,7 +254,7 @@ def lay_out(place, what):
     elif what == "text":
         (support / "letter 0" / "notes.txt").write_text("hello")
     elif what == "stray":
-        (support / "list.txt").write_text("hello")
+        write_images(support, x[:1])
     elif what == "broken":
         whole = (support / "letter 1" / "02.png").read_bytes()
         (support / "letter 1" / "02.png").write_bytes(whole[:150])
@@ -283,14 +283,14 @@ def lay_out(place, what):
     [
         ("empty", r"empty is empty. Put images into it"),
         ("empty class", r"letter 9 is empty"),
-        ("text", r"letter 0/notes.txt is no readable image .* skip_odd_files=true"),
-        ("stray", r"support/list.txt lies next to the class folders. Take it out"),
+        ("text", r"letter 0/notes.txt is no readable image .* skip_unusable=true"),
+        ("stray", r"support/00.png lies next to the class folders. Mend or remove"),
         ("broken", r"letter 1/02.png is no readable image"),
         ("one class", r"one class only \('letter 0'\)"),
         ("no labels", r"has no labels to adapt to. Make a folder for each class"),
         ("other class", r"letter 2/02.png is of class 'letter 2', of which .*support has no"),
         ("numbers", r"columns x, label; the run was trained on images. Give it a column `path`"),
-        ("unknown file", r"list.csv names .*query/99.png, which is no file"),
+        ("unknown file", r"list.csv names files that are not there:\s+.*query/99.png"),
         ("no label", r"has no label for .*query/01.png"),
     ],
 )
@@ -305,7 +305,7 @@ def test_odd_files_are_skipped_by_name_where_that_is_asked_for(
 ):
     support, _ = lay_out(tmp_path, "text")
     lay_out(tmp_path, "broken")
-    folder = adapted(untrained(*IMAGES), support=support, skip_odd_files=True)
+    folder = adapted(untrained(*IMAGES), support=support, skip_unusable=True)
     skipped = json.loads((folder / "results.json").read_text())["skipped"]
     assert len(skipped) == 2
     assert "notes.txt is no readable image" in skipped[0]

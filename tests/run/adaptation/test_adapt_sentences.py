@@ -30,7 +30,7 @@ def write(path, header, rows):
 
 def wanted(**places):
     values = {"query": None, "steps": 30, "head": None, "checkpoint": "best"}
-    return {**values, "skip_odd_files": False, "export": [], **places}
+    return {**values, "skip_unusable": False, "export": [], **places}
 
 
 def test_a_csv_of_sentences_is_adapted_to_predicted_and_exported(untrained, tmp_path):

@@ -62,7 +62,8 @@ def _predict(trial: Trial, part: str, examples: Examples, output_size: int | Non
     handle = model.register_forward_hook(lambda *call: returned.append(call[-1]))
     theta = {n: p.detach().requires_grad_() for n, p in trial.theta.items()}
     try:
-        predictions: object = trial.objective.predict(theta, map_inputs(torch.clone, inputs))
+        given = map_inputs(torch.clone, inputs)
+        predictions: object = trial.objective.predict_support(theta, given)
     except UserError:
         raise
     except Exception as error:
@@ -226,7 +227,7 @@ def _fails(trial: Trial, part: str, inputs: Inputs, error: Exception) -> UserErr
             "model in float32, or set device.precision=64-true for float64"
         )
     return UserError(
-        f"The model {name} fails{inside} on a task's {part} inputs {_described(inputs)}: "
+        f"The model {name} fails{inside} on a task's {part} inputs {_listed(inputs)}: "
         f"{first_line(error)}. {hint}."
     )
 
@@ -260,9 +261,13 @@ def _names(types: set[torch.dtype]) -> str:
     return ", ".join(sorted(str(t).removeprefix("torch.") for t in types))
 
 
+def _listed(inputs: Inputs) -> str:
+    if isinstance(inputs, Tensor):
+        return _described(inputs)
+    return ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
+
+
 def _described(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{list(value.shape)} {_names({value.dtype})}"
-    if isinstance(value, dict) and value:
-        return ", ".join(f"{name} {_described(tensor)}" for name, tensor in value.items())
     return f"a {type(value).__name__}"

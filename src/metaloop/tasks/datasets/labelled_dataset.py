@@ -7,21 +7,27 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaloop.arguments import Count, Seed
+from metaloop.arguments import Count, Positive, Seed
 from metaloop.errors import UserError
 from metaloop.tasks.datasets.item_values import Values, to_image, to_numbers
 from metaloop.tasks.datasets.labelled_items import Form, Given, Label, LabelledItems
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_classes import ImageClasses
-from metaloop.tasks.images.image_folder import ALIKE
 from metaloop.tasks.images.image_store import Storage
+from metaloop.tasks.images.uniform_classes import warn_of_uniform
 from metaloop.tasks.random_streams import SPLITS, Split
-from metaloop.tasks.readers.image_files import GREY_MODES, ImageFiles
+from metaloop.tasks.readers.image_files import ImageFiles, is_grey, read_colour
+from metaloop.tasks.readers.visible_files import list_some
 from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.class_splits import Fractions, require_shares, seeded_split
+from metaloop.user_text import readable
 
 ALONE = "dataset"  # what one data set for all three splits is called
-CLASS_SHARES = (0.64, 0.16, 0.2)
+ALIKE = (
+    "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
+    "make all grey."
+)
+CLASS_SHARES = [0.64, 0.16, 0.2]
 Class = tuple[str, Label]  # a label in the data set of this name
 
 
@@ -42,6 +48,7 @@ class LabelledDataset(ImageClasses):
         split_seed: of that division.
         image_size: height and width that images are resized to; None leaves them as they are.
         channels: 3 makes all images RGB, 1 grey; None takes them as they are, all alike.
+        background, white_level: see ImageFolder.
         values: bytes, images that a model gets as 0..1; numbers, inputs as they are; None tells by
             the first item.
         input_shape: X; None reads it from the first item.
@@ -69,6 +76,8 @@ class LabelledDataset(ImageClasses):
         split_seed: Seed = 0,
         image_size: Count | None = None,
         channels: Literal[1, 3] | None = None,
+        background: str | int = "white",
+        white_level: Positive | None = None,
         values: Values | None = None,
         input_shape: Sequence[Count] | None = None,
         classes: Count | None = None,
@@ -87,32 +96,38 @@ class LabelledDataset(ImageClasses):
             rotations=rotations,
             augmentation=augmentation,
         )
-        self.fractions, self.split_seed = list(fractions or CLASS_SHARES), split_seed
-        require_shares(self.fractions)
-        self.disjoint, self.skip_unusable = disjoint, skip_unusable
-        self.storage, self.cache_dir = storage, Path(cache_dir).expanduser()
-        self.image_size, self.alike = image_size, ALIKE if channels is None else ""
+        self.fractions, self.split_seed = require_shares(fractions or CLASS_SHARES), split_seed
+        self.disjoint, self.skip_unusable, self.storage = disjoint, skip_unusable, storage
+        self.cache_dir, self.image_size = Path(cache_dir).expanduser(), image_size
+        self.alike, self.white_level = ALIKE if channels is None else "", white_level
+        self.background = read_colour(background, "task.background")
         self.items = _items(dataset, {"train": train, "validation": validation, "test": test})
         if input_shape is None or values is None:
-            input_shape, values = _first_form(self.items, image_size, channels, values)
-            classes = classes or self.items.count_names()
-        self.input_shape, self.values = tuple(input_shape), values
+            form = _first_form(self.items, image_size, channels, values)
+            input_shape, values, classes = *form, classes or self.items.count_names()
+        self._keep(input_shape, values, classes)
         self._require_fit(channels)
+
+    def _keep(self, input_shape: Sequence[int], values: Values, classes: int | None) -> None:
+        self.input_shape, self.values = tuple(input_shape), values
         self.classes = self.count_classes(classes or 0)
-        self.found = {"input_shape": list(input_shape), "values": values}
-        self.found |= {"classes": classes} if classes else {}
+        known = {"classes": classes} if classes else {}
+        self.found = {"input_shape": list(input_shape), "values": values, **known}
 
     def prepare(self) -> None:
         self.setup()
         if odd := self.store.odd:
-            print(f"Left out {len(odd)} unusable items, the first: {odd[0]}", flush=True)
+            print(f"Left out {len(odd)} unusable items:{readable(list_some(odd))}", flush=True)
+        if self.values == "bytes":
+            warn_of_uniform(self.store)
 
     def setup(self) -> None:
         if hasattr(self, "store"):
             return  # items that lie in memory are not read again
-        files = ImageFiles(self.image_size, self.input_shape[0], alike=self.alike)
-        form = Form(self.input_shape, self.values, files)
-        loaded = self.items.load(form, self.cache_dir, self.storage, skip_odd=self.skip_unusable)
+        form = Form(self.input_shape, self.values, self._files(self.image_size))
+        loaded = self.items.load(
+            form, self.cache_dir, self.storage, skip_unusable=self.skip_unusable
+        )
         found = [(row.part, label) for row, label in zip(loaded.rows, loaded.labels, strict=True)]
         classes = sorted(set(found), key=self._order)
         if self.classes and self.count_classes(len(classes)) > self.classes:
@@ -130,7 +145,7 @@ class LabelledDataset(ImageClasses):
         return super().to_floats(stored, dtype) if self.values == "bytes" else stored.to(dtype)
 
     def image_files(self) -> ImageFiles:
-        channels, height, width = self.input_shape
+        _, height, width = self.input_shape
         if self.values == "numbers" or height != width:
             raise UserError(
                 f"The run was trained on inputs of shape {list(self.input_shape)} as its data set "
@@ -138,7 +153,7 @@ class LabelledDataset(ImageClasses):
                 "in Python (Learner.adapt) to arrays that the same transform has made, or train "
                 "with task.image_size=84, or another number."
             )
-        return ImageFiles(height, channels, alike=self.alike)
+        return self._files(height)
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
         """Bytes become 0..1; numbers are what the data set's transform has to have made."""
@@ -158,6 +173,15 @@ class LabelledDataset(ImageClasses):
     def __getstate__(self) -> dict[str, object]:
         """A loader's worker only draws: the data sets do not travel to it."""
         return {name: value for name, value in vars(self).items() if name != "items"}
+
+    def _files(self, size: int | None) -> ImageFiles:
+        return ImageFiles(
+            size,
+            self.input_shape[0],
+            alike=self.alike,
+            background=self.background,
+            white_level=self.white_level,
+        )
 
     def _order(self, each: Class) -> tuple[int, bool, Label]:
         """By split, then by label, numbers first."""
@@ -234,4 +258,4 @@ def _first_form(
             raise UserError(f"task.values=bytes, but {row} is no image of bytes.")
         return list(to_numbers(value, str(row)).shape), "numbers"
     height, width = (image_size, image_size) if image_size else (image.height, image.width)
-    return [channels or (1 if image.mode in GREY_MODES else 3), height, width], "bytes"
+    return [channels or (1 if is_grey(image) else 3), height, width], "bytes"

@@ -21,6 +21,7 @@ from metaloop.tasks.images.image_cache import REMEDY, ImageSource, load_or_build
 from metaloop.tasks.images.image_sources import fingerprint
 from metaloop.tasks.images.image_store import ImageStore, Storage
 from metaloop.tasks.readers.image_files import ImageFiles, OddImageError, Pixels
+from metaloop.tasks.readers.visible_files import explain_unusable, files_below
 
 Label = int | str
 LABELS = "labels.json"  # in the folder of the cache
@@ -101,7 +102,7 @@ class LabelledItems:
                     unread = error
         raise unread
 
-    def load(self, form: Form, cache_dir: Path, storage: Storage, *, skip_odd: bool) -> Loaded:
+    def load(self, form: Form, cache_dir: Path, storage: Storage, *, skip_unusable: bool) -> Loaded:
         """Read all items, once: from the cache where there can be one, else into memory.
 
         Raises:
@@ -110,14 +111,14 @@ class LabelledItems:
         """
         state = self._state(form)
         if state is None:
-            return self._read_all(form, storage, skip_odd=skip_odd)
+            return self._read_all(form, storage, skip_unusable=skip_unusable)
         path = cache_dir / f"dataset-{'x'.join(map(str, form.shape))}-{state}"
         with torch.random.fork_rng(devices=[]):
             store = load_or_build(
                 path,
                 lambda: ImageSource({"": self.rows}, lambda r: self._pixels(r, form), form.shape),
                 storage=storage,
-                skip_odd=skip_odd,
+                skip_unusable=skip_unusable,
             )
             known = store.find(torch.tensor(0), torch.arange(int(store.counts[0]))).tolist()
             rows = [self.rows[i] for i in known]
@@ -146,7 +147,7 @@ class LabelledItems:
             return ()
         return names if len(set(names)) == len(names) else ()
 
-    def _read_all(self, form: Form, storage: Storage, *, skip_odd: bool) -> Loaded:
+    def _read_all(self, form: Form, storage: Storage, *, skip_unusable: bool) -> Loaded:
         read: Callable[[Row, Form], Array] = self._numbers
         if form.values == "bytes":
             read = self._pixels
@@ -159,9 +160,9 @@ class LabelledItems:
                     inputs.append(read(row, form))
                     rows.append(row)
                 except OddImageError as error:
-                    if not skip_odd:
-                        raise UserError(f"{error} {REMEDY}") from error
                     odd.append(str(error))
+        if odd and not skip_unusable:
+            raise UserError(explain_unusable(odd, REMEDY))
         images = torch.from_numpy(np.stack(inputs))
         storage = "memory" if storage == "mapped" else storage
         counts = torch.tensor([len(rows)])
@@ -235,7 +236,9 @@ class LabelledItems:
         if form.values != "bytes" or None in states:
             return None
         known = [part for state in states for part in cast(list[str], state)]
-        text = "\n".join([*known, str(form.files.alike)])
+        text = "\n".join(
+            [*known, form.files.alike, *map(str, (form.files.background, form.files.white_level))]
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -265,7 +268,7 @@ def _state_of(given: Given) -> list[str] | None:
     if not name.startswith(CACHED) or " at 0x" in said:  # a transform that does not say what it is
         return None
     root = str(Path(given.keywords["root"]).expanduser())
-    return [fingerprint(Path(root)), name, said, metadata.version("torchvision")]
+    return [fingerprint(files_below(Path(root))), name, said, metadata.version("torchvision")]
 
 
 def _to_label(value: object, row: Row) -> Label:

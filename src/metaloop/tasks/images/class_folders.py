@@ -1,24 +1,20 @@
 """Images in one folder a class, or named with their class by a CSV file."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from metaloop.errors import UserError, nearest
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.image_files import ImageFile
+from metaloop.tasks.readers.visible_files import list_some, visible
 from metaloop.tasks.sources.class_splits import FOLDERS
 
-SUFFIXES = {
-    *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
-}
-# what file managers leave behind; so do names that begin with a dot
-LITTER = {"thumbs.db", "desktop.ini"}
 ClassFiles = dict[str, list[ImageFile]]
 
 
 def list_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, by name; hidden ones are not seen.
+    """The folders in a folder that the user sees, by name.
 
     Raises:
         UserError: there is no such folder.
@@ -29,18 +25,23 @@ def list_folders(folder: Path) -> list[Path]:
             f"There is no folder {folder}. Put one folder a class into it, or name another with "
             "task.data_dir."
         )
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    return [path for path in visible(folder) if path.is_dir()]
 
 
-def list_split_folders(folder: Path) -> dict[str, Path]:
+def holds_splits(folder: Path) -> bool:
+    """Whether any of the folders train/, val/ and test/ is there."""
+    return any((folder / name).is_dir() for name in FOLDERS.values())
+
+
+def list_split_folders(folder: Path, needed: Collection[Split] = ()) -> dict[str, Path]:
     """The class folders in train/, val/ and test/, by "train/class".
 
     Raises:
-        UserError: one of the three is missing.
+        UserError: one that is needed is missing, or all are.
 
     """
     for part, name in FOLDERS.items():
-        if not (folder / name).is_dir():
+        if (part in needed or not holds_splits(folder)) and not (folder / name).is_dir():
             raise UserError(
                 f"{folder} lacks the folder {name}/ with the {part} split's classes, one folder "
                 "each. Make train/, val/ and test/, or set task.split=seeded."
@@ -48,42 +49,28 @@ def list_split_folders(folder: Path) -> dict[str, Path]:
     return {
         f"{name}/{path.name}": path
         for name in FOLDERS.values()
+        if (folder / name).is_dir()
         for path in list_folders(folder / name)
     }
 
 
-def list_images(classes: dict[str, Path], *, skip_odd: bool) -> ClassFiles:
-    """The images of every class folder, by name.
+def list_images(classes: dict[str, Path]) -> ClassFiles:
+    """The files of every class folder, by the class's name: they ought to be images.
 
     Raises:
-        UserError: a folder is empty; or a file is no image, and `skip_odd` is false.
+        UserError: a folder is empty.
 
     """
-    found: ClassFiles = {}
-    odd: list[Path] = []
-    for name, folder in classes.items():
-        paths = sorted(path for path in folder.iterdir() if not _is_litter(path))
-        images = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
-        odd += [path for path in paths if path not in images]
-        found[name] = [ImageFile(None, str(path)) for path in images]
-    if odd and not skip_odd:
-        raise UserError(
-            f"{odd[0]} is no image{f' ({len(odd)} are like this)' if odd[1:] else ''}: a class's "
-            f"folder holds images only ({', '.join(sorted(s[1:] for s in SUFFIXES))}). Remove it, "
-            "or leave such files out with task.skip_unusable=true."
-        )
-    if odd:
-        print(f"Left out {len(odd)} files that are no images, the first: {odd[0]}", flush=True)
+    found = {
+        name: [ImageFile(None, str(path)) for path in visible(folder)]
+        for name, folder in classes.items()
+    }
     if empty := [name for name, images in found.items() if not images]:
         raise UserError(
             f"{classes[empty[0]]} holds no image{_more(empty)}: a class needs some. Put images "
             "into it, or remove the folder."
         )
     return found
-
-
-def _is_litter(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in LITTER
 
 
 def _more(names: list[str]) -> str:
@@ -119,7 +106,7 @@ class SplitTable:
             if "filename" in row:
                 self.files.setdefault(name, []).append((line, row["filename"]))
 
-    def find(self, folder: Path, *, skip_odd: bool) -> ClassFiles:
+    def find(self, folder: Path) -> ClassFiles:
         """Find the named images, or the images in the named classes' folders.
 
         Raises:
@@ -134,20 +121,17 @@ class SplitTable:
                         f"{self.path} names the class '{name}', but {folder} has no such folder. "
                         f"{nearest(name, folders)}Correct the file or add the folder."
                     )
-            return list_images({n: folders[n] for n in sorted(self.split_of)}, skip_odd=skip_odd)
+            return list_images({n: folders[n] for n in sorted(self.split_of)})
+        named = sorted(line for lines in self.files.values() for line in lines)
+        if lacking := [f"line {n}: {name}" for n, name in named if not (folder / name).is_file()]:
+            raise UserError(
+                f"{self.path} names files that are not there:{list_some(lacking)}\n"
+                f"Filenames are relative to {folder}: correct the lines or add the files."
+            )
         return {
-            name: [self._file(folder, line, file) for line, file in files]
+            name: [ImageFile(None, str(folder / file)) for _, file in files]
             for name, files in sorted(self.files.items())
         }
-
-    def _file(self, folder: Path, line: int, name: str) -> ImageFile:
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{self.path}, line {line} names the file '{name}', but there is no "
-                f"{folder / name}. Filenames are relative to {folder}: correct the line or add "
-                "the file."
-            )
-        return ImageFile(None, str(folder / name))
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         if not self.path.is_file():

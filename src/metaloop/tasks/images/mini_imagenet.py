@@ -13,7 +13,12 @@ from typing import cast
 import numpy as np
 
 from metaloop.errors import UserError
-from metaloop.tasks.images.class_folders import ClassFiles, list_images, list_split_folders
+from metaloop.tasks.images.class_folders import (
+    ClassFiles,
+    holds_splits,
+    list_images,
+    list_split_folders,
+)
 from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_dataset import ImageDataset
 from metaloop.tasks.images.image_sources import files_source
@@ -34,7 +39,7 @@ class SplitImageNet(ImageDataset):
     def split(self, names: Sequence[str]) -> Classes:
         split = split_by_prefix(names)
         found = {part: len(classes) for part, classes in split.items()}
-        if found != self.split_sizes:
+        if any(found[part] != self.split_sizes[part] for part in self.splits):
             sizes, those = ("/".join(map(str, s.values())) for s in (self.split_sizes, found))
             raise UserError(
                 f"The published split has {sizes} classes to train, validate and test on, and "
@@ -51,7 +56,7 @@ class MiniImageNet(SplitImageNet):
             and Ravi and Larochelle's train.csv, val.csv and test.csv (filename,label); or with the
             pickles mini-imagenet-cache-train.pkl, .. that circulate, which are read without
             executing anything in them.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 
@@ -71,11 +76,11 @@ class MiniImageNet(SplitImageNet):
             return cast(ImageSource[object], self._pickled(place))
         if (place / "train.csv").is_file():
             files = self._listed(place)
-        elif (place / "train").is_dir():
-            files = list_images(list_split_folders(place), skip_odd=self.skip_unusable)
+        elif holds_splits(place):
+            files = list_images(list_split_folders(place, self.splits))
         else:
             raise UserError(f"{place} holds no miniImageNet. {self.what_to_put}")
-        return cast(ImageSource[object], files_source(files, self.input_shape))
+        return cast(ImageSource[object], files_source(files, self.image_files()))
 
     def _listed(self, place: Path) -> ClassFiles:
         """The images that the three lists name."""

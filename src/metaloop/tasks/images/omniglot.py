@@ -5,14 +5,12 @@ MIT licence, github.com/brendenlake/omniglot.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
-from metaloop.arguments import Count, Seed
-from metaloop.tasks.images.augmentation import Augmentation
+from metaloop.arguments import Seed
 from metaloop.tasks.images.image_cache import ImageSource
-from metaloop.tasks.images.image_dataset import DownloadedImages
+from metaloop.tasks.images.image_dataset import DownloadedImages, SourceOptions
 from metaloop.tasks.images.image_sources import files_source
-from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.images.omniglot_files import (
     DRAWINGS,
     WHAT_TO_PUT,
@@ -22,7 +20,6 @@ from metaloop.tasks.images.omniglot_files import (
 )
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile
-from metaloop.tasks.shapes import Size
 
 SPLITS_BY_NAME: dict[str, dict[Split, int]] = {
     "finn2017": {"train": 1100, "validation": 100, "test": 423},
@@ -38,7 +35,7 @@ class Omniglot(DownloadedImages):
             of `shuffled_split`; or vinyals2016, 1,028/172/423 by published lists.
         split_seed: seeds the division of the characters by finn2017.
         data_dir: a folder with the drawings, zipped as distributed or unpacked; None downloads.
-        (others) see ImageDataset.
+        (others) see SourceOptions.
 
     """
 
@@ -54,42 +51,18 @@ class Omniglot(DownloadedImages):
     def __init__(
         self,
         *,
-        ways: Size,
-        shots: Size,
-        queries: Count,
-        rotations: bool,
         split: Literal["finn2017", "vinyals2016"],
         split_seed: Seed,
-        image_size: Count,
-        storage: Storage,
-        data_dir: str | None,
-        cache_dir: str,
         source_url: str,
-        shape_block: Count = 1,
-        uneven_shots: bool = False,
-        augmentation: Augmentation | None = None,
+        **options: Unpack[SourceOptions],
     ) -> None:
         self.split_name, self.split_seed = split, split_seed
         self.split_sizes = SPLITS_BY_NAME[split]
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            shape_block=shape_block,
-            uneven_shots=uneven_shots,
-            rotations=rotations,
-            augmentation=augmentation,
-            image_size=image_size,
-            channels=1,
-            storage=storage,
-            skip_unusable=False,  # the data set is known: what is not whole is to be fetched again
-            data_dir=data_dir,
-            cache_dir=cache_dir,
-            source_url=source_url,
-        )
+        # the data set is known: what is not whole is to be fetched again
+        super().__init__(channels=1, skip_unusable=False, source_url=source_url, **options)
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        return files_source(find_drawings(place), self.input_shape, is_inverted=self.is_inverted)
+        return files_source(find_drawings(place), self.image_files())
 
     def split(self, names: Sequence[str]) -> dict[Split, list[str]]:
         if self.split_name == "vinyals2016":

@@ -27,13 +27,18 @@ def read_table(path: Path) -> Table:
             f"{path} ends with '{path.suffix}'. Arrays are read from {', '.join(readers)}; save "
             "them as one of these."
         )
-    if not path.is_file():
-        raise UserError(f"{path} is no file. Correct task.data_dir and task.file.")
+    require_file(path)
     table = readers[path.suffix.lower()](path)
     lengths = {name: len(column) for name, column in table.items() if column.ndim}
     if not lengths or not max(lengths.values()):
         raise UserError(f"{path} has no rows. A row an example is needed.")
     return table
+
+
+def require_file(path: Path) -> None:
+    """Refuse a table that is not there."""
+    if not path.is_file():
+        raise UserError(f"{path} is no file. Correct task.data_dir and task.file.")
 
 
 def pick(table: Table, names: Sequence[str], path: Path, key: str) -> list[Column]:

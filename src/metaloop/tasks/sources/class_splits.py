@@ -50,8 +50,8 @@ def split_by_prefix(names: Sequence[str]) -> Classes:
     return split
 
 
-def require_shares(fractions: Sequence[float]) -> None:
-    """Refuse fractions that are no shares of a whole.
+def require_shares(fractions: list[float]) -> list[float]:
+    """Return fractions, or refuse what are no shares of a whole.
 
     Raises:
         UserError: one is below 0, or together they are not 1.
@@ -62,6 +62,7 @@ def require_shares(fractions: Sequence[float]) -> None:
             f"task.fractions={fractions} are the shares of the classes for train, validation and "
             "test: none below 0, together 1."
         )
+    return fractions
 
 
 def seeded_split(names: Sequence[str], fractions: Sequence[float], seed: int) -> Classes:

@@ -52,7 +52,8 @@ class ArraySource:
     """Where rows come from and what each column means.
 
     Attributes:
-        path: an .npz, .csv or .parquet file.
+        data_dir: the file's folder; None where it is not needed, as a trained run's may be.
+        file: the name of an .npz, .csv or .parquet file in it.
         features: a column (in an NPZ an array of any shape), several, or None: all other columns
             of a table, the array `features` of an NPZ.
         targets: the numbers to predict, in a regression.
@@ -63,13 +64,29 @@ class ArraySource:
 
     """
 
-    path: Path
+    data_dir: str | None
+    file: str | None
     features: str | Sequence[str] | None
     targets: Sequence[str]
     group: str
     split: str | None
     fractions: Sequence[float]
     seed: int
+
+    @property
+    def path(self) -> Path:
+        """The file.
+
+        Raises:
+            UserError: none is named.
+
+        """
+        if self.data_dir is None or self.file is None:
+            raise UserError(
+                "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, "
+                "an .npz, .csv or .parquet file in it."
+            )
+        return Path(self.data_dir).expanduser() / self.file
 
     def read(self) -> ArrayRows:
         """Read and check the file.

@@ -11,7 +11,8 @@ from torch import Tensor
 from metaloop.arguments import Count, NonNegative, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+from metaloop.tasks.readers.table_files import require_file
 from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.array_rows import ArraySource
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
@@ -56,15 +57,21 @@ class ArrayClasses(RowClasses):
         self.input_shape, self.classes = tuple(input_shape), classes
         self.found = {"input_shape": list(input_shape), "classes": classes}
 
+    def require_data(self) -> None:
+        require_file(self.source.path)
+
     def setup(self) -> None:
         rows = self.source.read()
         require_shape(self.source.path, "features", rows.inputs, self.input_shape)
-        if len(rows.names) > self.classes:
+        if self.splits == SPLITS and len(rows.names) > self.classes:  # pretraining's head
             raise UserError(
                 f"{self.source.path} has {len(rows.names)} classes, more than task.classes="
                 f"{self.classes}. Set task.classes={len(rows.names)}."
             )
         self.open_rows(rows.inputs, rows.members, rows.names, rows.splits, str(self.source.path))
+
+    def describe_inputs(self) -> dict[str, object]:
+        return describe_features(self.source)
 
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), **describe_source(self.source)}
@@ -104,6 +111,10 @@ class ArrayRegression(RegressionTask):
             input_shape, output_size = list(rows.inputs.shape[1:]), rows.targets.shape[1]
         self.input_shape, self.output_size = tuple(input_shape), output_size
         self.found = {"input_shape": list(input_shape), "output_size": output_size}
+        self.target_names = source.targets if len(source.targets) == output_size else ()
+
+    def require_data(self) -> None:
+        require_file(self.source.path)
 
     def setup(self) -> None:
         rows = self.source.read()
@@ -112,6 +123,7 @@ class ArrayRegression(RegressionTask):
         self.inputs, self.targets = rows.inputs, rows.targets
         self.groups = RowGroups(rows.members, rows.names, rows.splits)
         self.groups.require(
+            self.splits,
             groups=1,
             rows=self.shapes.shots.most + self.queries,
             source=str(self.source.path),
@@ -136,6 +148,9 @@ class ArrayRegression(RegressionTask):
             for part in (slice(None, -self.queries), slice(-self.queries, None))
         )
         return Episode(support, query, drawn.classes)
+
+    def describe_inputs(self) -> dict[str, object]:
+        return describe_features(self.source)
 
     def describe(self) -> dict[str, int | str | bool]:
         sizes = {**self.shapes.describe(), "queries": self.queries}
@@ -168,14 +183,14 @@ def arrays(
         UserError: no file is named, or what the file holds does not fit.
 
     """
-    path = _path_of(data_dir, file)
     _require_shares(split_fractions)
     targets = [target] if isinstance(target, str) else target
     is_regression = kind == "regression"
     if not is_regression:
         _require_one_column(targets, task_column)
     source = ArraySource(
-        path=path,
+        data_dir=data_dir,
+        file=file,
         features=features,
         targets=targets if is_regression else [],
         group=(task_column or "task") if is_regression else targets[0],
@@ -190,15 +205,6 @@ def arrays(
     of_classes = partial(ArrayClasses, input_shape=input_shape, classes=classes, ways=ways)
     episodes = partial(of_classes, shots=shots, queries=queries)
     return episodes(source, shape_block=shape_block, uneven_shots=uneven_shots)
-
-
-def _path_of(data_dir: str | None, file: str | None) -> Path:
-    if data_dir is None or file is None:
-        raise UserError(
-            "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, an "
-            ".npz, .csv or .parquet file in it."
-        )
-    return Path(data_dir).expanduser() / file
 
 
 def _require_shares(split_fractions: Sequence[float]) -> None:
@@ -236,6 +242,14 @@ def require_shape(path: Path, what: str, rows: Tensor, shape: tuple[int, ...]) -
             f"{path}: its {what} have {list(rows.shape[1:])} numbers a row, but the learner is "
             f"built for {list(shape)}. Name the columns it was trained on, or train another."
         )
+
+
+def describe_features(source: ArraySource) -> dict[str, object]:
+    """What a program without metaloop has to know of the columns."""
+    named = [source.features] if isinstance(source.features, str) else source.features
+    which = f": {', '.join(named)}" if named else ""
+    steps = [f"Take its features as they are, in the order of training{which}."]
+    return {"kind": "numbers", "features": named, "steps": steps}
 
 
 def describe_source(source: ArraySource) -> dict[str, int | str | bool]:
