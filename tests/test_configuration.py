@@ -13,7 +13,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers import MetricsCsv
 from metaloop.run.config.build import build, build_callbacks, build_loggers
 from metaloop.run.config.write import write_run
-from metaloop.run.evaluation.results import ours_beside
+from metaloop.run.evaluation.results import ours_beside, unlike
 from metaloop.run.train import train
 from tests.conftest import composed
 
@@ -141,7 +141,21 @@ PUBLISHED = {
     "oreshkin2018/fc100": ([38.0], [49.3]),
     "oreshkin2018/first_order_fc100": ([37.6], [49.1]),
 }
-META_STEPS = {"finn2017/sinusoid": 70_000, "nichol2018": 100_000, "antoniou2019": 50_000}
+# what the papers' programs take, by the longest beginning of the preset's name
+META_STEPS = {
+    "": 60_000,
+    "finn2017/sinusoid": 70_000,
+    "nichol2018": 100_000,
+    "nichol2018/omniglot_20way": 200_000,
+    "antoniou2019": 50_000,
+    "rajeswaran2019/omniglot": 20_000,
+    "rajeswaran2019/hessian_free_omniglot": 20_000,
+    "oh2021": 300 * 100,
+    "bertinetto2019/first_order_cifar_fs_5way_1shot": 30_000,
+    "bertinetto2019/first_order_cifar_fs_5way_5shot": 10_000,
+    "oreshkin2018/first_order_fc100_5way_1shot": 10_000,
+    "oreshkin2018/first_order_fc100_5way_5shot": 5_000,
+}
 VALUES = {
     f"{name}_{ways}way_{shots}shot": [value / 100 for value in values]
     for name, rows in PUBLISHED.items()
@@ -159,10 +173,10 @@ def test_a_presets_published_values_stand_beside_ours_where_its_protocol_is_eval
     text = (CONF / "experiment" / f"{choice}.yaml").read_text()
     evaluation = re.search(r"metaloop-evaluate run=FOLDER (.*)", text)
     config = composed(f"experiment={choice}", *(evaluation.group(1).split() if evaluation else []))
-    paper, name = choice.split("/")
-    by_name = META_STEPS.get(f"{paper}/{name.removesuffix('_pretrain')}")
-    meta_steps = by_name or META_STEPS.get(paper, 60_000)
+    meta_steps = META_STEPS[max((name for name in META_STEPS if choice.startswith(name)), key=len)]
     assert config["training"]["max_steps"] == meta_steps
+    of_schedule = {config["scheduler"].get(key, meta_steps) for key in ("T_max", "total_iters")}
+    assert of_schedule <= {meta_steps, 0}  # 0: the learning rate stays
     names = ["query_loss", "accuracy", "accuracy@support_plus_one"]
     last = config["algorithm"]["eval_inner_steps"]
     metrics = {name: {"mean": [0.0] * (last + 1), "ci95": [0.0] * (last + 1)} for name in names}
@@ -207,8 +221,8 @@ def test_the_omniglot_presets_pin_the_papers_protocol(
 
 
 # Finn et al. 2017, section 5.2 and the authors' code, the scale of their loss taken into account
-@pytest.mark.parametrize(("shots", "tasks"), [(1, 4), (5, 2)])
-def test_the_mini_imagenet_presets_pin_the_papers_protocol(shots, tasks):
+@pytest.mark.parametrize("shots", [1, 5])
+def test_the_mini_imagenet_presets_pin_the_papers_protocol(shots):
     config = composed(f"experiment=finn2017/mini_imagenet_5way_{shots}shot")
     task, algorithm, model = (config[key] for key in ("task", "algorithm", "model"))
     assert (task["ways"], task["shots"], task["queries"], task["image_size"]) == (5, shots, 15, 84)
@@ -218,8 +232,50 @@ def test_the_mini_imagenet_presets_pin_the_papers_protocol(shots, tasks):
     # shots times, the mean
     assert algorithm["inner_lr"] == pytest.approx(0.01 * 5)
     assert config["training"]["clip_value"] == pytest.approx(10 / (15 * 5 / shots), rel=0.003)
-    assert config["data"]["meta_batch_size"] == tasks
+    # in every version of the program; the paper's text has 2 for 5 shots
+    assert config["data"]["meta_batch_size"] == 4
     assert config["norm_adapts"] == "none"
+
+
+# the papers' programs, where they are not what their texts or our defaults say
+PROGRAMS = {
+    "finn2017/sinusoid": {"algorithm.inner_lr": 0.001},
+    "finn2017/sinusoid_pretrain": {"algorithm.inner_lr": 0.01},
+    "finn2017/omniglot_mlp_5way_5shot": {"model.init_std": 0.01, "task.resample": "nearest"},
+    "nichol2018/omniglot_20way_5shot": {
+        "algorithm.inner_steps": 10,
+        "evaluation.checkpoint": "last",
+        "task.resample": "nearest",
+    },
+    "rajeswaran2019/hessian_free_omniglot_20way_5shot": {
+        "norm_adapts": "all",
+        "optimizer.eps": 1e-3,
+        "evaluation.checkpoint": "last",
+        "task.resample": "lanczos",
+    },
+    "oh2021/mini_imagenet_5way_5shot": {"evaluation.episodes": 1000, "data.meta_batch_size": 4},
+    "antoniou2019/mini_imagenet_5way_5shot": {"algorithm.inner_lr": 0.1},
+    "oreshkin2018/first_order_fc100_5way_5shot": {
+        "data.meta_batch_size": 32,
+        "optimizer.lr": 3e-3,
+        "algorithm.inner_lr": 0.08,
+        "scheduler.eta_min": 0,
+        "training.clip_value": None,
+        "evaluation.checkpoint": "last",
+        "norm_adapts": "all",
+        "model.filters": 64,
+    },
+    "bertinetto2019/first_order_cifar_fs_5way_5shot": {
+        "optimizer.lr": 1.5e-3,
+        "algorithm.inner_lr": 0.15,
+        "model.filters": 32,
+    },
+}
+
+
+@pytest.mark.parametrize("choice", sorted(PROGRAMS))
+def test_a_preset_takes_what_made_its_published_row(choice):
+    assert unlike({"where": PROGRAMS[choice]}, composed(f"experiment={choice}")) == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONF)))
@@ -261,6 +317,7 @@ def test_the_keys_that_help_names_exist():
         "algorithm.inner_steps=2",
         "model=mlp",
         "task.rotations=false",
+        "task.resample=lanczos",
         "task.queries=5",
         "norm_mode=inductive",
         "evaluation.split=validation",

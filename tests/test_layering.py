@@ -47,6 +47,7 @@ ROOMS = [
     "run/evaluation",
     "run/adaptation",
     "run/sweeps",
+    "run/board",
     "run",
     "learner",
     "cli/configs",

@@ -66,6 +66,7 @@ class WarmStart:
     def _end(self) -> None:
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 def serve() -> None:

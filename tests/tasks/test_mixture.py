@@ -82,6 +82,12 @@ def uncounted():
     return task
 
 
+def test_an_evaluation_asks_every_source_for_its_split_alone():
+    task = mixture()
+    task.splits = ("test",)
+    assert task.splits == task.sources["few"].splits == task.sources["many"].splits == ("test",)
+
+
 class Wide(Sinusoid):
     input_shape = (2,)
 

@@ -56,7 +56,7 @@ class GradientBased(Algorithm):
     objective: Objective
     update: Update
     inner_steps: Count
-    eval_inner_steps: CountOrZero
+    eval_inner_steps: Count
     part: Part = "everything"
     adjoint: AdjointName = "unrolled"
     outer_loss: OuterLoss = field(default_factory=QueryLoss)

@@ -60,3 +60,9 @@ def choices(group: str) -> list[str]:
     places = [folder / group for folder in (*OwnConfigsFirst.folders, CONF)]
     found = {p.relative_to(place) for place in places for p in place.rglob("*.yaml")}
     return sorted(path.with_suffix("").as_posix() for path in found)
+
+
+def find_choice(group: str, choice: str) -> Path:
+    """The file of a choice that `choices` names: a user's own before ours."""
+    files = (folder / group / f"{choice}.yaml" for folder in (*OwnConfigsFirst.folders, CONF))
+    return next(file for file in files if file.is_file())

@@ -57,7 +57,7 @@ from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
 from metaloop.tasks import Task, best_mode, require_mode
 from metaloop.training.logged_values import summary_names
-from metaloop.user_text import for_shell
+from metaloop.user_text import for_shell, readable
 
 
 class Start(NamedTuple):
@@ -203,7 +203,14 @@ def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Piece
     names = summary_names(pieces.task.metrics, is_detailed=False)
     write_json(folder.best_modes, {name: best_mode(pieces.task.metrics, name) for name in names})
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
-    print(f"{what}: {folder.path}", flush=True)
+    for line in (f"{what}: {folder.path}", *pieces.task.introduce()):
+        print(readable(line), flush=True)
+    if pieces.published and not any(row.get("ran_whole") for row in pieces.published):
+        print(
+            "The whole schedule of this preset is not known to have been run before: nobody has "
+            "seen whether it gives the published value.",
+            flush=True,
+        )
     if trainer.strategy.root_device.type == "cuda" and not pieces.device.deterministic:
         print("On a GPU resuming is exact only with device.deterministic=true.", flush=True)
 

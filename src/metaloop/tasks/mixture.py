@@ -129,6 +129,16 @@ class Mixture(Task):
         self.classes, self.offsets = int(counts.sum()), (counts.cumsum(0) - counts).tolist()
         self.found = {"of": {name: dict(task.found) for name, task in self.sources.items()}}
 
+    @property
+    def splits(self) -> Sequence[Split]:
+        """Those of every source."""
+        return self.first.splits
+
+    @splits.setter
+    def splits(self, splits: Sequence[Split]) -> None:
+        for task in self.sources.values():
+            task.splits = splits
+
     def require_data(self) -> None:
         for task in self.sources.values():
             task.require_data()
@@ -177,6 +187,9 @@ class Mixture(Task):
 
     def image_files(self) -> ImageFiles:
         return self.first.image_files()
+
+    def introduce(self) -> list[str]:
+        return [line for task in self.sources.values() for line in task.introduce()]
 
     def describe_inputs(self) -> dict[str, object]:
         return self.first.describe_inputs()

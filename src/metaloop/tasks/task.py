@@ -19,7 +19,7 @@ from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_images import read_images
-from metaloop.tasks.readers.given_rows import read_rows
+from metaloop.tasks.readers.given_rows import Columns, read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes
 
@@ -46,8 +46,8 @@ class Task(ABC):
             where nobody pretrains on them.
         vocabulary_size: how many token numbers there are where inputs are tokens (0 pads), else
             0: inputs are numbers. A model is supplied with it if its constructor asks.
-        found: keys of the family's config that were null and that it has read from its data; a
-            run's config gets their values, so that its learner needs the data no more.
+        found: keys of the family's config that were null, as it has found them, most in its data;
+            a run's config gets their values, so that its learner needs the data no more.
         splits: those that episodes are drawn from, all of them in training: nothing is asked of
             the others, nor need they be there.
         monitor: the reported value that makes a learner the best; it says itself which is better.
@@ -66,8 +66,8 @@ class Task(ABC):
     vocabulary_size: int = 0
     found: Mapping[str, object] = {}
     splits: Sequence[Split] = SPLITS
-    target_names: Sequence[str] = ()
     shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
+    target_names: Sequence[str] = ()
     monitor: str = "query_loss"
     is_regression: bool | None = None
 
@@ -133,7 +133,7 @@ class Task(ABC):
         """Read a user's examples from a file or folder, as the family reads its own.
 
         Args:
-            place: images where `input_shape` is that of images, else a CSV file.
+            place: images where `input_shape` is that of images, else a table.
             skip_unusable: leave out files that cannot be used, instead of refusing them.
             like: examples read before, whose columns these have to have.
 
@@ -149,7 +149,7 @@ class Task(ABC):
             place,
             self.input_shape,
             is_regression=bool(self.is_regression),
-            features=like.features if like else None,
+            columns=Columns(like.features if like else None),
         )
 
     def image_files(self) -> ImageFiles:
@@ -202,6 +202,10 @@ class Task(ABC):
         One that chooses the best of several (`Metric`) says whether higher is better.
         """
         return {}
+
+    def introduce(self) -> list[str]:
+        """Lines to print where a training starts: what it reads, and what to look at twice."""
+        return []
 
     def describe(self) -> dict[str, int | str | bool]:
         """Say what a result's protocol has to name: ways, shots, queries .."""

@@ -291,7 +291,7 @@ def lay_out(place, what):
         ("other class", r"letter 2/02.png is of class 'letter 2', of which .*support has no"),
         ("numbers", r"columns x, label; the run was trained on images. Give it a column `path`"),
         ("unknown file", r"list.csv names files that are not there:\s+.*query/99.png"),
-        ("no label", r"has no label for .*query/01.png"),
+        ("no label", r"list.csv: 'label' is missing in row 2"),
     ],
 )
 def test_what_is_wrong_with_images_is_named_with_its_file(what, says, untrained, adapted, tmp_path):
@@ -315,15 +315,15 @@ def test_odd_files_are_skipped_by_name_where_that_is_asked_for(
 @pytest.mark.parametrize(
     ("support", "query", "says"),
     [
-        ("x,y\n1,2\nnan,3\n", None, r"support.csv, row 2: x='nan' is no finite number"),
-        ("x,y\n1,2\n2,\n", None, r"row 2: y='' is no finite number"),
-        ("x,y\n1,two\n", None, r"y='two' is no finite number"),
+        ("x,y\n1,2\nnan,3\n", None, r"support.csv has cells .* missing or infinite: 'x' in row 2"),
+        ("x,y\n1,2\n2,\n", None, r"missing or infinite: 'y' in row 2"),
+        ("x,y\n1,two\n", None, r"'y' holds 'two' in row 1, which is no number"),
         ("x,z,y\n1,2,3\n", None, r"has 2 features \(x, z\), but the run was trained on 1"),
-        ("x,y\n1,2,3\n", None, r"line 2: 3 cells under a header of 2 columns"),
-        ("x,x\n1,2\n", None, "two columns 'x'"),
-        ("x,y\n", None, "has no rows under its header"),
+        ("x,y\n1,2,3\n", None, r"row 1 has 3 values, but the first line names 2 columns \(x, y\)"),
+        ("x,x\n1,2\n", None, "names the column 'x' twice"),
+        ("x,y\n", None, "has no rows. A row an example"),
         ("x\n1\n", None, "has no labels to adapt to"),
-        ("x,y\n1,2\n", "z\n1\n", r"has the features z, but the support set has x"),
+        ("x,y\n1,2\n", "z\n1\n", r"query.csv lacks x of the learner's features \(x\); it has z"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_named_with_its_row(

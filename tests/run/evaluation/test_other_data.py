@@ -12,6 +12,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import build, with_found
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import write_config
+from metaloop.run.evaluation.other_task import fit_to_run
 from metaloop.run.worker import work
 from metaloop.tasks import RandomStreams
 from tests.conftest import SMALL, composed
@@ -102,3 +103,17 @@ def test_training_asks_for_all_three_splits(tmp_path):
     content = composed(*SMALL, *arguments, *EPISODES, f"task.data_dir={tmp_path / 'other'}")
     with pytest.raises(UserError, match="needs 5 classes, but the validation split has 1"):
         build(content).task.setup()
+
+
+def test_another_table_is_read_by_the_runs_names_and_scale(tmp_path):
+    rows = [f"{c + r},{100 * c},{'abcdefghij'[c]}" for c in range(10) for r in range(2)]
+    (tmp_path / "own.csv").write_text("\n".join(["dose,age,label", *rows]))
+    (tmp_path / "other.csv").write_text("age,more,dose,label\n1,2,3,a\n")
+    place = ("task=arrays", f"task.data_dir={tmp_path}", "task.ways=2", "task.queries=1")
+    trained = composed(*place, "task.file=own.csv", "task.standardise=train")
+    trained = with_found(trained, build(trained).task)
+    judged = fit_to_run(composed(*place, "task.file=other.csv"), trained, RunFolder(tmp_path))
+    assert judged["task"]["file"] == "other.csv"
+    for key in ("features", "standardise", "feature_means", "feature_spreads"):
+        assert judged["task"][key] == trained["task"][key]
+    assert judged["task"]["features"] == ["dose", "age"]

@@ -74,3 +74,20 @@ def test_published_values_stand_beside_ours_only_where_the_protocol_is_theirs():
     beside = ours_beside(published, summarize_results(VALUES), {"task": {"shots": 1}})
     assert [row["source"] for row in beside] == ["a"]
     assert beside[0]["ours"]["mean"] == pytest.approx(0.9)
+
+
+def test_what_all_published_values_have_in_common_is_said_once():
+    value = {"metric": "accuracy", "inner_step": 1, "mean": 0.9, "source": "a"}
+    for shots, found in ((1, ["a"]), (5, [])):
+        config = {"task": {"shots": shots}, "published_where": {"task.shots": 1}}
+        beside = ours_beside([value], summarize_results(VALUES), config)
+        assert [row["source"] for row in beside] == found
+
+
+def test_what_may_be_wrong_with_a_published_value_is_printed_once(tmp_path, capsys):
+    value = {"metric": "accuracy", "mean": 0.9, "source": "a", "note": "of other characters"}
+    published = [{**value, "inner_step": step} for step in (0, 1)]
+    results = summarize_results(VALUES)
+    results |= {"protocol": {"inner_steps": 1, "split": "test"}, "overrides": []}
+    print_results({**results, "published": ours_beside(published, results, {})}, tmp_path)
+    assert capsys.readouterr().out.count("Of the published value: of other characters.") == 1

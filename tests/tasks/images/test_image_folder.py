@@ -151,10 +151,10 @@ def test_another_csv_is_another_cache(tmp_path):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("all/9-9.png,kind 0,train", r"names files that are not there:\s+line 20: all/9-9\.png"),
-        ("all/0-0.png,kind 0,test", "line 20: the class 'kind 0' is in test here and in train"),
-        ("all/0-0.png,kind 0,dev", "line 20: 'dev' is no split. Write train, validation or test"),
-        ("all/0-0.png,,train", "line 20: the class is missing"),
+        ("all/9-9.png,kind 0,train", r"names files that are not there:\s+row 19: all/9-9\.png"),
+        ("all/0-0.png,kind 0,test", "row 19: the class 'kind 0' is in test here and in train"),
+        ("all/0-0.png,kind 0,dev", "row 19: 'dev' is no split. Write train, validation or test"),
+        ("all/0-0.png,,train", "'label' is missing in row 19"),
     ],
 )
 def test_a_csv_that_is_wrong_is_named_with_its_line(line, says, tmp_path):

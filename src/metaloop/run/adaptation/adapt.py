@@ -109,7 +109,7 @@ def _labels_of(support: Given) -> Sequence[str] | Array:
     if support.labels is None:
         raise UserError(
             f"support={support.place} has no labels to adapt to. Make a folder for each class in "
-            "it, or give a CSV file a column `label`."
+            f"it, or give a table the column {', '.join(support.targets) or 'label'}."
         )
     return support.labels
 

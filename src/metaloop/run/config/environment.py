@@ -3,7 +3,9 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -31,10 +33,20 @@ def describe_environment() -> dict[str, object]:
         "versions": versions(),
         "git": _git_state(),
         "platform": platform.platform(),
+        "cpu": _processor(),
         "cpu_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }
+
+
+def _processor() -> str:
+    """The processor's model, where the system says it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _git_state() -> dict[str, object] | None:

@@ -8,7 +8,16 @@ import json
 from collections.abc import Iterator, Mapping
 
 # They change no number beyond rounding: a run may go on on another device, logged elsewhere.
-ELSEWHERE = ("format", "command", "run_id", "device", "logger", "output_dir", "published")
+ELSEWHERE = (
+    "format",
+    "command",
+    "run_id",
+    "device",
+    "logger",
+    "output_dir",
+    "published",
+    "published_where",
+)
 PATHS = ("_dir", ".root")  # how keys of paths end, ours and torchvision's
 NO_NUMBER = ("data.workers", "data.eval_meta_batch_size")
 

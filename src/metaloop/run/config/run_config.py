@@ -29,7 +29,8 @@ class RunConfig:
         run_id: names the run at Weights & Biases.
         task, model, .. data: nodes, whose `_target_` is constructed.
         callbacks, logger: nodes by name; a name that is None is switched off.
-        published: values to print next to this run's.
+        published: values to print next to this run's, each under conditions of its own (`where`).
+        published_where: their common conditions, keys of the config and their values.
 
     """
 
@@ -53,6 +54,7 @@ class RunConfig:
     callbacks: Mapping[str, Node | None]
     logger: Mapping[str, Node | None]
     published: list[dict[str, object]]
+    published_where: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, content: Mapping[str, object]) -> "RunConfig":

@@ -20,8 +20,9 @@ def fit_to_run(
 ) -> dict[str, object]:
     """The config of an evaluation, checked against the run whose weights it judges.
 
-    An algorithm that has learned a head over all of the run's classes keeps its size, and so does
-    a model of more classes, where a run of varying ways is judged on fewer.
+    Data of the run's own kind are read as it read its: what it has found of them stands for what
+    the config leaves open. An algorithm that has learned a head over all of the run's classes keeps
+    its size, and so does a model of more classes, where a run of varying ways is judged on fewer.
 
     Raises:
         UserError: inputs of another shape, or another number of ways or outputs.
@@ -29,7 +30,12 @@ def fit_to_run(
     """
     for each in (config, trained):
         require_all_trusted(each)
-    own, other = (construct(cast(Node, c["task"]), Task, key="task") for c in (trained, config))
+    mine, theirs = (cast(Node, c["task"]) for c in (trained, config))
+    own = construct(mine, Task, key="task")
+    if mine["_target_"] == theirs["_target_"]:
+        known = {key: value for key, value in own.found.items() if theirs.get(key) is None}
+        theirs = {**theirs, **known}
+    other = construct(theirs, Task, key="task")
     name = type(other).__name__
     if _shapes_of(other) != _shapes_of(own):
         raise UserError(
@@ -52,7 +58,7 @@ def fit_to_run(
     recipe = check_node(algorithm, Algorithm, key="algorithm", supplied=("objective", "classes"))
     if "classes" in inspect.signature(recipe.target).parameters:
         algorithm.setdefault("classes", own.classes)
-    return {**config, "algorithm": algorithm, "model": model}
+    return {**config, "task": theirs, "algorithm": algorithm, "model": model}
 
 
 def _shapes_of(task: Task) -> object:

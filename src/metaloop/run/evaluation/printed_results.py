@@ -66,6 +66,8 @@ def _print_published(console: Terminal, results: Results) -> None:
         ]
         table.add_row(name.replace("_", " "), str(row["inner_step"]), *cells, str(row["source"]))
     console.print(table)
+    for note in dict.fromkeys(str(row["note"]) for row in published if row.get("note")):
+        console.print(f"Of the published value: {note}.", soft_wrap=True)
     console.print(f"Ours is of: {' '.join(overrides)}", soft_wrap=True)
 
 

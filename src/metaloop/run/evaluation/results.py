@@ -99,21 +99,32 @@ def ours_beside(
 ) -> list[dict[str, object]]:
     """Each published value with ours at its metric and inner step.
 
-    Only those whose `where` (keys of the config and their values) holds: a value measured in
-    another way is no comparison.
+    Only those of the same protocol: a value measured in another way is no comparison.
     """
     metrics = results["metrics"]
     assert isinstance(metrics, dict)
     beside = []
     for value in published:
-        where, step, found = value["where"], value["inner_step"], metrics.get(value["metric"])
-        assert isinstance(where, dict)
+        step, found = value["inner_step"], metrics.get(value["metric"])
         assert isinstance(step, int)
-        is_ours = all(_look_up(config, key) == wanted for key, wanted in where.items())
+        is_ours = not unlike(value, config)
         if is_ours and found is not None and step < len(found["mean"]):
             ours = {"mean": found["mean"][step], "ci95": found["ci95"][step]}
             beside.append({**value, "ours": ours})
     return beside
+
+
+def unlike(value: Mapping[str, object], config: Mapping[str, object]) -> dict[str, object]:
+    """What a config would have to say to be of a published value's protocol and does not.
+
+    The protocol is the value's `where` and the config's `published_where`, which all its published
+    values have in common: keys of the config and their values.
+    """
+    common, own = config.get("published_where", {}), value.get("where", {})
+    assert isinstance(common, Mapping)
+    assert isinstance(own, Mapping)
+    where = {**common, **own}
+    return {key: wanted for key, wanted in where.items() if _look_up(config, key) != wanted}
 
 
 def _look_up(config: Mapping[str, object], dotted_key: str) -> object:

@@ -121,7 +121,7 @@ def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
         if job.test is not None:
             key = tuple((k, v) for k, v in job.varied.items() if k != SEED)
             groups.setdefault(key, []).append(job.test.mean)
-    return [(dict(key), _interval(values)) for key, values in groups.items()]
+    return [(dict(key), over_values(values)) for key, values in groups.items()]
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:
@@ -168,7 +168,8 @@ def _test(results: Judged, metric: str) -> Result | None:
     return Result(mean, found.ci95[-1], results.episodes)
 
 
-def _interval(values: Sequence[float]) -> Result:
+def over_values(values: Sequence[float]) -> Result:
+    """The mean of independent values, one a run, with Student's interval."""
     count = len(values)
     if count == 1:
         return Result(values[0], None, 1)

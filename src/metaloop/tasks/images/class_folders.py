@@ -1,12 +1,13 @@
 """Images in one folder a class, or named with their class by a CSV file."""
 
-import csv
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from metaloop.errors import UserError, nearest
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.image_files import ImageFile
+from metaloop.tasks.readers.table import listed, to_label
+from metaloop.tasks.readers.table_files import read_table
 from metaloop.tasks.readers.visible_files import list_some, visible
 from metaloop.tasks.sources.class_splits import FOLDERS
 
@@ -78,33 +79,31 @@ def _more(names: list[str]) -> str:
 
 
 class SplitTable:
-    """A CSV file that says which class is in which split.
+    """A table that says which class is in which split.
 
     Its columns are `class,split`, where every class is a folder; or `filename,label,split`, where
     filenames are relative to the data's folder and the label is the class. A split is train,
     validation (or val) or test. Classes that the file does not name are not used.
 
     Raises:
-        UserError: the file is missing or has other columns, or a line contradicts another.
+        UserError: the file is missing or has other columns, or a row contradicts another.
 
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.split_of: dict[str, Split] = {}
-        self.files: dict[str, list[tuple[int, str]]] = {}  # line and filename of every class
-        for line, row in self._rows():
-            name = row.get("class") or row.get("label") or ""
-            split = self._read_split(line, row["split"])
-            if not name:
-                raise UserError(f"{path}, line {line}: the class is missing. Name it.")
+        self.files: dict[str, list[tuple[int, str]]] = {}  # row and filename of every class
+        for number, row in self._rows():
+            name = row.get("class") or row["label"]
+            split = self._read_split(number, row["split"])
             if self.split_of.setdefault(name, split) != split:
                 raise UserError(
-                    f"{path}, line {line}: the class '{name}' is in {split} here and in "
+                    f"{path}, row {number}: the class '{name}' is in {split} here and in "
                     f"{self.split_of[name]} above. Every class belongs to one split."
                 )
             if "filename" in row:
-                self.files.setdefault(name, []).append((line, row["filename"]))
+                self.files.setdefault(name, []).append((number, row["filename"]))
 
     def find(self, folder: Path) -> ClassFiles:
         """Find the named images, or the images in the named classes' folders.
@@ -114,7 +113,7 @@ class SplitTable:
 
         """
         if not self.files:
-            folders = {path.name: path for path in list_folders(folder)}
+            folders = {to_label(path.name): path for path in list_folders(folder)}
             for name in self.split_of:
                 if name not in folders:
                     raise UserError(
@@ -122,11 +121,11 @@ class SplitTable:
                         f"{nearest(name, folders)}Correct the file or add the folder."
                     )
             return list_images({n: folders[n] for n in sorted(self.split_of)})
-        named = sorted(line for lines in self.files.values() for line in lines)
-        if lacking := [f"line {n}: {name}" for n, name in named if not (folder / name).is_file()]:
+        named = sorted(row for rows in self.files.values() for row in rows)
+        if lacking := [f"row {n}: {name}" for n, name in named if not (folder / name).is_file()]:
             raise UserError(
                 f"{self.path} names files that are not there:{list_some(lacking)}\n"
-                f"Filenames are relative to {folder}: correct the lines or add the files."
+                f"Filenames are relative to {folder}: correct the rows or add the files."
             )
         return {
             name: [ImageFile(None, str(folder / file)) for _, file in files]
@@ -139,24 +138,24 @@ class SplitTable:
                 f"task.split={self.path} is no file. It is folders, seeded, or the path of a CSV "
                 "file with the columns class,split or filename,label,split."
             )
-        with self.path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            columns = set(reader.fieldnames or ())
-            if not any(need <= columns for need in ({"class", "split"}, _BY_FILE)):
-                raise UserError(
-                    f"{self.path} has the columns {', '.join(reader.fieldnames or ['(none)'])}. "
-                    "Its first line has to be class,split or filename,label,split."
-                )
-            for row in reader:
-                yield reader.line_num, {k: v.strip() for k, v in row.items() if k is not None}
+        table = read_table(self.path)
+        if not any(need <= set(table.columns) for need in ({"class", "split"}, _BY_FILE)):
+            raise UserError(
+                f"{self.path} has the columns {listed(list(table.columns))}. Its first line has to "
+                "be class,split or filename,label,split."
+            )
+        names = [name for name in ("class", "filename", "label", "split") if name in table]
+        columns = [table.texts(n) if n == "filename" else table.labels(n) for n in names]
+        for row, cells in enumerate(zip(*columns, strict=True), 1):
+            yield row, dict(zip(names, cells, strict=True))
 
-    def _read_split(self, line: int, name: str) -> Split:
+    def _read_split(self, row: int, name: str) -> Split:
         split = "validation" if name in ("val", "valid") else name
         for known in SPLITS:
             if split == known:
                 return known
         raise UserError(
-            f"{self.path}, line {line}: '{name}' is no split. Write train, validation or test."
+            f"{self.path}, row {row}: '{name}' is no split. Write train, validation or test."
         )
 
 

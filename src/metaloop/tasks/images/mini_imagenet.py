@@ -5,7 +5,6 @@ use are Ravi and Larochelle's (2017). ImageNet's images may be used for non-comm
 only and not be passed on, so there is no source to download from.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -24,6 +23,7 @@ from metaloop.tasks.images.image_dataset import ImageDataset
 from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile, Pixels, fit_to_shape
+from metaloop.tasks.readers.table_files import read_table
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, split_by_prefix
 from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle
 
@@ -86,20 +86,20 @@ class MiniImageNet(SplitImageNet):
         """The images that the three lists name."""
         found: ClassFiles = {}
         for folder in FOLDERS.values():
-            table = self._required(place / f"{folder}.csv")
-            with table.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, restval="")
-                if not {"filename", "label"} <= set(reader.fieldnames or ()):
-                    raise UserError(f"{table} lacks the columns filename,label. {self.what_to_put}")
-                for row in reader:
-                    image = place / "images" / row["filename"]
-                    if not image.is_file():
-                        raise UserError(
-                            f"{table}, line {reader.line_num} names the file '{row['filename']}', "
-                            f"but there is no {image}. Add it, or correct the list."
-                        )
-                    name = f"{folder}/{row['label']}"
-                    found.setdefault(name, []).append(ImageFile(None, str(image)))
+            table = read_table(self._required(place / f"{folder}.csv"))
+            if not {"filename", "label"} <= set(table.columns):
+                raise UserError(
+                    f"{table.path} lacks the columns filename,label. {self.what_to_put}"
+                )
+            pairs = zip(table.texts("filename"), table.labels("label"), strict=True)
+            for row, (name, label) in enumerate(pairs, 1):
+                image = place / "images" / name
+                if not image.is_file():
+                    raise UserError(
+                        f"{table.path}, row {row} names the file '{name}', but there is no "
+                        f"{image}. Add it, or correct the list."
+                    )
+                found.setdefault(f"{folder}/{label}", []).append(ImageFile(None, str(image)))
         return dict(sorted(found.items()))
 
     def _pickled(self, place: Path) -> ImageSource[tuple[str, int]]:

@@ -19,7 +19,7 @@ from metaloop.tasks.images.omniglot_files import (
     vinyals_split,
 )
 from metaloop.tasks.random_streams import Split
-from metaloop.tasks.readers.image_files import ImageFile
+from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, Resample
 
 SPLITS_BY_NAME: dict[str, dict[Split, int]] = {
     "finn2017": {"train": 1100, "validation": 100, "test": 423},
@@ -34,6 +34,9 @@ class Omniglot(DownloadedImages):
         split: finn2017, 1,100 characters to train on, 100 to validate, 423 to test, by the rule
             of `shuffled_split`; or vinyals2016, 1,028/172/423 by published lists.
         split_seed: seeds the division of the characters by finn2017.
+        resample: lanczos, the drawings made grey and smoothly resized; or nearest, in black and
+            white as Pillow resizes them where they are left at one bit, whatever filter it is
+            asked for: what many papers' programs did.
         data_dir: a folder with the drawings, zipped as distributed or unpacked; None downloads.
         (others) see SourceOptions.
 
@@ -54,15 +57,22 @@ class Omniglot(DownloadedImages):
         split: Literal["finn2017", "vinyals2016"],
         split_seed: Seed,
         source_url: str,
+        resample: Resample = "lanczos",
         **options: Unpack[SourceOptions],
     ) -> None:
         self.split_name, self.split_seed = split, split_seed
+        self.resample: Resample = resample
         self.split_sizes = SPLITS_BY_NAME[split]
         # the data set is known: what is not whole is to be fetched again
         super().__init__(channels=1, skip_unusable=False, source_url=source_url, **options)
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
         return files_source(find_drawings(place), self.image_files())
+
+    def image_files(self) -> ImageFiles:
+        files = super().image_files()
+        files.resample = self.resample
+        return files
 
     def split(self, names: Sequence[str]) -> dict[Split, list[str]]:
         if self.split_name == "vinyals2016":
@@ -74,7 +84,16 @@ class Omniglot(DownloadedImages):
 
     def describe(self) -> dict[str, int | str | bool]:
         seeded = {"split_seed": self.split_seed} if self.split_name == "finn2017" else {}
-        return {**super().describe(), "class_split": self.split_name, **seeded}
+        return {
+            **super().describe(),
+            "class_split": self.split_name,
+            **seeded,
+            "resample": self.resample,
+        }
+
+    def _state(self, place: Path) -> str:
+        state = super()._state(place)
+        return state if self.resample == "lanczos" else f"{state}-{self.resample}"
 
     def _tars_in(self, folder: Path) -> list[Path]:
         return []  # the zip archives are read where they lie

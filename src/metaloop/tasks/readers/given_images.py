@@ -1,4 +1,4 @@
-"""Images that a user gives: class folders, a plain folder, or a CSV file of paths."""
+"""Images that a user gives: class folders, a plain folder, or a table of paths."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from metaloop.errors import UserError
-from metaloop.tasks.readers.given import Given, read_csv
+from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError
+from metaloop.tasks.readers.table import listed, to_label
+from metaloop.tasks.readers.table_files import read_table
 from metaloop.tasks.readers.visible_files import explain_unusable, list_some, visible
 
 REMEDY = "Mend or remove what is named, or leave such files out with skip_unusable=true."
@@ -22,19 +24,19 @@ class FoundImages(NamedTuple):
 
 
 def read_images(place: Path, reader: ImageFiles, *, skip_unusable: bool) -> Given:
-    """Find and decode a folder's or CSV file's images, [rows, channels, height, width] uint8.
+    """Find and decode a folder's or table's images, [rows, channels, height, width] uint8.
 
     Folders in a folder are classes, as in training; files in it, without folders, are images
     without labels. What a file manager leaves behind is not seen, nor is, next to class folders,
     what is no image.
 
     Raises:
-        UserError: nothing there, an empty class, a CSV file without a `path` or with a path to
+        UserError: nothing there, an empty class, a table without a `path` or with a path to
             nothing; files that cannot be used, all of which are named, unless they are skipped: no
             readable image, or an image next to the class folders.
 
     """
-    files, names, labels = _of_csv(place) if place.is_file() else _of_folder(place)
+    files, names, labels = _of_table(place) if place.is_file() else _of_folder(place)
     images, kept, odd = [], [], []
     for row, file in enumerate(files):
         is_stray = labels is not None and not labels[row]
@@ -74,34 +76,27 @@ def _of_folder(place: Path) -> FoundImages:
         members = visible(folder)
         _require_some(members, folder)
         files += members
-        labels += [folder.name] * len(members)
+        labels += [to_label(folder.name)] * len(members)
     stray = [p for p in visible(place) if p.is_file()]
     names = [str(p.relative_to(place)) for p in [*files, *stray]]
     return FoundImages([*files, *stray], names, [*labels, *[""] * len(stray)])
 
 
-def _of_csv(path: Path) -> FoundImages:
-    header, rows = read_csv(path)
-    if "path" not in header:
+def _of_table(path: Path) -> FoundImages:
+    table = read_table(path)
+    if "path" not in table:
         raise UserError(
-            f"{path} has the columns {', '.join(header)}; the run was trained on images. Give it a "
-            "column `path`, to files relative to the CSV file, and a column `label`."
+            f"{path} has the columns {listed(list(table.columns))}; the run was trained on images. "
+            "Give it a column `path`, to files relative to the table, and a column `label`."
         )
-    column = header.index("path")
-    files = [path.parent / row[column] for row in rows]
+    names = table.texts("path")
+    files = [path.parent / name for name in names]
     if lacking := [str(file) for file in files if not file.is_file()]:
         raise UserError(
             f"{path} names files that are not there:{list_some(lacking)}\n"
-            "Paths are relative to the CSV file: correct them or add the files."
+            "Paths are relative to the table: correct them or add the files."
         )
-    labels = None
-    if "label" in header:
-        labels = [row[header.index("label")] for row in rows]
-        if unlabelled := [f for f, label in zip(files, labels, strict=True) if not label]:
-            raise UserError(
-                f"{path} has no label for {unlabelled[0]}. Label all rows, or leave the column out."
-            )
-    return FoundImages(files, [row[column] for row in rows], labels)
+    return FoundImages(files, names, table.labels("label") if "label" in table else None)
 
 
 def _require_some(files: list[Path], folder: Path) -> None:

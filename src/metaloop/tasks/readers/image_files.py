@@ -20,6 +20,7 @@ MODES = {1: "L", 3: "RGB"}
 WHITE = (255, 255, 255)
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Colour = tuple[int, int, int]
+Resample = Literal["lanczos", "nearest"]
 
 
 class OddImageError(UserError):
@@ -74,7 +75,7 @@ class ImageDescription(TypedDict):
     colours: Literal["grey", "RGB"]
     height: int
     width: int
-    resized_by: Literal["Lanczos"]
+    resized_by: Resample
     is_inverted: bool
     background: str
     white: float | None
@@ -88,14 +89,15 @@ class ImageFiles:
     on `background`, made grey or RGB and resized, in this order.
 
     Args:
-        size: images are resized to size x size (Lanczos), whatever their proportions; None leaves
-            their size.
+        size: images are resized to size x size, whatever their proportions; None leaves their
+            size.
         channels: 1 makes all grey, 3 makes all RGB.
         alike: why images of another number of channels are refused; "" converts them.
         is_inverted: black becomes white.
         background: the colour behind what is transparent.
         white_level: in images of more than 8 bits the value that is white; None: as the format
             says, which is 65535 for 16 bits and nothing for 32.
+        resample: how they are resized.
 
     """
 
@@ -108,10 +110,12 @@ class ImageFiles:
         is_inverted: bool = False,
         background: Colour = WHITE,
         white_level: float | None = None,
+        resample: Resample = "lanczos",
     ) -> None:
         self.size, self.channels = size, channels
         self.alike, self.is_inverted = alike, is_inverted
         self.background, self.white_level = background, white_level
+        self.resample: Resample = resample
         self._archives: dict[Path, zipfile.ZipFile] = {}
         self._lock = threading.Lock()
 
@@ -159,7 +163,7 @@ class ImageFiles:
         else:
             opaque = flatten(image, self.background)
         # before resizing: Pillow would resize one-bit images by nearest neighbour
-        pixels = resized(opaque.convert(MODES[self.channels]), self.size)
+        pixels = resized(opaque.convert(MODES[self.channels]), self.size, self.resample)
         return 255 - pixels if self.is_inverted else pixels
 
     def describe(self) -> ImageDescription:
@@ -174,7 +178,7 @@ class ImageFiles:
             "colours": colours,
             "height": self._side,
             "width": self._side,
-            "resized_by": "Lanczos",
+            "resized_by": self.resample,
             "is_inverted": self.is_inverted,
             "background": background,
             "white": self.white_level,
@@ -183,7 +187,8 @@ class ImageFiles:
                 f"Bring more than 8 bits a channel to 8: 255 * value / {white}.",
                 f"Composite what is transparent on {background}.",
                 f"Convert it to {colours} (Pillow's mode {MODES[self.channels]}).",
-                f"Resize it to {self._side} x {self._side} by Lanczos, whatever its proportions.",
+                f"Resize it to {self._side} x {self._side} by Pillow's {self.resample.upper()}, "
+                "whatever its proportions.",
                 *inverted,
             ],
         }
@@ -234,10 +239,10 @@ def is_grey(image: Image.Image) -> bool:
     return image.mode in GREY_MODES or raw_mode(image).startswith("LA;16")
 
 
-def resized(image: Image.Image, size: int | None) -> Pixels:
+def resized(image: Image.Image, size: int | None, resample: Resample = "lanczos") -> Pixels:
     """An image as [channels, size, size], or of the size that it has."""
     if size is not None and image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
+        image = image.resize((size, size), Image.Resampling[resample.upper()])
     pixels: Pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 

@@ -25,9 +25,10 @@ def describe_tokens(vocabulary_size: int, tokenizer: str | None) -> str:
     if tokenizer is not None:
         return f"Each token is 1 + its number in the Hugging Face tokenizer {tokenizer}."
     return (
-        "Put the sentence into lower case and find its words and signs as metaloop's "
-        "tasks/text/words.py does; each is 1 + (the CRC-32 of its UTF-8 bytes, modulo "
-        f"{vocabulary_size - 1})."
+        "Bring the sentence into Unicode's form NFKC and fold its case. Its words and signs, in "
+        "ASCII what Python's re finds by [a-z0-9]+(?:'[a-z0-9]+)*|[^\\sa-z0-9], in others as "
+        "metaloop/tasks/text/words.py has it in a table, are each 1 + (the CRC-32 of the UTF-8 "
+        f"bytes, modulo {vocabulary_size - 1})."
     )
 
 
