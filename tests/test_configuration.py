@@ -51,6 +51,9 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
     if choice == "arrays":
         np.savez(tmp_path / "own.npz", features=np.zeros((6, 2)), label=np.arange(6))
         needs["arrays"] = (f"task.data_dir={tmp_path}", "task.file=own.npz")
+    if choice == "dataset":
+        target = "tests.tasks.datasets.test_labelled_dataset.Recorded"
+        needs["dataset"] = (f"+task.dataset={{_target_:{target},_partial_:true,classes:10}}",)
     if choice == "hf_encoder":
         pytest.importorskip("transformers")
     for name in ("train/a", "val/b", "test/c"):  # what is known of a user's folder at the start

@@ -26,6 +26,7 @@ ROOMS = [
     "tasks/task",
     "tasks/synthetic",
     "tasks/images",
+    "tasks/datasets",
     "tasks/tables",
     "tasks/text",
     "tasks",

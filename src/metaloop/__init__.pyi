@@ -79,6 +79,7 @@ from .tasks import (
     ImageDataset as ImageDataset,
     ImageFolder as ImageFolder,
     ImageStore as ImageStore,
+    LabelledDataset as LabelledDataset,
     Metric as Metric,
     MiniImageNet as MiniImageNet,
     Mixture as Mixture,

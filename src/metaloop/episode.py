@@ -8,6 +8,9 @@
     query.inputs    [T, N*Q, *X]                         or [T, S, *Y] in regression
     classes         [T, N] global class ids ([T, 0] in regression)
 
+Inputs may be a dict of tensors with the same leading dimensions, which a network takes by name:
+`network(**inputs)`.
+
 Where ways and shots vary, S is the sum of the classes' shots, and a meta-batch is a list of such,
 one for each shape.
 
@@ -15,16 +18,29 @@ Inside the functions of one task T is gone. In the inner loop K also counts inne
 the papers: phi_0 .. phi_K.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor
+
+Inputs = Tensor | dict[str, Tensor]
 
 
 class Examples(NamedTuple):
     """Inputs with their targets; shapes in the legend above."""
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors, the targets last."""
+        return [*tensors_of(self.inputs), self.targets]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Examples":
+        """Apply a function to every tensor."""
+        return Examples(map_inputs(function, self.inputs), function(self.targets))
 
 
 class Episode(NamedTuple):
@@ -41,3 +57,39 @@ Episodes = Episode | list[Episode]
 def of_one_shape(episodes: Episodes) -> list[Episode]:
     """A meta-batch in groups of tasks of one shape."""
     return episodes if isinstance(episodes, list) else [episodes]
+
+
+def tensors_of(inputs: Inputs) -> list[Tensor]:
+    """The tensor, or those of a dict in its order."""
+    return [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+
+
+def the_tensor(inputs: Inputs) -> Tensor:
+    """Inputs that are known to be one tensor."""
+    assert isinstance(inputs, Tensor)
+    return inputs
+
+
+def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Apply a function to the tensor, or to each of a dict."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    return {name: function(tensor) for name, tensor in inputs.items()}
+
+
+def count_rows(inputs: Inputs) -> int:
+    """How many examples of one task there are."""
+    return len(tensors_of(inputs)[0])
+
+
+def count_elements(inputs: Inputs) -> int:
+    """How many elements all tensors have."""
+    return sum(tensor.numel() for tensor in tensors_of(inputs))
+
+
+def concatenate_rows(one: Inputs, other: Inputs) -> Inputs:
+    """The examples of two sets of one task."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.cat([one, other])
+    others = cast(dict[str, Tensor], other)
+    return {n: torch.cat([t, others[n]]) for n, t in cast(dict[str, Tensor], one).items()}

@@ -14,7 +14,7 @@ from metaloop.adapted.adapted import kind_of
 from metaloop.adapted.description import describe, describe_outputs
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import CountOrZero, Seed
-from metaloop.episode import Examples
+from metaloop.episode import Examples, Inputs, map_inputs
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormModeName, Parameters
@@ -97,7 +97,8 @@ class Learner:
         """Adapt to a few labelled examples, in K `steps` (None: the run's eval_inner_steps).
 
         `x` are inputs [rows, *X] in numpy or torch: images as uint8, or as floats in 0..1,
-        channels first; or sentences, a string a row. `y` are labels of any hashable kind (numbers
+        channels first; sentences, a string a row; or a dict of arrays
+        where the network takes several by name. `y` are labels of any hashable kind (numbers
         in regression); classes may have different numbers of examples. With fewer classes than
         the run's the unused logits are masked: they enter neither the support loss nor the
         probabilities. More need a `head`: "mean" or "fresh" (drawn by `seed`).
@@ -121,21 +122,29 @@ class Learner:
         of a support set are not there yet.
         """
         *_, phi = self.algorithm.adapt(self.meta, _nothing(self), 0)
-        example = self.task.scale(torch.zeros(1, *self.task.input_shape), kind_of(self.meta)[0])
+        example = self.task.scale(_blank(self.task, 1), kind_of(self.meta)[0])
         is_classifier = self.task.is_regression is False
         outputs = {"kind": "logits"} if is_classifier else describe_outputs(self.task, None)
         objective = self.algorithm.objective
         description = describe(
             self.task, example, outputs, run=self.run, norm_mode=objective.norm_mode, steps=0
         )
-        export(freeze(objective, phi, None, None), example, Path(path), description)
+        network = freeze(objective, phi, None, None, tuple(self.task.input_shapes))
+        export(network, example, Path(path), description)
 
 
 def _nothing(learner: Learner) -> Examples:
     """An empty support set: no step is taken on it."""
     dtype, device = kind_of(learner.meta)
-    empty = torch.empty(0, *learner.task.input_shape, dtype=dtype, device=device)
-    return Examples(empty, empty[:, :0])
+    empty = map_inputs(lambda tensor: tensor.to(device, dtype), _blank(learner.task, 0))
+    return Examples(empty, torch.empty(0, dtype=dtype, device=device))
+
+
+def _blank(task: Task, rows: int) -> Inputs:
+    """So many inputs, as `encode` gives them."""
+    if task.input_shapes:
+        return {name: torch.zeros(rows, *shape) for name, shape in task.input_shapes.items()}
+    return torch.zeros(rows, *task.input_shape)
 
 
 @contextmanager

@@ -120,3 +120,8 @@ def test_changes_of_a_run_are_in_the_same_grammar():
     for wrong in ("task.data_dir=a (b)", "seed=1,2", "~seed", "+seed=1", "seed"):
         with pytest.raises(UserError, match=re.escape(wrong)):
             changed(config, [wrong])
+
+
+def test_who_names_a_target_names_its_arguments_without_a_plus():
+    given = ["task.dataset.root=x", "task.dataset._target_=mine.Set", "task.ways=3", "+model.a.b=1"]
+    assert checked(given) == ["++task.dataset.root=x", given[1], "task.ways=3", "+model.a.b=1"]

@@ -23,7 +23,7 @@ from metaloop.adapted.export import export, freeze
 from metaloop.adapted.ways import Head, fit_ways
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import CountOrZero, Seed
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode, Examples, Inputs, count_rows, map_inputs, tensors_of
 from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters
 from metaloop.tasks import Task
@@ -111,17 +111,19 @@ class Adapted:
         """The network's outputs: logits of the classes [rows, classes], or numbers."""
         return self.outputs_of(self.phi, self.to_inputs(x))
 
-    def outputs_of(self, phi: Parameters, inputs: Tensor) -> Tensor:
+    def outputs_of(self, phi: Parameters, inputs: Inputs) -> Tensor:
         """The same under any phi of the path, of inputs already in the run's scale."""
-        size = self._rows_at_once(len(inputs))
+        rows = count_rows(inputs)
+        size = self._rows_at_once(rows)
+        cuts = (slice(start, start + size) for start in range(0, rows, size))
         with torch.no_grad():
             parts = [
-                self.algorithm.objective.predict_query(phi, self._episode(part))
-                for part in torch.split(inputs, size)
+                self.algorithm.objective.predict_query(phi, self._episode(inputs, cut))
+                for cut in cuts
             ]
         return torch.cat(parts)
 
-    def to_inputs(self, x: Arrays) -> Tensor:
+    def to_inputs(self, x: Arrays) -> Inputs:
         """Inputs in the run's scale."""
         return to_inputs(self.task, x, *self._kind)
 
@@ -161,7 +163,8 @@ class Adapted:
         classes = self._names
         inputs = self.support.inputs
         ways = None if classes is None else len(classes)
-        network = freeze(self.algorithm.objective, self.phi, inputs, ways)
+        named = tuple(self.task.input_shapes)
+        network = freeze(self.algorithm.objective, self.phi, inputs, ways, named)
         export(network, inputs, Path(path), self.describe(), classes)
 
     def describe(self) -> Description:
@@ -183,13 +186,15 @@ class Adapted:
     def _kind(self) -> tuple[torch.dtype, torch.device]:
         return kind_of(self.meta)
 
-    def _episode(self, inputs: Tensor) -> Episode:
-        return Episode(self.support, Examples(inputs, inputs[:, :0]), inputs[:0])
+    def _episode(self, inputs: Inputs, cut: slice) -> Episode:
+        nothing = tensors_of(inputs)[0].new_empty(0)  # neither targets nor classes are asked for
+        seen = map_inputs(lambda tensor: tensor[cut], inputs)
+        return Episode(self.support, Examples(seen, nothing), nothing)
 
     def _rows_at_once(self, rows: int) -> int:
         """All where they are normalised together, else so many that they fit in memory."""
         mode = self.algorithm.objective.mode
-        return mode.rows_at_once(rows, len(self.support.inputs), ROWS_AT_ONCE)
+        return mode.rows_at_once(rows, count_rows(self.support.inputs), ROWS_AT_ONCE)
 
 
 def adapt_to(
@@ -213,7 +218,8 @@ def adapt_to(
         algorithm: how the learner adapts.
         meta: what was meta-learned.
         task: the family it was trained on: scale and shape of inputs, kind of targets.
-        x: inputs [rows, *X]; images as uint8 or as floats in 0..1, channels first.
+        x: inputs [rows, *X]; images as uint8 or as floats in 0..1, channels first; a dict of
+            arrays where the network takes several by name.
         y: labels of any hashable kind, or numbers.
         steps: K; None takes the algorithm's eval_inner_steps.
         head: for another number of classes than the learner's; see `fit_ways`.
@@ -244,7 +250,7 @@ def adapt_to(
         support = Examples(inputs, to_indices(labels, classes, kind[1]))
         require_as_many(support)
         order = support.targets.argsort(stable=True)  # as episodes have it
-        support = Examples(inputs[order], support.targets[order])
+        support = support.map(lambda tensor: tensor[order])
         algorithm, meta = fit_ways(
             algorithm, meta, outputs=task.output_size, ways=len(classes), head=head, seed=seed
         )
@@ -260,8 +266,8 @@ def kind_of(meta: Parameters) -> tuple[torch.dtype, torch.device]:
 
 def require_as_many(examples: Examples) -> None:
     """Refuse inputs and targets of different numbers."""
-    if len(examples.inputs) != len(examples.targets):
+    if (rows := count_rows(examples.inputs)) != len(examples.targets):
         raise UserError(
-            f"x has {len(examples.inputs)} rows and y {len(examples.targets)}: each example needs "
+            f"x has {rows} rows and y {len(examples.targets)}: each example needs "
             "one label or target."
         )

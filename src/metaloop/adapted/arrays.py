@@ -1,17 +1,18 @@
 """What users hold, arrays and labels, as a learner's inputs and targets."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metaloop.episode import Inputs, count_rows, map_inputs
 from metaloop.errors import UserError
 from metaloop.tasks import Task
 from metaloop.tasks.readers.arrays import Array, Arrays, Labels, to_tensor
 
 
-def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -> Tensor:
+def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -> Inputs:
     """Inputs [rows, *X] in the scale that the task's episodes have; sentences as their tokens.
 
     Raises:
@@ -19,13 +20,34 @@ def to_inputs(task: Task, x: Arrays, dtype: torch.dtype, device: torch.device) -
 
     """
     raw = task.encode(x)
+    if isinstance(raw, dict) or task.input_shapes:
+        _require_named(raw, task.input_shapes)
+        return map_inputs(lambda tensor: tensor.to(device), task.scale(raw, dtype))
     shape = tuple(task.input_shape)
     if shape == (1,) and raw.ndim == 1:
         raw = raw[:, None]
     if raw.shape[1:] != shape:
         raise UserError(_other_shape(tuple(raw.shape), shape))
     _require_numbers(raw, "x")
-    return task.scale(raw, dtype).to(device)
+    return map_inputs(lambda tensor: tensor.to(device), task.scale(raw, dtype))
+
+
+def _require_named(raw: Inputs, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a dict of other names or shapes than the task's, or of rows that do not match."""
+    wanted = ", ".join(f"{name} [rows, {str(list(s))[1:-1]}]" for name, s in shapes.items())
+    names = list(raw) if isinstance(raw, dict) else []
+    if not isinstance(raw, dict) or set(names) != set(shapes):
+        found = ", ".join(names) or "one array"
+        takes = f"a dict of {wanted}" if shapes else "one array"
+        raise UserError(f"The learner takes {takes}, but x is {found}. Pass what it takes.")
+    rows = count_rows(raw)
+    for name, shape in shapes.items():
+        if tuple(raw[name].shape) != (rows, *shape):
+            raise UserError(
+                f"The learner takes {wanted}, but x[{name!r}] has the shape "
+                f"{list(raw[name].shape)}, where x has {rows} rows. Bring it into this shape."
+            )
+        _require_numbers(raw[name], f"x[{name!r}]")
 
 
 def _other_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -49,7 +49,7 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
 
     """
     algorithm, support = adapted.algorithm, adapted.support
-    rows = torch.arange(len(support.inputs), device=support.inputs.device)
+    rows = torch.arange(len(support.targets), device=support.targets.device)
     left_out = rows
     if adapted.classes_ is not None:
         left_out = rows[support.targets.bincount()[support.targets] > 1]
@@ -61,8 +61,8 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
         algorithm = algorithm.judged_by(alone)
     kept = torch.stack([rows[rows != row] for row in left_out])
     episodes = Episode(
-        Examples(*(part[kept] for part in support)),
-        Examples(*(part[left_out[:, None]] for part in support)),
+        support.map(lambda part: part[kept]),
+        support.map(lambda part: part[left_out[:, None]]),
         rows.new_zeros(len(left_out), 0),  # class ids are asked for nowhere
     )
     at_once = max(1, EXAMPLES_AT_ONCE // len(rows))

@@ -7,6 +7,7 @@ from typing import cast
 
 from torch import Tensor
 
+from metaloop.episode import Inputs
 from metaloop.inner_loop import NormModeName
 from metaloop.tasks import Task
 from metaloop.user_text import readable
@@ -19,7 +20,7 @@ INPUT, OUTPUT = "x", "outputs"  # how ONNX names them
 
 def describe(
     task: Task,
-    example: Tensor,
+    example: Inputs,
     outputs: Description,
     *,
     run: str | None,
@@ -30,17 +31,21 @@ def describe(
 
     Args:
         task: says how examples become inputs.
-        example: some inputs, [rows, *X].
+        example: some inputs, [rows, *X], or several by name.
         outputs: what they are; see `describe_outputs`.
         run: the training run's name.
         norm_mode: whose statistics are part of the network.
         steps: the inner steps that it was adapted in.
 
     """
-    kind = str(example.dtype).removeprefix("torch.")
-    shape = ["rows", *example.shape[1:]]
+    named = {INPUT: example} if isinstance(example, Tensor) else example
+    tensors = [
+        {"name": name, "shape": ["rows", *tensor.shape[1:]], "type": _type_of(tensor)}
+        for name, tensor in named.items()
+    ]
+    what: Description = tensors[0] if isinstance(example, Tensor) else {"tensors": tensors}
     return {
-        "inputs": {"name": INPUT, "shape": shape, "type": kind, **task.describe_inputs()},
+        "inputs": {**what, **task.describe_inputs()},
         "outputs": {"name": OUTPUT, **outputs},
         "run": run,
         "metaloop": version("metaloop"),
@@ -59,9 +64,9 @@ def describe_outputs(task: Task, classes: Sequence[str] | None) -> Description:
 def in_words(description: Description) -> str:
     """The same for a reader."""
     inputs, outputs = (cast(Description, description[key]) for key in ("inputs", "outputs"))
-    shape = ", ".join(map(str, cast(Sequence[object], inputs["shape"])))
+    tensors = cast(Sequence[Description], inputs.get("tensors", [inputs]))
     lines = [
-        f"Input `{INPUT}`: {inputs['type']} [{shape}], any number of rows. A row is made so:",
+        f"{' '.join(map(_of_tensor, tensors))} A row is made so:",
         *(f"- {step}" for step in cast(Sequence[str], inputs["steps"])),
         "",
         *_of_outputs(outputs),
@@ -75,6 +80,15 @@ def in_words(description: Description) -> str:
         textwrap.fill(line, 100, subsequent_indent="  " * line.startswith("- ")) for line in lines
     )
     return readable("\n".join(wrapped)) + "\n"
+
+
+def _type_of(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _of_tensor(tensor: Description) -> str:
+    shape = ", ".join(map(str, cast(Sequence[object], tensor["shape"])))
+    return f"Input `{tensor['name']}`: {tensor['type']} [{shape}], any number of rows."
 
 
 def _of_outputs(outputs: Description) -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import importlib.util
+import inspect
 import json
 import logging
 import warnings
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaloop.adapted.description import DESCRIPTION, INPUT, OUTPUT, Description
+from metaloop.episode import Inputs, map_inputs
 from metaloop.errors import UserError
 from metaloop.inner_loop import STATISTICS, Objective, Parameters
 
@@ -31,16 +33,38 @@ class Network(nn.Module):
         self.model, self.ways = model, ways
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.model(x)
+        return self._answer(self.model(x))
+
+    def _answer(self, outputs: Tensor) -> Tensor:
         return outputs if self.ways is None else outputs[:, : self.ways].softmax(1)
 
 
+class NamedNetwork(Network):
+    """The same of a model that takes several tensors by these names."""
+
+    def __init__(self, model: nn.Module, ways: int | None, names: Sequence[str]) -> None:
+        super().__init__(model, ways)
+
+        def forward(**inputs: Tensor) -> Tensor:
+            return self._answer(self.model(**inputs))
+
+        # torch.export reads the names here; of **inputs by themselves it takes no sizes that vary
+        parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
+        forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        self.forward = forward  # type: ignore[assignment]
+
+
 def freeze(
-    objective: Objective, phi: Parameters, support: Tensor | None, ways: int | None
+    objective: Objective,
+    phi: Parameters,
+    support: Inputs | None,
+    ways: int | None,
+    names: Sequence[str] = (),
 ) -> Network:
     """The model with phi as its weights and its norms' statistics as constants.
 
     With norm_mode=inductive those are of the support set; frozen and per_step bring stored ones.
+    `names` are those of the model's inputs where it takes several.
 
     Raises:
         UserError: the norms' statistics depend on what is predicted together.
@@ -60,7 +84,8 @@ def freeze(
             for kind, held in (("mean", norm.running_mean), ("variance", norm.running_var)):
                 if held is not None and name not in (objective.pinned or ()):
                     held.copy_(statistics.get(f"{STATISTICS}{name}.{kind}", held))
-    return Network(model.requires_grad_(False), ways).cpu()
+    model = model.requires_grad_(False).cpu()
+    return NamedNetwork(model, ways, names) if names else Network(model, ways)
 
 
 def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:
@@ -83,7 +108,7 @@ def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:
 
 def export(
     network: Network,
-    example: Tensor,
+    example: Inputs,
     path: Path,
     description: Description,
     classes: Sequence[str] | None = None,
@@ -102,22 +127,25 @@ def export(
     if format_ not in get_args(Format):
         raise UserError(f"{path} is to end in .pt2 (torch.export) or .onnx.")
     require_format(cast(Format, format_))
-    rows = torch.cat([example[:1]] * 2).cpu()  # one row would be taken for a constant
-    shapes = ({0: torch.export.Dim("rows", min=1)},)
+    # one row would be taken for a constant
+    rows = map_inputs(lambda tensor: torch.cat([tensor[:1]] * 2).cpu(), example)
+    given, named = ((), rows) if isinstance(rows, dict) else ((rows,), {})
+    shape = {0: torch.export.Dim("rows", min=1)}
+    shapes = dict.fromkeys(named, shape) if named else (shape,)
     metadata = {
         DESCRIPTION: json.dumps(description),
         CLASSES: json.dumps(None if classes is None else list(classes)),
     }
     with _quietly():
         try:
-            program = torch.export.export(network.eval(), (rows,), dynamic_shapes=shapes)
+            program = torch.export.export(network.eval(), given, named, dynamic_shapes=shapes)
             if format_ == "pt2":
                 torch.export.save(program, path, extra_files=metadata)
                 return
             made = torch.onnx.export(
                 program,
                 dynamo=True,
-                input_names=[INPUT],
+                input_names=[*named] or [INPUT],
                 output_names=[OUTPUT],
                 verbose=False,
             )

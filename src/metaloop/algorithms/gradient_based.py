@@ -11,7 +11,7 @@ from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.composition import Composition, check_composition
 from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
 from metaloop.arguments import Count, CountOrZero
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode, Examples, Inputs
 from metaloop.inner_loop import (
     ADJOINTS,
     FIRST_ORDER,
@@ -202,7 +202,7 @@ class GradientBased(Algorithm):
         return own
 
     def _tracked(
-        self, path: Iterator[Parameters], own: Parameters, inputs: Tensor, losses: list[Tensor]
+        self, path: Iterator[Parameters], own: Parameters, inputs: Inputs, losses: list[Tensor]
     ) -> Iterator[Parameters]:
         for row, phi in enumerate(path):
             losses.append(tracking_loss(self.objective, own, phi, row, inputs))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from metaloop.episode import Inputs
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, Parameters
 
@@ -27,7 +28,7 @@ def linear_head(objective: Objective, algorithm: str) -> nn.Linear:
     return head
 
 
-def features(objective: Objective, theta: Parameters, inputs: Tensor) -> Tensor:
+def features(objective: Objective, theta: Parameters, inputs: Inputs) -> Tensor:
     """What the head is given: [rows, features], by the identity in the head's place."""
     size = theta[WEIGHT].shape[1]
     identity = torch.eye(size, dtype=theta[WEIGHT].dtype, device=theta[WEIGHT].device)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.linear_head import BIAS, WEIGHT, linear_head
 from metaloop.arguments import Count, CountOrZero, Positive
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Inputs, concatenate_rows
 from metaloop.errors import UserError
 from metaloop.inner_loop import (
     Objective,
@@ -67,7 +67,7 @@ class Pretrain(GradientBased):
 
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
         theta, own = self._divide(meta)
-        inputs = torch.cat([episode.support.inputs, episode.query.inputs])
+        inputs = concatenate_rows(episode.support.inputs, episode.query.inputs)
         targets = torch.cat([episode.support.targets, episode.query.targets])
         if targets.is_floating_point():
             loss = self.objective.loss(self.objective.predict(theta, inputs), targets)
@@ -80,7 +80,7 @@ class Pretrain(GradientBased):
     def describe(self) -> dict[str, float | int | str]:
         return {**super().describe(), "outer_loss": "pretraining", "adjoint": "none"}
 
-    def _classify(self, theta: Parameters, own: Parameters, inputs: Tensor, ids: Tensor) -> Tensor:
+    def _classify(self, theta: Parameters, own: Parameters, inputs: Inputs, ids: Tensor) -> Tensor:
         if not self.classes:
             raise UserError(
                 "Pretraining on classes needs their number: the task has to say how many global "

@@ -29,6 +29,7 @@ VALUED = (
     *("--package", "-p", "--cfg", "-c", "--info", "-i", "--experimental-rerun"),
 )
 MULTIRUN = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+TARGET = "._target_="
 OPTIONAL = "experiment"  # the one group of which nothing may be chosen
 NO_EFFECT = {
     "hydra.run.dir": "folders are made in output_dir=FOLDER",
@@ -62,7 +63,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
     options, overrides = split(arguments)
     # a config that is only shown may be a sweep's
     is_multirun = bool({*MULTIRUN, *SHOWS} & {*options, *overrides})
-    given = [part for override in overrides for part in _without_python(override)]
+    given = _with_arguments([o for override in overrides for o in _without_python(override)])
     return [*options, *(r for o in given if (r := _checked(o, is_multirun=is_multirun)))]
 
 
@@ -146,6 +147,16 @@ def _checked_sweep(parsed: Override, override: str, *, is_multirun: bool) -> str
     if parsed.is_discrete_sweep() and not any(True for _ in parsed.sweep_iterator()):
         raise UserError(f"{override} is no value at all, and the sweep would have no job.")
     return override
+
+
+def _with_arguments(overrides: Sequence[str]) -> list[str]:
+    """Who names a node's _target_ names its arguments too: they need no + of Hydra's.
+
+    Whether the target takes them is seen when it is made.
+    """
+    named = [o for o in overrides if TARGET in o]
+    nodes = tuple(f"{o.partition(TARGET)[0].lstrip('+')}." for o in named)
+    return [f"++{o}" if o.startswith(nodes) and o not in named else o for o in overrides]
 
 
 def _raw(override: str) -> str:

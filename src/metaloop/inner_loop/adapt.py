@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from metaloop.episode import Examples
+from metaloop.episode import Examples, count_rows
 from metaloop.inner_loop.adjoint import Adjoint
 from metaloop.inner_loop.inner_step import InnerStep
 from metaloop.inner_loop.objective import Objective, Parameters
@@ -57,10 +57,10 @@ def minibatch(support: Examples, size: int, step: int) -> Examples:
     with a stride near S / size spreads each minibatch over the classes. (Nichol et al. 2018 draw
     minibatches at random; the episode's own order is the chance here.)
     """
-    examples = len(support.inputs)
+    examples = count_rows(support.inputs)
     if size >= examples:
         return support
     strides = [s for s in range(1, examples) if math.gcd(s, examples) == 1]
     stride = min(strides, key=lambda s: (abs(s - examples / size), -s))
     rows = [(stride * (step * size + i)) % examples for i in range(size)]
-    return Examples(support.inputs[rows], support.targets[rows])
+    return support.map(lambda tensor: tensor[rows])

@@ -26,11 +26,11 @@ def hessian_product(
     """
     tangent = {n: direction.get(n, torch.zeros_like(p)) for n, p in phi.items()}
     # The examples' zero tangents are spelled out: mse_loss fails on torch's implicit ones.
-    numbers = [t for t in support if t.is_floating_point()]
+    numbers = [t for t in support.tensors if t.is_floating_point()]
 
     def gradient(phi: Vector, *numbers: Tensor) -> Vector:
         rest = iter(numbers)
-        seen = Examples(*(next(rest) if t.is_floating_point() else t for t in support))
+        seen = support.map(lambda t: next(rest) if t.is_floating_point() else t)
         return gradient_of(phi, {}, seen)
 
     product = torch.func.jvp(

@@ -29,7 +29,7 @@ class InnerStep:
         def loss(phi: Parameters) -> Tensor:
             return self.objective.support_loss({**theta, **phi}, support)
 
-        return gradient_of(loss, phi, (*theta.values(), *support))
+        return gradient_of(loss, phi, (*theta.values(), *support.tensors))
 
     def move(
         self,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode, Examples, Inputs
 from metaloop.errors import UserError
 from metaloop.inner_loop.norm_modes import NORM_MODES, NormMode, NormModeName
 from metaloop.inner_loop.norms import batch_norms, refuse_unfit_norms, scales_and_shifts
@@ -18,12 +18,12 @@ from metaloop.substitutes import BatchNorms, Statistics, Substitutes
 
 Parameters = Mapping[str, Tensor]
 Report = dict[str, Tensor]
-Network = Callable[[Tensor], Tensor]
+Network = Callable[[Inputs], Tensor]
 NormAdapts = Literal["all", "scale", "shift", "none"]
 STATISTICS = "statistics."  # entries of phi so named are no weights: norms normalise by them
 
 
-def one_pass(network: Network, inputs: Tensor) -> Tensor:
+def one_pass(network: Network, inputs: Inputs) -> Tensor:
     """Predictions are what the network puts out for the inputs."""
     return network(inputs)
 
@@ -53,7 +53,7 @@ class Objective:
     model: nn.Module
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = field(default_factory=dict)
-    forward: Callable[[Network, Tensor], Tensor] = one_pass
+    forward: Callable[[Network, Inputs], Tensor] = one_pass
     norm_mode: NormModeName = "transductive"
     norm_adapts: NormAdapts = "all"
     pinned: frozenset[str] | None = None
@@ -131,7 +131,7 @@ class Objective:
     def predict(
         self,
         phi: Parameters,
-        inputs: Tensor,
+        inputs: Inputs,
         rows: int | None = None,
         measured: dict[str, Statistics] | None = None,
     ) -> Tensor:
@@ -139,7 +139,7 @@ class Objective:
 
         Args:
             phi: parameters by name, and the norms' statistics where they are stored.
-            inputs: [rows, *X].
+            inputs: [rows, *X], or a dict of such.
             rows: how many first rows give the batch norms' statistics; None: all of them.
             measured: takes the statistics of the batch norms, by name.
 
@@ -149,26 +149,27 @@ class Objective:
         stored = self.norms.keys() if reads_stored else self.pinned or ()
         mode = Substitutes(BatchNorms(names, stored, rows, measured))
 
-        def network(inputs: Tensor) -> Tensor:
+        def network(inputs: Inputs) -> Tensor:
+            given, named = ((), inputs) if isinstance(inputs, dict) else ((inputs,), None)
             with mode:
                 # None takes a buffer away, which torch's annotation does not know
                 held = cast(dict[str, Tensor], tensors)
                 outputs: Tensor = torch.func.functional_call(
-                    self.model, held, (inputs,), tie_weights=False
+                    self.model, held, given, named, tie_weights=False
                 )
             return outputs
 
         outputs = self.forward(network, inputs)
         return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
-    def predict_support(self, phi: Parameters, inputs: Tensor) -> Tensor:
+    def predict_support(self, phi: Parameters, inputs: Inputs) -> Tensor:
         """The outputs for the support set, those of the episode's classes."""
         return self._of_ways(self.predict(phi, inputs))
 
     def predict_query(self, phi: Parameters, episode: Episode) -> Tensor:
         """The outputs for the query set, under the norm mode: those of the episode's classes."""
 
-        def predict(inputs: Tensor, rows: int | None) -> Tensor:
+        def predict(inputs: Inputs, rows: int | None) -> Tensor:
             return self.predict(phi, inputs, rows)
 
         support, query = episode.support.inputs, episode.query.inputs
@@ -193,7 +194,7 @@ class Objective:
                 report[name] = metric(predictions.detach(), targets)
         return loss, report
 
-    def measure_statistics(self, phi: Parameters, inputs: Tensor) -> Report:
+    def measure_statistics(self, phi: Parameters, inputs: Inputs) -> Report:
         """The statistics by which the norms would normalise this batch, as constants."""
         constant = {n: p.detach() for n, p in phi.items() if not n.startswith(STATISTICS)}
         measured: dict[str, Statistics] = {}

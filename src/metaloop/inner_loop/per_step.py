@@ -12,6 +12,7 @@ Own parameters, one row for each of phi_0 .. phi_K; steps beyond K use the last:
 import torch
 from torch import Tensor
 
+from metaloop.episode import Inputs
 from metaloop.inner_loop.norms import scales_and_shifts
 from metaloop.inner_loop.objective import STATISTICS, Objective, Parameters
 
@@ -50,7 +51,7 @@ def at_step(objective: Objective, theta: Parameters, own: Parameters, step: int)
 
 
 def tracking_loss(
-    objective: Objective, own: Parameters, phi: Parameters, row: int, inputs: Tensor
+    objective: Objective, own: Parameters, phi: Parameters, row: int, inputs: Inputs
 ) -> Tensor:
     """|stored - measured|^2 / 2 of one row, what is measured at phi on this batch a constant.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from metaloop.arguments import Count
-from metaloop.episode import Episode, Episodes, of_one_shape
+from metaloop.episode import Episode, Episodes, count_elements, of_one_shape, tensors_of
 from metaloop.inner_loop import Report
 from metaloop.meta_gradient.known_exact import is_known_model
 
@@ -54,11 +54,11 @@ def _cut(episodes: Episode, tasks_at_once: TasksAtOnce) -> Iterator[Episode]:
 
 def _size_that_fits(episodes: Episode) -> int:
     inputs, tasks = (episodes.support.inputs, episodes.query.inputs), len(episodes.classes)
-    if inputs[0].device.type != "cpu":
+    if episodes.classes.device.type != "cpu":
         return tasks
-    at_most = NUMBERS_AT_ONCE * tasks // sum(x.numel() for x in inputs)
+    at_most = NUMBERS_AT_ONCE * tasks // sum(map(count_elements, inputs))
     fewest = min(tasks, FEWEST_AT_ONCE)
-    if inputs[0].ndim == 5:  # [tasks, rows, channels, height, width]
+    if tensors_of(inputs[0])[0].ndim == 5:  # [tasks, rows, channels, height, width]
         fewest = max(fewest, FEWEST_OF_IMAGES)
     if min(tasks, at_most) < fewest:
         return 1

@@ -14,9 +14,10 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils import _pytree as pytree
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters, Report
 from metaloop.meta_gradient.cuda_graph import one_launch
 from metaloop.meta_gradient.decompositions import DECOMPOSITIONS
@@ -133,12 +134,14 @@ def compile_graph(
     refuses the transforms themselves, and would check its guards at every call.
     """
     inputs, names = _leaves(meta, chunk, scheduled), list(meta)
+    tensors, form = pytree.tree_flatten(chunk)
     found: list[list[str]] = []  # names of the gradient's tensors and of the report's
 
     def flat(*leaves: Tensor) -> tuple[Tensor, ...]:
-        weights, (xs, ys, xq, yq, classes, *rest) = leaves[: len(names)], leaves[len(names) :]
-        tasks = Episode(Examples(xs, ys), Examples(xq, yq), classes)
-        gradient, report = eager(dict(zip(names, weights, strict=True)), tasks, tuple(rest))
+        start, end = len(names), len(names) + len(tensors)
+        weights = dict(zip(names, leaves[:start], strict=True))
+        tasks = pytree.tree_unflatten(leaves[start:end], form)
+        gradient, report = eager(weights, tasks, leaves[end:])
         found[:] = [list(gradient), list(report)]
         return (*gradient.values(), *report.values())
 
@@ -173,7 +176,8 @@ def compile_graph(
 
 
 def _leaves(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> list[Tensor]:
-    return [*meta.values(), *chunk.support, *chunk.query, chunk.classes, *scheduled]
+    examples = (*chunk.support.tensors, *chunk.query.tensors)
+    return [*meta.values(), *examples, chunk.classes, *scheduled]
 
 
 def _why(error: Exception) -> str:

@@ -18,7 +18,7 @@ import torch
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.arguments import Count
-from metaloop.episode import Episode
+from metaloop.episode import Episode, count_elements
 from metaloop.meta_gradient.model_copy import copy_model
 
 ChunksAtOnce = Count | Literal["by_size"]
@@ -85,11 +85,11 @@ def side_by_side(
 
 def _at_once(chunks: Sequence[Episode], chunks_at_once: ChunksAtOnce, cores: int) -> int:
     sets = (chunks[0].support.inputs, chunks[0].query.inputs)
-    if sets[0].device.type != "cpu":
+    if chunks[0].classes.device.type != "cpu":
         return 1
     if chunks_at_once != "by_size":
         return chunks_at_once
-    is_large = sum(x.numel() for x in sets) >= FEWEST_NUMBERS
+    is_large = sum(map(count_elements, sets)) >= FEWEST_NUMBERS
     return AT_ONCE if is_large and cores % AT_ONCE == 0 else 1
 
 

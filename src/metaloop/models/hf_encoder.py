@@ -27,7 +27,8 @@ class HFEncoder(nn.Module):
         architecture: of an encoder that starts at random, what transformers' AutoConfig takes.
 
     Shapes:
-        x [rows, tokens] integers
+        input_ids       [rows, tokens]  the task's token numbers; with a mask the encoder's own
+        attention_mask  [rows, tokens]  0 where a sentence is padded (task.mask=true)
 
     """
 
@@ -50,9 +51,11 @@ class HFEncoder(nn.Module):
             )
         self.head = nn.Linear(width, output_size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        mask = (x > 0).long()
-        hidden: Tensor = self.body(input_ids=(x - 1).clamp(min=0), attention_mask=mask)[0]
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        mask = attention_mask
+        if mask is None:
+            mask, input_ids = (input_ids > 0).long(), (input_ids - 1).clamp(min=0)
+        hidden: Tensor = self.body(input_ids=input_ids, attention_mask=mask)[0]
         weights = mask.to(hidden.dtype)[..., None]
         outputs: Tensor = self.head((weights * hidden).sum(1) / weights.sum(1).clamp(min=1))
         return outputs

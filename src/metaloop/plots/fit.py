@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metaloop.episode import Episode
+from metaloop.episode import Episode, the_tensor
 
 
 def draw_fit(
@@ -24,9 +24,10 @@ def draw_fit(
     """
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axis = figure.subplots()
-    order = episode.query.inputs[:, 0].argsort()
+    given, asked = the_tensor(episode.support.inputs), the_tensor(episode.query.inputs)
+    order = asked[:, 0].argsort()
     axis.plot(
-        episode.query.inputs[order, 0],
+        asked[order, 0],
         episode.query.targets[order, 0],
         ".",
         color="0.6",
@@ -41,7 +42,7 @@ def draw_fit(
         alpha = 1.0 if step in (0, last) else 0.35
         axis.plot(grid[:, 0], curve[:, 0], dashes, color=color, alpha=alpha, label=label)
     axis.plot(
-        episode.support.inputs[:, 0],
+        given[:, 0],
         episode.support.targets[:, 0],
         "^",
         color="C1",

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from metaloop.algorithms import Algorithm
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Examples, the_tensor
 from metaloop.inner_loop import Parameters
 from metaloop.plots.fit import draw_fit
 from metaloop.plots.image_episode import draw_image_episode
@@ -33,7 +34,8 @@ def draw_one_task(
     if is_walk(task):
         return draw_walk(algorithm, phis, task)
     support = task.support
-    if support.inputs.ndim != 4 or support.targets.ndim != 1 or support.targets.is_floating_point():
+    targets = support.targets
+    if len(_shape_of(support)) != 3 or targets.ndim != 1 or targets.is_floating_point():
         return None
     objective = algorithm.objective
     with torch.no_grad():
@@ -51,13 +53,13 @@ def is_curve(task: Episode) -> bool:
     """Whether a task is a regression from one number to one number."""
     support = task.support
     is_regression = support.targets.is_floating_point() and support.targets.shape[1:] == (1,)
-    return is_regression and support.inputs.shape[1:] == (1,)
+    return is_regression and _shape_of(support) == (1,)
 
 
 def draw_curve(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) -> Figure:
     """Draw the fit of such a task before, after one step, and after the last."""
-    objective, inputs = algorithm.objective, task.support.inputs
-    seen = torch.cat([inputs, task.query.inputs])
+    objective, inputs = algorithm.objective, the_tensor(task.support.inputs)
+    seen = torch.cat([inputs, the_tensor(task.query.inputs)])
     low, high = float(seen.min()), float(seen.max())
     grid = torch.linspace(low, high, 200, dtype=inputs.dtype, device=inputs.device)[:, None]
     steps = sorted({0, 1, len(phis) - 1} & set(range(len(phis))))
@@ -69,8 +71,8 @@ def draw_curve(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) 
 
 def is_walk(task: Episode) -> bool:
     """Whether a task is point navigation: noise [rollouts, horizon, 2], a goal for each rollout."""
-    inputs, targets = task.query.inputs, task.query.targets
-    is_of_plane = inputs.shape[2:] == (2,) and targets.shape[1:] == (2,)
+    targets = task.query.targets
+    is_of_plane = _shape_of(task.query)[1:] == (2,) and targets.shape[1:] == (2,)
     return is_of_plane and targets.is_floating_point()
 
 
@@ -85,6 +87,12 @@ def draw_walk(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) -
             # the loss is minus the return in value
             returns[k] = -float(objective.judge_query(phis[k], task)[0])
     return draw_trajectories(task.query.targets[0].float().cpu(), places, returns)
+
+
+def _shape_of(examples: Examples) -> tuple[int, ...]:
+    """The shape of one input; () where it is several tensors, which have no picture."""
+    inputs = examples.inputs
+    return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
 
 
 def _shown(task: Episode) -> Episode:

@@ -11,6 +11,7 @@ from metaloop.errors import UserError
 from metaloop.meta_gradient import Verdict, check
 from metaloop.run.checkpoints.weights import find_initial_weights, load_initial_weights
 from metaloop.run.config.build import Pieces, build
+from metaloop.tasks import Task
 from metaloop.user_text import Terminal
 
 
@@ -51,8 +52,7 @@ def _pieces(pieces: Pieces) -> Table:
     adapted = sum(parameters[n].numel() for n in algorithm.names if n in parameters)
     table = Table("piece", "what it is", title="What is checked")
     rows = {
-        "task": f"{type(task).__name__}, inputs {list(task.input_shape)}, "
-        f"{task.output_size} outputs",
+        "task": f"{type(task).__name__}, inputs {_inputs(task)}, {task.output_size} outputs",
         "model": f"{type(algorithm.objective.model).__name__}, "
         f"{sum(p.numel() for p in parameters.values()):,} learned elements",
         "algorithm": ", ".join(f"{k}={v}" for k, v in algorithm.describe().items()),
@@ -63,6 +63,12 @@ def _pieces(pieces: Pieces) -> Table:
     for name, what in rows.items():
         table.add_row(name, what)
     return table
+
+
+def _inputs(task: Task) -> str:
+    """The shape of one input, or of each of its tensors by name."""
+    named = task.input_shapes or {"": task.input_shape}
+    return ", ".join(f"{name} {list(shape)}".lstrip() for name, shape in named.items())
 
 
 def _ways(verdict: Verdict) -> Table:

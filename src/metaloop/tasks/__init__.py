@@ -1,5 +1,6 @@
 """Where episodes come from."""
 
+from metaloop.tasks.datasets.labelled_dataset import LabelledDataset
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.cifar100 import FC100, CifarFS
 from metaloop.tasks.images.cub import CUB
@@ -37,6 +38,7 @@ __all__ = [
     "ImageDataset",
     "ImageFolder",
     "ImageStore",
+    "LabelledDataset",
     "Metric",
     "MiniImageNet",
     "Mixture",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaloop.arguments import Count, NonNegative
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Inputs
 from metaloop.errors import UserError
 from metaloop.tasks.metric import MetricFunction
 from metaloop.tasks.random_streams import RandomStreams, Split
@@ -121,7 +121,7 @@ class Mixture(Task):
         for name, other in others:
             _require_alike(first, self.first, name, other)
         self.shapes = MixedShapes(self.sources, _shares(list(of), weights), shape_block)
-        self.input_shape = self.first.input_shape
+        self.input_shape, self.input_shapes = self.first.input_shape, self.first.input_shapes
         self.output_size = max(task.output_size for task in self.sources.values())
         self.vocabulary_size = self.first.vocabulary_size
         self.is_regression, self.monitor = self.first.is_regression, self.first.monitor
@@ -172,7 +172,7 @@ class Mixture(Task):
         return self.first.loss
 
     @property
-    def forward(self) -> Callable[[Network, Tensor], Tensor]:
+    def forward(self) -> Callable[[Network, Inputs], Tensor]:
         """The sources' way from a network to predictions."""
         return self.first.forward
 
@@ -194,10 +194,10 @@ class Mixture(Task):
     def describe_inputs(self) -> dict[str, object]:
         return self.first.describe_inputs()
 
-    def encode(self, x: Arrays) -> Tensor:
+    def encode(self, x: Arrays) -> Inputs:
         return self.first.encode(x)
 
-    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    def scale(self, inputs: Inputs, dtype: torch.dtype) -> Inputs:
         return self.first.scale(inputs, dtype)
 
     def class_name(self, class_id: int) -> str:
@@ -256,7 +256,7 @@ def _require_alike(name: str, task: Task, other_name: str, other: Task) -> None:
 def _compared(one: Task, other: Task) -> dict[str, tuple[object, object]]:
     functions = {f"methods `{n}`": n for n in ("encode", "scale", "forward", "loss")}
     said: dict[str, Callable[[Task], object]] = {
-        "input shapes": lambda task: tuple(task.input_shape),
+        "input shapes": lambda task: dict(task.input_shapes) or tuple(task.input_shape),
         "kinds of targets": lambda task: task.is_regression,
         "vocabulary sizes": lambda task: task.vocabulary_size,
         "output sizes": lambda task: task.is_regression is not False and task.output_size,

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metaloop.arguments import Count
-from metaloop.episode import Examples
+from metaloop.episode import Examples, Inputs, tensors_of
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import RandomStreams
 
@@ -98,23 +98,24 @@ class Shapes:
         assert bool((drawn == drawn[0]).all()), "one draw is of episodes of one shape"
         return [shots for shots in drawn[0].tolist() if shots]
 
-    def to_sets(self, inputs: Tensor, shots: Tensor, queries: int) -> tuple[Examples, Examples]:
+    def to_sets(self, inputs: Inputs, shots: Tensor, queries: int) -> tuple[Examples, Examples]:
         """Make a support and a query set, class by class, of what was drawn of each class.
 
         Of its examples the first are the support's, and the last the query's.
 
         Shapes:
-            inputs [T, N, most shots + Q, ..]; shots [T, N], the same for all tasks
+            inputs [T, N, most shots + Q, ..] (each of a dict); shots [T, N], the same for all tasks
         """
-        tasks, ways, drawn = inputs.shape[:3]
-        labels = torch.arange(ways, device=inputs.device)[:, None].expand(tasks, ways, drawn)
+        first_tensor = tensors_of(inputs)[0]
+        tasks, ways, drawn = first_tensor.shape[:3]
+        labels = torch.arange(ways, device=first_tensor.device)[:, None].expand(tasks, ways, drawn)
         first, last = slice(None, drawn - queries), slice(drawn - queries, None)
         parts = Examples(inputs, labels)
-        support = Examples(*(part[:, :, first].flatten(1, 2) for part in parts))
+        support = parts.map(lambda part: part[:, :, first].flatten(1, 2))
         if self.uneven:
             counts = list(enumerate(shots[0].tolist()))
-            support = Examples(*(torch.cat([p[:, n, :k] for n, k in counts], 1) for p in parts))
-        return support, Examples(*(part[:, :, last].flatten(1, 2) for part in parts))
+            support = parts.map(lambda part: torch.cat([part[:, n, :k] for n, k in counts], 1))
+        return support, parts.map(lambda part: part[:, :, last].flatten(1, 2))
 
     def extremes(self) -> "list[Shapes]":
         """The smallest and the largest shape, each fixed; none where they do not vary."""

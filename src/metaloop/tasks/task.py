@@ -3,14 +3,16 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode, Inputs, map_inputs, the_tensor
 from metaloop.errors import UserError
 from metaloop.tasks.metric import Metric, MetricFunction
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
@@ -21,7 +23,8 @@ from metaloop.tasks.readers.given_rows import Columns, read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes
 
-Network = Callable[[Tensor], Tensor]
+Network = Callable[[Inputs], Tensor]
+LABELLED = "metaloop.tasks.datasets.labelled_dataset"
 
 
 class Task(ABC):
@@ -35,6 +38,8 @@ class Task(ABC):
 
     Attributes:
         input_shape: X, the shape of one input of the model.
+        input_shapes: where inputs are a dict: the shape of each tensor of one input, by the names
+            that the network takes.
         output_size: how many numbers the model puts out for one input: the ways of a
             classification, the width of a regression's target.
         classes: how many global class ids there are, over all splits; 0 in regression, and
@@ -54,7 +59,8 @@ class Task(ABC):
 
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...] = ()
+    input_shapes: Mapping[str, tuple[int, ...]] = {}
     output_size: int
     classes: int = 0
     vocabulary_size: int = 0
@@ -107,10 +113,13 @@ class Task(ABC):
 
     def gather(self, drawn: Episode, dtype: torch.dtype) -> Episode:
         """Turn what `draw` returned, already on the device, into episodes of this float type."""
-        support, query = (_cast(part, dtype) for part in (drawn.support, drawn.query))
-        return Episode(support, query, drawn.classes)
 
-    def forward(self, network: Network, inputs: Tensor) -> Tensor:
+        def to_type(tensor: Tensor) -> Tensor:
+            return cast(tensor, dtype)
+
+        return Episode(drawn.support.map(to_type), drawn.query.map(to_type), drawn.classes)
+
+    def forward(self, network: Network, inputs: Inputs) -> Tensor:
         """The predictions for one set's inputs: the network's outputs, unless it acts on them.
 
         A family whose inputs are no inputs of the network (an environment's noise) lets it act
@@ -129,6 +138,11 @@ class Task(ABC):
             like: examples read before, whose columns these have to have.
 
         """
+        if self.input_shapes:
+            raise UserError(
+                f"The run's inputs are several arrays ({', '.join(self.input_shapes)}), which no "
+                "CSV file or folder holds. Adapt in Python: Learner.adapt(x={NAME: array, ..}, y)."
+            )
         if len(self.input_shape) == 3:
             return read_images(place, self.image_files(), skip_unusable=skip_unusable)
         return read_rows(
@@ -153,18 +167,25 @@ class Task(ABC):
             return {"kind": "numbers", "steps": ["Take its numbers as they are."]}
         ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
         ends = ends.expand(2, *self.input_shape)
-        low, high = self.scale(ends, torch.float32).flatten(1)[:, 0].tolist()
+        low, high = the_tensor(self.scale(ends, torch.float32)).flatten(1)[:, 0].tolist()
         files = self.image_files().describe()
         last = f"Scale bytes 0..255 to {low:g}..{high:g}, and put the channels first."
         return {**files, "range": [low, high], "steps": [*files["steps"], last]}
 
-    def encode(self, x: Arrays) -> Tensor:
-        """Turn rows as a user holds them into a tensor [rows, *X]."""
+    def encode(self, x: Arrays) -> Inputs:
+        """Turn rows as a user holds them into a tensor [rows, *X], or a dict of such."""
+        if isinstance(x, Mapping):
+            return {name: to_tensor(rows, f"x[{name!r}]") for name, rows in x.items()}
         return to_tensor(x, "x")
 
-    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """Turn what `encode` gives, [rows, *X], into what `gather` gives a model."""
-        return inputs.to(dtype)
+    def scale(self, inputs: Inputs, dtype: torch.dtype) -> Inputs:
+        """Turn what `encode` gives, [rows, *X], into what `gather` gives a model.
+
+        A tensor becomes numbers; of a dict what are whole numbers stay so.
+        """
+        if isinstance(inputs, Tensor):
+            return inputs.to(dtype)
+        return map_inputs(lambda tensor: cast(tensor, dtype), inputs)
 
     def class_name(self, class_id: int) -> str:
         """What to call a global class in tables and pictures."""
@@ -211,6 +232,19 @@ class ClassificationTask(Task):
     monitor = "accuracy"
     is_regression = False
 
+    @staticmethod
+    def of(dataset: Dataset[Any] | None = None, **options: object) -> "ClassificationTask":
+        """Episodes of any labelled map-style Dataset, or of three, one a split.
+
+        >>> ClassificationTask.of(dataset, ways=5, shots=1)  # doctest: +SKIP
+        >>> ClassificationTask.of(train=a, validation=b, test=c, ways=5, shots=1)  # doctest: +SKIP
+
+        The options are those of `LabelledDataset`, which it makes.
+        """
+        family = import_module(LABELLED)  # which builds on this file
+        made: ClassificationTask = family.LabelledDataset(dataset=dataset, **options)
+        return made
+
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(predictions, targets)
 
@@ -224,7 +258,6 @@ def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
 
 
-def _cast(examples: Examples, dtype: torch.dtype) -> Examples:
-    """Inputs and targets that are numbers get this float type; labels stay integers."""
-    inputs, targets = (t.to(dtype) if t.is_floating_point() else t for t in examples)
-    return Examples(inputs, targets)
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers get this float type; labels, tokens and masks stay integers."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -19,6 +19,7 @@ from tests.conftest import SMALL, composed
         "device.chunks_at_once=1",
         "logger=csv",
         "+task.cache_dir=elsewhere",
+        "+task.dataset.root=elsewhere",
         "data.workers=2",
     ],
 )

@@ -184,6 +184,24 @@ def test_metaloop_trust_allows_its_packages_alone_before_anything_is_imported(
     construct({"_target_": f"{OWN}.Net"}, nn.Module, key="model")
 
 
+def test_torchvisions_data_sets_are_trusted_with_torch_and_the_rest_of_it_is_not(monkeypatch):
+    monkeypatch.setenv("METALOOP_TRUST", "")
+    targets.require_trusted("torchvision.datasets.Flowers102", "task.dataset")
+    for name in (
+        "torchvision.io.read_file",
+        "torchvision.datasetsx.Set",
+        "torchvisions.datasets.A",
+    ):
+        with pytest.raises(UserError, match="does not allow"):
+            targets.require_trusted(name, "task.dataset")
+
+
+def test_a_node_without_a_target_is_a_place_with_nothing_in_it():
+    empty = {"_target_": None, "_partial_": True}
+    net = construct({"_target_": f"{OWN}.Net", "part": empty}, nn.Module, key="model")
+    assert net.part is None
+
+
 def test_code_from_outside_is_named_once(capsys):
     targets._print_foreign.cache_clear()
     for _ in range(2):

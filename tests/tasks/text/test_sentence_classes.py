@@ -154,3 +154,20 @@ def test_the_official_files_are_downloaded_checked_and_kept(tmp_path):
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
+
+
+def test_with_a_mask_the_network_gets_the_tokenizers_tokens_and_where_they_pad(written):
+    plain = written()
+    masked = make(plain.data_dir, classes=6, ways=2, queries=1, mask=True)
+    for task in (plain, masked):
+        task.setup()
+    drawn = plain.draw("train", RandomStreams(0, "train", torch.arange(3)))
+    tokens = plain.gather(drawn, torch.float32).support.inputs
+    named = masked.gather(drawn, torch.float32).support.inputs
+    assert list(named) == list(masked.input_shapes) == ["input_ids", "attention_mask"]
+    assert torch.equal(named["attention_mask"], (tokens > 0).long())
+    assert torch.equal((named["input_ids"] + 1) * named["attention_mask"], tokens)
+    sentences = ["word0 a", "word0"]
+    encoded = masked.encode(sentences)
+    assert torch.equal(encoded["attention_mask"], (plain.encode(sentences) > 0).long())
+    assert masked.scale(encoded, torch.float32)["input_ids"].dtype == torch.int64

@@ -1,8 +1,8 @@
 """The query set by the support set's statistics: no query example sees another."""
 
-import torch
 from torch import Tensor
 
+from metaloop.episode import Inputs, concatenate_rows, count_rows
 from metaloop.inner_loop.norm_modes.norm_mode import NormMode, Predict
 
 
@@ -11,8 +11,9 @@ class Inductive(NormMode):
 
     name = "inductive"
 
-    def predict_query(self, predict: Predict, support: Tensor, query: Tensor) -> Tensor:
-        return predict(torch.cat([support, query]), len(support))[len(support) :]
+    def predict_query(self, predict: Predict, support: Inputs, query: Inputs) -> Tensor:
+        seen = count_rows(support)
+        return predict(concatenate_rows(support, query), seen)[seen:]
 
     def require_fixed(self, *, has_support: bool) -> None:
         if not has_support:

@@ -6,11 +6,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from metaloop.episode import Inputs
 from metaloop.errors import UserError
 
 NormModeName = Literal["transductive", "inductive", "support_plus_one", "frozen", "per_step"]
 # (inputs, rows) -> outputs, the norms' statistics those of the first rows; None: of all
-Predict = Callable[[Tensor, int | None], Tensor]
+Predict = Callable[[Inputs, int | None], Tensor]
 
 
 class NormMode(ABC):
@@ -40,7 +41,7 @@ class NormMode(ABC):
         """Count the rows of statistics that a gradient-based algorithm stores for each norm."""
         return 0
 
-    def predict_query(self, predict: Predict, support: Tensor, query: Tensor) -> Tensor:
+    def predict_query(self, predict: Predict, support: Inputs, query: Inputs) -> Tensor:
         """Predict a query set, next to the support set where its statistics count."""
         return predict(query, None)
 

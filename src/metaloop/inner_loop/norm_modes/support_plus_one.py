@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from metaloop.episode import Inputs, concatenate_rows, map_inputs
 from metaloop.errors import UserError
 from metaloop.inner_loop.norm_modes.norm_mode import NormMode, Predict
 
@@ -12,9 +13,10 @@ class SupportPlusOne(NormMode):
 
     name = "support_plus_one"
 
-    def predict_query(self, predict: Predict, support: Tensor, query: Tensor) -> Tensor:
-        def predict_one(example: Tensor) -> Tensor:
-            return predict(torch.cat([support, example[None]]), None)[-1]
+    def predict_query(self, predict: Predict, support: Inputs, query: Inputs) -> Tensor:
+        def predict_one(example: Inputs) -> Tensor:
+            alone = map_inputs(lambda tensor: tensor[None], example)
+            return predict(concatenate_rows(support, alone), None)[-1]
 
         try:
             return torch.func.vmap(predict_one, randomness="different")(query)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.episode import Episode, Episodes, of_one_shape
+from metaloop.episode import Episode, Episodes, count_elements, of_one_shape
 from metaloop.inner_loop import Parameters
 from metaloop.meta_gradient.known_exact import is_known_exact
 from metaloop.meta_gradient.meta_gradient import AtOnce
@@ -58,7 +58,7 @@ def preflight_check(
         UserError: the piece at fault, and what to change.
 
     """
-    groups = sorted(of_one_shape(episodes), key=lambda group: group.support.inputs[0].numel())
+    groups = sorted(of_one_shape(episodes), key=_elements_a_task)
     verdicts: list[Verdict] = []
     for group in [groups[0], groups[-1]][: len(groups)]:
         fitted = algorithm.for_ways(group.classes.shape[-1])
@@ -113,6 +113,10 @@ def _check(
             else:
                 found = choose_evaluation(own, place, asked, passes[0])
     return _verdict(own, asked, found, slower)
+
+
+def _elements_a_task(episodes: Episode) -> int:
+    return count_elements(episodes.support.inputs) // len(episodes.classes)
 
 
 def _forward_passes(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from metaloop.episode import Examples
+from metaloop.episode import Examples, Inputs, map_inputs, tensors_of
 from metaloop.errors import UserError
 from metaloop.meta_gradient.preflight.cause import first_line, layer_of
 from metaloop.meta_gradient.preflight.trial import Trial
@@ -62,7 +62,8 @@ def _predict(trial: Trial, part: str, examples: Examples, output_size: int | Non
     handle = model.register_forward_hook(lambda *call: returned.append(call[-1]))
     theta = {n: p.detach().requires_grad_() for n, p in trial.theta.items()}
     try:
-        predictions: object = trial.objective.predict_support(theta, inputs.clone())
+        given = map_inputs(torch.clone, inputs)
+        predictions: object = trial.objective.predict_support(theta, given)
     except UserError:
         raise
     except Exception as error:
@@ -213,19 +214,20 @@ def _pairs(one: Tensor, other: Tensor, result: Tensor) -> bool:
     return fits and list(result.shape) == shape
 
 
-def _fails(trial: Trial, part: str, inputs: Tensor, error: Exception) -> UserError:
+def _fails(trial: Trial, part: str, inputs: Inputs, error: Exception) -> UserError:
     model, name = trial.model, type(trial.model).__name__
     layer = layer_of(error, model)
     inside = f" in {layer}" if layer and not layer.startswith("itself") else ""
     hint = "Correct the model, or the task's input_shape"
-    types = {p.dtype for p in model.parameters() if p.dtype != inputs.dtype}
-    if types and inputs.is_floating_point() and "dtype" in str(error):
+    floats = {t.dtype for t in tensors_of(inputs) if t.is_floating_point()}
+    types = {p.dtype for p in model.parameters() if p.dtype not in floats}
+    if types and floats and "dtype" in str(error):
         hint = (
-            f"Its parameters are {_names(types)}, the inputs {_names({inputs.dtype})}: keep the "
+            f"Its parameters are {_names(types)}, the inputs {_names(floats)}: keep the "
             "model in float32, or set device.precision=64-true for float64"
         )
     return UserError(
-        f"The model {name} fails{inside} on a task's {part} inputs {_described(inputs)}: "
+        f"The model {name} fails{inside} on a task's {part} inputs {_listed(inputs)}: "
         f"{first_line(error)}. {hint}."
     )
 
@@ -257,6 +259,12 @@ def name_of(function: object) -> str:
 
 def _names(types: set[torch.dtype]) -> str:
     return ", ".join(sorted(str(t).removeprefix("torch.") for t in types))
+
+
+def _listed(inputs: Inputs) -> str:
+    if isinstance(inputs, Tensor):
+        return _described(inputs)
+    return ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
 
 
 def _described(value: object) -> str:

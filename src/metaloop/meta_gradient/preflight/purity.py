@@ -31,9 +31,9 @@ def check_purity(trial: Trial, mode: str) -> Purity:
     """
     model, name = trial.model, type(trial.model).__name__
     theta = {n: p.detach().clone() for n, p in trial.theta.items()}
-    sets = [_cloned(trial.task(number).support) for number in (0, 1)]
+    sets = [trial.task(number).support.map(torch.clone) for number in (0, 1)]
     given = {f"parameter {n}": p for n, p in theta.items()}
-    given |= {f"task's {n}": t for n, t in zip(Examples._fields, sets[0], strict=True)}
+    given |= {f"task's {n}": t for n, t in _named(sets[0]).items()}
     held = {f"buffer {n}": b for n, b in model.named_buffers()}
     before, attributes = _snapshot({**given, **held}), _attributes(model)
     losses, state = [], None
@@ -161,5 +161,7 @@ def _random_state(trial: Trial) -> Tensor:
     return state
 
 
-def _cloned(examples: Examples) -> Examples:
-    return Examples(*(t.clone() for t in examples))
+def _named(examples: Examples) -> dict[str, Tensor]:
+    inputs, targets = examples
+    named = {"inputs": inputs} if isinstance(inputs, Tensor) else inputs
+    return {**named, "targets": targets}

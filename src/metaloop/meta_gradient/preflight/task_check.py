@@ -1,10 +1,12 @@
 """Is the task what the legend in episode.py says? The first of the checks."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from metaloop.episode import Episode, Episodes, Examples
+from metaloop.episode import Episode, Episodes, Examples, Inputs, tensors_of
 from metaloop.errors import UserError
 from metaloop.meta_gradient.random_state import keep_random_state
 from metaloop.tasks import RandomStreams, Split, Task
@@ -82,17 +84,19 @@ def check_episodes(episodes: Episode, task: Task | None = None) -> None:
         _check_shapes(part, examples, tasks, task)
         _check_values(part, examples, task)
         _check_labels(part, examples, episodes.classes)
-    of_support, of_query = (e.inputs.shape[2:] for e in (episodes.support, episodes.query))
+    of_support, of_query = (_shapes(e.inputs) for e in (episodes.support, episodes.query))
     if of_support != of_query:
         raise _refused(
-            f"one support input has the shape {list(of_support)}, one query input {list(of_query)}",
+            f"one support input has the shape {_listed(of_support)}, one query input "
+            f"{_listed(of_query)}",
             "Give both the same",
         )
 
 
 def _check_shapes(part: str, examples: Examples, tasks: int, task: Task | None) -> None:
     inputs, targets = examples
-    for kind, tensor in (("inputs", inputs), ("targets", targets)):
+    named = _named(examples)
+    for kind, tensor in named.items():
         if not isinstance(tensor, Tensor):
             raise _refused(f"{part}.{kind} is a {type(tensor).__name__}", "Make it a tensor")
         if tensor.ndim < 2 or len(tensor) != tasks:
@@ -100,23 +104,28 @@ def _check_shapes(part: str, examples: Examples, tasks: int, task: Task | None) 
                 f"{part}.{kind} has the shape {list(tensor.shape)} for {tasks} tasks",
                 "Its first dimensions are [T, S]: tasks, then examples",
             )
-    if inputs.shape[1] != targets.shape[1] or not inputs.shape[1]:
-        raise _refused(
-            f"{part} has {inputs.shape[1]} inputs and {targets.shape[1]} targets a task",
-            "Each example has one of both, and there is at least one",
-        )
+    for tensor in tensors_of(inputs):
+        if tensor.shape[1] != targets.shape[1] or not tensor.shape[1]:
+            raise _refused(
+                f"{part} has {tensor.shape[1]} inputs and {targets.shape[1]} targets a task",
+                "Each example has one of both, and there is at least one",
+            )
     # a task that acts on its inputs by itself shows the network others than these
     shows_inputs = task is not None and type(task).forward is Task.forward
-    if task is not None and shows_inputs and inputs.shape[2:] != tuple(task.input_shape):
+    if task is None or not shows_inputs:
+        return
+    found, key = _shapes(inputs), "input_shape" if isinstance(inputs, Tensor) else "input_shapes"
+    said = {"": task.input_shape} if isinstance(inputs, Tensor) else task.input_shapes
+    if found != {name: tuple(shape) for name, shape in said.items()}:
         raise _refused(
-            f"one input of {part} has the shape {list(inputs.shape[2:])}, and the task's "
-            f"input_shape is {list(task.input_shape)}",
+            f"one input of {part} has the shape {_listed(found)}, and the task's {key} is "
+            f"{_listed(said)}",
             "Correct the one or the other",
         )
 
 
 def _check_values(part: str, examples: Examples, task: Task | None) -> None:
-    for kind, tensor in zip(examples._fields, examples, strict=True):
+    for kind, tensor in _named(examples).items():
         if tensor.is_complex():
             raise _refused(
                 f"{part}.{kind} is complex", "Give real and imaginary parts as two numbers"
@@ -125,7 +134,8 @@ def _check_values(part: str, examples: Examples, task: Task | None) -> None:
             raise _refused(
                 f"{part}.{kind} holds nan or infinite values", "Leave such examples out or fill in"
             )
-    words, inputs = (task.vocabulary_size if task is not None else 0), examples.inputs
+    words = task.vocabulary_size if task is not None else 0
+    inputs = tensors_of(examples.inputs)[0]
     if words and not inputs.is_floating_point() and int(inputs.max()) >= words:
         raise _refused(
             f"{part}.inputs holds the token {int(inputs.max())}, and vocabulary_size is {words}",
@@ -145,6 +155,26 @@ def _check_labels(part: str, examples: Examples, classes: Tensor) -> None:
             f"Labels count from 0 to {ways - 1}"
             + (": subtract 1" if low == 1 and high == ways else ""),
         )
+
+
+def _named(examples: Examples) -> dict[str, Tensor]:
+    """The tensors, by what messages call them."""
+    inputs, targets = examples
+    if not isinstance(inputs, dict):
+        return {"inputs": inputs, "targets": targets}
+    return {**{f"inputs[{name!r}]": t for name, t in inputs.items()}, "targets": targets}
+
+
+def _shapes(inputs: Inputs) -> dict[str, tuple[int, ...]]:
+    """The shape of one input, by its name where it has one."""
+    named = {"": inputs} if isinstance(inputs, Tensor) else inputs
+    return {name: tuple(tensor.shape[2:]) for name, tensor in named.items()}
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    if set(shapes) == {""}:
+        return str(list(shapes[""]))
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "said of none"
 
 
 def _refused(found: str, remedy: str) -> UserError:

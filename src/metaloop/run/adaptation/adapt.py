@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from metaloop.adapted import Adapted, Array, adapt_to
 from metaloop.adapted.description import in_words
-from metaloop.episode import Episode, Examples
+from metaloop.episode import Episode, Examples, the_tensor
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json, write_text
 from metaloop.folders.run_folder import RunFolder
@@ -131,7 +131,7 @@ def _check_classes(support: Given, query: Given) -> None:
 def _pictures(adapted: Adapted, query: Given | None) -> dict[str, Draw]:
     """The fit of a curve, on the query's points if they are labelled; or answers to images."""
     support = adapted.support
-    task = Episode(support, support, support.inputs[:0])
+    task = Episode(support, support, support.targets[:0])
     if is_curve(task):
         if query is not None and query.labels is not None:
             points = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
@@ -145,7 +145,7 @@ def _pictures(adapted: Adapted, query: Given | None) -> dict[str, Draw]:
 def _draw_answers(adapted: Adapted, query: Given) -> Figure:
     assert adapted.classes_ is not None
     probabilities = torch.from_numpy(adapted.predict_proba(query.inputs))
-    images = adapted.to_inputs(query.inputs).float().cpu()
+    images = the_tensor(adapted.to_inputs(query.inputs)).float().cpu()
     labels = None if query.labels is None else [str(label) for label in query.labels]
     classes = [str(label) for label in adapted.classes_]
     return draw_predictions(images, probabilities, classes, labels)

@@ -86,6 +86,8 @@ def check_node(node: Node, *kinds: type, key: str, supplied: Collection[str] = (
 def _read(value: object, target: Callable[..., object], argument: str, key: str) -> object:
     """An argument's value, its nodes checked by what the argument is annotated with."""
     if isinstance(value, dict) and TARGET in value:
+        if value[TARGET] is None:
+            return None  # a place for a node, with nothing in it
         is_partial = value.get(PARTIAL, False) is True
         return check_node(value, *kinds_of(target, argument, is_partial=is_partial), key=key)
     if isinstance(value, dict):

@@ -18,13 +18,13 @@ ELSEWHERE = (
     "published",
     "published_where",
 )
-PATH = "_dir"  # how keys of paths end
+PATHS = ("_dir", ".root")  # how keys of paths end, ours and torchvision's
 NO_NUMBER = ("data.workers", "data.eval_meta_batch_size")
 
 
 def is_elsewhere(key: str) -> bool:
     """Whether a dotted key is no part of what a run is: where it computes, logs, reads from."""
-    return key.split(".")[0] in ELSEWHERE or key.endswith(PATH) or key in NO_NUMBER
+    return key.split(".")[0] in ELSEWHERE or key.endswith(PATHS) or key in NO_NUMBER
 
 
 def identifying(config: Mapping[str, object]) -> dict[str, object]:

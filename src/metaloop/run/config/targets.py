@@ -8,7 +8,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import hydra.utils
 import pydantic
@@ -35,10 +35,15 @@ FRAMEWORKS = (
     "lightning_fabric",
     "wandb",
 )
-KNOWN = ("metaloop", *FRAMEWORKS)
+KNOWN = ("metaloop", *FRAMEWORKS, "torchvision.datasets")
 # what an argument may be whose annotation names no class; and data: dataclasses, pydantic's models
 FREE = (nn.Module, Task, Algorithm, Callback, Logger, pydantic.BaseModel)
-SAYS_NOTHING = ("builtins", "collections.abc", "typing")  # modules of annotations too wide to judge
+SAYS_NOTHING = (
+    "builtins",
+    "collections.abc",
+    "types",
+    "typing",
+)  # modules of annotations too wide to judge
 
 
 def find_target(name: str, key: str) -> Callable[..., object]:
@@ -56,7 +61,7 @@ def find_target(name: str, key: str) -> Callable[..., object]:
             found = hydra.utils.instantiate({"_target_": name, "_partial_": True}).func
     except InstantiationException as error:
         raise UserError(_explain(error, f"{key}._target_={name}", name)) from error
-    if name.partition(".")[0] not in KNOWN:
+    if not _is_in(name, KNOWN):
         _print_foreign(name.partition(".")[0])
     return typing.cast(Callable[..., object], found)
 
@@ -68,15 +73,19 @@ def require_trusted(name: str, key: str) -> None:
         UserError: it does not; nothing has been imported.
 
     """
-    if TRUST not in os.environ or name.partition(".")[0] in KNOWN:
+    if TRUST not in os.environ or _is_in(name, KNOWN):
         return
     trusted = [each.strip() for each in os.environ[TRUST].split(",")]
-    if not any(each and f"{name}.".startswith(f"{each}.") for each in trusted):
+    if not _is_in(name, trusted):
         allowing = ",".join([*filter(None, trusted), name.partition(".")[0]])
         raise UserError(
             f"{key}._target_={name} is code that {TRUST}={os.environ[TRUST]} does not allow, and "
             f"was not imported. If you trust it, set {TRUST}={allowing}."
         )
+
+
+def _is_in(name: str, packages: Iterable[str]) -> bool:
+    return any(each and f"{name}.".startswith(f"{each}.") for each in packages)
 
 
 def require_all_trusted(content: object, key: str = "") -> None:
@@ -143,11 +152,16 @@ def _classes(hint: object, *, is_partial: bool = False) -> Iterator[type]:
     elif origin is Callable:
         if is_partial:
             yield from _classes(arguments[-1])
-    elif arguments:
+    elif arguments and not _is_class(origin):
         for inner in arguments:
             yield from _classes(inner, is_partial=is_partial)
-    elif inspect.isclass(hint) and hint.__module__ not in SAYS_NOTHING:
-        yield from () if getattr(hint, "_is_protocol", False) else (hint,)
+    elif _is_class(named := origin or hint):
+        yield from () if getattr(named, "_is_protocol", False) else (named,)
+
+
+def _is_class(hint: object) -> typing.TypeGuard[type]:
+    """Whether an annotation is a class that says something, and no container."""
+    return inspect.isclass(hint) and hint.__module__ not in SAYS_NOTHING
 
 
 def _explain(error: InstantiationException, where: str, name: str) -> str:

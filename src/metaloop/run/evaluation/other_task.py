@@ -37,10 +37,10 @@ def fit_to_run(
         theirs = {**theirs, **known}
     other = construct(theirs, Task, key="task")
     name = type(other).__name__
-    if tuple(other.input_shape) != tuple(own.input_shape):
+    if _shapes_of(other) != _shapes_of(own):
         raise UserError(
             f"{run.path} was trained on {type(own).__name__}, inputs of shape "
-            f"{tuple(own.input_shape)}; those of {name} are {tuple(other.input_shape)}. Choose a "
+            f"{_shapes_of(own)}; those of {name} are {_shapes_of(other)}. Choose a "
             "task of the same shape, or one that can be brought into it (its image size)."
         )
     model = dict(cast(Node, config["model"]))
@@ -59,3 +59,9 @@ def fit_to_run(
     if "classes" in inspect.signature(recipe.target).parameters:
         algorithm.setdefault("classes", own.classes)
     return {**config, "task": theirs, "algorithm": algorithm, "model": model}
+
+
+def _shapes_of(task: Task) -> object:
+    """The shape of one input, or of each of its tensors by name."""
+    named = {name: tuple(shape) for name, shape in task.input_shapes.items()}
+    return named or tuple(task.input_shape)

@@ -126,11 +126,15 @@ class ImageClasses(ClassificationTask):
         return DrawnImages(rows, turns, numbers, classes, torch.tensor(shots).expand_as(classes))
 
     def gather(self, drawn: DrawnImages, dtype: torch.dtype) -> Episode:  # type: ignore[override]
-        images = self.gather_pixels(drawn).to(dtype).div_(255)
+        images = self.to_floats(self.gather_pixels(drawn), dtype)
         if self.augmentation is not None and drawn.augmentation.shape[-1]:
             changed = self.augmentation(images.flatten(0, 2), drawn.augmentation.flatten(0, 2))
             images = changed.view_as(images)
         return Episode(*self.shapes.to_sets(images, drawn.shots, self.queries), drawn.classes)
+
+    def to_floats(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
+        """Turn what the store holds into what a model gets: bytes into 0..1."""
+        return stored.to(dtype).div_(255)
 
     def gather_pixels(self, drawn: DrawnImages) -> Tensor:
         """The drawn images, turned, [T, N, K+Q, channels, height, width] uint8."""
@@ -143,7 +147,7 @@ class ImageClasses(ClassificationTask):
         channels, size, _ = self.input_shape
         return ImageFiles(size, channels, is_inverted=self.is_inverted)
 
-    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
         """Bytes 0..255 become 0..1; floats have to be there already."""
         if inputs.dtype == torch.uint8:
             return inputs.to(dtype) / 255

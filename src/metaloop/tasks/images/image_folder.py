@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal, Unpack
-
-from pydantic import Field
+from typing import Literal, Unpack
 
 from metaloop.arguments import Count, Positive, Seed
 from metaloop.errors import UserError
@@ -27,9 +25,14 @@ from metaloop.tasks.readers.image_files import (
     count_channels,
     read_colour,
 )
-from metaloop.tasks.sources.class_splits import FOLDERS, Classes, seeded_split, split_by_prefix
-
-Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
+from metaloop.tasks.sources.class_splits import (
+    FOLDERS,
+    Classes,
+    Fractions,
+    require_shares,
+    seeded_split,
+    split_by_prefix,
+)
 
 ALIKE = (
     "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
@@ -78,7 +81,7 @@ class ImageFolder(ImageDataset):
         white_level: Positive | None = None,
         **options: Unpack[SourceOptions],
     ) -> None:
-        _require_shares(fractions)
+        require_shares(fractions)
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
         self.alike = channels is None if alike is None else alike
         self.advice = ALIKE if self.alike else ""
@@ -174,11 +177,3 @@ class ImageFolder(ImageDataset):
             with suppress(OddImageError):  # which is named, with all others, when images are read
                 return count_channels(file)
         raise UserError(f"{self.data_dir} holds no image that can be read. {self.what_to_put}")
-
-
-def _require_shares(fractions: Sequence[float]) -> None:
-    if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
-        raise UserError(
-            f"task.fractions={fractions} are the shares of the classes for train, validation and "
-            "test: none below 0, together 1."
-        )

@@ -52,9 +52,16 @@ class ImageStore:
         self._images, self._rows = images, rows
         self._copies = 1  # of every image, each another quarter turn
 
+    def regrouped(self, order: Tensor, counts: Tensor, names: Sequence[str]) -> "ImageStore":
+        """The same images in other classes: `order` says which usable image stands where."""
+        rows = order if self._rows is None else self._rows[order]
+        return ImageStore(
+            self._images, counts, names, rows=rows, storage=self.storage, odd=self.odd
+        )
+
     @property
     def shape(self) -> tuple[int, ...]:
-        """Channels, height and width of every image."""
+        """Channels, height and width of every image; or the shape of the numbers in its place."""
         return tuple(self._images.shape[1:])
 
     @property

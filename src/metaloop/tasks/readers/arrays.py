@@ -1,6 +1,6 @@
 """Arrays as a user holds them, in numpy, torch or lists, as tensors."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,11 +9,12 @@ from torch import Tensor
 from metaloop.errors import UserError
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-Arrays = Array | Tensor | Sequence[object]
+Rows = Array | Tensor | Sequence[object]
+Arrays = Rows | Mapping[str, Rows]
 Labels = Array | Tensor | Sequence[Hashable]
 
 
-def to_tensor(values: Arrays | Labels, name: str) -> Tensor:
+def to_tensor(values: Rows | Labels, name: str) -> Tensor:
     """Copy rows of numbers into a tensor.
 
     Raises:

@@ -89,7 +89,8 @@ class ImageFiles:
     on `background`, made grey or RGB and resized, in this order.
 
     Args:
-        size: images are resized to size x size, whatever their proportions.
+        size: images are resized to size x size, whatever their proportions; None leaves their
+            size.
         channels: 1 makes all grey, 3 makes all RGB.
         alike: why images of another number of channels are refused; "" converts them.
         is_inverted: black becomes white.
@@ -102,7 +103,7 @@ class ImageFiles:
 
     def __init__(
         self,
-        size: int,
+        size: int | None,
         channels: int,
         *,
         alike: str = "",
@@ -121,7 +122,13 @@ class ImageFiles:
     @property
     def shape(self) -> tuple[int, ...]:
         """Channels, height and width of every image."""
-        return (self.channels, self.size, self.size)
+        return (self.channels, self._side, self._side)
+
+    @property
+    def _side(self) -> int:
+        """The height and width that all images are given."""
+        assert self.size is not None
+        return self.size
 
     def read(self, file: ImageFile) -> Pixels:
         """Decode one image to [channels, size, size].
@@ -169,8 +176,8 @@ class ImageFiles:
             "kind": "image",
             "channels": self.channels,
             "colours": colours,
-            "height": self.size,
-            "width": self.size,
+            "height": self._side,
+            "width": self._side,
             "resized_by": self.resample,
             "is_inverted": self.is_inverted,
             "background": background,
@@ -180,7 +187,7 @@ class ImageFiles:
                 f"Bring more than 8 bits a channel to 8: 255 * value / {white}.",
                 f"Composite what is transparent on {background}.",
                 f"Convert it to {colours} (Pillow's mode {MODES[self.channels]}).",
-                f"Resize it to {self.size} x {self.size} by Pillow's {self.resample.upper()}, "
+                f"Resize it to {self._side} x {self._side} by Pillow's {self.resample.upper()}, "
                 "whatever its proportions.",
                 *inverted,
             ],
@@ -232,9 +239,9 @@ def is_grey(image: Image.Image) -> bool:
     return image.mode in GREY_MODES or raw_mode(image).startswith("LA;16")
 
 
-def resized(image: Image.Image, size: int, resample: Resample = "lanczos") -> Pixels:
-    """An image as [channels, size, size]."""
-    if image.size != (size, size):
+def resized(image: Image.Image, size: int | None, resample: Resample = "lanczos") -> Pixels:
+    """An image as [channels, size, size], or of the size that it has."""
+    if size is not None and image.size != (size, size):
         image = image.resize((size, size), Image.Resampling[resample.upper()])
     pixels: Pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -3,14 +3,17 @@
 import json
 from collections.abc import Sequence
 from importlib import resources
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 
 FOLDERS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 Classes = dict[Split, list[str]]
+Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 def published(name: str) -> str:
@@ -45,6 +48,21 @@ def split_by_prefix(names: Sequence[str]) -> Classes:
                 "its images into one, or put the classes into one folder with task.split=seeded."
             )
     return split
+
+
+def require_shares(fractions: list[float]) -> list[float]:
+    """Return fractions, or refuse what are no shares of a whole.
+
+    Raises:
+        UserError: one is below 0, or together they are not 1.
+
+    """
+    if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
+        raise UserError(
+            f"task.fractions={fractions} are the shares of the classes for train, validation and "
+            "test: none below 0, together 1."
+        )
+    return fractions
 
 
 def seeded_split(names: Sequence[str], fractions: Sequence[float], seed: int) -> Classes:

@@ -78,7 +78,7 @@ class PointNavigation(Task):
             classes=torch.empty(streams.episodes, 0, dtype=torch.int64),
         )
 
-    def forward(self, network: Network, inputs: Tensor) -> Tensor:
+    def forward(self, network: Network, inputs: Tensor) -> Tensor:  # type: ignore[override]
         """Roll the policy out.
 
         Shapes:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from metaloop.arguments import Count
-from metaloop.episode import Episode
+from metaloop.episode import Episode, Inputs, map_inputs, tensors_of
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.row_groups import RowGroups
-from metaloop.tasks.task import ClassificationTask
+from metaloop.tasks.task import ClassificationTask, cast
 
 
 class DrawnRows(NamedTuple):
@@ -39,7 +39,7 @@ class RowClasses(ClassificationTask):
 
     """
 
-    inputs: Tensor  # [R, *X]
+    inputs: Inputs  # [R, *X]
     groups: RowGroups
 
     def __init__(
@@ -57,7 +57,7 @@ class RowClasses(ClassificationTask):
 
     def open_rows(
         self,
-        inputs: Tensor,
+        inputs: Inputs,
         labels: Tensor,
         names: Sequence[str],
         splits: Mapping[Split, Sequence[int]],
@@ -86,10 +86,14 @@ class RowClasses(ClassificationTask):
         return DrawnRows(rows, classes, torch.tensor(shots).expand_as(classes))
 
     def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
-        if self.inputs.device != drawn.rows.device:
-            self.inputs = self.inputs.to(drawn.rows.device)  # once: then they live there
-        inputs = self.inputs[drawn.rows]
-        inputs = inputs.to(dtype) if inputs.is_floating_point() else inputs
+        device = drawn.rows.device
+        if tensors_of(self.inputs)[0].device != device:  # once: then they live there
+            self.inputs = map_inputs(lambda tensor: tensor.to(device), self.inputs)
+
+        def of_rows(tensor: Tensor) -> Tensor:
+            return cast(tensor[drawn.rows], dtype)
+
+        inputs = map_inputs(of_rows, self.inputs)
         return Episode(*self.shapes.to_sets(inputs, drawn.shots, self.queries), drawn.classes)
 
     def describe(self) -> dict[str, int | str | bool]:

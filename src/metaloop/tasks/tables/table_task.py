@@ -123,7 +123,7 @@ class TableTask(Task):
             return super().read_examples(place, skip_unusable=skip_unusable, like=like)
         return self.reader.read(place, like)
 
-    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
         return self.reader.scale(inputs, dtype)
 
     def introduce(self) -> list[str]:

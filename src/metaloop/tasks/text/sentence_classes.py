@@ -2,13 +2,14 @@
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from metaloop.arguments import Count
+from metaloop.episode import Inputs, map_inputs
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.arrays import Arrays
@@ -40,6 +41,8 @@ class SentenceClasses(RowClasses):
         max_tokens: a longer sentence is cut, a shorter one padded.
         vocabulary_size: how many token numbers there are, with the one that pads.
         tokenizer: None hashes words; else a Hugging Face tokenizer, a folder or a name.
+        mask: give the network two tensors by name, as transformers' encoders take them: input_ids,
+            which begin with the tokenizer's token 0, and attention_mask, 0 where they pad.
         data_dir: a folder with train.jsonl, valid.jsonl, test.jsonl; None downloads them.
         cache_dir: where downloads are kept.
         source_url: where the three files lie.
@@ -61,6 +64,7 @@ class SentenceClasses(RowClasses):
         cache_dir: str,
         source_url: str,
         md5: Sequence[str],
+        mask: bool = False,
         shape_block: Count = 1,
         uneven_shots: bool = False,
     ) -> None:
@@ -74,6 +78,10 @@ class SentenceClasses(RowClasses):
         if vocabulary_size < 2:
             raise UserError("task.vocabulary_size counts the token that pads: set 2 or more.")
         self.input_shape = (max_tokens,)
+        self.mask = mask
+        if mask:
+            names = ("input_ids", "attention_mask")
+            self.input_shapes = dict.fromkeys(names, self.input_shape)
         self.classes, self.vocabulary_size, self.tokenizer = classes, vocabulary_size, tokenizer
         self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
         self.cache_dir = Path(cache_dir).expanduser()
@@ -95,7 +103,7 @@ class SentenceClasses(RowClasses):
         names = [name for split in SPLITS for name in per_split[split]]
         number = {name: i for i, name in enumerate(names)}
         self.open_rows(
-            self.tokenize([s for split in SPLITS for s in read[split][0]]),
+            self._masked(self.tokenize([s for split in SPLITS for s in read[split][0]])),
             torch.tensor([number[label] for split in SPLITS for label in read[split][1]]),
             names,
             {split: [number[name] for name in per_split[split]] for split in SPLITS},
@@ -107,10 +115,12 @@ class SentenceClasses(RowClasses):
     ) -> Given:
         return read_sentences(place)
 
-    def encode(self, x: Arrays) -> Tensor:
+    def encode(self, x: Arrays) -> Inputs:
         """Turn sentences, a string a row, into token numbers [rows, max_tokens]; those stay."""
         sentences = [str(row) for row in x if isinstance(row, str)]
-        return self.tokenize(sentences) if len(sentences) == len(x) else super().encode(x)
+        if isinstance(x, Mapping) or len(sentences) < len(x):
+            return super().encode(x)
+        return self._masked(self.tokenize(sentences))
 
     def tokenize(self, sentences: Sequence[str]) -> Tensor:
         """Turn sentences into token numbers, int64 [rows, max_tokens]."""
@@ -121,8 +131,14 @@ class SentenceClasses(RowClasses):
             tokenizer=self.tokenizer,
         )
 
-    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        return inputs.long()  # what `encode` gives is what a model takes
+    def scale(self, inputs: Inputs, dtype: torch.dtype) -> Inputs:
+        return map_inputs(torch.Tensor.long, inputs)  # what `encode` gives is what a model takes
+
+    def _masked(self, tokens: Tensor) -> Inputs:
+        """Tokens as they are; or those of the tokenizer, and where they are no padding."""
+        if not self.mask:
+            return tokens
+        return {"input_ids": (tokens - 1).clamp(min=0), "attention_mask": (tokens > 0).long()}
 
     def describe_inputs(self) -> dict[str, object]:
         length, size = self.input_shape[0], self.vocabulary_size

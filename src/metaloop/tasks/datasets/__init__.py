@@ -1,0 +1,1 @@
+"""Any labelled torch Dataset as tasks."""

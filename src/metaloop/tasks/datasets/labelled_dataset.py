@@ -1,0 +1,261 @@
+"""N-way K-shot episodes of any labelled torch Dataset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metaloop.arguments import Count, Positive, Seed
+from metaloop.errors import UserError
+from metaloop.tasks.datasets.item_values import Values, to_image, to_numbers
+from metaloop.tasks.datasets.labelled_items import Form, Given, Label, LabelledItems
+from metaloop.tasks.images.augmentation import Augmentation
+from metaloop.tasks.images.image_classes import ImageClasses
+from metaloop.tasks.images.image_store import Storage
+from metaloop.tasks.images.uniform_classes import warn_of_uniform
+from metaloop.tasks.random_streams import SPLITS, Split
+from metaloop.tasks.readers.image_files import ImageFiles, is_grey, read_colour
+from metaloop.tasks.readers.visible_files import list_some
+from metaloop.tasks.shapes import Size
+from metaloop.tasks.sources.class_splits import Fractions, require_shares, seeded_split
+from metaloop.user_text import readable
+
+ALONE = "dataset"  # what one data set for all three splits is called
+ALIKE = (
+    "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
+    "make all grey."
+)
+CLASS_SHARES = [0.64, 0.16, 0.2]
+Class = tuple[str, Label]  # a label in the data set of this name
+
+
+class LabelledDataset(ImageClasses):
+    """Episodes of one data set, its classes divided by a seed, or of three, one a split.
+
+    An item is (input, label): the input an image (of Pillow, or bytes [channels, height, width] in
+    torch, [height, width, channels] in numpy) or numbers of one shape, the label a whole number or
+    a text. Every item is read once, whatever its transform draws, and kept decoded.
+
+    Args:
+        ways, shots, queries, shape_block, uneven_shots, rotations, augmentation: see ImageClasses;
+            the last two are of images.
+        dataset: a map-style Dataset, or what makes it when it is needed.
+        train, validation, test: three in its place.
+        disjoint: refuse a label that two of the three have; else it is another class in each.
+        fractions: of the classes of one data set for training, validation and test.
+        split_seed: of that division.
+        image_size: height and width that images are resized to; None leaves them as they are.
+        channels: 3 makes all images RGB, 1 grey; None takes them as they are, all alike.
+        background, white_level: see ImageFolder.
+        values: bytes, images that a model gets as 0..1; numbers, inputs as they are; None tells by
+            the first item.
+        input_shape: X; None reads it from the first item.
+        classes: how many labels there are at most, where somebody pretrains on them; None takes
+            what the data sets say (their `classes`).
+        storage, skip_unusable, cache_dir: see ImageDataset. Images of torchvision's data sets are
+            kept in cache_dir, those of others in memory.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        ways: Size,
+        shots: Size,
+        queries: Count = 5,
+        shape_block: Count = 1,
+        uneven_shots: bool = False,
+        dataset: Given | None = None,
+        train: Given | None = None,
+        validation: Given | None = None,
+        test: Given | None = None,
+        disjoint: bool = True,
+        fractions: Fractions | None = None,
+        split_seed: Seed = 0,
+        image_size: Count | None = None,
+        channels: Literal[1, 3] | None = None,
+        background: str | int = "white",
+        white_level: Positive | None = None,
+        values: Values | None = None,
+        input_shape: Sequence[Count] | None = None,
+        classes: Count | None = None,
+        rotations: bool = False,
+        augmentation: Augmentation | None = None,
+        storage: Storage = "auto",
+        skip_unusable: bool = False,
+        cache_dir: str = "~/.cache/metaloop",
+    ) -> None:
+        super().__init__(
+            ways=ways,
+            shots=shots,
+            queries=queries,
+            shape_block=shape_block,
+            uneven_shots=uneven_shots,
+            rotations=rotations,
+            augmentation=augmentation,
+        )
+        self.fractions, self.split_seed = require_shares(fractions or CLASS_SHARES), split_seed
+        self.disjoint, self.skip_unusable, self.storage = disjoint, skip_unusable, storage
+        self.cache_dir, self.image_size = Path(cache_dir).expanduser(), image_size
+        self.alike, self.white_level = ALIKE if channels is None else "", white_level
+        self.background = read_colour(background, "task.background")
+        self.items = _items(dataset, {"train": train, "validation": validation, "test": test})
+        if input_shape is None or values is None:
+            form = _first_form(self.items, image_size, channels, values)
+            input_shape, values, classes = *form, classes or self.items.count_names()
+        self._keep(input_shape, values, classes)
+        self._require_fit(channels)
+
+    def _keep(self, input_shape: Sequence[int], values: Values, classes: int | None) -> None:
+        self.input_shape, self.values = tuple(input_shape), values
+        self.classes = self.count_classes(classes or 0)
+        known = {"classes": classes} if classes else {}
+        self.found = {"input_shape": list(input_shape), "values": values, **known}
+
+    def prepare(self) -> None:
+        self.setup()
+        if odd := self.store.odd:
+            print(f"Left out {len(odd)} unusable items:{readable(list_some(odd))}", flush=True)
+        if self.values == "bytes":
+            warn_of_uniform(self.store)
+
+    def setup(self) -> None:
+        if hasattr(self, "store"):
+            return  # items that lie in memory are not read again
+        form = Form(self.input_shape, self.values, self._files(self.image_size))
+        loaded = self.items.load(
+            form, self.cache_dir, self.storage, skip_unusable=self.skip_unusable
+        )
+        found = [(row.part, label) for row, label in zip(loaded.rows, loaded.labels, strict=True)]
+        classes = sorted(set(found), key=self._order)
+        if self.classes and self.count_classes(len(classes)) > self.classes:
+            raise UserError(
+                f"The data has {len(classes)} labels, more than task.classes={self.classes}. Set "
+                f"task.classes={len(classes)}."
+            )
+        number = {each: i for i, each in enumerate(classes)}
+        members = torch.tensor([number[each] for each in found])
+        names = [self.items.class_name(*each) for each in classes]
+        store = loaded.store.regrouped(members.argsort(stable=True), members.bincount(), names)
+        self.open_images(store, self._split(classes, names), skip_small=self.skip_unusable)
+
+    def to_floats(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
+        return super().to_floats(stored, dtype) if self.values == "bytes" else stored.to(dtype)
+
+    def image_files(self) -> ImageFiles:
+        _, height, width = self.input_shape
+        if self.values == "numbers" or height != width:
+            raise UserError(
+                f"The run was trained on inputs of shape {list(self.input_shape)} as its data set "
+                f"gave them ({self.values}), and image files are made into squares of bytes. Adapt "
+                "in Python (Learner.adapt) to arrays that the same transform has made, or train "
+                "with task.image_size=84, or another number."
+            )
+        return self._files(height)
+
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
+        """Bytes become 0..1; numbers are what the data set's transform has to have made."""
+        if self.values == "bytes":
+            return super().scale(inputs, dtype)
+        if inputs.dtype == torch.uint8 and inputs.ndim > 2:
+            raise UserError(
+                "x holds bytes (uint8), and the run was trained on numbers that its data set's "
+                "transform had made. Pass what the transform makes of x."
+            )
+        return inputs.to(dtype)
+
+    def describe(self) -> dict[str, int | str | bool]:
+        seeded = {"split_seed": self.split_seed} if self.items.parts == [ALONE] else {}
+        return {**super().describe(), "dataset": self.items.describe(), **seeded}
+
+    def __getstate__(self) -> dict[str, object]:
+        """A loader's worker only draws: the data sets do not travel to it."""
+        return {name: value for name, value in vars(self).items() if name != "items"}
+
+    def _files(self, size: int | None) -> ImageFiles:
+        return ImageFiles(
+            size,
+            self.input_shape[0],
+            alike=self.alike,
+            background=self.background,
+            white_level=self.white_level,
+        )
+
+    def _order(self, each: Class) -> tuple[int, bool, Label]:
+        """By split, then by label, numbers first."""
+        part, label = each
+        return self.items.parts.index(part), isinstance(label, str), label
+
+    def _split(self, classes: Sequence[Class], names: Sequence[str]) -> dict[Split, list[int]]:
+        """The numbers of each split's classes."""
+        seen: dict[str, Class] = {}
+        for each, name in zip(classes, names, strict=True):
+            other = seen.setdefault(name, each)
+            if other[0] == each[0] and other != each:
+                raise UserError(
+                    f"The labels {other[1]!r} and {each[1]!r} of task.{each[0]} are both called "
+                    f"'{name}'. Give the data set a target_transform that tells them apart."
+                )
+            if other[0] != each[0] and self.disjoint:
+                raise UserError(
+                    f"The class '{name}' is in task.{other[0]} and in task.{each[0]}. Few-shot "
+                    "learning tests on classes that training has not seen: give each data set "
+                    "labels of its own. If equal labels mean other classes, or are meant to be "
+                    "in both, set task.disjoint=false."
+                )
+        if self.items.parts != [ALONE]:
+            parts = [part for part, _ in classes]
+            return {split: [i for i, p in enumerate(parts) if p == split] for split in SPLITS}
+        number = {name: i for i, name in enumerate(names)}
+        split_names = seeded_split(names, self.fractions, self.split_seed)
+        return {split: [number[name] for name in split_names[split]] for split in SPLITS}
+
+    def _require_fit(self, channels: int | None) -> None:
+        """Refuse keys of images where inputs are numbers, and a size that is not the shape's."""
+        size = self.image_size
+        of_images = {
+            "image_size": size is not None,
+            "channels": channels is not None,
+            "rotations": self.rotations,
+            "augmentation": self.augmentation is not None,
+        }
+        if self.values == "numbers" and (said := [n for n, is_set in of_images.items() if is_set]):
+            raise UserError(
+                f"task.{said[0]} is of images of bytes, and the inputs are numbers of shape "
+                f"{list(self.input_shape)}. Leave it out; what changes numbers is the data set's "
+                "own transform."
+            )
+        if size is not None and self.input_shape[1:] != (size, size):
+            raise UserError(
+                f"task.image_size={size} does not fit task.input_shape={list(self.input_shape)}. "
+                "Set task.input_shape=null, which reads it again."
+            )
+
+
+def _items(alone: Given | None, three: dict[str, Given | None]) -> LabelledItems:
+    given = {part: each for part, each in three.items() if each is not None}
+    if alone is not None and not given:
+        return LabelledItems({ALONE: alone})
+    if alone is None and len(given) == len(three):
+        return LabelledItems(given)
+    raise UserError(
+        "Name one data set, task.dataset, whose classes are divided by task.split_seed, or three: "
+        "task.train, task.validation and task.test; such as task.dataset._target_="
+        "torchvision.datasets.Flowers102 task.dataset.root=FOLDER."
+    )
+
+
+def _first_form(
+    items: LabelledItems, image_size: int | None, channels: int | None, values: Values | None
+) -> tuple[list[int], Values]:
+    """Shape and values by the first item, as far as they are not said."""
+    row, value = items.first_input()
+    image = None if values == "numbers" else to_image(value)
+    if image is None:
+        if values == "bytes":
+            raise UserError(f"task.values=bytes, but {row} is no image of bytes.")
+        return list(to_numbers(value, str(row)).shape), "numbers"
+    height, width = (image_size, image_size) if image_size else (image.height, image.width)
+    return [channels or (1 if is_grey(image) else 3), height, width], "bytes"
