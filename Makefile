@@ -5,6 +5,8 @@
 # make lint    style and types
 # make same BASE=COMMIT   compare small runs with that commit's, bit for bit
 PYTHON ?= python3
+# a file's tests in one process, which makes what they share once, in the order that conftest.py gives
+PYTEST = .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 CORE = tests/substitutes tests/inner_loop tests/algorithms tests/meta_gradient tests/models tests/test_layering.py
 
 .PHONY: train test quick lint same .venv
@@ -14,10 +16,10 @@ train: .venv
 	.venv/bin/metaloop-train $(ARGS)
 
 test: .venv
-	.venv/bin/python -m pytest -n 2 $(ARGS)
+	$(PYTEST) $(ARGS)
 
 quick: .venv
-	.venv/bin/python -m pytest -n 2 $(CORE) $(ARGS)
+	$(PYTEST) $(CORE) $(ARGS)
 
 lint: .venv
 	.venv/bin/ruff check .

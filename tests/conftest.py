@@ -28,6 +28,13 @@ from tests.warm_start import WarmStart
 
 ROOT = Path(__file__).resolve().parents[1]
 WARM = WarmStart()
+LONG = (
+    "tests/test_readme.py",
+    "tests/cli/",
+    "tests/run/",
+    "tests/meta_gradient/test_compiled.py",
+    "tests/test_configuration.py",
+)
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler to compile with"
 )
@@ -35,8 +42,9 @@ mpl.use("agg")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest test first: at the end one process would run it alone."""
-    items.sort(key=lambda item: "run_one_after_the_other" not in item.name)
+    """Put the longest files first: at the end one process would run them alone."""
+    places = [*LONG, ""]
+    items.sort(key=lambda item: next(i for i, p in enumerate(places) if item.nodeid.startswith(p)))
 
 
 def pytest_collection_finish() -> None:
@@ -201,9 +209,10 @@ def run_command(
 ) -> subprocess.CompletedProcess:
     """Run one of the installed commands, or python with arguments, and return what it said.
 
-    A command of ours starts with its imports done, unless `cold`.
+    A command of ours, and a script or module, starts with its imports done, unless `cold`.
     """
-    if arguments[0].startswith("metaloop-") and not cold:
+    is_ours = arguments[0].startswith("metaloop-")
+    if not cold and (is_ours or (arguments[0] == "python" and arguments[1] != "-c")):
         return WARM.run(*arguments, timeout=timeout, **kwargs)
     program = Path(sys.executable).parent / arguments[0]
     return subprocess.run(

@@ -1,14 +1,11 @@
 """Two processes meta-train every algorithm to the weights of one."""
 
 import csv
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_command
 from tests.episodes import RECIPES
 from tests.ranks import VARYING
 
@@ -20,15 +17,8 @@ def trained(tmp_path_factory):
     made = []
     for processes, start in ((1, []), (2, agent)):
         folder = tmp_path_factory.mktemp(f"processes{processes}")
-        done = subprocess.run(
-            [sys.executable, *start, "-m", "tests.ranks", str(processes), str(folder)],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        ranks = ("-m", "tests.ranks", str(processes), str(folder))
+        done = run_command("python", *start, *ranks, cwd=ROOT)
         assert done.returncode == 0, done.stdout + done.stderr
         made.append((torch.load(folder / "weights.pt", weights_only=True), folder))
     return made

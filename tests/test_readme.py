@@ -35,9 +35,18 @@ ON_SLURM = "metaloop-train -m hydra/launcher=submitit_slurm"
 NEEDS_CLUSTER = ("sbatch", ON_SLURM, "torchrun --nnodes")
 (JOB,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 SHARED = Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data"))
-# the shared data, and the fixture of its name, that a folder in the commands stands for
-NEEDS_DATA = {"DATA": "omniglot", "CIFAR": "cifar100"}
-SHARED_CLINC150 = SHARED / "text_intents" / "clinc150"
+# the shared data that a word in the commands stands for; the first two have a fixture of its name
+NEEDS_DATA = {
+    "DATA": "omniglot",
+    "CIFAR": "cifar100",
+    "OMNIGLOT_RUN": "omniglot",
+    "CLINC150": "text_intents/clinc150",
+}
+# proven by itself in the named test, and by itself a minute or more of this one
+TAKES_LONG = {
+    "device.compile=auto": "tests/run/test_decide.py",
+    "hydra/launcher=": "tests/cli/sweeps/test_multirun.py",
+}
 SHORTER = (
     "training.max_steps=4",
     "training.validate_every=2",
@@ -70,9 +79,15 @@ def save_images(folder: Path) -> None:
             Image.new("RGB", (40 + i, 30), (12 * c, 10 * i, 0)).save(path)
 
 
+def fewer_jobs(command: str) -> str:
+    """A grid of half the seeds and a search of one trial: what each job does is the same."""
+    command = re.sub("seed=0,1(,2)?", lambda found: "seed=0,1" if found[1] else "seed=0", command)
+    return command.replace("n_trials=2", "n_trials=1")
+
+
 def shortened(command: str, folder: Path | None) -> str:
     command = re.sub(r"\bFOLDER", str(folder), command).replace("IMAGES", "images")
-    command = command.replace("CLINC150", str(SHARED_CLINC150))
+    command = command.replace("CLINC150", str(SHARED / NEEDS_DATA["CLINC150"]))
     command = command.replace("MINE", "tables")
     command = command.replace("SWEEP", "$(ls -d outputs/multirun/* | head -n 1)")
     command = command.replace("OMNIGLOT_RUN", "$(ls -d outputs/*_omniglot_maml | head -n 1)")
@@ -82,9 +97,10 @@ def shortened(command: str, folder: Path | None) -> str:
         fewer = ["data.meta_batch_size=4"] * (
             "data_dir" in command and "meta_batch_size" not in command
         )
-        # W&B takes seconds to start and to end: its own chapter is enough
-        quick = [] if re.search("logger|WANDB|mine", command) else ["logger=csv"]
-        return " ".join([command, *SHORTER, *fewer, *quick])
+        # W&B takes seconds to start and to end, pictures one each: their own chapters are enough
+        quick = [] if re.search("logger|WANDB", command) else ["logger=csv"]
+        quick += [] if re.search("callbacks|WANDB|report", command) else ["callbacks=minimal"]
+        return " ".join([fewer_jobs(command), *SHORTER, *fewer, *quick])
     if command.startswith("metaloop-evaluate"):
         return f"{command} evaluation.episodes=4"
     return command
@@ -110,26 +126,34 @@ def write_examples(place: Path) -> None:
             Image.fromarray(image[0]).save(place / file)
 
 
-def run(command: str, cwd: Path) -> subprocess.CompletedProcess:
-    """Run it in a shell; what needs none of it but its words begins with its imports done."""
+def run(command: str, cwd: Path, cache: Path) -> subprocess.CompletedProcess:
+    """Let a shell read it, and run what it has read with its imports done."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "METALOOP_CACHE": str(cwd.parent / "readme-cache")}
-    is_ours = command.startswith("metaloop-")
-    done = subprocess.run(
-        f"printf '%s\\n' {command}" if is_ours else command,
+    environment = {**os.environ, "PATH": path, "METALOOP_CACHE": str(cache)}
+    said = subprocess.run(
+        f"printf '%s\\n' {command}",
         shell=True,
         cwd=cwd,
-        env=environment,
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
-    if not is_ours:
-        return done
-    return WARM.run(*done.stdout.splitlines(), cwd=cwd, env=environment, timeout=1200)
+    words = said.stdout.splitlines()
+    while "=" in words[0]:
+        name, _, environment[name] = words.pop(0).partition("=")
+    return WARM.run(*words, cwd=cwd, env=environment, timeout=1200)
 
 
-def test_the_commands_run_one_after_the_other(tmp_path, request):
+def can_run(command: str) -> bool:
+    """Whether a command needs nothing that is not here."""
+    if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
+        return False
+    needed = [folder for word, folder in NEEDS_DATA.items() if word in command]
+    return all((SHARED / folder).exists() for folder in needed)
+
+
+@pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_commands_run_one_after_the_other(is_whole, tmp_path, cache, request):
     configs = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     places = re.findall(r"`(mine/.*?\.yaml)`", README)
     for place, config in zip(places, configs, strict=True):
@@ -141,20 +165,14 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
     write_examples(tmp_path)
     folder = None
     save_images(tmp_path)
-    for command in COMMANDS:
-        if command.startswith((*INSTALLS, *NEEDS_ACCOUNT, *NEEDS_CLUSTER)):
+    for command in filter(can_run, COMMANDS):
+        if not is_whole and any(words in command for words in TAKES_LONG):
             continue
-        if "OMNIGLOT_RUN" in command and not (SHARED / "omniglot").exists():
-            continue
-        if "CLINC150" in command and not SHARED_CLINC150.exists():
-            continue
-        needs = [word for word in NEEDS_DATA if word in command]
-        if not all((SHARED / NEEDS_DATA[word]).exists() for word in needs):
-            continue  # where the data is not, the commands that need it are left out
-        for word in needs:
-            data = request.getfixturevalue(NEEDS_DATA[word])
-            command = command.replace(word, str(data))
-        done = run(shortened(command, folder), tmp_path)
+        for word in ("DATA", "CIFAR"):
+            if word in command:
+                data = request.getfixturevalue(NEEDS_DATA[word])
+                command = command.replace(word, str(data))
+        done = run(shortened(command, folder), tmp_path, cache)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         made = sorted((tmp_path / "outputs").glob("2*"), key=lambda path: path.stat().st_ctime)
         # evaluations and resumes follow a plain run of sinusoids
@@ -164,23 +182,23 @@ def test_the_commands_run_one_after_the_other(tmp_path, request):
             folder = made[-1]
 
 
-def test_what_needs_a_cluster_composes(tmp_path):
+def test_what_needs_a_cluster_composes(tmp_path, cache):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="no submitit launcher")
     commands = [c for c in COMMANDS if c.startswith(NEEDS_CLUSTER)]
     assert len(commands) == len(NEEDS_CLUSTER)
     (on_slurm,) = (c for c in commands if c.startswith(ON_SLURM))
     composing = on_slurm.replace(" -m ", " --cfg hydra ").replace("seed=0,1,2", "seed=0")
-    done = run(composing, tmp_path)
+    done = run(composing, tmp_path, cache)
     assert done.returncode == 0, done.stderr
     assert "hydra_submitit_launcher.submitit_launcher.SlurmLauncher" in done.stdout
     assert "timeout_min: 240" in done.stdout
     subprocess.run(["bash", "-n"], input=JOB, text=True, check=True)
 
 
-def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
+def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path, cache):
     assert len([line for line in SCRIPT.split("pl.seed_everything")[1].splitlines() if line]) < 20
     (tmp_path / "own.py").write_text(SCRIPT)
-    done = run("python own.py", tmp_path)
+    done = run("python own.py", tmp_path, cache)
     assert done.returncode == 0, done.stderr
     losses = [float(x) for x in re.findall(r"inner steps: ([\d.]+)", done.stdout)]
     assert len(losses) == 6
@@ -189,11 +207,11 @@ def test_the_script_for_ones_own_model_and_episodes_learns(tmp_path):
     assert losses[-1] < 0.1
 
 
-def test_the_script_that_adapts_a_trained_learner_predicts(tmp_path, make_run):
+def test_the_script_that_adapts_a_trained_learner_predicts(tmp_path, make_run, cache):
     folder = make_run("training.max_steps=150", "algorithm.inner_lr=0.05", "optimizer.lr=0.01")
     train(folder)
     (tmp_path / "adapt.py").write_text(LEARNER.replace("FOLDER", str(folder.path)))
-    done = run("python adapt.py", tmp_path)
+    done = run("python adapt.py", tmp_path, cache)
     assert done.returncode == 0, done.stderr
     assert re.search(r"y at 0: -?[\d.]+", done.stdout)
     assert float(re.search(r"R\^2: (-?[\d.]+)", done.stdout).group(1)) > 0.3

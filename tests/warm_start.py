@@ -37,7 +37,7 @@ class WarmStart:
         env: Mapping[str, str] | None = None,
         timeout: float = 240,
     ) -> subprocess.CompletedProcess:
-        """Run a command, or python with a script, as subprocess.run would."""
+        """Run a command, or python with a script or -m and a module, as subprocess.run would."""
         server = self._started()
         with tempfile.TemporaryDirectory() as place:
             outputs = [str(Path(place) / name) for name in ("stdout", "stderr")]
@@ -66,6 +66,7 @@ class WarmStart:
     def _end(self) -> None:
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 def serve() -> None:
@@ -100,6 +101,10 @@ def _become(
     for number, output in enumerate(outputs, start=1):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     program, *rest = arguments
+    if program == "python" and rest[0] == "-m":
+        sys.argv = rest[1:]
+        sys.path.insert(0, cwd)
+        return lambda: runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
     if program == "python":
         sys.argv = rest
         sys.path.insert(0, str(Path(rest[0]).parent.resolve()))

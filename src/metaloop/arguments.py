@@ -9,7 +9,7 @@ import re
 import typing
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import Annotated, TypeGuard
+from typing import Annotated, TypeGuard, Unpack
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -64,17 +64,52 @@ def check_arguments(
     named = {
         n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
+    needed = {n for n in named if parameters[n].default is inspect.Parameter.empty}
+    options = options_of(target)
+    named |= options.keys()
+    needed |= {n for n, is_needed in options.items() if is_needed}
     supplied = {*supplied, *list(parameters)[:positional]}
-    accepts_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    accepts_any = not options and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in values:
         if name not in named and not accepts_any:
             raise UserError(_unknown(f"{key}.{name}".lstrip("."), target, named - supplied))
-    for name in named - set(values) - supplied:
-        if parameters[name].default is inspect.Parameter.empty:
-            where = f"{key}.{name}".lstrip(".")
-            raise UserError(f"{where} is missing: {_name(target)} needs it. Add {where}=VALUE.")
+    for name in sorted(needed - set(values) - supplied):
+        where = f"{key}.{name}".lstrip(".")
+        raise UserError(f"{where} is missing: {_name(target)} needs it. Add {where}=VALUE.")
     for name in named & set(values):
         _check_value(target, name, values[name], f"{key}.{name}".lstrip("."))
+
+
+def hints_of(target: Callable[..., object]) -> dict[str, object]:
+    """The annotation of each argument, those of `**options: Unpack[..]` one by one.
+
+    Annotations that cannot be read say nothing: there are none then.
+    """
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+        options = _unpacked(hints)
+        if options is not None:
+            hints |= typing.get_type_hints(options, include_extras=True)
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        return {}
+    wrapped = (typing.Required, typing.NotRequired)
+    return {
+        n: typing.get_args(h)[0] if typing.get_origin(h) in wrapped else h for n, h in hints.items()
+    }
+
+
+def options_of(target: Callable[..., object]) -> dict[str, bool]:
+    """The arguments that `**options: Unpack[..]` stands for, and whether each is needed."""
+    options = _unpacked(hints_of(target))
+    needed: frozenset[str] = getattr(options, "__required_keys__", frozenset())
+    return {name: name in needed for name in getattr(options, "__annotations__", ())}
+
+
+def _unpacked(hints: Mapping[str, object]) -> type | None:
+    """The TypedDict that is unpacked into keyword arguments, where one is."""
+    unpacked = (h for h in hints.values() if typing.get_origin(h) is Unpack)
+    return next((typing.get_args(h)[0] for h in unpacked), None)
 
 
 def _check_value(target: Callable[..., object], name: str, value: object, where: str) -> None:
@@ -126,12 +161,12 @@ def _remedy(where: str, value: object, kinds: set[str]) -> str:
 @cache
 def _adapter(target: Callable[..., object], name: str) -> TypeAdapter[object] | None:
     """What checks this argument; None where its type says nothing that YAML could break."""
-    function = target.__init__ if inspect.isclass(target) else target
+    hints = hints_of(target)
+    if name not in hints:
+        return None
     try:
-        hints = typing.get_type_hints(function, include_extras=True)
-        if name not in hints:
-            return None
-        return TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True))
+        hint = typing.cast(type[object], hints[name])
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except (NameError, TypeError, PydanticSchemaGenerationError, PydanticUserError):
         return None  # a foreign annotation: its own constructor is the judge
 

@@ -11,6 +11,7 @@ import torch
 
 from metaloop.adapted import Adapted, Arrays, Head, Labels, adapt_to, export, freeze
 from metaloop.adapted.adapted import kind_of
+from metaloop.adapted.description import describe, describe_outputs
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import CountOrZero, Seed
 from metaloop.episode import Examples
@@ -30,11 +31,14 @@ class Learner:
         algorithm: how it adapts; `algorithm.objective.model` is the network.
         meta: everything meta-learned, by name.
         task: the family of tasks it was trained on.
+        run: the name of the run that trained it.
 
     """
 
-    def __init__(self, algorithm: Algorithm, meta: Parameters, task: Task) -> None:
-        self.algorithm, self.task = algorithm, task
+    def __init__(
+        self, algorithm: Algorithm, meta: Parameters, task: Task, run: str | None = None
+    ) -> None:
+        self.algorithm, self.task, self.run = algorithm, task, run
         self.meta = {name: p.detach().clone() for name, p in meta.items()}
 
     @classmethod
@@ -78,7 +82,8 @@ class Learner:
         learner = pieces.meta_learner
         step = load_learner(learner, find_weights(run, checkpoint))
         learner.to(device).eval()
-        return cls(pieces.algorithm.at(step), learner.meta, pieces.task)
+        name = run.path.resolve().name
+        return cls(pieces.algorithm.at(step), learner.meta, pieces.task, name)
 
     def adapt(
         self,
@@ -98,7 +103,15 @@ class Learner:
         probabilities. More need a `head`: "mean" or "fresh" (drawn by `seed`).
         """
         return adapt_to(
-            self.algorithm, self.meta, self.task, x, y, steps=steps, head=head, seed=seed
+            self.algorithm,
+            self.meta,
+            self.task,
+            x,
+            y,
+            steps=steps,
+            head=head,
+            seed=seed,
+            run=self.run,
         )
 
     def export(self, path: str | Path) -> None:
@@ -109,7 +122,13 @@ class Learner:
         """
         *_, phi = self.algorithm.adapt(self.meta, _nothing(self), 0)
         example = self.task.scale(torch.zeros(1, *self.task.input_shape), kind_of(self.meta)[0])
-        export(freeze(self.algorithm.objective, phi, None, None), example, Path(path))
+        is_classifier = self.task.is_regression is False
+        outputs = {"kind": "logits"} if is_classifier else describe_outputs(self.task, None)
+        objective = self.algorithm.objective
+        description = describe(
+            self.task, example, outputs, run=self.run, norm_mode=objective.norm_mode, steps=0
+        )
+        export(freeze(objective, phi, None, None), example, Path(path), description)
 
 
 def _nothing(learner: Learner) -> Examples:

@@ -92,7 +92,7 @@ def test_what_depends_on_the_batch_is_refused_with_the_way_out(untrained, tmp_pa
 
 def test_a_file_of_another_format_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"is to end in .pt2 \(torch.export\) or .onnx"):
-        export(Network(nn.Linear(1, 1), None), torch.zeros(1, 1), tmp_path / "network.h5")
+        export(Network(nn.Linear(1, 1), None), torch.zeros(1, 1), tmp_path / "network.h5", {})
 
 
 class Branching(nn.Module):
@@ -108,4 +108,4 @@ class Branching(nn.Module):
 
 def test_a_model_that_torch_cannot_export_says_so(tmp_path):
     with pytest.raises(UserError, match="torch cannot export Branching"):
-        export(Network(Branching(), None), torch.zeros(1, 1), tmp_path / "network.pt2")
+        export(Network(Branching(), None), torch.zeros(1, 1), tmp_path / "network.pt2", {})

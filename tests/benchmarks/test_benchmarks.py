@@ -1,25 +1,16 @@
 """The benchmarks that the README's figures come from run, shortened."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import ROOT, shared
+from tests.conftest import ROOT, run_command, shared
 
 
 def run(script, *arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / script), *arguments],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
+    return run_command(
+        "python", str(ROOT / "benchmarks" / script), *arguments, cwd=cwd, timeout=900
     )
 
 

@@ -51,6 +51,7 @@ def test_it_adapts_predicts_and_exports_in_a_folder_of_its_own(run, points, said
         "adapted.pt",
         "adapted.safetensors",
         "adapted.pt2",
+        "adapted.txt",
     }
     assert json.loads((folder / "status.json").read_text())["state"] == "completed"
     results = json.loads((folder / "results.json").read_text())
@@ -73,7 +74,7 @@ def test_help_helps_at_once_says_what_is_trusted_and_needs_no_torch(tmp_path):
     assert done.returncode == 0
     assert not re.search(r"\| +torch$", done.stderr, re.MULTILINE)
     assert "only folders that you trust" in done.stdout
-    for key in ("support", "query", "steps", "head", "norm_mode", "skip_odd_files", "export"):
+    for key in ("support", "query", "steps", "head", "norm_mode", "skip_unusable", "export"):
         assert f"\n  {key} " in done.stdout
 
 
@@ -86,6 +87,7 @@ def test_help_helps_at_once_says_what_is_trusted_and_needs_no_torch(tmp_path):
         (["run={run}", "support=nowhere"], "There is no support=nowhere. Name a folder"),
         (["run={run}", "support={here}/a.txt"], r"is a .txt, not a folder or .csv"),
         (["run={run}", "support={points}", "query=gone"], "There is no query=gone"),
+        (["run={run}", "skip_odd_files=true"], "skip_odd_files is now called skip_unusable. Write"),
         (["run={run}", "support={points}", "steps=-1"], "steps=-1 .* greater than or equal to 0"),
         (["run={run}", "support={points}", "head=new"], "head='new' .*'fresh' or 'mean'"),
         (["run={run}", "support={points}", "export=tflite"], r"export=.*'pt2' or 'onnx'"),

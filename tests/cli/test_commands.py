@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,7 +23,7 @@ def folders(root: Path) -> list[Path]:
 def trained(tmp_path_factory) -> Path:
     """A run that metaloop-train made, in its working directory's outputs/."""
     root = tmp_path_factory.mktemp("trained")
-    done = run_command("metaloop-train", *TINY, "algorithm.eval_inner_steps=5", cwd=root, cold=True)
+    done = run_command("metaloop-train", *TINY, "algorithm.eval_inner_steps=5", cwd=root)
     assert done.returncode == 0, done.stderr
     (root / "said").write_text(done.stdout)
     return folders(root)[0]
@@ -38,7 +36,8 @@ def test_training_ends_with_a_table_the_gain_a_picture_and_what_to_do_next(train
     assert re.search(r"Adaptation gain .*: -?[\d.]+ \+/- [\d.]+", said)
     (picture,) = re.findall(r"Plot: (.*one_task\.png)", said)
     assert (trained.parents[1] / picture).stat().st_size > 5000
-    assert f"metaloop-evaluate run=outputs/{trained.name}" in said
+    for command in ("evaluate", "adapt", "resume"):
+        assert f"metaloop-{command} outputs/{trained.name} " in said
 
 
 def test_a_run_folder_holds_all_there_is_to_know(trained):
@@ -74,7 +73,7 @@ def test_a_run_folder_holds_all_there_is_to_know(trained):
 
 
 def test_fewer_than_600_episodes_draw_a_warning(trained):
-    done = run_command("metaloop-evaluate", f"run={trained}", "evaluation.episodes=30", cold=True)
+    done = run_command("metaloop-evaluate", f"run={trained}", "evaluation.episodes=30")
     assert done.returncode == 0, done.stderr
     assert "below 600" in " ".join(done.stderr.split())
 
@@ -207,12 +206,7 @@ def test_compose_only_writes_a_folder_that_python_executes(tmp_path):
     assert f"python -m metaloop.run outputs/{folder.name}" in done.stdout
     assert json.loads((folder / "status.json").read_text())["state"] == "composed"
     moved = folder.rename(tmp_path / "moved")
-    done = subprocess.run(
-        [sys.executable, "-m", "metaloop.run", str(moved)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command("python", "-m", "metaloop.run", str(moved))
     assert done.returncode == 0, done.stderr
     assert json.loads((moved / "status.json").read_text())["state"] == "completed"
 

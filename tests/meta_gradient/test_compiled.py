@@ -1,8 +1,6 @@
 """The compiled meta-gradient is the eager one, or is not used."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -15,13 +13,12 @@ from metaloop.algorithms import maml
 from metaloop.algorithms.outer_loss import AnnealedMultiStepLoss
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import CompiledChunkGradient, compiled, meta_gradient
-from tests.conftest import needs_compiler
+from tests.conftest import ROOT, needs_compiler, run_command
 from tests.episodes import (
     HEADS,
     NETWORKS,
     RECIPES,
     initial_meta,
-    mlp,
     named,
     random_case,
     random_episodes,
@@ -36,6 +33,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 def _cache_of_the_session(monkeypatch, cache):
     monkeypatch.setenv("METALOOP_CACHE", str(cache))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+
+
+def small_case(tasks: int = 4, **pieces):
+    """MAML of one inner step on a small MLP: what is compiled grows with steps and layers."""
+    model = named(nn.Linear(1, 4), nn.Linear(4, 1)).double()
+    objective = Objective(model=model, loss=F.mse_loss)
+    values = {"inner_lr": 0.05, "inner_steps": 1, "eval_inner_steps": 1}
+    algorithm = replace(maml(objective, **values, adjoint="unrolled"), **pieces)
+    return algorithm, initial_meta(algorithm), random_episodes("mlp", tasks)
 
 
 def assert_compiled_is_eager(algorithm, meta, episodes, tasks_at_once="all"):
@@ -54,7 +60,7 @@ def assert_compiled_is_eager(algorithm, meta, episodes, tasks_at_once="all"):
 
 @needs_compiler
 def test_compiled_equals_eager_for_every_chunk_size_and_compiles_each_once():
-    algorithm, theta, episodes = random_case("mlp", tasks=3)
+    algorithm, theta, episodes = small_case(tasks=3)
     of_chunk = assert_compiled_is_eager(algorithm, theta, episodes, tasks_at_once=2)
     meta_gradient(algorithm, theta, episodes, tasks_at_once=2, of_chunk=of_chunk)
     assert len(of_chunk._graphs) == 2  # one for the chunk of two, one for that of one
@@ -63,10 +69,13 @@ def test_compiled_equals_eager_for_every_chunk_size_and_compiles_each_once():
 @needs_compiler
 @pytest.mark.parametrize("adjoint", ["recomputed", "implicit"])
 def test_every_adjoint_compiles(adjoint):
-    objective = Objective(model=named(nn.Linear(1, 4), nn.Linear(4, 1)).double(), loss=F.mse_loss)
-    algorithm = recipe("imaml" if adjoint == "implicit" else "maml", objective, adjoint)
+    algorithm, meta, episodes = small_case()
+    if adjoint == "implicit":
+        algorithm = replace(recipe("imaml", algorithm.objective), inner_steps=1, cg_steps=2)
+    else:
+        algorithm = replace(algorithm, adjoint=adjoint)
     assert algorithm.adjoint == adjoint
-    assert_compiled_is_eager(algorithm, initial_meta(algorithm), random_episodes("mlp"))
+    assert_compiled_is_eager(algorithm, meta, episodes)
 
 
 @needs_compiler
@@ -105,15 +114,14 @@ def test_compiled_convolutions_equal_the_reference(case, adjoint, reference):
 def compiled_or_found(network):
     """Of a run whose memory holds no graph: how many it compiled, and how many it found."""
     images = nn.Sequential(nn.Conv2d(1, 4, 3, stride=3), nn.Tanh(), nn.Flatten())
-    model, loss = {
-        "mlp": (mlp(), F.mse_loss),
-        "conv": (named(images, nn.Linear(64, 3)), F.cross_entropy),
-    }[network]
-    values = {"inner_lr": 0.05, "inner_steps": 1, "eval_inner_steps": 1}
-    algorithm = maml(Objective(model=model.double(), loss=loss), **values, adjoint="unrolled")
+    algorithm, meta, episodes = small_case()
+    if network == "conv":
+        model = named(images, nn.Linear(64, 3)).double()
+        algorithm = replace(algorithm, objective=Objective(model=model, loss=F.cross_entropy))
+        meta, episodes = initial_meta(algorithm), random_episodes("conv")
     counters.clear()
     torch._dynamo.reset()
-    assert_compiled_is_eager(algorithm, initial_meta(algorithm), random_episodes(network))
+    assert_compiled_is_eager(algorithm, meta, episodes)
     found = counters["inductor"]
     return found["fxgraph_cache_miss"], found["fxgraph_cache_hit"]
 
@@ -138,8 +146,7 @@ def test_a_run_finds_graphs_of_its_own_number_of_threads_alone(tmp_path, monkeyp
 @needs_compiler
 def test_an_annealed_loss_compiles_once_and_its_weights_count():
     loss = AnnealedMultiStepLoss(inner_steps=2, epochs=4, epoch_steps=1)
-    algorithm = replace(random_case("mlp")[0], inner_steps=2, outer_loss=loss)
-    meta, episodes = initial_meta(algorithm), random_episodes("mlp")
+    algorithm, meta, episodes = small_case(inner_steps=2, outer_loss=loss)
     of_chunk = CompiledChunkGradient()
     for step, graphs in enumerate([1, 1, 1, 1, 2, 2]):  # at last the query loss alone
         now = algorithm.at(step)
@@ -153,9 +160,9 @@ def test_an_annealed_loss_compiles_once_and_its_weights_count():
 
 @needs_compiler
 def test_dropout_draws_the_same_masks_compiled():
-    model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
-    algorithm = recipe("maml", Objective(model=model, loss=F.mse_loss))
-    meta, episodes = initial_meta(algorithm), random_episodes("mlp")
+    model = nn.Sequential(nn.Linear(1, 4), nn.Dropout(0.5), nn.Linear(4, 1)).double()
+    algorithm, _, episodes = small_case(objective=Objective(model=model, loss=F.mse_loss))
+    meta = initial_meta(algorithm)
     of_chunk = CompiledChunkGradient()
     found = []
     for stand_in in (None, of_chunk, of_chunk):
@@ -169,21 +176,18 @@ def test_dropout_draws_the_same_masks_compiled():
 
 def test_without_a_working_compiler_it_runs_eagerly_and_says_so(tmp_path):
     program = (
-        "import torch, warnings\n"
+        f"import sys, torch; sys.path.insert(0, {str(ROOT)!r})\n"
         "from metaloop.meta_gradient import CompiledChunkGradient, meta_gradient\n"
         "from tests.episodes import random_case\n"
-        "algorithm, theta, episodes = random_case('mlp')\n"
+        "algorithm, theta, episodes = random_case('mlp', steps=1)\n"
         "found, _ = meta_gradient(algorithm, theta, episodes, of_chunk=CompiledChunkGradient())\n"
         "eager, _ = meta_gradient(algorithm, theta, episodes)\n"
         "assert all(torch.equal(found[n], eager[n]) for n in eager)\n"
     )
+    (tmp_path / "eager.py").write_text(program)
     nowhere = {"CXX": "/nowhere/g++", "METALOOP_CACHE": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **nowhere},
-        capture_output=True,
-        text=True,
-    )
+    script = str(tmp_path / "eager.py")
+    done = run_command("python", script, env={**os.environ, **nowhere}, cold=True)
     assert done.returncode == 0, done.stderr
     assert "Not compiled, running eagerly: no C++ compiler works here; install g++" in done.stderr
 

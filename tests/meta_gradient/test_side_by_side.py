@@ -289,7 +289,7 @@ def test_layers_of_others_are_computed_by_several_threads_where_that_is_asked(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_chunks_are_compiled_once_and_are_the_eager_ones(monkeypatch, cache):
     monkeypatch.setenv("METALOOP_CACHE", str(cache))
-    algorithm, theta, episodes = random_case("mlp", tasks=5)
+    algorithm, theta, episodes = random_case("mlp", tasks=3, steps=1)
     said = []
     of_chunk = CompiledChunkGradient(said.append)
     how = {"tasks_at_once": 2, "chunks_at_once": 2}

@@ -3,63 +3,62 @@
 import re
 
 import pytest
-from omegaconf import OmegaConf
+import torch
 
-from tests.conftest import needs_compiler, run_command
+from metaloop.run.config.read import load_config
+from metaloop.run.train import train
+from tests.conftest import needs_compiler
+from tests.run.stopped_runs import finish
 
-SHORT = ("training.max_steps=2", "evaluation.episodes=600", "logger=csv", "callbacks=minimal")
-
-
-def device(folder):
-    return OmegaConf.load(folder / "config.yaml").device
-
-
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_the_number_of_tasks_at_once_is_measured_written_and_never_measured_again(
-    tmp_path, processes
-):
-    places = [] if processes == 1 else ["device=ddp", "device.accelerator=cpu"]
-    done = run_command(
-        "metaloop-train",
-        f"output_dir={tmp_path}",
-        "data.meta_batch_size=4",
-        *places,
-        "device.tasks_at_once=auto",
-        *SHORT,
-    )
-    assert done.returncode == 0, done.stderr
-    (folder,) = tmp_path.iterdir()
-    decided = device(folder).tasks_at_once
-    share = 4 // processes
-    assert decided in (1, 2, share)
-    assert re.findall(r"Decided: device.tasks_at_once=(\d)", done.stdout) == [str(decided)]
-
-    resumed = run_command("metaloop-resume", str(folder), "training.max_steps=4")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "Measuring" not in resumed.stdout
-    assert device(folder).tasks_at_once == decided
+SHORT = ("training.max_steps=2", "evaluation.episodes=2", "data.validation_episodes=2")
 
 
-def test_the_number_of_chunks_at_once_is_measured_and_written(tmp_path):
-    arguments = ("data.meta_batch_size=4",)
-    arguments += ("device.tasks_at_once=1", "device.chunks_at_once=auto", "device.threads=2")
-    done = run_command("metaloop-train", f"output_dir={tmp_path}", *arguments, *SHORT)
-    assert done.returncode == 0, done.stderr
-    (folder,) = tmp_path.iterdir()
-    assert "1 tasks at once, 2 chunks:" in done.stdout
-    assert device(folder).chunks_at_once in (1, 2)
-    assert f"device.chunks_at_once={device(folder).chunks_at_once} " in done.stdout
-    assert device(folder).tasks_at_once == 1  # which was not left open
+@pytest.fixture
+def decided(make_run, capfd):
+    """Train a run of four tasks a meta-step; what was decided, and what was said."""
+
+    def run(*overrides):
+        folder = make_run(*SHORT, *overrides)
+        train(folder)
+        return folder, load_config(folder)["device"], capfd.readouterr().out
+
+    return run
+
+
+def test_the_number_of_tasks_at_once_is_measured_written_and_never_measured_again(decided, capfd):
+    folder, device, said = decided("device.tasks_at_once=auto")
+    assert device["tasks_at_once"] in (1, 2, 4)
+    assert re.findall(r"Decided: device.tasks_at_once=(\d)", said) == [str(device["tasks_at_once"])]
+
+    train(folder)  # once more: it begins as a resumed run does
+    assert "Measuring" not in capfd.readouterr().out
+    assert load_config(folder)["device"] == device
+
+
+@pytest.mark.slow
+def test_the_first_of_two_processes_measures_its_share_for_both(make_run):
+    folder = make_run(*SHORT, "device=ddp", "device.accelerator=cpu", "device.tasks_at_once=auto")
+    (said,) = re.findall(r"Decided: device.tasks_at_once=(\d)", finish(folder))
+    assert load_config(folder)["device"]["tasks_at_once"] == int(said)
+    assert int(said) in (1, 2)
+
+
+def test_the_number_of_chunks_at_once_is_measured_and_written(decided):
+    torch.set_num_threads(2)
+    _, device, said = decided("device.tasks_at_once=1", "device.chunks_at_once=auto")
+    assert "1 tasks at once, 2 chunks:" in said
+    assert device["chunks_at_once"] in (1, 2)
+    assert f"device.chunks_at_once={device['chunks_at_once']} " in said
+    assert device["tasks_at_once"] == 1  # which was not left open
 
 
 @needs_compiler
-def test_whether_to_compile_is_measured_and_written(tmp_path, monkeypatch, cache):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_whether_to_compile_is_measured_and_written(decided, monkeypatch, cache):
     monkeypatch.setenv("METALOOP_CACHE", str(cache))
-    arguments = (f"output_dir={tmp_path}", "device.compile=auto", *SHORT)
-    done = run_command("metaloop-train", *arguments)
-    assert done.returncode == 0, done.stderr
-    (folder,) = tmp_path.iterdir()
-    assert "by_size tasks at once, compiled:" in done.stdout
-    assert device(folder).compile in (True, False)
-    assert device(folder).tasks_at_once == "by_size"  # which was not left open
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    _, device, said = decided("device.compile=auto", "model.hidden=[4]")
+    assert "by_size tasks at once, compiled:" in said
+    assert device["compile"] in (True, False)
+    assert device["tasks_at_once"] == "by_size"  # which was not left open
     assert any((cache / "compiled").iterdir())  # for the next run, and this one resumed

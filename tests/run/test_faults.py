@@ -212,7 +212,8 @@ def test_a_full_disk_costs_no_number(step, before, kept, uninterrupted, tmp_path
     folder = write(tmp_path)
     node = {"_target_": f"{__name__}.FillsDisk", "marker": f"{disk}/marker"}
     node |= {"step": step, "before": before}
-    callbacks = {"fault": node, **load_config(folder)["callbacks"]}
+    pictures = {"_target_": "metaloop.Pictures"}
+    callbacks = {"fault": node, "pictures": pictures, **load_config(folder)["callbacks"]}
     folder = write(tmp_path / "broken", callbacks=callbacks)
     arguments = [str(disk), str(folder.path), sys.executable, str(tmp_path / "saved")]
     done = subprocess.run(

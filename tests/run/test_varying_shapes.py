@@ -6,12 +6,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
 from metaloop.learner import Learner
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import rewrite_run
+from metaloop.run.evaluation.evaluate import evaluate
+from metaloop.run.evaluation.other_task import fit_to_run
 from metaloop.run.train import train
 from metaloop.training.datamodule import draw, gather
 
@@ -40,36 +43,47 @@ def judged(folder):
         return list(csv.DictReader(file)), json.loads((place / "results.json").read_text())
 
 
+def by_hand(config, learner, episodes):
+    """Index, ways, shots and the query loss after two steps: of each test episode, one by one."""
+    task = build(config).task
+    task.setup()
+    drawn = gather(task, draw(task, 0, "test", torch.arange(episodes)), torch.float64)
+    for indices, group in drawn.groups:
+        for t, index in enumerate(indices.tolist()):
+            one = tree_map(lambda x, t=t: x[t], group)
+            ways = len(one.classes)
+            *_, phi = learner.algorithm.for_ways(ways).adapt(learner.meta, one.support, 2)
+            logits = learner.algorithm.objective.predict(phi, one.query.inputs)[:, :ways]
+            loss = F.cross_entropy(logits, one.query.targets)
+            yield index, ways, len(one.support.targets) // ways, float(loss.detach())
+
+
 def test_episodes_are_judged_by_their_own_classes_and_a_learner_adapts_to_fewer(make):
     folder = make("evaluation.episodes=20")
     train(folder)
     rows, results = judged(folder)
-    assert results["protocol"]["ways"] == "2..4"
-    assert results["protocol"]["shots"] == "1..3"
-    pieces = build(load_config(folder))
-    pieces.task.setup()
-    learner = Learner.load(folder.path)
-    for indices, episodes in gather(
-        pieces.task, draw(pieces.task, 0, "test", torch.arange(20)), torch.float64
-    ).groups:
-        for t, index in enumerate(indices.tolist()):
-            task = tree_map(lambda x, t=t: x[t], episodes)
-            ways = len(task.classes)
-            *_, phi = learner.algorithm.for_ways(ways).adapt(learner.meta, task.support, 2)
-            logits = learner.algorithm.objective.predict(phi, task.query.inputs)[:, :ways]
-            loss = torch.nn.functional.cross_entropy(logits, task.query.targets)
-            row = rows[index]
-            assert (int(row["ways"]), int(row["shots"])) == (
-                ways,
-                len(task.support.targets) // ways,
-            )
-            assert float(row["query_loss_step_2"]) == pytest.approx(float(loss), rel=1e-9)
+    assert (results["protocol"]["ways"], results["protocol"]["shots"]) == ("2..4", "1..3")
+    config, learner = load_config(folder), Learner.load(folder.path)
+    for index, ways, shots, loss in by_hand(config, learner, 20):
+        row = rows[index]
+        assert (int(row["ways"]), int(row["shots"])) == (ways, shots)
+        assert float(row["query_loss_step_2"]) == pytest.approx(loss, rel=1e-9)
+    assert (folder.evaluations / "test" / "confusion.png").exists()
+
     x, y = np.random.default_rng(1).normal(size=(9, 3)), ["a", "b", "c"] * 3
     probabilities = learner.adapt(x, y).predict_proba(x)
     assert probabilities.shape == (9, 3)
     assert probabilities.sum(1) == pytest.approx(1)
-    pictures = {path.name for path in (folder.evaluations / "test").glob("*.png")}
-    assert {"adaptation_curve.png", "confusion.png"} <= pictures
+
+    # on episodes of fewer classes alone, all of one shape
+    few = {**config["task"], "ways": 3, "shots": 2, "shape_block": 1}
+    config = {**fit_to_run({**config, "task": few}, folder), "command": "evaluate"}
+    place = folder.evaluations / "few"
+    place.mkdir()
+    found = evaluate(config, folder, place, ["task.ways=3"])
+    assert found["protocol"]["ways"] == 3
+    losses = [loss for *_, loss in by_hand(config, learner, 20)]
+    assert found["metrics"]["query_loss"]["mean"][2] == pytest.approx(np.mean(losses), rel=1e-9)
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -124,20 +122,17 @@ def test_where_nothing_is_set_a_run_is_offline_and_an_agents_job_online(
     assert os.environ.get("WANDB_RUN_ID") == ("testrun1" if sweep else None)
 
 
-def test_other_loggers_never_touch_wandb(make_run, monkeypatch):
+def test_other_loggers_never_touch_wandb(make_run, tmp_path):
+    check = tmp_path / "check.py"
+    check.write_text(
+        "import sys\n"
+        "from metaloop.run.__main__ import main\n"
+        "assert main() == 0\n"
+        "assert 'wandb' not in sys.modules\n"
+    )
     for logger in ("csv", "none"):
         folder = make_run(f"logger={logger}")
-        check = (
-            "import sys; sys.argv[1:] = [sys.argv[1]]; "
-            "from metaloop.run.__main__ import main; assert main() == 0; "
-            "assert 'wandb' not in sys.modules"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", check, str(folder.path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_command("python", str(check), str(folder.path))
         assert done.returncode == 0, done.stderr
         assert not (folder.path / "wandb").exists()
         assert (folder.metrics.exists()) == (logger == "csv")

@@ -18,6 +18,7 @@ from metaloop.adapted.arrays import (
     to_labels,
     to_numbers,
 )
+from metaloop.adapted.description import Description, describe, describe_outputs
 from metaloop.adapted.export import export, freeze
 from metaloop.adapted.ways import Head, fit_ways
 from metaloop.algorithms import Algorithm
@@ -41,6 +42,7 @@ class Adapted:
         support: the examples it adapted to, sorted by class; targets are 0..N-1 or numbers.
         classes_: the labels, in the order of probabilities; None in regression.
         steps: K.
+        run: the name of the run that trained the learner, where it is known.
         phi: the adapted parameters, by the model's names.
 
     """
@@ -55,7 +57,9 @@ class Adapted:
         steps: int,
         *,
         is_flat: bool,
+        run: str | None = None,
     ) -> None:
+        self.run = run
         self.algorithm, self.meta, self.task = algorithm, meta, task
         self.support, self.steps, self.is_flat = support, steps, is_flat
         self.classes_ = None if classes is None else named(classes)
@@ -149,16 +153,31 @@ class Adapted:
     def export(self, path: str | Path) -> None:
         """Write the adapted network as .pt2 or .onnx: inputs in the run's scale, any batch size.
 
-        It gives probabilities of the classes, in order, or numbers. With norm_mode=inductive the
+        It gives probabilities of the classes, in order, or numbers, and holds `describe()` as JSON
+        for programs without metaloop. With norm_mode=inductive the
         support set's statistics are part of it; what depends on the batch (transductive,
         support_plus_one) is refused, unless the model has no batch norms.
         """
-        ways, classes = None, None
-        if self.classes_ is not None:
-            ways, classes = len(self.classes_), [str(label) for label in self.classes_]
+        classes = self._names
         inputs = self.support.inputs
+        ways = None if classes is None else len(classes)
         network = freeze(self.algorithm.objective, self.phi, inputs, ways)
-        export(network, inputs, Path(path), classes)
+        export(network, inputs, Path(path), self.describe(), classes)
+
+    def describe(self) -> Description:
+        """What an exported file takes and gives, by which run: `in_words` says it to a reader."""
+        return describe(
+            self.task,
+            self.support.inputs,
+            describe_outputs(self.task, self._names),
+            run=self.run,
+            norm_mode=self.algorithm.objective.norm_mode,
+            steps=self.steps,
+        )
+
+    @property
+    def _names(self) -> list[str] | None:
+        return None if self.classes_ is None else [str(label) for label in self.classes_]
 
     @property
     def _kind(self) -> tuple[torch.dtype, torch.device]:
@@ -183,6 +202,7 @@ def adapt_to(
     steps: CountOrZero | None = None,
     head: Head | None = None,
     seed: Seed = 0,
+    run: str | None = None,
 ) -> Adapted:
     """Adapt to labelled examples; classes may differ in how many they have.
 
@@ -198,6 +218,7 @@ def adapt_to(
         steps: K; None takes the algorithm's eval_inner_steps.
         head: for another number of classes than the learner's; see `fit_ways`.
         seed: of a fresh head.
+        run: the name of the run that trained the learner.
 
     Raises:
         UserError: what arrived does not fit the learner.
@@ -228,7 +249,7 @@ def adapt_to(
             algorithm, meta, outputs=task.output_size, ways=len(classes), head=head, seed=seed
         )
     algorithm.objective.model.eval()
-    return Adapted(algorithm, meta, task, support, classes, steps, is_flat=is_flat)
+    return Adapted(algorithm, meta, task, support, classes, steps, is_flat=is_flat, run=run)
 
 
 def kind_of(meta: Parameters) -> tuple[torch.dtype, torch.device]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from metaloop.adapted.description import DESCRIPTION, INPUT, OUTPUT, Description
 from metaloop.errors import UserError
 from metaloop.inner_loop import STATISTICS, Objective, Parameters
 
@@ -81,12 +82,17 @@ def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:
 
 
 def export(
-    network: Network, example: Tensor, path: Path, classes: Sequence[str] | None = None
+    network: Network,
+    example: Tensor,
+    path: Path,
+    description: Description,
+    classes: Sequence[str] | None = None,
 ) -> None:
     """Write a network as .pt2 or .onnx, for any number of rows of `example`'s shape.
 
-    The classes' names go with it: in a .pt2 as its extra file `classes.json`, in ONNX as the
-    metadata of that name.
+    What it takes and gives goes with it, and the classes' names once more by themselves: in a .pt2
+    as its extra files `description.json` and `classes.json`, in ONNX as the metadata of these
+    names.
 
     Raises:
         UserError: another ending, packages missing, or a model that torch cannot export.
@@ -98,18 +104,21 @@ def export(
     require_format(cast(Format, format_))
     rows = torch.cat([example[:1]] * 2).cpu()  # one row would be taken for a constant
     shapes = ({0: torch.export.Dim("rows", min=1)},)
-    names = json.dumps(None if classes is None else list(classes))
+    metadata = {
+        DESCRIPTION: json.dumps(description),
+        CLASSES: json.dumps(None if classes is None else list(classes)),
+    }
     with _quietly():
         try:
             program = torch.export.export(network.eval(), (rows,), dynamic_shapes=shapes)
             if format_ == "pt2":
-                torch.export.save(program, path, extra_files={CLASSES: names})
+                torch.export.save(program, path, extra_files=metadata)
                 return
             made = torch.onnx.export(
                 program,
                 dynamo=True,
-                input_names=["x"],
-                output_names=["outputs"],
+                input_names=[INPUT],
+                output_names=[OUTPUT],
                 verbose=False,
             )
         except Exception as error:  # whatever in a model of the user's own torch cannot trace
@@ -117,7 +126,7 @@ def export(
                 f"torch cannot export {type(network.model).__name__}: {error}"
             ) from error
     assert made is not None
-    made.model.metadata_props[CLASSES] = names
+    made.model.metadata_props.update(metadata)
     made.save(str(path))
 
 

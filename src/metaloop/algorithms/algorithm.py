@@ -46,6 +46,14 @@ class Algorithm(ABC):
         return tuple(self.objective.meta_parameters())
 
     @property
+    def adapts_by(self) -> tuple[object, ...] | None:
+        """All that `adapt` reads of the algorithm but its objective, to be compared.
+
+        Arguments that change none of it have no effect on a trained learner. None: not known.
+        """
+        return None
+
+    @property
     def lacks_statistics(self) -> bool:
         """Whether the norm mode reads stored statistics, and this algorithm stores none."""
         if not self.objective.mode.stores or not self.objective.norms:

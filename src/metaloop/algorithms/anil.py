@@ -1,7 +1,7 @@
 """Almost No Inner Loop, Raghu, Raghu, Bengio, Vinyals 2020 (arXiv:1909.09157)."""
 
 from metaloop.algorithms.gradient_based import GradientBased
-from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.arguments import Count, Positive
 from metaloop.inner_loop import AdjointName, Objective, StepSize, Update
 
 
@@ -10,7 +10,7 @@ def anil(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
     """MAML whose inner loop moves the head alone (section 4).

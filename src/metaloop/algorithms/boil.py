@@ -1,7 +1,7 @@
 """Body Only update in Inner Loop, Oh, Yoo, Kim, Yun 2021 (arXiv:2008.08882)."""
 
 from metaloop.algorithms.gradient_based import GradientBased
-from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.arguments import Count, Positive
 from metaloop.inner_loop import AdjointName, Objective, StepSize, Update
 
 
@@ -10,7 +10,7 @@ def boil(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
     """MAML whose inner loop moves everything but the head (section 3, eq. 2).

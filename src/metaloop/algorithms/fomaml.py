@@ -2,7 +2,7 @@
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.maml import maml
-from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.arguments import Count, Positive
 from metaloop.inner_loop import Objective
 
 
@@ -11,7 +11,7 @@ def fomaml(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
 ) -> GradientBased:
     """MAML with the Hessians dropped: theta moves along grad L(phi_K; query), taken at phi_K.
 

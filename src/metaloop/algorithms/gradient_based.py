@@ -56,7 +56,7 @@ class GradientBased(Algorithm):
     objective: Objective
     update: Update
     inner_steps: Count
-    eval_inner_steps: CountOrZero
+    eval_inner_steps: Count
     part: Part = "everything"
     adjoint: AdjointName = "unrolled"
     outer_loss: OuterLoss = field(default_factory=QueryLoss)
@@ -90,6 +90,11 @@ class GradientBased(Algorithm):
             fixed = frozenset(scales_and_shifts(self.objective.model))
         movable = [n for n in self.objective.meta_parameters() if n not in fixed]
         return adapting(self.part, movable)
+
+    @property
+    def adapts_by(self) -> tuple[object, ...]:
+        pieces = (self.update, self.names, self.batch_size, self.per_step_norm)
+        return (*pieces, self.eval_inner_steps)
 
     @property
     def untrained(self) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Implicit MAML, Rajeswaran, Finn, Kakade, Levine 2019 (arXiv:1909.04630)."""
 
 from metaloop.algorithms.gradient_based import GradientBased
-from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.arguments import Count, Positive
 from metaloop.inner_loop import (
     Newton,
     Objective,
@@ -17,7 +17,7 @@ def imaml(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     strength: Positive,
     cg_steps: Count,
     hessian_free_steps: Count | None,

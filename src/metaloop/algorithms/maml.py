@@ -1,7 +1,7 @@
 """Model-Agnostic Meta-Learning, Finn, Abbeel, Levine 2017 (arXiv:1703.03400)."""
 
 from metaloop.algorithms.gradient_based import GradientBased
-from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.arguments import Count, Positive
 from metaloop.inner_loop import AdjointName, Objective, StepSize, Update
 
 
@@ -10,7 +10,7 @@ def maml(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
     """An initialisation from which a few gradient steps solve a new task.

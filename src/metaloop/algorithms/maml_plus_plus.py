@@ -19,7 +19,7 @@ def maml_plus_plus(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     adjoint: AdjointName,
     part: Part,
     epoch_steps: Count,

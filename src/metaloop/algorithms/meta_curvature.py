@@ -1,7 +1,7 @@
 """Meta-Curvature, Park and Oliva 2019 (arXiv:1902.03356)."""
 
 from metaloop.algorithms.gradient_based import GradientBased
-from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.arguments import Count, Positive
 from metaloop.inner_loop import AdjointName, Curvature, Objective, StepSize, Update
 
 
@@ -10,7 +10,7 @@ def meta_curvature(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
     """MAML that also learns to turn the inner gradient: a block-diagonal preconditioner.

@@ -1,7 +1,7 @@
 """Meta-SGD, Li, Zhou, Chen, Li 2017 (arXiv:1707.09835)."""
 
 from metaloop.algorithms.gradient_based import GradientBased
-from metaloop.arguments import Count, CountOrZero, Positive
+from metaloop.arguments import Count, Positive
 from metaloop.inner_loop import AdjointName, LearnedStepSize, Objective, Update
 
 
@@ -10,7 +10,7 @@ def meta_sgd(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
     """MAML that also learns the direction: a step size for every element of every parameter.

@@ -102,7 +102,7 @@ def pretrain(
     classes: CountOrZero,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     part: Part,
 ) -> Pretrain:
     """Train on all tasks as if they were one, fine-tune on the one at hand (section 5.1).

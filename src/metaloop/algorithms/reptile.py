@@ -2,7 +2,7 @@
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.outer_loss import SquaredDistance
-from metaloop.arguments import Count, CountOrZero, Fraction, Positive
+from metaloop.arguments import Count, Fraction, Positive
 from metaloop.inner_loop import Adam, Objective, StepSize, Update
 
 
@@ -11,7 +11,7 @@ def reptile(
     *,
     inner_lr: Positive,
     inner_steps: Count,
-    eval_inner_steps: CountOrZero,
+    eval_inner_steps: Count,
     beta1: Fraction,
     beta2: Fraction,
     batch_size: Count | None,

@@ -21,7 +21,7 @@ from metaloop.user_text import quoted
 
 OWN_KEYS = tuple(field.name for field in fields(Request))
 PLACES = ("support", "query")
-KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_odd_files", "export")
+KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_unusable", "export")
 
 
 def main() -> None:
@@ -50,7 +50,8 @@ def _job(config: DictConfig) -> Work | None:
         from metaloop.run.checkpoints.weights import find_weights
         from metaloop.run.config.build import build
         from metaloop.run.config.construct import section
-        from metaloop.run.config.read import plain
+        from metaloop.run.config.effect import require_effect
+        from metaloop.run.config.read import load_config, plain
         from metaloop.run.config.settings import Adaptation
         from metaloop.tasks.readers.given import require_place
 
@@ -59,9 +60,11 @@ def _job(config: DictConfig) -> Work | None:
     name = asked.name
     wanted = {key: values.pop(key) for key in KEYS}
     adaptation = section(Adaptation, wanted, "")
-    pieces = build({**values, "command": "adapt"})
+    values["command"] = "adapt"
+    pieces = build(values)
     pieces.device.require()
     run = RunFolder.open(Path(asked.run))
+    require_effect(values, load_config(run), pieces.algorithm)
     find_weights(run, adaptation.checkpoint)
     for key in PLACES:
         if (place := wanted[key]) is not None:

@@ -47,19 +47,22 @@ def main() -> None:
 def _job(chosen: list[str], config: DictConfig) -> Work | None:
     with fast_imports():  # here: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_judged
-        from metaloop.run.config.build import build
         from metaloop.run.config.construct import section
-        from metaloop.run.config.read import plain
+        from metaloop.run.config.effect import require_effect
+        from metaloop.run.config.misfits import build_and_try
+        from metaloop.run.config.read import load_config, plain
         from metaloop.run.evaluation.other_task import fit_to_run
 
-    values = plain(config)
+    values = {**plain(config), "command": "evaluate"}
     asked = section(Request, {key: values.pop(key) for key in OWN_KEYS}, "")
     name = asked.name
     given = HydraConfig.get().overrides.task
     overrides = [*chosen, *(o for o in given if o.split("=")[0] not in OWN_KEYS)]
     run = RunFolder.open(Path(asked.run))
-    values = fit_to_run(values, run)
-    pieces = build(values)
+    trained, composed = load_config(run), values
+    values = fit_to_run(composed, trained, run)
+    pieces = build_and_try(values)
+    require_effect(composed, trained, pieces.algorithm)
     pieces.device.require()
     find_judged(run, pieces.evaluation.checkpoint, pieces.evaluation.ensemble_size)
     if name and is_multirun():

@@ -18,7 +18,7 @@ from metaloop.user_text import quoted
 
 UNFIT = r"[^\w.=,-]+"
 LONGEST = 100
-EPISODE_SIZE = ("ways", "shots", "queries")
+EPISODE_SIZE = ("ways", "shots", "queries", "shape_block", "uneven_shots")
 
 
 @dataclass(frozen=True, kw_only=True)

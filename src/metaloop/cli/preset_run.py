@@ -121,7 +121,8 @@ def bring_about(run: PresetRun, time_slice: Slice) -> bool:
         judged = RunFolder(run.folder.evaluations / name)
         if _state(judged) == "completed":
             continue
-        values = fit_to_run(changed(load_config(run.folder), changes), run.folder)
+        trained = load_config(run.folder)
+        values = fit_to_run(changed(trained, changes), trained, run.folder)
         judged = write_evaluation(run.folder, name, values, changes)
         judged.let_go()  # the worker, another process, takes it
         if not _work(run, judged, device, time_slice):

@@ -79,6 +79,7 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
             saved_config,
         )
         from metaloop.run.checkpoints.weights import peek_resumable
+        from metaloop.run.config.build import with_found
         from metaloop.run.config.misfits import build_and_try
         from metaloop.run.config.read import load_config
 
@@ -88,8 +89,10 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
             f"{folder.path} is an evaluation or adaptation. Resume the run that it belongs to."
         )
     config = changed(before, overrides)
-    device = build_and_try(config).device
+    pieces = build_and_try(config)
+    device = pieces.device
     device.require()
+    config = with_found(config, pieces.task)
     found = peek_resumable(folder)
     step, changes = 0, {}
     if found is not None:

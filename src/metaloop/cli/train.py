@@ -93,8 +93,16 @@ def _run_id() -> str:
 def resolve_paths(values: dict[str, object]) -> dict[str, object]:
     """Make paths absolute that are read again later, maybe from elsewhere."""
     task, init_from = values["task"], values["init_from"]
-    if isinstance(task, dict) and isinstance(task.get("data_dir"), str):
-        task = {**task, "data_dir": str(user_path(task["data_dir"]).resolve())}
     if isinstance(init_from, str):
         init_from = str(user_path(init_from).resolve())
-    return {**values, "task": task, "init_from": init_from}
+    return {**values, "task": _resolve_data(task), "init_from": init_from}
+
+
+def _resolve_data(node: object) -> object:
+    """A task's node, or one of its sources' in it."""
+    if not isinstance(node, dict):
+        return node
+    resolved = {key: _resolve_data(value) for key, value in node.items()}
+    if isinstance(place := node.get("data_dir"), str):
+        resolved["data_dir"] = str(user_path(place).resolve())
+    return resolved

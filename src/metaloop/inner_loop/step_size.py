@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -94,7 +94,7 @@ class LearnedStepSize(Transformation):
         step_size.NAME   its shape, or [inner_steps]
     """
 
-    inner_lr: Positive
+    inner_lr: Positive = field(compare=False)  # where it starts: what it does is in `own`
     granularity: Granularity
 
     def __call__(

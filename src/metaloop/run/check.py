@@ -38,7 +38,7 @@ def check_run(content: Mapping[str, object]) -> Verdict:
             console.print("Refused.", style="bold red")
             raise
     console.print(_ways(verdict))
-    for line in (*verdict.notes, *verdict.slower):
+    for line in (*pieces.task.introduce(), *verdict.notes, *verdict.slower):
         console.print(line)
     console.print(str(verdict), style="bold")
     return verdict

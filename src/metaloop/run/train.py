@@ -46,7 +46,7 @@ from metaloop.run.checkpoints.weights import (
     fitting_weights,
     load_initial_weights,
 )
-from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
+from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers, with_found
 from metaloop.run.config.environment import describe_environment
 from metaloop.run.config.misfits import explain_misfits, require_known_monitors
 from metaloop.run.config.read import load_config, read_overrides
@@ -55,9 +55,9 @@ from metaloop.run.config.trainer import make_trainer
 from metaloop.run.config.write import write_config, write_evaluation
 from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
-from metaloop.tasks import best_mode, require_mode
+from metaloop.tasks import Task, best_mode, require_mode
 from metaloop.training.logged_values import summary_names
-from metaloop.user_text import for_hydra, for_shell
+from metaloop.user_text import for_shell, readable
 
 
 class Start(NamedTuple):
@@ -74,7 +74,7 @@ def train(folder: RunFolder) -> None:
     """Execute a training run's folder: train what is left to train, then evaluate."""
     config = load_config(folder)
     pieces = build(config)
-    _keep_found(folder, config, pieces.task.found)
+    config = _keep_found(folder, config, pieces.task)
     pieces.device.require()
     pieces.device.require_started()
     pieces = decide(folder, config, pieces)
@@ -119,12 +119,12 @@ def train(folder: RunFolder) -> None:
     _print_next_commands(folder.path)
 
 
-def _keep_found(folder: RunFolder, config: dict[str, object], found: Mapping[str, object]) -> None:
+def _keep_found(folder: RunFolder, config: dict[str, object], task: Task) -> dict[str, object]:
     """Write into the run's config what its task has read from the data: later it is not needed."""
-    task = cast(dict[str, object], config["task"])
-    if not found.items() <= task.items():
-        config["task"] = {**task, **found}
-        rank_zero_only(write_config)(folder, config)
+    whole = with_found(config, task)
+    if whole != config:
+        rank_zero_only(write_config)(folder, whole)
+    return whole
 
 
 def _settle_wandb(run_id: str) -> None:
@@ -203,7 +203,8 @@ def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Piece
     names = summary_names(pieces.task.metrics, is_detailed=False)
     write_json(folder.best_modes, {name: best_mode(pieces.task.metrics, name) for name in names})
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
-    print(f"{what}: {folder.path}", flush=True)
+    for line in (f"{what}: {folder.path}", *pieces.task.introduce()):
+        print(readable(line), flush=True)
     if pieces.published and not any(row.get("ran_whole") for row in pieces.published):
         print(
             "The whole schedule of this preset is not known to have been run before: nobody has "
@@ -264,8 +265,8 @@ def _print_next_commands(path: Path) -> None:
     place = "" if shutil.which("metaloop-train") else f"{os.path.relpath(sys.prefix)}/bin/"
     print(
         "\nNext:\n"
-        f"  {for_shell(f'{place}metaloop-evaluate', for_hydra('run', path))} "
-        "evaluation.checkpoint=last\n"
+        f"  {for_shell(f'{place}metaloop-evaluate', path)} evaluation.checkpoint=last\n"
+        f"  {for_shell(f'{place}metaloop-adapt', path)} support=LABELLED query=REST\n"
         f"  {for_shell(f'{place}metaloop-resume', path)} training.max_steps=MORE\n"
         f"  {for_shell(f'{place}metaloop-train')} --help",
         flush=True,

@@ -11,7 +11,9 @@ from metaloop.tasks.images.mini_imagenet import MiniImageNet
 from metaloop.tasks.images.omniglot import Omniglot
 from metaloop.tasks.images.tiered_imagenet import TieredImageNet
 from metaloop.tasks.metric import Metric, best_mode, require_mode
+from metaloop.tasks.mixture import Mixture
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+from metaloop.tasks.shapes import Shapes
 from metaloop.tasks.synthetic.harmonic import Harmonic
 from metaloop.tasks.synthetic.point_navigation import PointNavigation
 from metaloop.tasks.synthetic.sinusoid import Sinusoid
@@ -37,12 +39,14 @@ __all__ = [
     "ImageStore",
     "Metric",
     "MiniImageNet",
+    "Mixture",
     "Omniglot",
     "PointNavigation",
     "RandomStreams",
     "RegressionTask",
     "RowClasses",
     "SentenceClasses",
+    "Shapes",
     "Sinusoid",
     "SinusoidLine",
     "Split",

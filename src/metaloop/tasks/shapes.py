@@ -43,7 +43,7 @@ class Shapes:
         uneven: draw the shots of each class by themselves, the same for all tasks of a block.
 
     Raises:
-        UserError: a range that holds nothing, or keys without an effect.
+        UserError: one class, a range that holds nothing, or keys without an effect.
 
     """
 
@@ -53,15 +53,21 @@ class Shapes:
         self.has_classes = ways is not None
         self.ways, self.shots = _range(ways or 1, "ways"), _range(shots, "shots")
         self.block, self.uneven = block, uneven
+        if self.has_classes and self.ways.fewest < 2:
+            raise UserError(
+                f"task.ways={ways}: with one class there is nothing to tell apart, and every "
+                "answer is right. Set it to 2 or more."
+            )
         if uneven and self.shots.fewest == self.shots.most:
             raise UserError(
                 f"task.uneven_shots=true draws the shots of each class from a range, and task.shots"
-                f"={shots} is none. Set task.shots=[1,{self.shots.most + 1}], for one."
+                f"={shots} is none. Set task.shots=[1,{self.shots.most + 1}], for one, or "
+                "task.uneven_shots=false."
             )
         if block > 1 and not self.vary:
             raise UserError(
-                f"task.shape_block={block} has no effect where all episodes have one shape. Leave "
-                "it out, or set task.ways or task.shots to a range, such as [5,20]."
+                f"task.shape_block={block} has no effect where all episodes have one shape. Set "
+                "task.shape_block=1, or task.ways or task.shots to a range, such as [5,20]."
             )
 
     @property
@@ -112,7 +118,8 @@ class Shapes:
 
     def extremes(self) -> "list[Shapes]":
         """The smallest and the largest shape, each fixed; none where they do not vary."""
-        pairs = zip(self.ways, self.shots, strict=True)
+        ways = self.ways if self.has_classes else (None, None)
+        pairs = zip(ways, self.shots, strict=True)
         return [Shapes(ways=n, shots=k) for n, k in pairs] if self.vary else []
 
     def describe(self) -> dict[str, int | str | bool]:

@@ -4,7 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.metric import Metric, MetricFunction
-from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_images import read_images
-from metaloop.tasks.readers.given_rows import read_rows
+from metaloop.tasks.readers.given_rows import Columns, read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes
 
@@ -27,8 +27,11 @@ Network = Callable[[Tensor], Tensor]
 class Task(ABC):
     """A family of tasks. A user's own needs one method, `draw`.
 
-    The trainer calls `prepare` once on one process, `setup` once on every process, `draw` in
-    the data loader's workers (CPU) and `gather` where the training runs.
+    Constructing one needs no data where the config says all that its model has to know: a trained
+    run's does, so that its learner adapts, predicts and is exported without them. Commands that
+    draw episodes call `require_data` before they make a folder; the trainer calls `prepare` once
+    on one process, `setup` once on every process, `draw` in the data loader's workers (CPU) and
+    `gather` where the training runs.
 
     Attributes:
         input_shape: X, the shape of one input of the model.
@@ -38,9 +41,12 @@ class Task(ABC):
             where nobody pretrains on them.
         vocabulary_size: how many token numbers there are where inputs are tokens (0 pads), else
             0: inputs are numbers. A model is supplied with it if its constructor asks.
-        found: keys of the family's config that were null and that it has read from its data; a
-            run's config gets their values, so that its learner needs the data no more.
+        found: keys of the family's config that were null, as it has found them, most in its data;
+            a run's config gets their values, so that its learner needs the data no more.
+        splits: those that episodes are drawn from, all of them in training: nothing is asked of
+            the others, nor need they be there.
         monitor: the reported value that makes a learner the best; it says itself which is better.
+        target_names: what a regression's numbers are called, where they have names.
         shapes: how many classes and support examples episodes have, where that may vary; `draw`
             then asks `shapes.of(streams)`.
         is_regression: whether targets are numbers rather than classes; None where the targets
@@ -53,9 +59,11 @@ class Task(ABC):
     classes: int = 0
     vocabulary_size: int = 0
     found: Mapping[str, object] = {}
+    splits: Sequence[Split] = SPLITS
     shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
-    monitor: ClassVar[str] = "query_loss"
-    is_regression: ClassVar[bool | None] = None
+    target_names: Sequence[str] = ()
+    monitor: str = "query_loss"
+    is_regression: bool | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -65,6 +73,14 @@ class Task(ABC):
                 "higher is better is the metric's to say, metaloop.Metric(function, "
                 "higher_is_better=True)."
             )
+
+    def require_data(self) -> None:  # noqa: B027 - many families have no data
+        """Refuse what is seen at a glance: no data there, or episodes too large for a split.
+
+        Raises:
+            UserError: what is missing, and what to change.
+
+        """
 
     def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare
         """Download, check and cache what the family needs."""
@@ -102,28 +118,45 @@ class Task(ABC):
         """
         return network(inputs)
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
         """Read a user's examples from a file or folder, as the family reads its own.
 
         Args:
-            place: images where `input_shape` is that of images, else a CSV file.
-            skip_odd: leave out files that cannot be used, instead of refusing them.
+            place: images where `input_shape` is that of images, else a table.
+            skip_unusable: leave out files that cannot be used, instead of refusing them.
             like: examples read before, whose columns these have to have.
 
         """
         if len(self.input_shape) == 3:
-            return read_images(place, self.image_files(), skip_odd=skip_odd)
+            return read_images(place, self.image_files(), skip_unusable=skip_unusable)
         return read_rows(
             place,
             self.input_shape,
             is_regression=bool(self.is_regression),
-            features=like.features if like else None,
+            columns=Columns(like.features if like else None),
         )
 
     def image_files(self) -> ImageFiles:
         """How image files become inputs of `input_shape`."""
         channels, size, _ = self.input_shape
         return ImageFiles(size, channels)
+
+    def describe_inputs(self) -> dict[str, object]:
+        """Say how an example becomes an input, to a program that has to do it without metaloop.
+
+        In fields that machines read, and in words, its `steps` in their order: what
+        `read_examples`, `encode` and `scale` do.
+        """
+        if len(self.input_shape) != 3:
+            return {"kind": "numbers", "steps": ["Take its numbers as they are."]}
+        ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+        ends = ends.expand(2, *self.input_shape)
+        low, high = self.scale(ends, torch.float32).flatten(1)[:, 0].tolist()
+        files = self.image_files().describe()
+        last = f"Scale bytes 0..255 to {low:g}..{high:g}, and put the channels first."
+        return {**files, "range": [low, high], "steps": [*files["steps"], last]}
 
     def encode(self, x: Arrays) -> Tensor:
         """Turn rows as a user holds them into a tensor [rows, *X]."""
@@ -148,6 +181,10 @@ class Task(ABC):
         One that chooses the best of several (`Metric`) says whether higher is better.
         """
         return {}
+
+    def introduce(self) -> list[str]:
+        """Lines to print where a training starts: what it reads, and what to look at twice."""
+        return []
 
     def describe(self) -> dict[str, int | str | bool]:
         """Say what a result's protocol has to name: ways, shots, queries .."""

@@ -27,6 +27,7 @@ from metaloop.meta_gradient import (
     meta_gradient,
 )
 from metaloop.meta_gradient.random_state import keep_random_state
+from metaloop.training.by_source import summarize_sources
 from metaloop.training.datamodule import MetaBatch
 from metaloop.training.evaluator import Evaluator
 from metaloop.training.first_check import FirstCheck
@@ -195,7 +196,7 @@ class MetaLearner(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         evaluated = self.evaluator.finish()
-        summary = summarize(evaluated)
+        summary = summarize(evaluated) | summarize_sources(self.trainer, evaluated)
         self._write(summary, "val")
         self._report_path(evaluated, "val")
         # for callbacks that monitor a value: every rank has the same

@@ -22,7 +22,7 @@ WANTED = {
     "steps": None,
     "head": None,
     "checkpoint": "best",
-    "skip_odd_files": False,
+    "skip_unusable": False,
     "export": [],
 }
 
@@ -37,7 +37,7 @@ def adapted(tmp_path):
         section = {**WANTED, **{k: str(v) if k != "export" else v for k, v in wanted.items()}}
         if "steps" in wanted:
             section["steps"] = wanted["steps"]
-        section["skip_odd_files"] = wanted.get("skip_odd_files", False)
+        section["skip_unusable"] = wanted.get("skip_unusable", False)
         adapt({**load_config(run), "command": "adapt", "adapt": section}, run, folder, [])
         return folder
 
@@ -254,7 +254,7 @@ def lay_out(place, what):
     elif what == "text":
         (support / "letter 0" / "notes.txt").write_text("hello")
     elif what == "stray":
-        (support / "list.txt").write_text("hello")
+        write_images(support, x[:1])
     elif what == "broken":
         whole = (support / "letter 1" / "02.png").read_bytes()
         (support / "letter 1" / "02.png").write_bytes(whole[:150])
@@ -283,15 +283,15 @@ def lay_out(place, what):
     [
         ("empty", r"empty is empty. Put images into it"),
         ("empty class", r"letter 9 is empty"),
-        ("text", r"letter 0/notes.txt is no readable image .* skip_odd_files=true"),
-        ("stray", r"support/list.txt lies next to the class folders. Take it out"),
+        ("text", r"letter 0/notes.txt is no readable image .* skip_unusable=true"),
+        ("stray", r"support/00.png lies next to the class folders. Mend or remove"),
         ("broken", r"letter 1/02.png is no readable image"),
         ("one class", r"one class only \('letter 0'\)"),
         ("no labels", r"has no labels to adapt to. Make a folder for each class"),
         ("other class", r"letter 2/02.png is of class 'letter 2', of which .*support has no"),
         ("numbers", r"columns x, label; the run was trained on images. Give it a column `path`"),
-        ("unknown file", r"list.csv names .*query/99.png, which is no file"),
-        ("no label", r"has no label for .*query/01.png"),
+        ("unknown file", r"list.csv names files that are not there:\s+.*query/99.png"),
+        ("no label", r"list.csv: 'label' is missing in row 2"),
     ],
 )
 def test_what_is_wrong_with_images_is_named_with_its_file(what, says, untrained, adapted, tmp_path):
@@ -305,7 +305,7 @@ def test_odd_files_are_skipped_by_name_where_that_is_asked_for(
 ):
     support, _ = lay_out(tmp_path, "text")
     lay_out(tmp_path, "broken")
-    folder = adapted(untrained(*IMAGES), support=support, skip_odd_files=True)
+    folder = adapted(untrained(*IMAGES), support=support, skip_unusable=True)
     skipped = json.loads((folder / "results.json").read_text())["skipped"]
     assert len(skipped) == 2
     assert "notes.txt is no readable image" in skipped[0]
@@ -315,15 +315,15 @@ def test_odd_files_are_skipped_by_name_where_that_is_asked_for(
 @pytest.mark.parametrize(
     ("support", "query", "says"),
     [
-        ("x,y\n1,2\nnan,3\n", None, r"support.csv, row 2: x='nan' is no finite number"),
-        ("x,y\n1,2\n2,\n", None, r"row 2: y='' is no finite number"),
-        ("x,y\n1,two\n", None, r"y='two' is no finite number"),
+        ("x,y\n1,2\nnan,3\n", None, r"support.csv has cells .* missing or infinite: 'x' in row 2"),
+        ("x,y\n1,2\n2,\n", None, r"missing or infinite: 'y' in row 2"),
+        ("x,y\n1,two\n", None, r"'y' holds 'two' in row 1, which is no number"),
         ("x,z,y\n1,2,3\n", None, r"has 2 features \(x, z\), but the run was trained on 1"),
-        ("x,y\n1,2,3\n", None, r"line 2: 3 cells under a header of 2 columns"),
-        ("x,x\n1,2\n", None, "two columns 'x'"),
-        ("x,y\n", None, "has no rows under its header"),
+        ("x,y\n1,2,3\n", None, r"row 1 has 3 values, but the first line names 2 columns \(x, y\)"),
+        ("x,x\n1,2\n", None, "names the column 'x' twice"),
+        ("x,y\n", None, "has no rows. A row an example"),
         ("x\n1\n", None, "has no labels to adapt to"),
-        ("x,y\n1,2\n", "z\n1\n", r"has the features z, but the support set has x"),
+        ("x,y\n1,2\n", "z\n1\n", r"query.csv lacks x of the learner's features \(x\); it has z"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_named_with_its_row(

@@ -30,7 +30,7 @@ def write(path, header, rows):
 
 def wanted(**places):
     values = {"query": None, "steps": 30, "head": None, "checkpoint": "best"}
-    return {**values, "skip_odd_files": False, "export": [], **places}
+    return {**values, "skip_unusable": False, "export": [], **places}
 
 
 def test_a_csv_of_sentences_is_adapted_to_predicted_and_exported(untrained, tmp_path):
@@ -64,8 +64,12 @@ def test_a_csv_of_sentences_is_adapted_to_predicted_and_exported(untrained, tmp_
     ("header", "rows", "says"),
     [
         (["text", "label"], [("a", "b")], "mine.csv has no column `sentence` .it has text, label"),
-        (["sentence", "label"], [("a", "b"), ("c", "")], "no label in row 2. Fill it in"),
-        (["sentence", "label"], [("a", "b"), ("", "c")], "no sentence in row 2. Fill it in"),
+        (["sentence", "label"], [("a", "b"), ("c", "")], "'label' is missing in row 2. Fill it in"),
+        (
+            ["sentence", "label"],
+            [("a", "b"), ("", "c")],
+            "'sentence' is missing in row 2",
+        ),
     ],
 )
 def test_a_csv_that_does_not_fit_is_refused(header, rows, says, untrained, tmp_path):

@@ -2,8 +2,13 @@
 
 import pytest
 
+from metaloop.cli.resume import _resume
+from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.identity import differences, identity, is_elsewhere
-from tests.conftest import composed
+from metaloop.run.config.read import load_config
+from metaloop.run.config.write import rewrite_job
+from metaloop.run.train import train
+from tests.conftest import SMALL, composed
 
 
 @pytest.mark.parametrize(
@@ -50,3 +55,20 @@ def test_a_sweep_can_tell_which_keys_an_identity_leaves_out():
     left_out = ("device", "device.threads", "logger.wandb.project", "task.data_dir", "data.workers")
     assert all(is_elsewhere(key) for key in left_out)
     assert not any(is_elsewhere(key) for key in ("seed", "algorithm", "data.meta_batch_size"))
+
+
+def test_a_job_is_the_same_after_its_run_has_read_what_its_config_leaves_open(tmp_path):
+    data = tmp_path / "own.csv"
+    rows = [f"{c + i / 9},{c}" for c in range(10) for i in range(2)]
+    data.write_text("\n".join(["a,label", *rows]))
+    own = ("task=arrays", f"task.data_dir={tmp_path}", "task.file=own.csv", "task.ways=2")
+    content = composed(*SMALL, *own, "task.queries=1", "training.max_steps=0")
+    key = identity(content)
+    job = RunFolder(tmp_path / key)
+    rewrite_job(job, content, [])
+    train(job)
+    assert load_config(job)["task"]["input_shape"] == [1]
+    assert identity(content) == key
+    rewrite_job(job, content, [])  # the same command again
+    work = _resume(job, [], accepted=False)
+    assert work is not None  # there is no change to accept

@@ -141,7 +141,7 @@ def test_every_layout_gives_its_images_to_the_split_it_names(layout, tmp_path):
 @pytest.mark.parametrize("kind", [MiniImageNet, TieredImageNet])
 def test_without_the_users_copy_it_says_what_to_put_where(kind, tmp_path):
     with pytest.raises(UserError, match=r"task\.data_dir is missing: .*may not be passed on\. Put"):
-        make(kind, None, tmp_path)
+        make(kind, None, tmp_path).require_data()
     with pytest.raises(UserError, match=r"holds no .*ImageNet\. .*may not be passed on\. Put"):
         make(kind, tmp_path, tmp_path / "cache").prepare()
 
@@ -197,7 +197,7 @@ def test_pickles_that_are_malicious_or_wrong_are_refused_by_name(
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("unknown file", r"val\.csv, line 2 names the file 'validation00000\.png', but there is"),
+        ("unknown file", r"val\.csv, row 1 names the file 'validation00000\.png', but there is"),
         ("columns", r"val\.csv lacks the columns filename,label"),
         ("absent", r"val\.csv is missing"),
         ("twice", r"The class 'train-000' is in .* Every|one split"),

@@ -21,7 +21,9 @@ CLASSES = 10
 def make(folder, file, **changes):
     values = yaml.safe_load((CONF / "task" / "arrays.yaml").read_text())
     del values["_target_"]
-    ours = {"ways": 2, "queries": 2, "data_dir": str(folder), "file": file}
+    ours = {"shots": 1, "queries": 2, "data_dir": str(folder), "file": file}
+    if changes.get("kind") != "regression":
+        ours["ways"] = 2
     return arrays(**{**values, **ours, **changes})
 
 
@@ -139,7 +141,7 @@ def test_workers_change_no_episode(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_a_learner_is_trained_and_evaluated_on_own_arrays(kind, tmp_path, make_run):
+def test_a_learner_is_trained_and_evaluated_on_own_arrays(kind, tmp_path, make_run, capsys):
     np.savez(tmp_path / "own.npz", **curves(), label=curves()["task"])
     target = "label" if kind == "classification" else "y"
     folder = make_run(
@@ -148,11 +150,12 @@ def test_a_learner_is_trained_and_evaluated_on_own_arrays(kind, tmp_path, make_r
         "task.file=own.npz",
         f"task.kind={kind}",
         f"task.target={target}",
-        "task.ways=2",
+        *(["task.ways=2"] if kind == "classification" else ["task.shots=2"]),
         "task.queries=2",
         "training.max_steps=2",
     )
     train(folder)
+    assert f"Features: 1 numbers in 'features'. Target: {target}" in capsys.readouterr().out
     assert '"file": "own.npz"' in (folder.evaluations / "test" / "results.json").read_text()
 
 
@@ -195,8 +198,12 @@ def cut_short(path):
 
 MANY = [(r, r % CLASSES) for r in range(40)]
 BROKEN = {
-    "NaN": (csv_of(*MANY, ("nan", 3)), {}, "'x' holds NaN .* in 1 rows.*row 41.*fill them in"),
-    "infinity": (npz_of(features=np.full(4, np.inf), label=np.arange(4)), {}, "in 4 rows"),
+    "NaN": (csv_of(*MANY, ("nan", 3)), {}, "missing or infinite: 'x' in row 41. Fill them in"),
+    "infinity": (
+        npz_of(features=np.full(4, np.inf), label=np.arange(4)),
+        {},
+        "in rows 1, 2, 3, 4",
+    ),
     "text": (csv_of((1, 2), ("red", 3)), {}, "'x' holds .*red.* in row 2.*no number. Encode"),
     "no label": (csv_of((1, 2), (1, "")), {}, "'label' is missing in row 2. Fill it in"),
     "lengths": (
@@ -212,7 +219,7 @@ BROKEN = {
     "few rows": (csv_of(*MANY[:33]), {"queries": 3}, "4 rows .* fewer: '.' has only 3. Lower"),
     "uneven row": (csv_of(*MANY, (1, 2, 3)), {}, "row 41 has 3 values, but the first line names 2"),
     "no rows": (csv_of(), {}, "own.csv has no rows"),
-    "twice named": (csv_of(*MANY, header="label,label"), {}, "names a column twice"),
+    "twice named": (csv_of(*MANY, header="label,label"), {}, "names the column 'label' twice"),
     "objects": (
         npz_of(features=np.array([1, "a", None], dtype=object), label=np.arange(3)),
         {},

@@ -49,4 +49,6 @@ def test_splits_keep_to_their_groups():
 )
 def test_episodes_that_a_split_cannot_make_are_refused(asked, says):
     with pytest.raises(UserError, match=says):
-        groups().require(**asked, source="data.csv", kind="classes", remedy="Do this.")
+        groups().require(
+            tuple(SPLITS), **asked, source="data.csv", kind="classes", remedy="Do this."
+        )

@@ -111,6 +111,7 @@ def line(sentence="a b", label="x"):
         ({"valid": [line(), "{not json"]}, 'valid.jsonl, line 2 is no {"sentence"'),
         ({"valid": ['{"text": "a"}']}, "valid.jsonl, line 1 is no"),
         ({"test": [line("  ")]}, "test.jsonl, line 1 has no text"),
+        ({"test": [line(label=" ")]}, "test.jsonl, line 1 has no text"),
         ({"test": [line(label="a0")]}, "'a0' is in train.jsonl and in test.jsonl"),
         ({"test": [line(), line()]}, "has 5 classes .* not task.classes=6"),
         ({"test": [line(label="a2"), line(label="b2")]}, "2 rows .* test .* 'a2' has only 1"),
@@ -120,6 +121,13 @@ def test_bad_files_are_refused_by_name_with_the_remedy(replaced, says, written):
     task = written(**replaced)
     with pytest.raises(UserError, match=says):
         task.setup()
+
+
+def test_labels_that_read_the_same_are_one_class(written):
+    names = ["caf\u00e9", "cafe\u0301 ", " caf\u00e9", "caf\u00e9"]
+    task = written(test=[line(label=name) for name in names] + [line(label="b2")] * 4)
+    task.setup()
+    assert [task.class_name(c) for c in task.groups.splits["test"]] == ["b2", "caf\u00e9"]
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path):

@@ -119,7 +119,8 @@ def _forward_passes(
     own: Trial, modes: Modes | None, task: Task | None, *, trains: bool, is_known: bool
 ) -> list[Purity]:
     """One forward pass in the mode of training and one in that of evaluation."""
-    output_size = None if task is None else task.output_size
+    # where episodes have fewer classes, a model may have more outputs than the most of them
+    output_size = None if task is None or own.objective.ways else task.output_size
     passes: list[Purity] = []
     for mode in ("in training mode", "in eval()") if trains else ("in eval()",):
         set_modes(own.model, modes) if mode == "in training mode" else own.model.eval()

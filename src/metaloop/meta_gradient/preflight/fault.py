@@ -106,4 +106,4 @@ def _differentiates_loss(trial: Trial) -> bool:
 def _of_loss(trial: Trial) -> tuple[Tensor, Tensor]:
     support = trial.task(0).support
     with trial.same_random_state(), torch.no_grad():
-        return trial.objective.predict(trial.theta, support.inputs), support.targets
+        return trial.objective.predict_support(trial.theta, support.inputs), support.targets

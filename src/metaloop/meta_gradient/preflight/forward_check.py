@@ -62,7 +62,7 @@ def _predict(trial: Trial, part: str, examples: Examples, output_size: int | Non
     handle = model.register_forward_hook(lambda *call: returned.append(call[-1]))
     theta = {n: p.detach().requires_grad_() for n, p in trial.theta.items()}
     try:
-        predictions: object = trial.objective.predict(theta, inputs.clone())
+        predictions: object = trial.objective.predict_support(theta, inputs.clone())
     except UserError:
         raise
     except Exception as error:

@@ -9,9 +9,10 @@ import torch
 from matplotlib.figure import Figure
 
 from metaloop.adapted import Adapted, Array, adapt_to
+from metaloop.adapted.description import in_words
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.folders.atomic_write import write_json
+from metaloop.folders.atomic_write import write_json, write_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.figures import Draw, save_figures
 from metaloop.plots import draw_adaptation_curve, draw_curve, draw_predictions, is_curve
@@ -56,12 +57,15 @@ def adapt(
         steps=wanted.steps,
         head=wanted.head,
         seed=pieces.seed,
+        run=run.path.resolve().name,
     )
     judged = judge(adapted, query)
     for ending in ("pt", "safetensors"):
         adapted.save(folder / f"adapted.{ending}")
     for format_ in wanted.export:
         adapted.export(folder / f"adapted.{format_}")
+    if wanted.export:
+        write_text(folder / "adapted.txt", in_words(adapted.describe()))
     if query is not None:
         write_predictions(folder / "predictions.csv", adapted, query)
     results = {
@@ -90,12 +94,12 @@ def _clear(folder: Path) -> None:
 
 def _read(task: Task, wanted: Adaptation) -> tuple[Given, Sequence[str] | Array, Given | None]:
     """Read the support set, its labels, and the query where there is one."""
-    skip_odd = wanted.skip_odd_files
-    support = task.read_examples(Path(wanted.support), skip_odd=skip_odd)
+    skip_unusable = wanted.skip_unusable
+    support = task.read_examples(Path(wanted.support), skip_unusable=skip_unusable)
     labels = _labels_of(support)
     if wanted.query is None:
         return support, labels, None
-    query = task.read_examples(Path(wanted.query), skip_odd=skip_odd, like=support)
+    query = task.read_examples(Path(wanted.query), skip_unusable=skip_unusable, like=support)
     _check_classes(support, query)
     return support, labels, query
 
@@ -105,7 +109,7 @@ def _labels_of(support: Given) -> Sequence[str] | Array:
     if support.labels is None:
         raise UserError(
             f"support={support.place} has no labels to adapt to. Make a folder for each class in "
-            "it, or give a CSV file a column `label`."
+            f"it, or give a table the column {', '.join(support.targets) or 'label'}."
         )
     return support.labels
 

@@ -26,6 +26,7 @@ MADE = (
     "adapted.safetensors",
     "adapted.pt2",
     "adapted.onnx",
+    "adapted.txt",
 )
 
 

@@ -26,6 +26,7 @@ from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.logged_values import summary_names
 from metaloop.training.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 
+SUPPLIED_TO_MODELS = ("input_shape", "input_size", "output_size", "vocabulary_size")
 # what callbacks and loggers are supplied with, by the names of their arguments
 SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "name")
 
@@ -47,7 +48,8 @@ class Pieces(NamedTuple):
 def build(content: Node) -> Pieces:
     """Build a run's pieces.
 
-    Constructing touches no data and starts nothing, so building is also the check of a config.
+    Constructing starts nothing and needs no data but to find what the config leaves open, so
+    building is also the check of a config.
 
     Raises:
         UserError: whatever in the config does not fit, by its key.
@@ -59,6 +61,8 @@ def build(content: Node) -> Pieces:
     _check_meta_batch(config.data, config.device)
     pl.seed_everything(config.seed, verbose=False)
     task = construct(config.task, Task, key="task")
+    if config.command == "evaluate":
+        task.splits = (config.evaluation.split,)
     require_mode(task.metrics, task.monitor)
     objective = _objective(config, task)
     algorithm = construct(
@@ -91,6 +95,20 @@ def build(content: Node) -> Pieces:
     )
 
 
+def with_found(config: Node, task: Task) -> dict[str, object]:
+    """A config with what its task has read from the data."""
+    return {**config, "task": _merge(cast(Node, config["task"]), task.found)}
+
+
+def _merge(node: Node, found: Node) -> dict[str, object]:
+    merged = dict(node)
+    for key, value in found.items():
+        inner = node.get(key)
+        is_node = isinstance(value, Mapping) and isinstance(inner, Mapping)
+        merged[key] = _merge(cast(Node, inner), cast(Node, value)) if is_node else value
+    return merged
+
+
 def _objective(config: RunConfig, task: Task) -> Objective:
     network = construct(
         config.model,
@@ -108,8 +126,15 @@ def _objective(config: RunConfig, task: Task) -> Objective:
         forward=task.forward,
         norm_mode=config.norm_mode,
         norm_adapts=config.norm_adapts,
-        ways=task.output_size if task.shapes.ways_vary else None,
+        ways=_ways(config.model, task),
     )
+
+
+def _ways(model: Node, task: Task) -> int | None:
+    """How many outputs are classes, where episodes have fewer than the model's."""
+    outputs = model.get("output_size", task.output_size)
+    has_fewer = task.shapes.has_classes and outputs != task.output_size
+    return task.output_size if task.shapes.ways_vary or has_fewer else None
 
 
 def _meta_learner(config: RunConfig, algorithm: Algorithm) -> MetaLearner:

@@ -29,7 +29,7 @@ def is_elsewhere(key: str) -> bool:
 
 def identifying(config: Mapping[str, object]) -> dict[str, object]:
     """The values that a run's numbers depend on, by their dotted keys."""
-    return {key: value for key, value in _leaves(config, "") if not is_elsewhere(key)}
+    return {key: value for key, value in leaves(config) if not is_elsewhere(key)}
 
 
 def identity(config: Mapping[str, object], *beside: str) -> str:
@@ -53,9 +53,10 @@ def differences(
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 
 
-def _leaves(value: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+def leaves(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """A config's values by their dotted keys."""
     for key, inner in value.items():
         if isinstance(inner, Mapping) and inner:
-            yield from _leaves(inner, f"{prefix}{key}.")
+            yield from leaves(inner, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", inner

@@ -20,7 +20,7 @@ OF_LIGHTNING = ("epoch", "step")  # which a ModelCheckpoint may monitor too
 
 
 def build_and_try(content: Node) -> Pieces:
-    """Build the pieces, and try the callbacks and loggers of what is trained with a Trainer.
+    """Build the pieces, ask for their data, and try the callbacks and loggers of a training.
 
     Only their constructors know their ranges, and only Lightning knows which go together.
 
@@ -29,6 +29,7 @@ def build_and_try(content: Node) -> Pieces:
 
     """
     pieces = build(content)
+    pieces.task.require_data()
     if content["command"] != "train":
         return pieces
     unmade = RunFolder("unmade")

@@ -78,7 +78,7 @@ class Adaptation:
     steps: CountOrZero | None
     head: Head | None
     checkpoint: Literal["best", "last"]
-    skip_odd_files: bool
+    skip_unusable: bool
     export: list[Format]
 
 

@@ -20,6 +20,7 @@ from torch import nn
 
 from metaloop import RENAMED, __all__ as PUBLIC
 from metaloop.algorithms import Algorithm
+from metaloop.arguments import hints_of
 from metaloop.errors import UserError, nearest
 from metaloop.tasks import Task
 
@@ -116,15 +117,14 @@ def require_kind(target: Callable[..., object], kinds: tuple[type, ...], name: s
 
 def kinds_of(target: Callable[..., object], argument: str, *, is_partial: bool) -> tuple[type, ...]:
     """The classes that an argument's annotation names; none where it says nothing of them."""
-    function = target.__init__ if inspect.isclass(target) else target
-    return tuple(_classes(_hints(function).get(argument), is_partial=is_partial))
+    return tuple(_classes(hints_of(target).get(argument), is_partial=is_partial))
 
 
 def _made_by(function: Callable[..., object]) -> list[type]:
     """The classes that a function's annotation says it makes; none if one is left open."""
     if str(getattr(function, "__module__", "")).partition(".")[0] in FRAMEWORKS:
         return []
-    hint = _hints(function).get("return")
+    hint = hints_of(function).get("return")
     is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     members = typing.get_args(hint) if is_union else (hint,)
     made = [typing.get_origin(each) or each for each in members if each is not types.NoneType]
@@ -148,13 +148,6 @@ def _classes(hint: object, *, is_partial: bool = False) -> Iterator[type]:
             yield from _classes(inner, is_partial=is_partial)
     elif inspect.isclass(hint) and hint.__module__ not in SAYS_NOTHING:
         yield from () if getattr(hint, "_is_protocol", False) else (hint,)
-
-
-def _hints(function: Callable[..., object]) -> dict[str, object]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError, SyntaxError):
-        return {}  # annotations that cannot be read say nothing
 
 
 def _explain(error: InstantiationException, where: str, name: str) -> str:

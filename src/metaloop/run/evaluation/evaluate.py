@@ -14,7 +14,7 @@ from metaloop.callbacks import Progress
 from metaloop.episode import of_one_shape
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.inner_loop import NormModeName, Report
+from metaloop.inner_loop import NormModeName
 from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
 from metaloop.loggers.figures import Draw, log_figures, save_figures
 from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
@@ -32,11 +32,12 @@ from metaloop.run.evaluation.results import (
     write_results,
 )
 from metaloop.tasks import RandomStreams, Task
+from metaloop.training.by_source import by_source, summarize_each
 from metaloop.training.confusion import count_confusion
 from metaloop.training.datamodule import EpisodicDataModule, gather
-from metaloop.training.episode_values import Answered
+from metaloop.training.episode_values import NONE, Answered
 from metaloop.training.estimate import estimate
-from metaloop.training.logged_values import summarize
+from metaloop.training.logged_values import Values, summarize
 from metaloop.user_text import Terminal
 
 ENOUGH_EPISODES = 600
@@ -66,6 +67,13 @@ def evaluate(
     trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
     evaluated = pieces.meta_learner.evaluated
     results = summarize_results(evaluated)
+    answered = pieces.meta_learner.evaluator.answered
+    if answered is not None:
+        met = {*answered.classes.flatten().tolist()} - {NONE}
+        results["classes"] = sorted(map(pieces.task.class_name, met))
+    sources = by_source(pieces.task, pieces.seed, pieces.evaluation.split, evaluated)
+    if sources:
+        results["by_source"] = {name: summarize_results(part) for name, part in sources.items()}
     results["published"] = ours_beside(pieces.published, results, config)
     results["protocol"] = _protocol(pieces, run, checkpoints) | _origin(config, run)
     results["overrides"] = list(overrides)
@@ -81,10 +89,11 @@ def evaluate(
             "adaptation_curve": lambda: draw_adaptation_curve(curves, title, trained),
             "one_task": lambda: _draw_first_task(pieces),
         }
-        if (answered := pieces.meta_learner.evaluator.answered) is not None:
+        if answered is not None:
             drawings["confusion"] = lambda: _tell_confusion(answered, pieces.task, title, folder)
         figures = save_figures(drawings, folder)
-        _tell_loggers(loggers, evaluated, figures, pieces, max(checkpoints.values()))
+        values = summarize(evaluated) | summarize_each(sources)
+        _tell_loggers(loggers, values, figures, pieces, max(checkpoints.values()))
         print_results(results, folder)
         for name in figures:
             print(f"Plot: {folder / name}.png", flush=True)
@@ -100,7 +109,7 @@ def _tell_confusion(answered: Answered, task: Task, title: str, folder: Path) ->
 
 def _tell_loggers(
     loggers: Sequence[Logger],
-    evaluated: Report,
+    summary: Values,
     figures: Mapping[str, Figure],
     pieces: Pieces,
     meta_step: int,
@@ -111,7 +120,7 @@ def _tell_loggers(
     """
     split = pieces.evaluation.split
     log_figures({f"{split}_{name}": figure for name, figure in figures.items()}, loggers)
-    values = {f"{split}/{name}": value for name, value in summarize(evaluated).items()}
+    values = {f"{split}/{name}": value for name, value in summary.items()}
     for logger in loggers:
         if isinstance(logger, OutageProofWandbLogger):
             logger.log_summary(values)

@@ -1,6 +1,6 @@
 """What an evaluation prints: a table of the adaptation, and the published values beside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -26,14 +26,29 @@ def print_results(results: Results, folder: Path) -> None:
         label = f"{step} (as trained)" if step == trained else str(step)
         table.add_row(label, *(_cell(name, v, step) for name, v in shown.items()))
     console.print(table)
+    if isinstance(sources := results.get("by_source"), dict):
+        console.print(_by_source(sources, list(shown)))
     gain = results["adaptation_gain"]
     assert isinstance(gain, dict)
     console.print(
         f"Adaptation gain (query loss before - after {len(steps) - 1} steps): "
         f"{_number('query_loss', gain['mean'], gain['ci95'])}"
     )
+    if isinstance(classes := results.get("classes"), list):
+        console.print(f"Classes met: {len(classes)}, named in results.json.")
     _print_published(console, results)
     console.print(f"Results: {folder / 'results.json'}", soft_wrap=True)
+
+
+def _by_source(sources: Mapping[str, Results], names: Sequence[str]) -> Table:
+    """Each source's values after the last inner step."""
+    table = Table("source", "episodes", *(n.replace("_", " ") for n in names), title="By source")
+    for source, results in sources.items():
+        metrics = results["metrics"]
+        assert isinstance(metrics, dict)
+        cells = [_cell(name, metrics[name], -1) for name in names]
+        table.add_row(source, str(results["episodes"]), *cells)
+    return table
 
 
 def _print_published(console: Terminal, results: Results) -> None:

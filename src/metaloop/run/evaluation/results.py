@@ -15,6 +15,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Report
 from metaloop.training.confusion import Confusion, rows_of
 from metaloop.training.estimate import estimate
+from metaloop.user_text import for_hydra, for_shell
 
 Results = dict[str, object]
 
@@ -80,7 +81,8 @@ def read_results(run: RunFolder, name: str) -> Judged:
 
     """
     path = run.evaluations / name / "results.json"
-    remedy = f"Evaluate again: metaloop-evaluate run={run.path} evaluation.split={name}."
+    again = for_shell("metaloop-evaluate", run.path, for_hydra("evaluation.split", name))
+    remedy = f"Evaluate again: {again}."
     text = read_text(path, remedy)
     return Judged({}) if text is None else parse_json(text, path, Judged, remedy)
 

@@ -32,7 +32,7 @@ class Cifar100Classes(DownloadedImages):
 
     Args:
         data_dir: the archive, or a folder with it or with its content; None downloads.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 

@@ -1,24 +1,21 @@
 """Images in one folder a class, or named with their class by a CSV file."""
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from metaloop.errors import UserError, nearest
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.image_files import ImageFile
+from metaloop.tasks.readers.table import listed, to_label
+from metaloop.tasks.readers.table_files import read_table
+from metaloop.tasks.readers.visible_files import list_some, visible
 from metaloop.tasks.sources.class_splits import FOLDERS
 
-SUFFIXES = {
-    *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
-}
-# what file managers leave behind; so do names that begin with a dot
-LITTER = {"thumbs.db", "desktop.ini"}
 ClassFiles = dict[str, list[ImageFile]]
 
 
 def list_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, by name; hidden ones are not seen.
+    """The folders in a folder that the user sees, by name.
 
     Raises:
         UserError: there is no such folder.
@@ -29,18 +26,23 @@ def list_folders(folder: Path) -> list[Path]:
             f"There is no folder {folder}. Put one folder a class into it, or name another with "
             "task.data_dir."
         )
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    return [path for path in visible(folder) if path.is_dir()]
 
 
-def list_split_folders(folder: Path) -> dict[str, Path]:
+def holds_splits(folder: Path) -> bool:
+    """Whether any of the folders train/, val/ and test/ is there."""
+    return any((folder / name).is_dir() for name in FOLDERS.values())
+
+
+def list_split_folders(folder: Path, needed: Collection[Split] = ()) -> dict[str, Path]:
     """The class folders in train/, val/ and test/, by "train/class".
 
     Raises:
-        UserError: one of the three is missing.
+        UserError: one that is needed is missing, or all are.
 
     """
     for part, name in FOLDERS.items():
-        if not (folder / name).is_dir():
+        if (part in needed or not holds_splits(folder)) and not (folder / name).is_dir():
             raise UserError(
                 f"{folder} lacks the folder {name}/ with the {part} split's classes, one folder "
                 "each. Make train/, val/ and test/, or set task.split=seeded."
@@ -48,32 +50,22 @@ def list_split_folders(folder: Path) -> dict[str, Path]:
     return {
         f"{name}/{path.name}": path
         for name in FOLDERS.values()
+        if (folder / name).is_dir()
         for path in list_folders(folder / name)
     }
 
 
-def list_images(classes: dict[str, Path], *, skip_odd: bool) -> ClassFiles:
-    """The images of every class folder, by name.
+def list_images(classes: dict[str, Path]) -> ClassFiles:
+    """The files of every class folder, by the class's name: they ought to be images.
 
     Raises:
-        UserError: a folder is empty; or a file is no image, and `skip_odd` is false.
+        UserError: a folder is empty.
 
     """
-    found: ClassFiles = {}
-    odd: list[Path] = []
-    for name, folder in classes.items():
-        paths = sorted(path for path in folder.iterdir() if not _is_litter(path))
-        images = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
-        odd += [path for path in paths if path not in images]
-        found[name] = [ImageFile(None, str(path)) for path in images]
-    if odd and not skip_odd:
-        raise UserError(
-            f"{odd[0]} is no image{f' ({len(odd)} are like this)' if odd[1:] else ''}: a class's "
-            f"folder holds images only ({', '.join(sorted(s[1:] for s in SUFFIXES))}). Remove it, "
-            "or leave such files out with task.skip_unusable=true."
-        )
-    if odd:
-        print(f"Left out {len(odd)} files that are no images, the first: {odd[0]}", flush=True)
+    found = {
+        name: [ImageFile(None, str(path)) for path in visible(folder)]
+        for name, folder in classes.items()
+    }
     if empty := [name for name, images in found.items() if not images]:
         raise UserError(
             f"{classes[empty[0]]} holds no image{_more(empty)}: a class needs some. Put images "
@@ -82,44 +74,38 @@ def list_images(classes: dict[str, Path], *, skip_odd: bool) -> ClassFiles:
     return found
 
 
-def _is_litter(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in LITTER
-
-
 def _more(names: list[str]) -> str:
     return f", nor do {len(names) - 1} others" if names[1:] else ""
 
 
 class SplitTable:
-    """A CSV file that says which class is in which split.
+    """A table that says which class is in which split.
 
     Its columns are `class,split`, where every class is a folder; or `filename,label,split`, where
     filenames are relative to the data's folder and the label is the class. A split is train,
     validation (or val) or test. Classes that the file does not name are not used.
 
     Raises:
-        UserError: the file is missing or has other columns, or a line contradicts another.
+        UserError: the file is missing or has other columns, or a row contradicts another.
 
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.split_of: dict[str, Split] = {}
-        self.files: dict[str, list[tuple[int, str]]] = {}  # line and filename of every class
-        for line, row in self._rows():
-            name = row.get("class") or row.get("label") or ""
-            split = self._read_split(line, row["split"])
-            if not name:
-                raise UserError(f"{path}, line {line}: the class is missing. Name it.")
+        self.files: dict[str, list[tuple[int, str]]] = {}  # row and filename of every class
+        for number, row in self._rows():
+            name = row.get("class") or row["label"]
+            split = self._read_split(number, row["split"])
             if self.split_of.setdefault(name, split) != split:
                 raise UserError(
-                    f"{path}, line {line}: the class '{name}' is in {split} here and in "
+                    f"{path}, row {number}: the class '{name}' is in {split} here and in "
                     f"{self.split_of[name]} above. Every class belongs to one split."
                 )
             if "filename" in row:
-                self.files.setdefault(name, []).append((line, row["filename"]))
+                self.files.setdefault(name, []).append((number, row["filename"]))
 
-    def find(self, folder: Path, *, skip_odd: bool) -> ClassFiles:
+    def find(self, folder: Path) -> ClassFiles:
         """Find the named images, or the images in the named classes' folders.
 
         Raises:
@@ -127,27 +113,24 @@ class SplitTable:
 
         """
         if not self.files:
-            folders = {path.name: path for path in list_folders(folder)}
+            folders = {to_label(path.name): path for path in list_folders(folder)}
             for name in self.split_of:
                 if name not in folders:
                     raise UserError(
                         f"{self.path} names the class '{name}', but {folder} has no such folder. "
                         f"{nearest(name, folders)}Correct the file or add the folder."
                     )
-            return list_images({n: folders[n] for n in sorted(self.split_of)}, skip_odd=skip_odd)
+            return list_images({n: folders[n] for n in sorted(self.split_of)})
+        named = sorted(row for rows in self.files.values() for row in rows)
+        if lacking := [f"row {n}: {name}" for n, name in named if not (folder / name).is_file()]:
+            raise UserError(
+                f"{self.path} names files that are not there:{list_some(lacking)}\n"
+                f"Filenames are relative to {folder}: correct the rows or add the files."
+            )
         return {
-            name: [self._file(folder, line, file) for line, file in files]
+            name: [ImageFile(None, str(folder / file)) for _, file in files]
             for name, files in sorted(self.files.items())
         }
-
-    def _file(self, folder: Path, line: int, name: str) -> ImageFile:
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{self.path}, line {line} names the file '{name}', but there is no "
-                f"{folder / name}. Filenames are relative to {folder}: correct the line or add "
-                "the file."
-            )
-        return ImageFile(None, str(folder / name))
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         if not self.path.is_file():
@@ -155,24 +138,24 @@ class SplitTable:
                 f"task.split={self.path} is no file. It is folders, seeded, or the path of a CSV "
                 "file with the columns class,split or filename,label,split."
             )
-        with self.path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            columns = set(reader.fieldnames or ())
-            if not any(need <= columns for need in ({"class", "split"}, _BY_FILE)):
-                raise UserError(
-                    f"{self.path} has the columns {', '.join(reader.fieldnames or ['(none)'])}. "
-                    "Its first line has to be class,split or filename,label,split."
-                )
-            for row in reader:
-                yield reader.line_num, {k: v.strip() for k, v in row.items() if k is not None}
+        table = read_table(self.path)
+        if not any(need <= set(table.columns) for need in ({"class", "split"}, _BY_FILE)):
+            raise UserError(
+                f"{self.path} has the columns {listed(list(table.columns))}. Its first line has to "
+                "be class,split or filename,label,split."
+            )
+        names = [name for name in ("class", "filename", "label", "split") if name in table]
+        columns = [table.texts(n) if n == "filename" else table.labels(n) for n in names]
+        for row, cells in enumerate(zip(*columns, strict=True), 1):
+            yield row, dict(zip(names, cells, strict=True))
 
-    def _read_split(self, line: int, name: str) -> Split:
+    def _read_split(self, row: int, name: str) -> Split:
         split = "validation" if name in ("val", "valid") else name
         for known in SPLITS:
             if split == known:
                 return known
         raise UserError(
-            f"{self.path}, line {line}: '{name}' is no split. Write train, validation or test."
+            f"{self.path}, row {row}: '{name}' is no split. Write train, validation or test."
         )
 
 

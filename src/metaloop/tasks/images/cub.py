@@ -27,7 +27,7 @@ class CUB(DownloadedImages):
 
     Args:
         data_dir: CUB_200_2011.tgz, or a folder with it or with its content; None downloads.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 
@@ -49,8 +49,8 @@ class CUB(DownloadedImages):
                 f"{folder} holds {len(classes)} class folders, and CUB has {CLASSES}. "
                 f"{self.what_to_put}"
             )
-        files = list_images(classes, skip_odd=self.skip_unusable)
-        return cast(ImageSource[object], files_source(files, self.input_shape))
+        files = list_images(classes)
+        return cast(ImageSource[object], files_source(files, self.image_files()))
 
     def split(self, names: Sequence[str]) -> Classes:
         ordered = sorted(names)

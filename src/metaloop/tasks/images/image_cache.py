@@ -23,10 +23,11 @@ from metaloop.errors import UserError
 from metaloop.process.memory import memory_limit
 from metaloop.tasks.images.image_store import ImageStore, Storage
 from metaloop.tasks.readers.image_files import OddImageError, Pixels
+from metaloop.tasks.readers.visible_files import explain_unusable
 
 CHUNK = 256  # images decoded between two lines of the journal
 MEMORY_SHARE = 8  # storage=auto reads images into memory up to this part of the machine's
-REMEDY = "Mend or remove it, or leave such images out with task.skip_unusable=true."
+REMEDY = "Mend or remove what is named, or leave such files out with task.skip_unusable=true."
 Item = TypeVar("Item")
 
 
@@ -70,7 +71,7 @@ def load_or_build(
     find: Callable[[], ImageSource[Item]],
     *,
     storage: Storage = "auto",
-    skip_odd: bool = False,
+    skip_unusable: bool = False,
 ) -> ImageStore:
     """Open the cache of images at path; build it where there is none.
 
@@ -78,7 +79,8 @@ def load_or_build(
     killed goes on where it was.
 
     Raises:
-        UserError: an image is unusable and `skip_odd` is false; the folder cannot be written.
+        UserError: images are unusable, all of which are named, and `skip_unusable` is false; the
+            folder cannot be written.
 
     """
     if not (path / "index.json").is_file():
@@ -86,13 +88,13 @@ def load_or_build(
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(path.with_name(f"{path.name}.lock")):
                 if not (path / "index.json").is_file():
-                    _build(path, _found(find), skip_odd)
+                    _build(path, _found(find), skip_unusable)
         except OSError as error:
             raise UserError(
                 f"The cache folder {path.parent} cannot be written ({error}). "
                 "Set task.cache_dir to a folder that can."
             ) from error
-    return _open(path, storage, skip_odd)
+    return _open(path, storage, skip_unusable)
 
 
 def _found(find: Callable[[], ImageSource[Item]]) -> ImageSource[Item]:
@@ -105,27 +107,26 @@ def _found(find: Callable[[], ImageSource[Item]]) -> ImageSource[Item]:
         ) from error
 
 
-def _build(path: Path, source: ImageSource[Item], skip_odd: bool) -> None:
+def _build(path: Path, source: ImageSource[Item], skip_unusable: bool) -> None:
     building = path.with_name(f"{path.name}.building")
     items = [item for images in source.classes.values() for item in images]
     try:
         journal = _begin(building, (len(items), *source.shape))
-        _decode(building, items, source, journal, skip_odd)
-    except UserError:
-        shutil.rmtree(building)  # mended images are other images: nothing here would serve
-        raise
+        _decode(building, items, source, journal)
     finally:
         source.close()
     with (building / "images.npy").open("rb") as file:
         os.fsync(file.fileno())
     chunks = [journal[number] for number in sorted(journal)]
+    odd = {row: why for chunk in chunks for row, why in chunk.odd.items()}
+    if odd and not skip_unusable:
+        shutil.rmtree(building)  # mended images are other images: nothing here would serve
+        raise UserError(explain_unusable(list(odd.values()), REMEDY))
     index: Index = {
         "names": list(source.classes),
         "counts": [len(images) for images in source.classes.values()],
         "crc32": [chunk.crc32 for chunk in chunks],
-        "odd": {
-            str(r): why for _, chunk in sorted(journal.items()) for r, why in chunk.odd.items()
-        },
+        "odd": {str(row): why for row, why in odd.items()},
     }
     (building / "index.json").write_text(json.dumps(index))
     (building / "journal.jsonl").unlink()
@@ -168,7 +169,6 @@ def _decode(
     items: Sequence[Item],
     source: ImageSource[Item],
     journal: dict[int, Chunk],
-    skip_odd: bool,
 ) -> None:
     """Decode the chunks that the journal lacks, by as many threads as there are cores."""
     images: Pixels = np.load(building / "images.npy", mmap_mode="r+")
@@ -179,8 +179,6 @@ def _decode(
             try:
                 images[row] = source.read(items[row])
             except OddImageError as error:
-                if not skip_odd:
-                    raise
                 odd[row] = str(error)
         return Chunk(number, _checksum(images, Chunk(number, 0, odd)), odd)
 
@@ -204,7 +202,7 @@ def _decode(
             raise
 
 
-def _open(path: Path, storage: Storage, skip_odd: bool) -> ImageStore:
+def _open(path: Path, storage: Storage, skip_unusable: bool) -> ImageStore:
     try:
         index: Index = json.loads((path / "index.json").read_text())
         # copy on write: torch wants an array that could be written, and nothing is
@@ -223,8 +221,8 @@ def _open(path: Path, storage: Storage, skip_odd: bool) -> ImageStore:
         ) from error
     counts = np.array(index["counts"], dtype=np.int64)
     if odd := {int(row): why for row, why in index["odd"].items()}:
-        if not skip_odd:
-            raise UserError(f"{next(iter(odd.values()))} {len(odd)} are like this. {REMEDY}")
+        if not skip_unusable:
+            raise UserError(explain_unusable(list(odd.values()), REMEDY))
         classes = np.repeat(np.arange(len(counts)), counts)
         usable = ~np.isin(rows, list(odd))
         counts = np.bincount(classes[usable], minlength=len(counts))

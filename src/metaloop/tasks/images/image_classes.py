@@ -1,7 +1,7 @@
 """N-way K-shot episodes over images that sit in one store, as uint8."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from metaloop.episode import Episode
 from metaloop.errors import UserError
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_store import ImageStore
-from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.task import ClassificationTask
@@ -36,6 +36,18 @@ class DrawnImages(NamedTuple):
     shots: Tensor
 
 
+class EpisodeOptions(TypedDict):
+    """What a data set hands on to ImageClasses, which says what it means."""
+
+    ways: Size
+    shots: Size
+    queries: Count
+    shape_block: NotRequired[Count]
+    uneven_shots: NotRequired[bool]
+    rotations: NotRequired[bool]
+    augmentation: NotRequired[Augmentation | None]
+
+
 class ImageClasses(ClassificationTask):
     """Draws ways classes and shots + queries images of each; a subclass brings the images.
 
@@ -55,7 +67,7 @@ class ImageClasses(ClassificationTask):
 
     is_inverted: ClassVar[bool] = False  # images are the negatives of their files
     store: ImageStore
-    split_classes: dict[Split, Tensor]  # the originals of each split
+    split_classes: dict[Split, Tensor]  # the originals of each split that is drawn from
 
     def __init__(
         self,
@@ -85,7 +97,7 @@ class ImageClasses(ClassificationTask):
         *,
         skip_small: bool = False,
     ) -> None:
-        """Take the images and each split's classes.
+        """Take the images, and the classes of each split that is drawn from.
 
         Classes with fewer images than an episode needs are refused, or left out.
         """
@@ -95,7 +107,7 @@ class ImageClasses(ClassificationTask):
             split: torch.tensor(
                 usable_classes(self, split, names, counts, splits[split], skip_small)
             )
-            for split in SPLITS
+            for split in self.splits
         }
 
     def draw(self, split: Split, streams: RandomStreams) -> DrawnImages:  # type: ignore[override]

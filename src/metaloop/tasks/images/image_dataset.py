@@ -3,34 +3,65 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 from metaloop.arguments import Count
 from metaloop.errors import UserError
-from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_cache import ImageSource, load_or_build
-from metaloop.tasks.images.image_classes import ImageClasses, check_episode, usable_classes
+from metaloop.tasks.images.image_classes import (
+    EpisodeOptions,
+    ImageClasses,
+    check_episode,
+    usable_classes,
+)
 from metaloop.tasks.images.image_sources import fingerprint
 from metaloop.tasks.images.image_store import ImageStore, Storage
-from metaloop.tasks.random_streams import SPLITS, Split
-from metaloop.tasks.shapes import Size
+from metaloop.tasks.images.uniform_classes import warn_of_uniform
+from metaloop.tasks.random_streams import Split
+from metaloop.tasks.readers.visible_files import files_below, list_some
 from metaloop.tasks.sources.archives import unpack
 from metaloop.tasks.sources.download import download
+from metaloop.user_text import readable
+
+
+class SourceOptions(EpisodeOptions):
+    """What every data set of images takes.
+
+    Attributes:
+        image_size: height and width that images are resized to.
+        storage: where the decoded images lie, see ImageStore; changes no number.
+        data_dir: where the user's copy lies; None downloads where the source allows it.
+        cache_dir: where downloads and the decoded images are kept.
+        (others) see EpisodeOptions.
+
+    """
+
+    image_size: Count
+    storage: Storage
+    data_dir: str | None
+    cache_dir: str
+
+
+class ImageOptions(SourceOptions):
+    """What a data set takes that does not itself know its images.
+
+    Attributes:
+        channels: 3 for RGB, 1 for grey.
+        skip_unusable: leave out images that cannot be read and classes with too few, naming
+            them; otherwise they are errors.
+        (others) see SourceOptions.
+
+    """
+
+    channels: Literal[1, 3]
+    skip_unusable: bool
 
 
 class ImageDataset(ImageClasses):
     """Episodes of a data set of images; a subclass says where they are and how they are split.
 
     Args:
-        ways, shots, queries, shape_block, uneven_shots, rotations, augmentation: see
-            ImageClasses.
-        image_size: height and width that images are resized to.
-        channels: 3 for RGB, 1 for grey.
-        storage: where the decoded images lie, see ImageStore; changes no number.
-        skip_unusable: leave out images that cannot be read and classes with too few, naming
-            them; otherwise they are errors.
-        data_dir: where the user's copy lies; None downloads where the source allows it.
-        cache_dir: where downloads and the decoded images are kept.
+        (all) see ImageOptions and EpisodeOptions.
 
     """
 
@@ -38,42 +69,25 @@ class ImageDataset(ImageClasses):
     what_to_put: ClassVar[str]  # what the user may put where, and what of the licence to know
     split_sizes: Mapping[Split, int] = {}  # classes of the published split
     images_a_class: ClassVar[int]  # that no class exceeds, where the classes are known
+    is_downloaded: ClassVar[bool] = False  # where no data_dir is named
 
     def __init__(
         self,
         *,
-        ways: Size,
-        shots: Size,
-        queries: Count,
         image_size: Count,
         channels: Literal[1, 3],
         storage: Storage,
         skip_unusable: bool,
         data_dir: str | None,
         cache_dir: str,
-        shape_block: Count = 1,
-        uneven_shots: bool = False,
-        augmentation: Augmentation | None = None,
-        rotations: bool = False,
+        **options: Unpack[EpisodeOptions],
     ) -> None:
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            shape_block=shape_block,
-            uneven_shots=uneven_shots,
-            rotations=rotations,
-            augmentation=augmentation,
-        )
-        for split, classes in self.split_sizes.items():
-            check_episode(self, split, classes=classes, images=self.images_a_class)
+        super().__init__(**options)
         self.classes = self.count_classes(sum(self.split_sizes.values()))
         self.input_shape = (channels, image_size, image_size)
         self.storage, self.skip_unusable = storage, skip_unusable
         self.cache_dir = Path(cache_dir).expanduser()
         self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
-        if self.data_dir is None and not isinstance(self, DownloadedImages):
-            raise UserError(f"task.data_dir is missing: {self.what_to_put}")
 
     @abstractmethod
     def find_images(self, place: Path) -> ImageSource[object]:
@@ -85,17 +99,40 @@ class ImageDataset(ImageClasses):
 
     def locate(self) -> Path:
         """The data, at `data_dir` or downloaded."""
-        if self.data_dir is None or not self.data_dir.exists():
+        return self.own_copy()
+
+    def own_copy(self) -> Path:
+        """The user's copy of the data.
+
+        Raises:
+            UserError: none is named, or there is none.
+
+        """
+        if self.data_dir is None:
+            raise UserError(f"task.data_dir is missing: {self.what_to_put}")
+        if not self.data_dir.exists():
             raise UserError(f"There is no task.data_dir={self.data_dir}. {self.what_to_put}")
         return self.data_dir
 
+    def require_data(self) -> None:
+        for split in self.splits:
+            if split in self.split_sizes:
+                classes = self.split_sizes[split]
+                check_episode(self, split, classes=classes, images=self.images_a_class)
+        if self.data_dir is not None or not self.is_downloaded:
+            self.own_copy()
+
     def prepare(self) -> None:
+        self.require_data()
         store = self._load("mapped")
         self._open(store)
         if store.odd:
-            print(f"Left out {len(store.odd)} unusable images, the first: {store.odd[0]}")
-        for part, names in self.split(store.names).items():
-            if left_out := len(names) - len(self.split_classes[part]):
+            listed = readable(list_some(store.odd))
+            print(f"Left out {len(store.odd)} unusable files:{listed}", flush=True)
+        warn_of_uniform(store)
+        split = self.split(store.names)
+        for part, classes in self.split_classes.items():
+            if left_out := len(split[part]) - len(classes):
                 print(f"Left out {left_out} of the {part} split's classes: too few images.")
 
     def setup(self) -> None:
@@ -111,12 +148,12 @@ class ImageDataset(ImageClasses):
             self.cache_dir / f"{self.title}-{form}-{self._state(place)}",
             lambda: self._find_checked(place),
             storage=storage,
-            skip_odd=self.skip_unusable,
+            skip_unusable=self.skip_unusable,
         )
 
     def _state(self, place: Path) -> str:
         """Name all that the decoded images depend on."""
-        return fingerprint(place)
+        return fingerprint(files_below(place))
 
     def _find_checked(self, place: Path) -> ImageSource[object]:
         """Find the images, and refuse too few before they are decoded."""
@@ -130,16 +167,16 @@ class ImageDataset(ImageClasses):
         self.open_images(store, self._ids(store.names), skip_small=self.skip_unusable)
 
     def _ids(self, names: Sequence[str]) -> dict[Split, list[int]]:
-        """The numbers of each split's classes."""
+        """The numbers of the classes of each split that is drawn from."""
         ids = {name: i for i, name in enumerate(names)}
         split = self.split(names)
-        for part in SPLITS:
+        for part in self.splits:
             if unknown := [name for name in split[part] if name not in ids]:
                 raise UserError(
                     f"{self.data_dir or self.cache_dir} lacks {len(unknown)} classes of the "
                     f"{part} split, the first '{unknown[0]}'. {self.what_to_put}"
                 )
-        return {part: [ids[name] for name in split[part]] for part in SPLITS}
+        return {part: [ids[name] for name in split[part]] for part in self.splits}
 
 
 class DownloadedImages(ImageDataset):
@@ -147,53 +184,23 @@ class DownloadedImages(ImageDataset):
 
     Args:
         source_url: the folder that the archives lie in.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 
     archives: Mapping[str, str]  # the archives' names and MD5 checksums
+    is_downloaded = True
 
-    def __init__(
-        self,
-        *,
-        ways: Size,
-        shots: Size,
-        queries: Count,
-        image_size: Count,
-        channels: Literal[1, 3],
-        storage: Storage,
-        skip_unusable: bool,
-        data_dir: str | None,
-        cache_dir: str,
-        source_url: str,
-        shape_block: Count = 1,
-        uneven_shots: bool = False,
-        augmentation: Augmentation | None = None,
-        rotations: bool = False,
-    ) -> None:
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            shape_block=shape_block,
-            uneven_shots=uneven_shots,
-            image_size=image_size,
-            channels=channels,
-            storage=storage,
-            skip_unusable=skip_unusable,
-            data_dir=data_dir,
-            cache_dir=cache_dir,
-            augmentation=augmentation,
-            rotations=rotations,
-        )
+    def __init__(self, *, source_url: str, **options: Unpack[ImageOptions]) -> None:
+        super().__init__(**options)
         self.source_url = source_url
 
     def locate(self) -> Path:
-        place = super().locate() if self.data_dir is not None else self._downloaded()
+        place = self.own_copy() if self.data_dir is not None else self._downloaded()
         tars = [place] if place.is_file() else self._tars_in(place)
         if not tars:
             return place
-        folder = self.cache_dir / f"{self.title}-unpacked-{fingerprint(tars[0])}"
+        folder = self.cache_dir / f"{self.title}-unpacked-{fingerprint(tars[:1])}"
         return unpack(tars[0], folder, self.what_to_put)
 
     def _tars_in(self, folder: Path) -> list[Path]:

@@ -1,14 +1,14 @@
 """A user's own images: one folder a class, split by folders, by a CSV file or by a seeded rule."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 from pydantic import Field
 
-from metaloop.arguments import Count, Seed
+from metaloop.arguments import Count, Positive, Seed
 from metaloop.errors import UserError
-from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.class_folders import (
     ClassFiles,
     SplitTable,
@@ -17,34 +17,44 @@ from metaloop.tasks.images.class_folders import (
     list_split_folders,
 )
 from metaloop.tasks.images.image_cache import ImageSource
-from metaloop.tasks.images.image_dataset import ImageDataset
+from metaloop.tasks.images.image_dataset import ImageDataset, SourceOptions
 from metaloop.tasks.images.image_sources import files_source, fingerprint
-from metaloop.tasks.images.image_store import Storage
 from metaloop.tasks.random_streams import SPLITS
-from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError, count_channels
-from metaloop.tasks.shapes import Size
+from metaloop.tasks.readers.image_files import (
+    ImageFile,
+    ImageFiles,
+    OddImageError,
+    count_channels,
+    read_colour,
+)
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, seeded_split, split_by_prefix
 
 Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 ALIKE = (
     "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
-    "make all grey."
+    "make all grey; where a run has read it, task.alike=false."
 )
 
 
 class ImageFolder(ImageDataset):
     """Episodes of images of any format and size in one folder a class.
 
-    Classes may differ in size. Images are upright as their camera says (EXIF), lose transparency,
-    and are resized to a square whatever their proportions. Hidden files are not seen.
+    Classes may differ in size; how an image is read is said in ImageFiles. Hidden files are not
+    seen.
 
     Args:
         split: seeded, `fractions` of the classes drawn by `split_seed`; folders, the class folders
             in train/, val/ and test/; or the path of a CSV file, see SplitTable.
         fractions: of the classes for training, validation and test, with split=seeded.
-        channels: 3 makes all images RGB, 1 grey; None takes them as they are, all alike.
-        (others) see ImageDataset.
+        channels: 3 makes all images RGB, 1 grey; None reads it from the first image.
+        alike: whether images of other channels are refused rather than converted; None: where
+            channels is None.
+        classes: how many class folders there are; None reads it from the data.
+        background: the colour behind what is transparent, see `read_colour`.
+        white_level: the value that is white in images of more than 8 bits, see ImageFiles.
+        skip_unusable: see ImageOptions.
+        (others) see SourceOptions.
 
     """
 
@@ -57,60 +67,55 @@ class ImageFolder(ImageDataset):
     def __init__(
         self,
         *,
-        ways: Size,
-        shots: Size,
-        queries: Count,
         split: str,
         fractions: Fractions,
         split_seed: Seed,
-        image_size: Count,
         channels: Literal[1, 3] | None,
-        storage: Storage,
         skip_unusable: bool,
-        data_dir: str | None,
-        cache_dir: str,
-        shape_block: Count = 1,
-        uneven_shots: bool = False,
-        rotations: bool = False,
-        augmentation: Augmentation | None = None,
+        alike: bool | None = None,
+        classes: Count | None = None,
+        background: str | int = "white",
+        white_level: Positive | None = None,
+        **options: Unpack[SourceOptions],
     ) -> None:
-        if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
-            raise UserError(
-                f"task.fractions={fractions} are the shares of the classes for train, validation "
-                "and test: none below 0, together 1."
-            )
+        _require_shares(fractions)
         self.split_rule, self.fractions, self.split_seed = split, fractions, split_seed
-        self.is_strict = channels is None
+        self.alike = channels is None if alike is None else alike
+        self.advice = ALIKE if self.alike else ""
         self.skip_unusable = skip_unusable
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            shape_block=shape_block,
-            uneven_shots=uneven_shots,
-            rotations=rotations,
-            augmentation=augmentation,
-            image_size=image_size,
-            channels=channels or 3,
-            storage=storage,
-            skip_unusable=skip_unusable,
-            data_dir=data_dir,
-            cache_dir=cache_dir,
-        )
-        # names alone are listed here: what the model has to be is known before images are read
-        names = list(self._class_names(self.locate()))
-        self.classes = self.count_classes(len(names))
-        if self.is_strict:
-            self.input_shape = (self._first_channels(), image_size, image_size)
+        self.background = read_colour(background, "task.background")
+        self.white_level = white_level
+        super().__init__(channels=channels or 3, skip_unusable=skip_unusable, **options)
+        self._find(channels, classes)
+
+    def _find(self, channels: Literal[1, 3] | None, classes: int | None) -> None:
+        """Read what the config leaves open: at most names and a header, before images are read."""
+        if classes is None:
+            classes = len(list(self._class_names(self.locate())))
+        if channels is None:
+            channels = self._first_channels()
+        self.classes = self.count_classes(classes)
+        self.input_shape = (channels, *self.input_shape[1:])
+        self.found = {"channels": channels, "alike": self.alike, "classes": classes}
+
+    def require_data(self) -> None:
+        super().require_data()
+        if self.split_rule == "folders":
+            list_split_folders(self.own_copy(), self.splits)
+        self._class_names(self.own_copy())
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        return files_source(
-            self._class_files(place), self.input_shape, alike=ALIKE if self.is_strict else ""
-        )
+        return files_source(self._class_files(place), self.image_files())
 
     def image_files(self) -> ImageFiles:
         channels, size, _ = self.input_shape
-        return ImageFiles(size, channels, alike=ALIKE if self.is_strict else "")
+        return ImageFiles(
+            size,
+            channels,
+            alike=self.advice,
+            background=self.background,
+            white_level=self.white_level,
+        )
 
     def split(self, names: Sequence[str]) -> Classes:
         if self.split_rule == "seeded":
@@ -125,8 +130,11 @@ class ImageFolder(ImageDataset):
         return {**super().describe(), "class_split": self.split_rule, **seeded}
 
     def _state(self, place: Path) -> str:
-        table = fingerprint(self._table().path) if self._is_table else self.split_rule
-        return fingerprint(place, self.is_strict, table)
+        classes = self._class_files(place)
+        paths = [Path(file.name) for files in classes.values() for file in files]
+        sizes = {name: len(files) for name, files in classes.items()}
+        decoded = (self.alike, self.background, self.white_level)
+        return fingerprint(paths, sizes, *decoded)
 
     @property
     def _is_table(self) -> bool:
@@ -154,18 +162,23 @@ class ImageFolder(ImageDataset):
 
     def _class_files(self, place: Path) -> ClassFiles:
         if self._is_table:
-            return self._table().find(place, skip_odd=self.skip_unusable)
-        return list_images(self._folders(place), skip_odd=self.skip_unusable)
+            return self._table().find(place)
+        return list_images(self._folders(place))
 
     def _first_channels(self) -> Literal[1, 3]:
-        """How many channels the first image has that says it."""
+        """How many channels the first image has that can be read."""
         files = (
             file for of_class in self._class_files(self.locate()).values() for file in of_class
         )
         for file in files:
-            try:
+            with suppress(OddImageError):  # which is named, with all others, when images are read
                 return count_channels(file)
-            except OddImageError:
-                if not self.skip_unusable:
-                    raise
         raise UserError(f"{self.data_dir} holds no image that can be read. {self.what_to_put}")
+
+
+def _require_shares(fractions: Sequence[float]) -> None:
+    if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
+        raise UserError(
+            f"task.fractions={fractions} are the shares of the classes for train, validation and "
+            "test: none below 0, together 1."
+        )

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from metaloop.errors import UserError
@@ -13,16 +13,10 @@ from metaloop.tasks.sources.archives import check_names
 
 
 def files_source(
-    classes: Mapping[str, Sequence[ImageFile]],
-    shape: tuple[int, ...],
-    *,
-    alike: str = "",
-    is_inverted: bool = False,
+    classes: Mapping[str, Sequence[ImageFile]], files: ImageFiles
 ) -> ImageSource[ImageFile]:
-    """Image files to be decoded to `shape`: channels, height and width."""
-    channels, size, _ = shape
-    files = ImageFiles(size, channels, alike=alike, is_inverted=is_inverted)
-    return ImageSource(classes, files.read, shape, files.close)
+    """Image files to be decoded."""
+    return ImageSource(classes, files.read, files.shape, files.close)
 
 
 def zipped_files(folder: Path, advice: str) -> Iterator[ImageFile]:
@@ -45,10 +39,15 @@ def zipped_files(folder: Path, advice: str) -> Iterator[ImageFile]:
         yield from (ImageFile(path, name) for name in names if not name.startswith("__MACOSX"))
 
 
-def fingerprint(place: Path, *beside: object) -> str:
-    """Name the state of a file or folder without reading it, and what else matters."""
-    state = [str(place.resolve()), *map(str, beside)]
-    for path in [place] if place.is_file() else sorted(place.rglob("*")):
+def fingerprint(files: Iterable[Path], *beside: object) -> str:
+    """Name the state of files without reading them, and what else matters.
+
+    Links are followed. The time of the last change (ctime) is part of it: a file written over with
+    its old size and date is another, too.
+    """
+    state = [str(thing) for thing in beside]
+    for path in files:
         stat = path.stat() if path.exists() else path.lstat()  # a link that leads nowhere
-        state.append(f"{path.relative_to(place)} {stat.st_size} {stat.st_mtime_ns}")
+        times = f"{stat.st_mtime_ns} {stat.st_ctime_ns}"
+        state.append(f"{path.absolute()} {stat.st_ino} {stat.st_size} {times}")
     return hashlib.sha256(os.fsencode("\n".join(state))).hexdigest()[:16]

@@ -5,7 +5,6 @@ use are Ravi and Larochelle's (2017). ImageNet's images may be used for non-comm
 only and not be passed on, so there is no source to download from.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -13,12 +12,18 @@ from typing import cast
 import numpy as np
 
 from metaloop.errors import UserError
-from metaloop.tasks.images.class_folders import ClassFiles, list_images, list_split_folders
+from metaloop.tasks.images.class_folders import (
+    ClassFiles,
+    holds_splits,
+    list_images,
+    list_split_folders,
+)
 from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_dataset import ImageDataset
 from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile, Pixels, fit_to_shape
+from metaloop.tasks.readers.table_files import read_table
 from metaloop.tasks.sources.class_splits import FOLDERS, Classes, split_by_prefix
 from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle
 
@@ -34,7 +39,7 @@ class SplitImageNet(ImageDataset):
     def split(self, names: Sequence[str]) -> Classes:
         split = split_by_prefix(names)
         found = {part: len(classes) for part, classes in split.items()}
-        if found != self.split_sizes:
+        if any(found[part] != self.split_sizes[part] for part in self.splits):
             sizes, those = ("/".join(map(str, s.values())) for s in (self.split_sizes, found))
             raise UserError(
                 f"The published split has {sizes} classes to train, validate and test on, and "
@@ -51,7 +56,7 @@ class MiniImageNet(SplitImageNet):
             and Ravi and Larochelle's train.csv, val.csv and test.csv (filename,label); or with the
             pickles mini-imagenet-cache-train.pkl, .. that circulate, which are read without
             executing anything in them.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 
@@ -71,30 +76,30 @@ class MiniImageNet(SplitImageNet):
             return cast(ImageSource[object], self._pickled(place))
         if (place / "train.csv").is_file():
             files = self._listed(place)
-        elif (place / "train").is_dir():
-            files = list_images(list_split_folders(place), skip_odd=self.skip_unusable)
+        elif holds_splits(place):
+            files = list_images(list_split_folders(place, self.splits))
         else:
             raise UserError(f"{place} holds no miniImageNet. {self.what_to_put}")
-        return cast(ImageSource[object], files_source(files, self.input_shape))
+        return cast(ImageSource[object], files_source(files, self.image_files()))
 
     def _listed(self, place: Path) -> ClassFiles:
         """The images that the three lists name."""
         found: ClassFiles = {}
         for folder in FOLDERS.values():
-            table = self._required(place / f"{folder}.csv")
-            with table.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, restval="")
-                if not {"filename", "label"} <= set(reader.fieldnames or ()):
-                    raise UserError(f"{table} lacks the columns filename,label. {self.what_to_put}")
-                for row in reader:
-                    image = place / "images" / row["filename"]
-                    if not image.is_file():
-                        raise UserError(
-                            f"{table}, line {reader.line_num} names the file '{row['filename']}', "
-                            f"but there is no {image}. Add it, or correct the list."
-                        )
-                    name = f"{folder}/{row['label']}"
-                    found.setdefault(name, []).append(ImageFile(None, str(image)))
+            table = read_table(self._required(place / f"{folder}.csv"))
+            if not {"filename", "label"} <= set(table.columns):
+                raise UserError(
+                    f"{table.path} lacks the columns filename,label. {self.what_to_put}"
+                )
+            pairs = zip(table.texts("filename"), table.labels("label"), strict=True)
+            for row, (name, label) in enumerate(pairs, 1):
+                image = place / "images" / name
+                if not image.is_file():
+                    raise UserError(
+                        f"{table.path}, row {row} names the file '{name}', but there is no "
+                        f"{image}. Add it, or correct the list."
+                    )
+                found.setdefault(f"{folder}/{label}", []).append(ImageFile(None, str(image)))
         return dict(sorted(found.items()))
 
     def _pickled(self, place: Path) -> ImageSource[tuple[str, int]]:

@@ -5,15 +5,12 @@ MIT licence, github.com/brendenlake/omniglot.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
-from PIL import Image
-
-from metaloop.arguments import Count, Seed
-from metaloop.tasks.images.augmentation import Augmentation
+from metaloop.arguments import Seed
 from metaloop.tasks.images.image_cache import ImageSource
-from metaloop.tasks.images.image_dataset import DownloadedImages
-from metaloop.tasks.images.image_store import Storage
+from metaloop.tasks.images.image_dataset import DownloadedImages, SourceOptions
+from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.images.omniglot_files import (
     DRAWINGS,
     WHAT_TO_PUT,
@@ -22,8 +19,7 @@ from metaloop.tasks.images.omniglot_files import (
     vinyals_split,
 )
 from metaloop.tasks.random_streams import Split
-from metaloop.tasks.readers.image_files import ImageFile, ImageFiles
-from metaloop.tasks.shapes import Size
+from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, Resample
 
 SPLITS_BY_NAME: dict[str, dict[Split, int]] = {
     "finn2017": {"train": 1100, "validation": 100, "test": 423},
@@ -42,7 +38,7 @@ class Omniglot(DownloadedImages):
             white as Pillow resizes them where they are left at one bit, whatever filter it is
             asked for: what many papers' programs did.
         data_dir: a folder with the drawings, zipped as distributed or unpacked; None downloads.
-        (others) see ImageDataset.
+        (others) see SourceOptions.
 
     """
 
@@ -58,48 +54,24 @@ class Omniglot(DownloadedImages):
     def __init__(
         self,
         *,
-        ways: Size,
-        shots: Size,
-        queries: Count,
-        rotations: bool,
         split: Literal["finn2017", "vinyals2016"],
         split_seed: Seed,
-        image_size: Count,
-        storage: Storage,
-        data_dir: str | None,
-        cache_dir: str,
         source_url: str,
-        resample: Literal["lanczos", "nearest"] = "lanczos",
-        shape_block: Count = 1,
-        uneven_shots: bool = False,
-        augmentation: Augmentation | None = None,
+        resample: Resample = "lanczos",
+        **options: Unpack[SourceOptions],
     ) -> None:
-        self.split_name, self.split_seed, self.resample = split, split_seed, resample
+        self.split_name, self.split_seed = split, split_seed
+        self.resample: Resample = resample
         self.split_sizes = SPLITS_BY_NAME[split]
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            shape_block=shape_block,
-            uneven_shots=uneven_shots,
-            rotations=rotations,
-            augmentation=augmentation,
-            image_size=image_size,
-            channels=1,
-            storage=storage,
-            skip_unusable=False,  # the data set is known: what is not whole is to be fetched again
-            data_dir=data_dir,
-            cache_dir=cache_dir,
-            source_url=source_url,
-        )
+        # the data set is known: what is not whole is to be fetched again
+        super().__init__(channels=1, skip_unusable=False, source_url=source_url, **options)
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
-        files = self.image_files()
-        return ImageSource(find_drawings(place), files.read, self.input_shape, files.close)
+        return files_source(find_drawings(place), self.image_files())
 
     def image_files(self) -> ImageFiles:
         files = super().image_files()
-        files.resample = Image.Resampling[self.resample.upper()]
+        files.resample = self.resample
         return files
 
     def split(self, names: Sequence[str]) -> dict[Split, list[str]]:

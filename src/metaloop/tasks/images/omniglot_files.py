@@ -10,6 +10,7 @@ from metaloop.errors import UserError
 from metaloop.tasks.images.image_sources import zipped_files
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile
+from metaloop.tasks.readers.visible_files import files_below
 from metaloop.tasks.sources.class_splits import published
 
 DRAWINGS = 20
@@ -71,7 +72,7 @@ def find_drawings(folder: Path) -> dict[str, list[ImageFile]]:
 
     """
     found: dict[str, dict[str, ImageFile]] = {}
-    unpacked = (ImageFile(None, str(path)) for path in folder.rglob("*.png"))
+    unpacked = (ImageFile(None, str(path)) for path in files_below(folder))
     for drawing in (*zipped_files(folder, WHAT_TO_PUT), *unpacked):
         if match := _ENTRY.search(drawing.name):
             alphabet, character, file = match.groups()

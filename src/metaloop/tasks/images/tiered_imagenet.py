@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from metaloop.errors import UserError
-from metaloop.tasks.images.class_folders import list_images, list_split_folders
+from metaloop.tasks.images.class_folders import holds_splits, list_images, list_split_folders
 from metaloop.tasks.images.image_cache import ImageSource
 from metaloop.tasks.images.image_sources import files_source
 from metaloop.tasks.images.mini_imagenet import SplitImageNet
@@ -32,7 +32,7 @@ class TieredImageNet(SplitImageNet):
             authors' train_labels.pkl, .. and train_images_png.pkl, .. (or train_images.npz, ..).
             The npz files are read into memory whole while the cache is built, some 13 GB; nothing
             in the pickles is executed.
-        (others) see ImageDataset.
+        (others) see ImageOptions.
 
     """
 
@@ -49,10 +49,10 @@ class TieredImageNet(SplitImageNet):
     def find_images(self, place: Path) -> ImageSource[object]:
         if (place / "train_labels.pkl").is_file():
             return cast(ImageSource[object], self._pickled(place))
-        if not (place / "train").is_dir():
+        if not holds_splits(place):
             raise UserError(f"{place} holds no tieredImageNet. {self.what_to_put}")
-        files = list_images(list_split_folders(place), skip_odd=self.skip_unusable)
-        return cast(ImageSource[object], files_source(files, self.input_shape))
+        files = list_images(list_split_folders(place, self.splits))
+        return cast(ImageSource[object], files_source(files, self.image_files()))
 
     def _pickled(self, place: Path) -> ImageSource[tuple[str, int]]:
         images: dict[str, Sequence[Pixels]] = {}

@@ -1,16 +1,18 @@
-"""Images that a user gives: class folders, a plain folder, or a CSV file of paths."""
+"""Images that a user gives: class folders, a plain folder, or a table of paths."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from metaloop.errors import UserError
-from metaloop.tasks.readers.given import Given, read_csv
+from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError
+from metaloop.tasks.readers.table import listed, to_label
+from metaloop.tasks.readers.table_files import read_table
+from metaloop.tasks.readers.visible_files import explain_unusable, list_some, visible
 
-SKIP = "Take it out, or set skip_odd_files=true, which names and skips such files."
+REMEDY = "Mend or remove what is named, or leave such files out with skip_unusable=true."
 
 
 class FoundImages(NamedTuple):
@@ -21,30 +23,36 @@ class FoundImages(NamedTuple):
     labels: list[str] | None
 
 
-def read_images(place: Path, reader: ImageFiles, *, skip_odd: bool) -> Given:
-    """Find and decode a folder's or CSV file's images, [rows, channels, height, width] uint8.
+def read_images(place: Path, reader: ImageFiles, *, skip_unusable: bool) -> Given:
+    """Find and decode a folder's or table's images, [rows, channels, height, width] uint8.
 
-    Folders in a folder are classes; files in it, without folders, are images without labels.
-    Hidden files are passed over.
+    Folders in a folder are classes, as in training; files in it, without folders, are images
+    without labels. What a file manager leaves behind is not seen, nor is, next to class folders,
+    what is no image.
 
     Raises:
-        UserError: nothing there, an empty class, a CSV file without a `path` or with a path to
-            nothing; an odd file, unless they are skipped: no readable image, or next to the class
-            folders.
+        UserError: nothing there, an empty class, a table without a `path` or with a path to
+            nothing; files that cannot be used, all of which are named, unless they are skipped: no
+            readable image, or an image next to the class folders.
 
     """
-    files, names, labels = _of_csv(place) if place.is_file() else _of_folder(place)
+    files, names, labels = _of_table(place) if place.is_file() else _of_folder(place)
     images, kept, odd = [], [], []
     for row, file in enumerate(files):
+        is_stray = labels is not None and not labels[row]
         try:
-            if labels is not None and not labels[row]:
-                raise OddImageError(f"{file} lies next to the class folders.")
-            images.append(reader.read(ImageFile(None, str(file))))
-            kept.append(row)
+            image = reader.read(ImageFile(None, str(file)))
         except OddImageError as error:
-            if not skip_odd:
-                raise UserError(f"{error} {SKIP}") from error
-            odd.append(str(error))
+            if not is_stray:
+                odd.append(str(error))
+            continue
+        if is_stray:
+            odd.append(f"{file} lies next to the class folders.")
+            continue
+        images.append(image)
+        kept.append(row)
+    if odd and not skip_unusable:
+        raise UserError(explain_unusable(odd, REMEDY))
     if not kept:
         raise UserError(f"{place} has no usable image: {odd[0]}")
     return Given(
@@ -58,46 +66,37 @@ def read_images(place: Path, reader: ImageFiles, *, skip_odd: bool) -> Given:
 
 
 def _of_folder(place: Path) -> FoundImages:
-    classes = [p for p in _visible(place) if p.is_dir()]
+    classes = [p for p in visible(place) if p.is_dir()]
     if not classes:
-        files = list(_visible(place))
+        files = visible(place)
         _require_some(files, place)
         return FoundImages(files, [p.name for p in files], None)
     files, labels = [], []
     for folder in classes:
-        members = list(_visible(folder))
+        members = visible(folder)
         _require_some(members, folder)
         files += members
-        labels += [folder.name] * len(members)
-    stray = [p for p in _visible(place) if p.is_file()]
+        labels += [to_label(folder.name)] * len(members)
+    stray = [p for p in visible(place) if p.is_file()]
     names = [str(p.relative_to(place)) for p in [*files, *stray]]
     return FoundImages([*files, *stray], names, [*labels, *[""] * len(stray)])
 
 
-def _of_csv(path: Path) -> FoundImages:
-    header, rows = read_csv(path)
-    if "path" not in header:
+def _of_table(path: Path) -> FoundImages:
+    table = read_table(path)
+    if "path" not in table:
         raise UserError(
-            f"{path} has the columns {', '.join(header)}; the run was trained on images. Give it a "
-            "column `path`, to files relative to the CSV file, and a column `label`."
+            f"{path} has the columns {listed(list(table.columns))}; the run was trained on images. "
+            "Give it a column `path`, to files relative to the table, and a column `label`."
         )
-    column = header.index("path")
-    files = [path.parent / row[column] for row in rows]
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{path} names {file}, which is no file. Correct the path.")
-    labels = None
-    if "label" in header:
-        labels = [row[header.index("label")] for row in rows]
-        if unlabelled := [f for f, label in zip(files, labels, strict=True) if not label]:
-            raise UserError(
-                f"{path} has no label for {unlabelled[0]}. Label all rows, or leave the column out."
-            )
-    return FoundImages(files, [row[column] for row in rows], labels)
-
-
-def _visible(folder: Path) -> Iterable[Path]:
-    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    names = table.texts("path")
+    files = [path.parent / name for name in names]
+    if lacking := [str(file) for file in files if not file.is_file()]:
+        raise UserError(
+            f"{path} names files that are not there:{list_some(lacking)}\n"
+            "Paths are relative to the table: correct them or add the files."
+        )
+    return FoundImages(files, names, table.labels("label") if "label" in table else None)
 
 
 def _require_some(files: list[Path], folder: Path) -> None:

@@ -1,90 +1,122 @@
-"""Rows of numbers that a user gives in a CSV file."""
+"""Rows of numbers that a user gives in a table."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from metaloop.errors import UserError
 from metaloop.tasks.readers.arrays import Array
-from metaloop.tasks.readers.given import Given, read_csv
+from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.table import Decimal, Table, listed
+from metaloop.tasks.readers.table_files import read_table
 
 TARGETS = ("label", "target", "y")
 
 
-def read_rows(
-    path: Path,
-    input_shape: tuple[int, ...],
-    *,
-    is_regression: bool,
-    features: Sequence[str] | None = None,
-) -> Given:
-    """Read a CSV file's features and, where it has them, targets.
+class Columns(NamedTuple):
+    """What a run calls the columns of its tables.
 
-    A column `label`, `target` or `y`, or several that begin with `target_` or `y_`, is the
-    target; all others are features, in the file's order or in that of `features`.
+    Attributes:
+        features: in the run's order; a single name is that of an array, whose numbers have none;
+            None: all that are nothing else.
+        targets: labels or numbers to predict; None: a column `label`, `target` or `y`, or several
+            that begin with `target_` or `y_`.
+        others: what else a column may say of a row: its data set, its split.
+        decimal: see read_table.
+
+    """
+
+    features: str | Sequence[str] | None = None
+    targets: Sequence[str] | None = None
+    others: Sequence[str] = ()
+    decimal: Decimal | None = None
+
+
+def read_rows(
+    path: Path, input_shape: tuple[int, ...], *, is_regression: bool, columns: Columns
+) -> Given:
+    """Read a table's features, by the run's names for them, and its targets where it has them.
+
+    The order of columns does not matter; those that the run does not know are left out. A run
+    whose features have no names (an array's rows) takes as many columns as it has features.
 
     Raises:
         UserError: other features than the learner's, or a cell that is no finite number.
 
     """
+    size = math.prod(input_shape)
     if path.is_dir():
         raise UserError(
-            f"{path} is a folder, but the run was trained on rows of {math.prod(input_shape)} "
-            "numbers. Name a CSV file with a column for each and one `label` or `target`."
+            f"{path} is a folder, but the run was trained on rows of {size} numbers. Name a CSV "
+            "file with a column for each and one `label` or `target`."
         )
-    header, rows = read_csv(path)
-    targets = [n for n in header if n in TARGETS or n.startswith(("target_", "y_"))]
-    found = [n for n in header if n not in targets]
-    if features is not None:
-        if set(found) != set(features):
-            raise UserError(
-                f"{path} has the features {', '.join(found)}, but the support set has "
-                f"{', '.join(features)}. Name the same columns in both."
-            )
-        found = list(features)
-    wanted = math.prod(input_shape)
-    if len(found) != wanted:
+    table = read_table(path, decimal=columns.decimal)
+    targets, known = _targets(table, columns, is_regression=is_regression)
+    names = _features(table, columns, targets, size)
+    inputs = table.side_by_side(names)
+    shape = table.columns[names[0]].shape[1:] if len(names) == 1 else inputs.shape[1:]
+    if inputs.shape[1] != size or (len(input_shape) > 1 and shape not in ((size,), input_shape)):
         raise UserError(
-            f"{path} has {len(found)} features ({', '.join(found[:6])}), but the run was trained "
-            f"on {wanted}. Give it one column for each, and the target in a column `label`, "
-            "`target` or `y`."
+            f"{path}: its features have {list(shape or (1,))} numbers a row, and the run was "
+            f"trained on {list(input_shape)}. Bring them into that shape."
+        )
+    labels: Sequence[str] | Array | None = None
+    if known:
+        labels = table.side_by_side(targets) if is_regression else table.class_labels(targets[0])
+    extra = [name or "(no name)" for name in table.columns if name not in {*names, *targets}]
+    rows = [str(row) for row in range(1, len(inputs) + 1)]
+    shown = [name for name in names if table.columns[name].ndim == 1]
+    return Given(
+        path,
+        inputs.reshape(-1, *input_shape),
+        rows,
+        labels,
+        targets,
+        names,
+        {"row": rows, **{name: table.columns[name].tolist() for name in shown}},
+        [f"columns of {path} that are no features of the run: {listed(extra)}"] if extra else [],
+    )
+
+
+def _targets(table: Table, columns: Columns, *, is_regression: bool) -> tuple[list[str], bool]:
+    """The names of the targets, and whether the table has them."""
+    if columns.targets is None:
+        targets = [n for n in table.columns if n in TARGETS or n.startswith(("target_", "y_"))]
+    else:
+        targets = list(columns.targets)
+    there = [name for name in targets if name in table]
+    if there and len(there) < len(targets):
+        raise UserError(
+            f"{table.path} has the target {listed(there)} and lacks "
+            f"{listed([n for n in targets if n not in there])}. Give all of them, or none."
         )
     if len(targets) > 1 and not is_regression:
         raise UserError(
-            f"{path} has several columns of targets ({', '.join(targets)}); a class has one "
+            f"{table.path} has several columns of targets ({listed(targets)}); a class has one "
             "`label`. Rename or take out the others."
         )
-    values = _numbers(path, header, rows, found).reshape(len(rows), *input_shape)
-    labels: list[str] | Array | None = None
-    if targets:
-        if is_regression:
-            labels = _numbers(path, header, rows, targets)
-        else:
-            labels = [row[header.index(targets[0])] for row in rows]
-            if "" in labels:
-                raise UserError(
-                    f"{path} has no {targets[0]} in row {labels.index('') + 1}. Label all rows, or "
-                    "leave the column out."
-                )
-    names = [str(row) for row in range(1, len(rows) + 1)]
-    columns = {"row": names, **{name: [row[header.index(name)] for row in rows] for name in found}}
-    return Given(path, values, names, labels, targets, found, columns)
+    return targets, bool(there)
 
 
-def _numbers(path: Path, header: list[str], rows: list[list[str]], columns: list[str]) -> Array:
-    numbers = np.empty((len(rows), len(columns)))
-    for j, name in enumerate(columns):
-        place = header.index(name)
-        for i, row in enumerate(rows):
-            try:
-                numbers[i, j] = float(row[place])
-            except ValueError:
-                numbers[i, j] = np.nan
-            if not np.isfinite(numbers[i, j]):
-                raise UserError(
-                    f"{path}, row {i + 1}: {name}={row[place]!r} is no finite number. Fill it in, "
-                    "or take the row out."
-                )
-    return numbers
+def _features(table: Table, columns: Columns, targets: Sequence[str], size: int) -> list[str]:
+    """The names of the features in the run's order."""
+    features = columns.features
+    names = [features] if isinstance(features, str) else list(features or ())
+    if not names or (isinstance(features, str) and features not in table):
+        left_out = {*targets, *columns.others, *table.index}
+        names = [name for name in table.columns if name not in left_out]
+        if len(names) != size:
+            raise UserError(
+                f"{table.path} has {len(names)} features ({listed(names)}), but the run was "
+                f"trained on {size}. Give it one column for each, and the target in a column "
+                f"{' or '.join(targets or TARGETS)}."
+            )
+    if lacking := [name for name in names if name not in table]:
+        raise UserError(
+            f"{table.path} lacks {listed(lacking)} of the learner's features ({listed(names)}); it "
+            f"has {listed(list(table.columns))}. Name its columns as those of the run: their order "
+            "does not matter, and further ones are left out."
+        )
+    table.require([*names, *(name for name in targets if name in table)], "the run's columns")
+    return names

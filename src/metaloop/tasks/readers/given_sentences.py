@@ -1,15 +1,17 @@
-"""Sentences that a user gives in a CSV file."""
+"""Sentences that a user gives in a table."""
 
 from pathlib import Path
 
 import numpy as np
 
 from metaloop.errors import UserError
-from metaloop.tasks.readers.given import Given, read_csv
+from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.table import listed
+from metaloop.tasks.readers.table_files import read_table
 
 
 def read_sentences(path: Path) -> Given:
-    """Read a CSV file's column `sentence` and, where it has one, `label`.
+    """Read a table's column `sentence` and, where it has one, `label`.
 
     Raises:
         UserError: no such column, or a cell of it that is empty.
@@ -20,25 +22,19 @@ def read_sentences(path: Path) -> Given:
             f"{path} is a folder, but the run was trained on sentences. Name a CSV file with a "
             "column `sentence`, and `label` where the labels are known."
         )
-    header, rows = read_csv(path)
-    if "sentence" not in header:
+    table = read_table(path)
+    if "sentence" not in table:
         raise UserError(
-            f"{path} has no column `sentence` (it has {', '.join(header[:6])}), but the run was "
-            "trained on sentences. Name the column of the texts so."
+            f"{path} has no column `sentence` (it has {listed(list(table.columns))}), but the run "
+            "was trained on sentences. Name the column of the texts so."
         )
-    columns = {name: [row[header.index(name)] for row in rows] for name in header}
-    for name in ("sentence", "label"):
-        if "" in columns.get(name, []):
-            raise UserError(
-                f"{path} has no {name} in row {columns[name].index('') + 1}. Fill it in, or take "
-                "the row out."
-            )
-    names = [str(row) for row in range(1, len(rows) + 1)]
+    sentences = table.labels("sentence")
+    names = [str(row) for row in range(1, len(sentences) + 1)]
     return Given(
         path,
-        np.array(columns["sentence"]),
+        np.array(sentences),
         names,
-        columns.get("label"),
-        ["label"] if "label" in columns else [],
-        columns={"row": names, "sentence": columns["sentence"]},
+        table.labels("label") if "label" in table else None,
+        ["label"],
+        columns={"row": names, "sentence": sentences},
     )

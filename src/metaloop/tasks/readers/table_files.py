@@ -1,145 +1,130 @@
-"""Named columns from NPZ, CSV or Parquet, checked, each complaint with its file and row."""
+"""Tables from NPZ, Parquet and text: the one reader of them all."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metaloop.errors import UserError, nearest
+from metaloop.errors import UserError
+from metaloop.tasks.readers.table import WITH_COMMA, Column, Decimal, Table, to_label
 from metaloop.tasks.sources.safe_npz import read_npz
 
-Column = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-Numbers = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-Table = dict[str, Column]  # a column may have further axes; the first are the rows
+if TYPE_CHECKING:
+    import pyarrow  # an extra
+
+# what may stand between the cells of text, and what it is called
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
+TEXTS = (".csv", ".tsv")
+TABLES = (*TEXTS, ".parquet", ".npz")
+INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # how pandas names row numbers
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+WITH_POINT = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
 
 
-def read_table(path: Path) -> Table:
-    """Read all columns of a file, by its ending: .npz, .csv or .parquet.
+def read_table(path: Path, *, decimal: Decimal | None = None, key: str = "its name") -> Table:
+    """Read all columns of a file, by its ending: .csv, .tsv, .parquet or .npz.
+
+    Args:
+        path: the file; text is UTF-8 and its first line names the columns, which commas,
+            semicolons, tabs or | separate.
+        decimal: of the numbers in text; None takes a comma where cells such as 2,5 leave no doubt.
+        key: what names the file.
 
     Raises:
-        UserError: it is not there, damaged, of another kind, or holds pickled objects.
+        UserError: it is not there, damaged, of another kind, without rows, or holds pickled
+            objects.
 
     """
-    readers = {".npz": _read_npz, ".csv": _read_csv, ".parquet": _read_parquet}
-    if path.suffix.lower() not in readers:
+    ending = path.suffix.lower()
+    if ending not in TABLES:
         raise UserError(
-            f"{path} ends with '{path.suffix}'. Arrays are read from {', '.join(readers)}; save "
-            "them as one of these."
+            f"{path} ends with '{path.suffix}'. Tables are read from {', '.join(TABLES)}; save it "
+            "as one of these."
         )
-    if not path.is_file():
-        raise UserError(f"{path} is no file. Correct task.data_dir and task.file.")
-    table = readers[path.suffix.lower()](path)
-    lengths = {name: len(column) for name, column in table.items() if column.ndim}
-    if not lengths or not max(lengths.values()):
+    require_file(path, key)
+    if ending == ".npz":
+        arrays = read_npz(path, "Save it again.")
+        table = Table(path=path, columns={to_label(name): a for name, a in arrays.items()})
+    elif ending == ".parquet":
+        table = _read_parquet(path)
+    else:
+        table = _read_text(path, decimal)
+    if not max((len(column) for column in table.columns.values() if column.ndim), default=0):
         raise UserError(f"{path} has no rows. A row an example is needed.")
     return table
 
 
-def pick(table: Table, names: Sequence[str], path: Path, key: str) -> list[Column]:
-    """The columns of these names.
-
-    Raises:
-        UserError: a name that the file has not, or columns of different lengths.
-
-    """
-    for name in names:
-        if name not in table:
-            raise UserError(
-                f"{path} has no column '{name}' ({key}). {nearest(name, table)}It has: "
-                f"{', '.join(list(table)[:12])}. Correct {key}."
-            )
-        if not table[name].ndim:
-            raise UserError(f"{path}: '{name}' is a single number, not a row an example.")
-    return [table[name] for name in names]
+def require_file(path: Path, key: str = "its name") -> None:
+    """Refuse a table that is not there; `key` is what names it."""
+    if not path.is_file():
+        raise UserError(f"{path} is no file. Correct {key}.")
 
 
-def require_same_length(columns: Mapping[str, Column], path: Path) -> None:
-    """Refuse columns that belong together and have different numbers of rows."""
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"'{name}' has {length}" for name, length in lengths.items())
-        raise UserError(
-            f"{path}: every example needs its features and its label or target, but {listed} "
-            "rows. Save arrays of the same length."
-        )
-
-
-def to_numbers(column: Column, name: str, path: Path) -> Numbers:
-    """A column as finite numbers.
-
-    Raises:
-        UserError: text, NaN or infinity, with the first row that has it.
-
-    """
+def _read_text(path: Path, decimal: Decimal | None) -> Table:
     try:
-        numbers: Numbers = column.astype(np.float64)
-    except (ValueError, TypeError) as error:
-        row = next(i for i, value in enumerate(column.tolist()) if not _is_number(value))
-        raise UserError(
-            f"{path}: '{name}' holds {column[row]!r} in row {row + 1}, which is no number. Encode "
-            "it as numbers, or leave the column out of task.features."
-        ) from error
-    unfit = np.flatnonzero(~np.isfinite(numbers).reshape(len(numbers), -1).all(1))
-    if len(unfit):
-        raise UserError(
-            f"{path}: '{name}' holds NaN or infinity in {len(unfit)} rows, the first is row "
-            f"{unfit[0] + 1}. A learner cannot take them: fill them in, or take these rows out."
-        )
-    return numbers
-
-
-def to_labels(column: Column, name: str, path: Path) -> list[str]:
-    """A column as one name a row.
-
-    Raises:
-        UserError: several values a row, or a missing one.
-
-    """
-    if column.ndim != 1:
-        raise UserError(
-            f"{path}: '{name}' has the shape {column.shape}; one value a row is needed. Save class "
-            "numbers or names rather than one-hot rows."
-        )
-    for row, value in enumerate(column.tolist()):
-        if value is None or value != value or value == "":
-            raise UserError(
-                f"{path}: '{name}' is missing in row {row + 1}. Fill it in, or take the row out."
-            )
-    return [str(value) for value in column.tolist()]
-
-
-def _is_number(value: object) -> bool:
-    try:
-        np.asarray(value).astype(np.float64)
-    except (ValueError, TypeError):
-        return False
-    return True
-
-
-def _read_npz(path: Path) -> Table:
-    return read_npz(path, "Save it again.")
-
-
-def _read_csv(path: Path) -> Table:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
+        text = path.read_text(encoding="utf-8-sig").lstrip("\n")
+        first, _, rest = text.partition("\n")
+        if (named := re.fullmatch("sep=(.)", first)) is not None:  # Excel's
+            text, separator = rest, named[1]
+        else:
+            separator = "\t" if path.suffix.lower() == ".tsv" else _recognise(first)
+        lines = list(csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True))
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(f"{path} is no CSV file in UTF-8 ({error}). Save it again.") from error
-    if not lines:
+        raise UserError(
+            f"{path} is no table as text in UTF-8 ({error}). Save it again, as CSV UTF-8."
+        ) from error
+    header, *rows = [line for line in lines if any(map(str.strip, line))] or [[]]
+    if not header:
         raise UserError(f"{path} is empty. Its first line has to name the columns.")
-    header, rows = lines[0], lines[1:]
-    if len(set(header)) < len(header):
-        raise UserError(f"{path}: its first line names a column twice. Rename one of them.")
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
             raise UserError(
                 f"{path}: row {number} has {len(row)} values, but the first line names "
-                f"{len(header)} columns. Correct the row (text with commas wants quotes)."
+                f"{len(header)} columns ({', '.join(header)}), separated by "
+                f"{SEPARATORS.get(separator, separator)}. Correct the row: text with a separator "
+                "in it wants quotes."
             )
-    columns = zip(*rows, strict=True) if rows else ((),) * len(header)
-    return {n: np.array(values, dtype=str) for n, values in zip(header, columns, strict=True)}
+    columns = _named(path, header, [[cell.strip() for cell in row] for row in rows])
+    cells = [cell for column in columns.values() for cell in column]
+    return Table(
+        path=path,
+        columns={name: np.array(column, dtype=object) for name, column in columns.items()},
+        index=[name for name in columns if INDEX.fullmatch(name)],
+        decimal=decimal or _recognise_decimal(cells),
+    )
+
+
+def _recognise(header: str) -> str:
+    """The separator that makes the most columns of the first line."""
+    return max(SEPARATORS, key=lambda s: len(next(csv.reader([header], delimiter=s), [])))
+
+
+def _recognise_decimal(cells: Sequence[str]) -> Decimal:
+    """A comma where some cell can mean nothing else, as 2,5 and 0,125 do and 1,250 does not."""
+    with_comma = any(
+        "," in cell and WITH_COMMA.fullmatch(cell) and not THOUSANDS.fullmatch(cell)
+        for cell in cells
+    )
+    return "," if with_comma and not any(map(WITH_POINT.fullmatch, cells)) else "."
+
+
+def _named(path: Path, header: Sequence[str], rows: list[list[str]]) -> dict[str, Sequence[str]]:
+    """The columns by name; one without a name and without a value stands for nothing."""
+    names = [to_label(name) for name in header]
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    kept = [(n, c) for n, c in zip(names, columns, strict=True) if n or any(c)]
+    found: dict[str, Sequence[str]] = {}
+    for name, column in kept:
+        if name in found:
+            raise UserError(
+                f"{path}: its first line names the column '{name}' twice. Rename one of them."
+            )
+        found[name] = column
+    return found
 
 
 def _read_parquet(path: Path) -> Table:
@@ -155,4 +140,24 @@ def _read_parquet(path: Path) -> Table:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} is no whole Parquet file ({error}). Save it again.") from error
-    return {n: table[n].to_numpy(zero_copy_only=False) for n in table.column_names}
+    index = (table.schema.pandas_metadata or {}).get("index_columns", ())
+    return Table(
+        path=path,
+        columns={to_label(name): _as_array(table[name]) for name in table.column_names},
+        index=[to_label(n) for n in table.column_names if n in index or INDEX.fullmatch(n)],
+    )
+
+
+def _as_array(column: "pyarrow.ChunkedArray") -> Column:
+    """A column of Parquet; lists of one length, none of them missing, become further axes."""
+    import pyarrow
+    from pyarrow import compute
+
+    kinds = pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list
+    if any(is_kind(column.type) for is_kind in kinds):
+        lengths = set(compute.list_value_length(column).to_pylist())
+        if len(lengths) == 1 and lengths.isdisjoint({None, 0}):
+            inner = _as_array(compute.list_flatten(column))
+            return inner.reshape(len(column), *lengths, *inner.shape[1:])
+    array: Column = column.to_numpy(zero_copy_only=False)
+    return array

@@ -1,44 +1,49 @@
 """A user's own features with labels, or many small regression data sets, from one file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from metaloop.arguments import Count, NonNegative, Seed
+from metaloop.arguments import Count, NonNegative, Positive, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
-from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
+from metaloop.tasks.readers.table import Decimal, to_label
 from metaloop.tasks.shapes import Shapes, Size
-from metaloop.tasks.tables.array_rows import ArraySource
+from metaloop.tasks.tables.array_rows import ArraySource, refuse_useless
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
 from metaloop.tasks.tables.row_groups import RowGroups
+from metaloop.tasks.tables.table_task import Recorded, TableTask, require_shape
 from metaloop.tasks.task import RegressionTask, Task
 
+WAYS, SHOTS, REGRESSION_SHOTS = 5, 1, 10
+OF_NUMBERS = "in a regression, whose tasks are data sets"
+OF_CLASSES = "in a classification, whose tasks are drawn of classes (task.kind=regression)"
+Standardise = Literal["train"] | None
 
-class ArrayClasses(RowClasses):
+
+class ArrayClasses(TableTask, RowClasses):
     """N-way K-shot episodes over the classes of a file.
 
     Args:
         source: the file and its columns; its groups are the classes.
+        recorded, standardise: see TableTask.
         ways, shots, queries, shape_block, uneven_shots: see RowClasses.
-        input_shape: X; None reads it from the file.
-        classes: how many global class ids there are; None reads it from the file.
 
     """
 
     def __init__(
         self,
         source: ArraySource,
+        recorded: Recorded,
+        standardise: Standardise,
         *,
         ways: Size,
         shots: Size,
         queries: Count,
-        input_shape: Sequence[Count] | None,
-        classes: Count | None,
         shape_block: Count = 1,
         uneven_shots: bool = False,
     ) -> None:
@@ -49,37 +54,29 @@ class ArrayClasses(RowClasses):
             shape_block=shape_block,
             uneven_shots=uneven_shots,
         )
-        self.source = source
-        if input_shape is None or classes is None:
-            rows = source.read()
-            input_shape, classes = list(rows.inputs.shape[1:]), len(rows.names)
-        self.input_shape, self.classes = tuple(input_shape), classes
-        self.found = {"input_shape": list(input_shape), "classes": classes}
+        self.classes = self.remember(source, recorded, standardise).size or 0
+        sizes = {"ways": ways, "shots": shots, "classes": self.classes}
+        self.found = {**self.found_of_table, **sizes}
 
     def setup(self) -> None:
-        rows = self.source.read()
-        require_shape(self.source.path, "features", rows.inputs, self.input_shape)
-        if len(rows.names) > self.classes:
+        rows, path = self.read_table(), str(self.source.path)
+        if self.splits == SPLITS and len(rows.names) > self.classes:  # pretraining's head
             raise UserError(
-                f"{self.source.path} has {len(rows.names)} classes, more than task.classes="
-                f"{self.classes}. Set task.classes={len(rows.names)}."
+                f"{path} has {len(rows.names)} classes, more than task.classes={self.classes}. Set "
+                f"task.classes={len(rows.names)}."
             )
-        self.open_rows(rows.inputs, rows.members, rows.names, rows.splits, str(self.source.path))
-
-    def describe(self) -> dict[str, int | str | bool]:
-        return {**super().describe(), **describe_source(self.source)}
+        self.open_rows(rows.inputs, rows.members, rows.names, rows.splits, path)
 
 
-class ArrayRegression(RegressionTask):
+class ArrayRegression(TableTask, RegressionTask):
     """Each data set of a file is a task; an episode draws shots + queries of its rows.
 
     Args:
         source: the file and its columns; its groups are the data sets.
+        recorded, standardise: see TableTask.
         shots: K, support rows, or the range it is drawn from.
         queries: query rows.
         shape_block: see Shapes.
-        input_shape: X; None reads it from the file.
-        output_size: numbers to predict; None reads it from the file.
 
     """
 
@@ -90,31 +87,30 @@ class ArrayRegression(RegressionTask):
     def __init__(
         self,
         source: ArraySource,
+        recorded: Recorded,
+        standardise: Standardise,
         *,
         shots: Size,
         queries: Count,
-        input_shape: Sequence[Count] | None,
-        output_size: Count | None,
         shape_block: Count = 1,
     ) -> None:
-        self.source, self.shots, self.queries = source, shots, queries
+        self.shots, self.queries = shots, queries
         self.shapes = Shapes(shots=shots, block=shape_block)
-        if input_shape is None or output_size is None:
-            rows = source.read()
-            input_shape, output_size = list(rows.inputs.shape[1:]), rows.targets.shape[1]
-        self.input_shape, self.output_size = tuple(input_shape), output_size
-        self.found = {"input_shape": list(input_shape), "output_size": output_size}
+        self.output_size = self.remember(source, recorded, standardise).size or 0
+        self.target_names = source.targets if len(source.targets) == self.output_size else ()
+        sizes = {"shots": shots, "output_size": self.output_size}
+        self.found = {**self.found_of_table, **sizes}
 
     def setup(self) -> None:
-        rows = self.source.read()
-        require_shape(self.source.path, "features", rows.inputs, self.input_shape)
-        require_shape(self.source.path, "target", rows.targets, (self.output_size,))
+        rows, path = self.read_table(), self.source.path
+        require_shape(path, "target", rows.targets, (self.output_size,))
         self.inputs, self.targets = rows.inputs, rows.targets
         self.groups = RowGroups(rows.members, rows.names, rows.splits)
         self.groups.require(
+            self.splits,
             groups=1,
             rows=self.shapes.shots.most + self.queries,
-            source=str(self.source.path),
+            source=str(path),
             kind="data sets",
             remedy="Lower task.shots or task.queries, add rows, or take such data sets out.",
         )
@@ -138,8 +134,7 @@ class ArrayRegression(RegressionTask):
         return Episode(support, query, drawn.classes)
 
     def describe(self) -> dict[str, int | str | bool]:
-        sizes = {**self.shapes.describe(), "queries": self.queries}
-        return {**sizes, **describe_source(self.source)}
+        return {**self.shapes.describe(), "queries": self.queries, **super().describe()}
 
 
 def arrays(
@@ -150,95 +145,56 @@ def arrays(
     features: str | list[str] | None,
     target: str | list[str],
     task_column: str | None,
+    decimal: Decimal | None,
+    standardise: Standardise,
     split_column: str | None,
-    split_fractions: list[NonNegative],
-    split_seed: Seed,
-    ways: Size,
-    shots: Size,
+    split_fractions: list[NonNegative] | None,
+    split_seed: Seed | None,
+    ways: Size | None,
+    shots: Size | None,
     queries: Count,
     input_shape: list[Count] | None,
     output_size: Count | None,
     classes: Count | None,
+    feature_means: list[float] | None,
+    feature_spreads: list[Positive] | None,
+    white: NonNegative | None,
     shape_block: Count = 1,
     uneven_shots: bool = False,
 ) -> Task:
     """Tasks from one file of yours; the keys are explained in conf/task/arrays.yaml.
 
     Raises:
-        UserError: no file is named, or what the file holds does not fit.
+        UserError: a key has no effect, or what the file holds does not fit.
 
     """
-    path = _path_of(data_dir, file)
-    _require_shares(split_fractions)
-    targets = [target] if isinstance(target, str) else target
-    is_regression = kind == "regression"
-    if not is_regression:
-        _require_one_column(targets, task_column)
+    targets = [to_label(name) for name in ([target] if isinstance(target, str) else target)]
+    make: Callable[..., Task]
+    if kind == "regression":
+        refuse_useless(OF_NUMBERS, ways=ways, classes=classes, uneven_shots=uneven_shots or None)
+        group, size = to_label(task_column or "task"), output_size
+        make = partial(ArrayRegression, shots=shots or REGRESSION_SHOTS)
+    else:
+        refuse_useless(OF_CLASSES, task_column=task_column, output_size=output_size)
+        group, size, targets = _only(targets), classes, []
+        make = partial(ArrayClasses, ways=ways or WAYS, shots=shots or SHOTS)
+        make = partial(make, uneven_shots=uneven_shots)
     source = ArraySource(
-        path=path,
-        features=features,
-        targets=targets if is_regression else [],
-        group=(task_column or "task") if is_regression else targets[0],
-        split=split_column,
+        data_dir=data_dir,
+        file=file,
+        features=to_label(features) if isinstance(features, str) else features,
+        targets=targets,
+        group=group,
+        split=to_label(split_column) or None,
         fractions=split_fractions,
         seed=split_seed,
+        decimal=decimal,
     )
-    if is_regression:
-        _refuse_uneven(uneven_shots)
-        of_numbers = partial(ArrayRegression, input_shape=input_shape, output_size=output_size)
-        return of_numbers(source, shots=shots, queries=queries, shape_block=shape_block)
-    of_classes = partial(ArrayClasses, input_shape=input_shape, classes=classes, ways=ways)
-    episodes = partial(of_classes, shots=shots, queries=queries)
-    return episodes(source, shape_block=shape_block, uneven_shots=uneven_shots)
+    recorded = Recorded(input_shape, size, feature_means, feature_spreads, white)
+    return make(source, recorded, standardise, queries=queries, shape_block=shape_block)
 
 
-def _path_of(data_dir: str | None, file: str | None) -> Path:
-    if data_dir is None or file is None:
-        raise UserError(
-            "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, an "
-            ".npz, .csv or .parquet file in it."
-        )
-    return Path(data_dir).expanduser() / file
-
-
-def _require_shares(split_fractions: Sequence[float]) -> None:
-    if len(split_fractions) != 3 or abs(sum(split_fractions) - 1) > 1e-6:
-        raise UserError(
-            f"task.split_fractions={split_fractions} has to be three shares that make 1: of "
-            "train, validation and test, as in [0.6,0.2,0.2]."
-        )
-
-
-def _refuse_uneven(uneven_shots: bool) -> None:
-    if uneven_shots:
-        raise UserError(
-            "task.uneven_shots=true has no effect: a regression has no classes whose shots could "
-            "differ. Leave it out."
-        )
-
-
-def _require_one_column(targets: Sequence[str], task_column: str | None) -> None:
-    """Refuse a classification with several columns of classes, or one of data sets."""
+def _only(targets: list[str]) -> str:
     if len(targets) != 1:
         raise UserError(f"task.target={targets}: a class is one column. Name one.")
-    if task_column is not None:
-        raise UserError(
-            f"task.task_column={task_column} has no effect: in a classification a task is drawn of "
-            "classes. Leave it out (and name the features by task.features), or set "
-            "task.kind=regression."
-        )
-
-
-def require_shape(path: Path, what: str, rows: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse a file whose rows are not of the shape that the model was built for."""
-    if tuple(rows.shape[1:]) != shape:
-        raise UserError(
-            f"{path}: its {what} have {list(rows.shape[1:])} numbers a row, but the learner is "
-            f"built for {list(shape)}. Name the columns it was trained on, or train another."
-        )
-
-
-def describe_source(source: ArraySource) -> dict[str, int | str | bool]:
-    """What a protocol has to name of the file."""
-    split = source.split or f"seeded, {source.seed}"
-    return {"file": source.path.name, "split_by": split}
+    return targets[0]

@@ -66,6 +66,7 @@ class RowClasses(ClassificationTask):
         """Take the rows, their classes' numbers [R], and each split's classes."""
         self.inputs, self.groups = inputs, RowGroups(labels, names, splits)
         self.groups.require(
+            self.splits,
             groups=self.shapes.ways.most,
             rows=self.shapes.shots.most + self.queries,
             source=source,

@@ -42,15 +42,24 @@ class RowGroups:
         picked = streams.choose(groups, count=rows, population=self.counts[chosen])
         return self.order[self.first[chosen][..., None] + picked], chosen
 
-    def require(self, *, groups: int, rows: int, source: str, kind: str, remedy: str) -> None:
-        """Refuse episodes that some split cannot make.
+    def require(
+        self,
+        splits: Sequence[Split],
+        *,
+        groups: int,
+        rows: int,
+        source: str,
+        kind: str,
+        remedy: str,
+    ) -> None:
+        """Refuse episodes that one of these splits cannot make.
 
         Raises:
-            UserError: a split has too few groups (`kind`: classes, data sets), or one of its
+            UserError: it has too few groups (`kind`: classes, data sets), or one of its
                 groups too few rows.
 
         """
-        for split in SPLITS:
+        for split in splits:
             mine = self.splits[split].tolist()
             sizes = {self.names[g]: int(self.counts[g]) for g in mine}
             small = [name for name, size in sizes.items() if size < rows]

@@ -1,6 +1,7 @@
 """Few-shot text classification: N-way K-shot episodes of sentences (CLINC150, BANKING77)."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from metaloop.tasks.readers.given_sentences import read_sentences
 from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.download import download
 from metaloop.tasks.tables.row_classes import RowClasses
-from metaloop.tasks.text.tokens import tokenize
+from metaloop.tasks.text.tokens import describe_tokens, tokenize
 
 FILES: dict[Split, str] = {
     "train": "train.jsonl",
@@ -30,7 +31,8 @@ class SentenceClasses(RowClasses):
     """Episodes of sentences from three files of {"sentence": .., "label": ..}, one a line.
 
     The classes of the three files differ: they are the split, as in Dopierre et al. 2021
-    (arXiv:2105.12995). An input is a sentence's token numbers; see `tokens`.
+    (arXiv:2105.12995). An input is a sentence's token numbers; see `words` and
+    `tokens`. Labels are in composed form (NFC), without white space around them.
 
     Args:
         ways, shots, queries, shape_block, uneven_shots: see RowClasses.
@@ -77,12 +79,17 @@ class SentenceClasses(RowClasses):
         self.cache_dir = Path(cache_dir).expanduser()
         self.source_url, self.md5 = source_url, dict(zip(FILES.values(), md5, strict=True))
 
+    def require_data(self) -> None:
+        for split in self.splits if self.data_dir is not None else ():
+            _require(self._folder() / FILES[split])
+
     def prepare(self) -> None:
+        self.require_data()
         self._folder()
 
     def setup(self) -> None:
         folder = self._folder()
-        read = {split: _read(folder / name) for split, name in FILES.items()}
+        read = {split: self._read(folder, split) for split in SPLITS}
         per_split = {split: sorted(set(labels)) for split, (_, labels) in read.items()}
         self._check(folder, per_split)
         names = [name for split in SPLITS for name in per_split[split]]
@@ -95,7 +102,9 @@ class SentenceClasses(RowClasses):
             str(folder),
         )
 
-    def read_examples(self, place: Path, *, skip_odd: bool, like: Given | None = None) -> Given:
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
         return read_sentences(place)
 
     def encode(self, x: Arrays) -> Tensor:
@@ -115,6 +124,20 @@ class SentenceClasses(RowClasses):
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         return inputs.long()  # what `encode` gives is what a model takes
 
+    def describe_inputs(self) -> dict[str, object]:
+        length, size = self.input_shape[0], self.vocabulary_size
+        return {
+            "kind": "tokens",
+            "length": length,
+            "vocabulary_size": size,
+            "tokenizer": self.tokenizer,
+            "padding": 0,
+            "steps": [
+                describe_tokens(size, self.tokenizer),
+                f"Cut a longer sentence to {length} tokens, pad a shorter one with 0 at its end.",
+            ],
+        }
+
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "tokenizer": self.tokenizer or "hashed words"}
 
@@ -128,6 +151,11 @@ class SentenceClasses(RowClasses):
             download(url, folder / name, md5=self.md5[name], advice=advice)
         return folder
 
+    def _read(self, folder: Path, split: Split) -> Labelled:
+        """A split's sentences; none where its file is neither there nor needed."""
+        path = folder / FILES[split]
+        return _read(path) if split in self.splits or path.exists() else ([], [])
+
     def _check(self, folder: Path, per_split: dict[Split, list[str]]) -> None:
         seen: dict[str, Split] = {}
         for split, names in per_split.items():
@@ -139,7 +167,7 @@ class SentenceClasses(RowClasses):
                         "one of the files."
                     )
                 seen[name] = split
-        if len(seen) != self.classes:
+        if self.splits == SPLITS and len(seen) != self.classes:  # pretraining's head
             raise UserError(
                 f"{folder} has {len(seen)} classes in its three files, not task.classes="
                 f"{self.classes}: some are missing, or it is another data set. Set "
@@ -147,14 +175,23 @@ class SentenceClasses(RowClasses):
             )
 
 
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise _unreadable(path, "is not there")
+
+
+def _unreadable(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} {reason}. task.data_dir has to hold {', '.join(FILES.values())}, lines of JSON "
+        "objects with sentence and label."
+    )
+
+
 def _read(path: Path) -> Labelled:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). task.data_dir has to hold "
-            f"{', '.join(FILES.values())}, lines of JSON objects with sentence and label."
-        ) from error
+        raise _unreadable(path, f"cannot be read ({error})") from error
     sentences, labels = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -167,11 +204,11 @@ def _read(path: Path) -> Labelled:
                 f'{path}, line {number} is no {{"sentence": .., "label": ..}}. Correct it or take '
                 "it out."
             ) from error
-        if not isinstance(sentence, str) or not sentence.strip() or not isinstance(label, str):
+        if not all(isinstance(text, str) and text.strip() for text in (sentence, label)):
             raise UserError(
                 f"{path}, line {number} has no text as sentence and label. Correct it or take it "
                 "out."
             )
         sentences.append(sentence)
-        labels.append(label)
+        labels.append(unicodedata.normalize("NFC", label.strip()))
     return sentences, labels

@@ -1,6 +1,5 @@
 """Sentences as rows of token numbers: 0 pads, t > 0 is the tokenizer's token t - 1."""
 
-import re
 import zlib
 from collections.abc import Sequence
 
@@ -8,18 +7,29 @@ import torch
 from torch import Tensor
 
 from metaloop.errors import UserError
-
-WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_")
+from metaloop.tasks.text.words import split_words
 
 
 def hash_words(sentence: str, vocabulary_size: int) -> list[int]:
-    """The numbers 1..vocabulary_size-1 of a sentence's lower-cased words and signs.
+    """Number a sentence's words and signs, 1..vocabulary_size-1.
 
     A word's number is the hash (CRC-32) of its spelling: no data is needed to know it, so that a
     vocabulary can leak nothing from one split into another; rare collisions are its price.
     """
-    words = WORD.findall(sentence.lower())
-    return [1 + zlib.crc32(word.encode()) % (vocabulary_size - 1) for word in words]
+    words = (word.encode("utf-8", "surrogatepass") for word in split_words(sentence))
+    return [1 + zlib.crc32(word) % (vocabulary_size - 1) for word in words]
+
+
+def describe_tokens(vocabulary_size: int, tokenizer: str | None) -> str:
+    """Say how a sentence becomes numbers, to a program that has to do it itself."""
+    if tokenizer is not None:
+        return f"Each token is 1 + its number in the Hugging Face tokenizer {tokenizer}."
+    return (
+        "Bring the sentence into Unicode's form NFKC and fold its case. Its words and signs, in "
+        "ASCII what Python's re finds by [a-z0-9]+(?:'[a-z0-9]+)*|[^\\sa-z0-9], in others as "
+        "metaloop/tasks/text/words.py has it in a table, are each 1 + (the CRC-32 of the UTF-8 "
+        f"bytes, modulo {vocabulary_size - 1})."
+    )
 
 
 def pad(rows: Sequence[Sequence[int]], length: int) -> Tensor:

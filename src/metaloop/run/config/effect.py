@@ -1,0 +1,83 @@
+"""Which keys of a run's config an evaluation or adaptation may change: those with an effect.
+
+What a protocol names is then what was done: a key of the training is as the run was trained.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import cast
+
+from metaloop.algorithms import Algorithm
+from metaloop.errors import UserError
+from metaloop.run.config.construct import Node, construct
+from metaloop.run.config.identity import leaves
+
+OF_TRAINING = (
+    "init_from",
+    "optimizer",
+    "scheduler",
+    "training",
+    "callbacks",
+    "logger",
+    "data.meta_batch_size",
+    "data.validation_episodes",
+)
+WITHOUT_EFFECT = {"evaluate": OF_TRAINING, "adapt": (*OF_TRAINING, "data", "evaluation")}
+INSTEAD = {
+    "algorithm.inner_steps": "K here is algorithm.eval_inner_steps=K. ",
+    "data.meta_batch_size": "Tasks at once here are data.eval_meta_batch_size=N. ",
+    "data.validation_episodes": "Episodes here are evaluation.episodes=N. ",
+    "evaluation.checkpoint": "Here it is checkpoint=best or checkpoint=last. ",
+}
+
+
+def require_effect(
+    config: Mapping[str, object], trained: Mapping[str, object], algorithm: Algorithm
+) -> None:
+    """Refuse a key that a command on a trained run has changed without any effect.
+
+    Args:
+        config: what the command composed over the run's config.
+        trained: the run's.
+        algorithm: made from `config`.
+
+    Raises:
+        UserError: the first such key, and what to change.
+
+    """
+    command = str(config["command"])
+    before, after = dict(leaves(trained)), dict(leaves(config))
+    changed = [key for key in after if key not in before or after[key] != before[key]]
+    idle = [key for key in changed if _is_part(key, WITHOUT_EFFECT[command])]
+    for key in (*idle, *_of_meta_loss(config, trained, algorithm)):
+        raise UserError(
+            f"{key}={after[key]} has no effect on a run that is trained (with "
+            f"{before.get(key)}): metaloop-{command} takes it as it was. {INSTEAD.get(key, '')}"
+            "Leave it out, or train another run with it."
+        )
+
+
+def _is_part(key: str, sections: tuple[str, ...]) -> bool:
+    return any(f"{key}.".startswith(f"{section}.") for section in sections)
+
+
+def _of_meta_loss(
+    config: Mapping[str, object], trained: Mapping[str, object], algorithm: Algorithm
+) -> Iterator[str]:
+    """The changed arguments of the algorithm that only its meta-loss reads."""
+    node, before = (cast(Node, c["algorithm"]) for c in (config, trained))
+    for name in (name for name in node if node[name] != before.get(name)):
+        if name == "inner_steps":
+            yield f"algorithm.{name}"
+        if algorithm.adapts_by is None:
+            continue
+        with suppress(UserError):  # the value as trained may not go with the others
+            as_trained = construct(
+                {**node, name: before.get(name)},
+                Algorithm,
+                key="algorithm",
+                objective=algorithm.objective,
+                classes=0,
+            )
+            if as_trained.adapts_by == algorithm.adapts_by:
+                yield f"algorithm.{name}"

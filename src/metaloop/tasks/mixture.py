@@ -1,0 +1,274 @@
+"""Several sources of episodes in one run, each episode of one of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaloop.arguments import Count, NonNegative
+from metaloop.episode import Episode
+from metaloop.errors import UserError
+from metaloop.tasks.metric import MetricFunction
+from metaloop.tasks.random_streams import RandomStreams, Split
+from metaloop.tasks.readers.arrays import Arrays
+from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.image_files import ImageFiles
+from metaloop.tasks.shapes import Shapes
+from metaloop.tasks.task import Network, Task
+
+SOURCE = "source"  # the column that names an episode's source
+CHOICE = 2  # the purpose of the streams that choose a source; shapes have another's
+
+
+class DrawnOfSource(NamedTuple):
+    """What one source has drawn, and its number [T]."""
+
+    source: Tensor
+    drawn: Episode
+
+
+class MixedShapes(Shapes):
+    """The shapes of several sources' episodes, and which source a block of them is of.
+
+    Args:
+        sources: by name.
+        shares: of the episodes, one a source, together 1.
+        block: consecutive episodes of one source.
+
+    """
+
+    def __init__(self, sources: Mapping[str, Task], shares: Sequence[float], block: int) -> None:
+        parts = [task.shapes for task in sources.values()]
+        of_classes = [task for task in sources.values() if task.is_regression is False]
+        ways = [
+            size
+            for task in of_classes
+            for size in (task.shapes.ways.fewest, task.output_size)
+            if task.shapes.has_classes or size == task.output_size
+        ]
+        super().__init__(
+            ways=[min(ways), max(ways)] if ways else None,
+            shots=[min(p.shots.fewest for p in parts), max(p.shots.most for p in parts)],
+        )
+        self.block, self.names, self.parts = block, list(sources), parts
+        self.ends = torch.tensor(shares, dtype=torch.float64).cumsum(0)
+
+    @property
+    def vary(self) -> bool:
+        return True  # episodes of two sources are no group, whatever their shapes
+
+    def sources(self, streams: RandomStreams) -> Tensor:
+        """The number of each episode's source, [T]."""
+        place = streams.of_blocks(self.block, CHOICE).uniform(1)[:, 0]
+        return torch.searchsorted(self.ends, place, right=True).clamp(max=len(self.ends) - 1)
+
+    def draw(self, streams: RandomStreams) -> Tensor:
+        """Each episode's source, then the row of its source's shapes."""
+        source = self.sources(streams)
+        drawn = [part.draw(streams) for part in self.parts]
+        rows = torch.zeros(len(source), 1 + max(r.shape[1] for r in drawn), dtype=torch.int64)
+        rows[:, 0] = source
+        for number, of_source in enumerate(drawn):
+            chosen = source == number
+            rows[chosen, 1 : 1 + of_source.shape[1]] = of_source[chosen]
+        return rows
+
+    def columns(self, streams: RandomStreams) -> dict[str, list[object]]:
+        source = self.sources(streams).tolist()
+        told = [part.columns(streams) for part in self.parts]
+        nothing = [""] * len(source)
+
+        def column(name: str) -> list[object]:
+            each = [columns.get(name, nothing) for columns in told]
+            return [each[number][i] for i, number in enumerate(source)]
+
+        names = dict.fromkeys(name for columns in told for name in columns)
+        return {SOURCE: [self.names[n] for n in source], **{name: column(name) for name in names}}
+
+
+class Mixture(Task):
+    """Draws each block of episodes from one of several sources; they are told apart by name.
+
+    Sources have inputs of one shape and one loss. Their ways may differ: an episode's loss sees
+    as many outputs as it has classes. Global class ids go on from source to source. New examples
+    are read, encoded and scaled as the first source's.
+
+    Args:
+        of: the sources by name.
+        weights: how often an episode is of each; None: all as often.
+        shape_block: consecutive episodes of one source.
+
+    """
+
+    shapes: MixedShapes
+
+    def __init__(
+        self,
+        *,
+        of: Mapping[str, Task],
+        weights: Mapping[str, NonNegative] | None = None,
+        shape_block: Count = 1,
+    ) -> None:
+        if not of:
+            raise UserError(
+                "task.of names no source. Give it tasks by name, as conf/task/mixture.yaml says."
+            )
+        self.sources = dict(of)
+        (first, self.first), *others = self.sources.items()
+        for name, other in others:
+            _require_alike(first, self.first, name, other)
+        self.shapes = MixedShapes(self.sources, _shares(list(of), weights), shape_block)
+        self.input_shape = self.first.input_shape
+        self.output_size = max(task.output_size for task in self.sources.values())
+        self.vocabulary_size = self.first.vocabulary_size
+        self.is_regression, self.monitor = self.first.is_regression, self.first.monitor
+        counts = torch.tensor([task.classes for task in self.sources.values()])
+        self.classes, self.offsets = int(counts.sum()), (counts.cumsum(0) - counts).tolist()
+        self.found = {"of": {name: dict(task.found) for name, task in self.sources.items()}}
+
+    @property
+    def splits(self) -> Sequence[Split]:
+        """Those of every source."""
+        return self.first.splits
+
+    @splits.setter
+    def splits(self, splits: Sequence[Split]) -> None:
+        for task in self.sources.values():
+            task.splits = splits
+
+    def require_data(self) -> None:
+        for task in self.sources.values():
+            task.require_data()
+
+    def prepare(self) -> None:
+        for task in self.sources.values():
+            task.prepare()
+
+    def setup(self) -> None:
+        for task in self.sources.values():
+            task.setup()
+
+    def draw(self, split: Split, streams: RandomStreams) -> DrawnOfSource:  # type: ignore[override]
+        source = self.shapes.sources(streams)
+        assert bool((source == source[0]).all()), "one draw is of episodes of one source"
+        drawn = list(self.sources.values())[int(source[0])].draw(split, streams)
+        return DrawnOfSource(source, drawn)
+
+    def gather(self, drawn: DrawnOfSource, dtype: torch.dtype) -> Episode:  # type: ignore[override]
+        number = int(drawn.source[0])
+        episode = list(self.sources.values())[number].gather(drawn.drawn, dtype)
+        return episode._replace(classes=episode.classes + self.offsets[number])
+
+    def extremes(self) -> list[Task]:
+        return [family for task in self.sources.values() for family in task.extremes()]
+
+    # properties, so that whoever asks whether a function is known to be exact sees the source's
+    @property
+    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The sources' loss."""
+        return self.first.loss
+
+    @property
+    def forward(self) -> Callable[[Network, Tensor], Tensor]:
+        """The sources' way from a network to predictions."""
+        return self.first.forward
+
+    @property
+    def metrics(self) -> Mapping[str, MetricFunction]:
+        return self.first.metrics
+
+    def read_examples(
+        self, place: Path, *, skip_unusable: bool, like: Given | None = None
+    ) -> Given:
+        return self.first.read_examples(place, skip_unusable=skip_unusable, like=like)
+
+    def image_files(self) -> ImageFiles:
+        return self.first.image_files()
+
+    def introduce(self) -> list[str]:
+        return [line for task in self.sources.values() for line in task.introduce()]
+
+    def describe_inputs(self) -> dict[str, object]:
+        return self.first.describe_inputs()
+
+    def encode(self, x: Arrays) -> Tensor:
+        return self.first.encode(x)
+
+    def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.first.scale(inputs, dtype)
+
+    def class_name(self, class_id: int) -> str:
+        """The class's name in its source, and the source's."""
+        number = max(n for n, offset in enumerate(self.offsets) if offset <= class_id)
+        name, task = list(self.sources.items())[number]
+        return f"{name}: {task.class_name(class_id - self.offsets[number])}"
+
+    def describe(self) -> dict[str, int | str | bool]:
+        ends = [0.0, *self.shapes.ends.tolist()]
+        shares = zip(self.sources, ends, ends[1:], strict=False)
+        return {
+            "sources": ", ".join(f"{name} {end - start:.0%}" for name, start, end in shares),
+            "shape_block": self.shapes.block,
+            **{
+                f"{name}.{key}": value
+                for name, task in self.sources.items()
+                for key, value in task.describe().items()
+            },
+        }
+
+
+def _shares(names: Sequence[str], weights: Mapping[str, float] | None) -> list[float]:
+    weights = dict.fromkeys(names, 1.0) if weights is None else weights
+    if set(weights) != set(names) or not sum(weights.values()):
+        raise UserError(
+            f"task.weights={dict(weights)} has to give each source of task.of ({', '.join(names)}) "
+            "a number, and one of them more than 0."
+        )
+    return [weights[name] / sum(weights.values()) for name in names]
+
+
+def _require_alike(name: str, task: Task, other_name: str, other: Task) -> None:
+    """Refuse two sources that no one learner can take.
+
+    Raises:
+        UserError: what differs, by the sources' names.
+
+    """
+    for what, (mine, theirs) in _compared(task, other).items():
+        if mine != theirs:
+            raise UserError(
+                f"task.of.{name} and task.of.{other_name} cannot be sources of one run: their "
+                f"{what} differ ({_shown(mine)} and {_shown(theirs)}). Sources have inputs of one "
+                "shape (for images task.of.NAME.image_size and channels), one encoding and scale "
+                "of inputs, and one loss."
+            )
+    for each, source in ((name, task), (other_name, other)):
+        if source.is_regression is False and not source.classes:
+            raise UserError(
+                f"task.of.{each} does not say how many classes it has, so that its class ids "
+                f"cannot be told from another source's. Set {type(source).__name__}.classes."
+            )
+
+
+def _compared(one: Task, other: Task) -> dict[str, tuple[object, object]]:
+    functions = {f"methods `{n}`": n for n in ("encode", "scale", "forward", "loss")}
+    said: dict[str, Callable[[Task], object]] = {
+        "input shapes": lambda task: tuple(task.input_shape),
+        "kinds of targets": lambda task: task.is_regression,
+        "vocabulary sizes": lambda task: task.vocabulary_size,
+        "output sizes": lambda task: task.is_regression is not False and task.output_size,
+        "metrics": lambda task: (task.monitor, *task.metrics),
+        **{what: partial(_written, name=name) for what, name in functions.items()},
+    }
+    return {what: (of(one), of(other)) for what, of in said.items()}
+
+
+def _written(task: Task, name: str) -> object:
+    return getattr(type(task), name)
+
+
+def _shown(value: object) -> object:
+    return getattr(value, "__qualname__", value)
