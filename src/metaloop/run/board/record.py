@@ -3,6 +3,7 @@
 A record is a run folder that can be read as one: config, metrics, environment, evaluations.
 """
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -43,8 +44,12 @@ class Record(NamedTuple):
 
 
 def write_record(run: RunFolder, place: Path, evaluations: Iterable[str]) -> None:
-    """Write a run's record into a folder, with those of its evaluations that have results."""
+    """Write a run's record into a folder, with those of its evaluations that have results.
+
+    What the folder held, maybe of the preset as it was before, goes.
+    """
     record = RunFolder(place)
+    shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True, exist_ok=True)
     write_config(record, _without_paths(load_config(run)))
     record.write_status("completed" if run.state() == "completed" else "interrupted")

@@ -29,7 +29,9 @@ class RunConfig:
         run_id: names the run at Weights & Biases.
         task, model, .. data: nodes, whose `_target_` is constructed.
         callbacks, logger: nodes by name; a name that is None is switched off.
-        published: values to print next to this run's, each under conditions of its own (`where`).
+        published: values to print next to this run's, each under conditions of its own (`where`),
+            with a `note` of what may be wrong with it, and `ran_whole` where the preset's whole
+            schedule is on the board.
         published_where: their common conditions, keys of the config and their values.
 
     """
