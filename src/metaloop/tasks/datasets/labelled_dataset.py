@@ -166,6 +166,13 @@ class LabelledDataset(ImageClasses):
             )
         return inputs.to(dtype)
 
+    def describe_inputs(self) -> dict[str, object]:
+        if self.values == "bytes" and self.input_shape[1] == self.input_shape[2]:
+            return super().describe_inputs()
+        made = f"Make it as the data set did ({self.items.describe()}, its transform among it)"
+        last = ", and scale bytes 0..255 to 0..1." if self.values == "bytes" else "."
+        return {"kind": "numbers", "steps": [made + last]}
+
     def describe(self) -> dict[str, int | str | bool]:
         seeded = {"split_seed": self.split_seed} if self.items.parts == [ALONE] else {}
         return {**super().describe(), "dataset": self.items.describe(), **seeded}

@@ -25,6 +25,7 @@ FILES: dict[Split, str] = {
     "validation": "valid.jsonl",
     "test": "test.jsonl",
 }
+MASKED = "attention_mask is 1 where a token is above 0, else 0; input_ids are the tokens minus 1."
 Labelled = tuple[list[str], list[str]]  # sentences, and their labels
 
 
@@ -151,6 +152,7 @@ class SentenceClasses(RowClasses):
             "steps": [
                 describe_tokens(size, self.tokenizer),
                 f"Cut a longer sentence to {length} tokens, pad a shorter one with 0 at its end.",
+                *([MASKED] if self.mask else []),
             ],
         }
 
