@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shlex
+import sys
 import unicodedata
 from typing import IO, Any
 
@@ -22,6 +23,12 @@ OTHER_THAN_TEXT = re.compile(r"null|true|false|nan|inf|[-+.\d_e]+", re.IGNORECAS
 def readable(text: str) -> str:
     r"""Show control characters, and bytes that are no UTF-8, as \x1b or \xe9."""
     return "".join(_shown(c) if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def say(*words: object, is_error: bool = False) -> None:
+    """Print a line at once, all in it readable."""
+    text = readable(" ".join(map(str, words)))
+    print(text, file=sys.stderr if is_error else sys.stdout, flush=True)
 
 
 class Terminal(Console):

@@ -8,6 +8,7 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 
 from metaloop.arguments import Count
 from metaloop.training.meta_learner import MetaLearner
+from metaloop.user_text import say
 
 
 class Progress(TQDMProgressBar):
@@ -50,7 +51,7 @@ class Progress(TQDMProgressBar):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
         if not self._is_terminal and trainer.is_global_zero:
-            print("Evaluating ..", flush=True)
+            say("Evaluating ..")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: MetaLearner) -> None:  # type: ignore[override]
         if self._is_terminal:
@@ -58,7 +59,7 @@ class Progress(TQDMProgressBar):
         elif trainer.is_global_zero and trainer.state.fn == "fit":
             pairs = before_after(pl_module.shown)
             shown = "  ".join(f"{name} {value}" for name, value in pairs.items())
-            print(f"meta-step {trainer.global_step}/{trainer.max_steps}  {shown}", flush=True)
+            say(f"meta-step {trainer.global_step}/{trainer.max_steps}  {shown}")
 
 
 def before_after(metrics: Mapping[str, float]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from metaloop.folders.sweep_folder import GPUS
 from metaloop.process.parent_death import stop_with_parent
 from metaloop.process.signals import stop_signals
 from metaloop.run.config.read import load_config
-from metaloop.user_text import for_shell
+from metaloop.user_text import for_shell, say
 
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
@@ -52,7 +52,7 @@ def be_no_rank() -> None:
 def execute(work: Work, *, compose_only: bool) -> Work | None:
     """Say how to execute a folder, or return it: what the command does when Hydra is done."""
     if compose_only:
-        print(f"Composed {work.folder.path}. To execute it{by_hand(work)}")
+        say(f"Composed {work.folder.path}. To execute it{by_hand(work)}")
         return None
     work.folder.hold()
     return work

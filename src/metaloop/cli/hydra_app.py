@@ -25,6 +25,7 @@ from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError
 from metaloop.process.machine_error import machine_error
 from metaloop.process.terminal import survive_lost_output
+from metaloop.user_text import say
 
 
 @dataclass
@@ -72,7 +73,7 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
     if LeadSweep.sweep is not None:
         sys.exit(report_sweep(LeadSweep.sweep, problem))
     if isinstance(problem, KeyboardInterrupt):
-        print("\nStopped.", file=sys.stderr)
+        say("\nStopped.", is_error=True)
         sys.exit(128 + signal.SIGINT)
     if isinstance(problem, UserError):
         fail(problem)
@@ -83,12 +84,12 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
 def _answer(config_name: str, run_job: Callable[[DictConfig], object]) -> None:
     """Do what the command line asks for: say the version or help, or let Hydra call the job."""
     if "--version" in sys.argv[1:]:
-        print(version_text())
+        say(version_text())
         return
     look_first_in(config_dirs(sys.argv[1:]))
     sys.argv[1:] = checked(sys.argv[1:])
     if is_for_help(sys.argv[1:]):
-        print(help_text(config_name, sys.argv[1:]))
+        say(help_text(config_name, sys.argv[1:]))
         return
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
 

@@ -12,6 +12,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from metaloop.cli.configs import choices, groups, is_group, own_configs
 from metaloop.errors import UserError, nearest
+from metaloop.user_text import say
 
 FIXED = (
     "choices are fixed by the run here. Change single keys (task.shots=5), or train a run with the "
@@ -23,7 +24,7 @@ LONGEST = 4  # lines of a foreign message
 
 def fail(error: UserError) -> NoReturn:
     """Say what is wrong, and end the command."""
-    print(f"Error: {error}", file=sys.stderr)
+    say(f"Error: {error}", is_error=True)
     sys.exit(1)
 
 

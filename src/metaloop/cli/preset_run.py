@@ -31,6 +31,7 @@ from metaloop.run.config.settings import Device
 from metaloop.run.config.write import rewrite_job, write_evaluation
 from metaloop.run.evaluation.other_task import fit_to_run
 from metaloop.run.evaluation.results import unlike
+from metaloop.user_text import say
 
 OURS = ("logger=csv", "callbacks.pictures=null")  # of every run; changes no number
 BETWEEN = 30.0  # seconds between two lines of progress
@@ -153,7 +154,7 @@ def _telling(run: PresetRun, is_over: Callable[[], bool]) -> Callable[[], bool]:
             said = time.monotonic()
             rows = read_rows(run.folder.metrics)
             done = int(rows[-1]["step"]) if rows else 0
-            print(f"{run.preset}, seed {run.seed}: meta-step {done:,} of {asked:,}", flush=True)
+            say(f"{run.preset}, seed {run.seed}: meta-step {done:,} of {asked:,}")
         return is_over()
 
     return ask

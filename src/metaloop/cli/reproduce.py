@@ -19,6 +19,7 @@ from metaloop.process.fast_import import fast_imports
 from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.identity import is_elsewhere
+from metaloop.user_text import say
 
 if TYPE_CHECKING:
     from metaloop.run.board.board import Board
@@ -124,10 +125,10 @@ def _answer(arguments: argparse.Namespace, place: Path) -> int:
     board = Board(place, published)
     if arguments.check:
         _check(board)
-        print(f"{place / 'board.md'} is that of its records.")
+        say(f"{place / 'board.md'} is that of its records.")
     elif arguments.write:
         board.write()
-        print(f"Board: {place / 'board.md'}")
+        say(f"Board: {place / 'board.md'}")
     elif arguments.list or not presets:
         _list(board.rows())
     else:
@@ -168,7 +169,7 @@ def _list(rows: Sequence[Mapping[str, object]]) -> None:
     widths = [max(len(str(cell)) for cell in column) for column in zip(*lines, strict=True)]
     for line in lines:
         padded = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+        say("  ".join(padded).rstrip())
 
 
 def _run(
@@ -188,17 +189,17 @@ def _run(
     with Slice(hours) as time_slice:
         for run in runs:
             what = f"{run.preset}, seed {run.seed}"
-            print(f"{what}: {run.folder.path}", flush=True)
+            say(f"{what}: {run.folder.path}")
             try:
                 is_done = bring_about(run, time_slice)
-                print(f"{what}: {'done' if is_done else 'the same command goes on from here'}")
+                say(f"{what}: {'done' if is_done else 'the same command goes on from here'}")
             except UserError as error:
                 failed = True
-                print(f"{what}: {error}", file=sys.stderr)
+                say(f"{what}: {error}", is_error=True)
     for run in runs:  # at the end: a record is a change to the working tree that runs ran in
         if run.folder.config.is_file():
             write_record(run.folder, board.record_of(run.preset, run.seed), run.evaluations())
     board.write()
     _list([row for row in board.rows() if row["preset"] in presets])
-    print(f"Board: {board.place / 'board.md'}")
+    say(f"Board: {board.place / 'board.md'}")
     return 1 if failed else 0

@@ -15,6 +15,7 @@ from metaloop.process.fast_import import fast_imports
 from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import rewrite_run
+from metaloop.user_text import say
 
 DESCRIPTION = """\
 Go on where a run stopped, from its last whole checkpoint, to the same numbers as
@@ -108,7 +109,7 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
         rewrite_run(folder, config, given, accepted_at(folder, step, changes))
     work = Work(folder, device.processes_here())
     if device.nodes > 1:
-        print(f"Ready is {folder.path}. To go on{by_hand(work)}")
+        say(f"Ready is {folder.path}. To go on{by_hand(work)}")
         return None
     return work
 

@@ -13,7 +13,7 @@ from metaloop.errors import UserError
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
-from metaloop.user_text import Terminal
+from metaloop.user_text import Terminal, say
 
 DESCRIPTION = """\
 Show a sweep at any time, running or done: what varied from job to job, the state
@@ -83,9 +83,9 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     for job in sweep.jobs:
         if job.status in ("diverged", "failed", "killed", "interrupted", UNREADABLE):
             console.print(f"{job.status}: {job.folder.path}  {job.error}", soft_wrap=True)
-    print(f"Table: {folder / 'sweep.csv'}")
+    say(f"Table: {folder / 'sweep.csv'}")
     if groups:
-        print(f"Plot: {folder / 'sweep.png'}")
+        say(f"Plot: {folder / 'sweep.png'}")
 
 
 def _label(varied: Mapping[str, str]) -> str:

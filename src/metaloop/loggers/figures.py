@@ -12,6 +12,7 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger
 
 from metaloop.process.signals import Interrupted
+from metaloop.user_text import say
 
 Draw = Callable[[], Figure | None]  # None: there is no such picture of this task
 
@@ -65,7 +66,7 @@ def _leave_out(what: str) -> Iterator[None]:
 
 @functools.cache  # not again at every validation
 def _say_once(line: str) -> None:
-    print(line, flush=True)
+    say(line)
 
 
 def _pixels(figure: Figure) -> Image.Image:

@@ -3,7 +3,6 @@
 import argparse
 import inspect
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from metaloop.arguments import check_arguments
 from metaloop.errors import UserError
 from metaloop.process.signals import Interrupted
+from metaloop.user_text import say
 
 # arguments whose values W&B has rules for, as its settings and its environment variables call them
 RULED = {
@@ -207,7 +207,7 @@ def _let_go() -> None:
 
 @rank_zero_only
 def _say(message: str) -> None:
-    print(f"\n{message}", file=sys.stderr, flush=True)
+    say(f"\n{message}", is_error=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from metaloop.process.parent_death import stop_with_parent
 from metaloop.process.signals import Interrupted, stop_on_signals
 from metaloop.process.slurm_requeue import requeue_job
 from metaloop.process.terminal import survive_lost_output
+from metaloop.user_text import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         status = work(arguments)
     except Interrupted as stop:
-        print(f"\nStopped by {stop}.", flush=True)
+        say(f"\nStopped by {stop}.")
         status = 128 + stop.signal_number
     if status > 128:
         requeue_job(status - 128)

@@ -12,6 +12,7 @@ from metaloop.meta_gradient import Way, draw_episodes, find_fastest
 from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.read import load_config
 from metaloop.run.config.write import write_config
+from metaloop.user_text import say
 
 POLL_SECONDS = 0.5
 
@@ -34,7 +35,7 @@ def decide(folder: RunFolder, config: dict[str, object], pieces: Pieces) -> Piec
 
 
 def _measure(config: dict[str, object], pieces: Pieces) -> None:
-    print("Measuring how this machine computes a meta-gradient fastest ..", flush=True)
+    say("Measuring how this machine computes a meta-gradient fastest ..")
     device, data, where = pieces.device, pieces.datamodule, pieces.device.torch_device()
     data.prepare_data()
     data.setup("fit")
@@ -51,10 +52,10 @@ def _measure(config: dict[str, object], pieces: Pieces) -> None:
             tasks_at_once=None if device.tasks_at_once == "auto" else device.tasks_at_once,
             chunks_at_once=None if device.chunks_at_once == "auto" else device.chunks_at_once,
             compile=None if device.compile == "auto" else device.compile,
-            announce=lambda message: print(f"  {message}", flush=True),
+            announce=lambda message: say(f"  {message}"),
         )
     said = (f"device.{name}={str(value).lower()}" for name, value in way._asdict().items())
-    print("Decided:", *said, flush=True)
+    say("Decided:", *said)
     _put(config, way)
 
 

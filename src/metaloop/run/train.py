@@ -57,7 +57,7 @@ from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
 from metaloop.tasks import Task, best_mode, require_mode
 from metaloop.training.logged_values import summary_names
-from metaloop.user_text import for_shell, readable
+from metaloop.user_text import for_shell, say
 
 
 class Start(NamedTuple):
@@ -98,7 +98,7 @@ def train(folder: RunFolder) -> None:
     try:
         _begin_logging(loggers, config, folder, start, pieces.training)
         if start.is_stopped:
-            print("Early stopping had ended this run: nothing is left to train.", flush=True)
+            say("Early stopping had ended this run: nothing is left to train.")
         else:
             with explain_misfits():
                 trainer.fit(
@@ -186,7 +186,7 @@ def _check_resumed(
     take_effect(changes, checkpoint, pieces.meta_learner, callbacks)
     if (reason := inexact_because(checkpoint, config, pieces.device)) is not None:
         rank_zero_only(print)(
-            f"Not bit for bit what the run would have been from here on: {reason}.", flush=True
+            f"Not bit for bit what the run would have been from here on: {reason}."
         )
 
 
@@ -204,15 +204,14 @@ def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Piece
     write_json(folder.best_modes, {name: best_mode(pieces.task.metrics, name) for name in names})
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
     for line in (f"{what}: {folder.path}", *pieces.task.introduce()):
-        print(readable(line), flush=True)
+        say(line)
     if pieces.published and not any(row.get("ran_whole") for row in pieces.published):
-        print(
+        say(
             "The whole schedule of this preset is not known to have been run before: nobody has "
-            "seen whether it gives the published value.",
-            flush=True,
+            "seen whether it gives the published value."
         )
     if trainer.strategy.root_device.type == "cuda" and not pieces.device.deterministic:
-        print("On a GPU resuming is exact only with device.deterministic=true.", flush=True)
+        say("On a GPU resuming is exact only with device.deterministic=true.")
 
 
 @rank_zero_only
@@ -231,7 +230,7 @@ def _begin_logging(
         logger.log_hyperparams(config)
         if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
             run, place = logger.experiment, Path(logger.save_dir or folder.path) / "wandb"
-            print(f"W&B: {place if run.offline else run.url}", flush=True)
+            say(f"W&B: {place if run.offline else run.url}")
 
 
 @rank_zero_only
@@ -239,7 +238,7 @@ def _explain_early_stopping(callbacks: Mapping[str, Callback], step: int) -> Non
     for callback in callbacks.values():
         if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
             reason = callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
-            print(f"Early stopping ends the run at meta-step {step}: {reason}", flush=True)
+            say(f"Early stopping ends the run at meta-step {step}: {reason}")
 
 
 def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:
@@ -263,13 +262,12 @@ def _evaluate_after(
 def _print_next_commands(path: Path) -> None:
     # without the environment activated the commands are found beside its python
     place = "" if shutil.which("metaloop-train") else f"{os.path.relpath(sys.prefix)}/bin/"
-    print(
+    say(
         "\nNext:\n"
         f"  {for_shell(f'{place}metaloop-evaluate', path)} evaluation.checkpoint=last\n"
         f"  {for_shell(f'{place}metaloop-adapt', path)} support=LABELLED query=REST\n"
         f"  {for_shell(f'{place}metaloop-resume', path)} training.max_steps=MORE\n"
-        f"  {for_shell(f'{place}metaloop-train')} --help",
-        flush=True,
+        f"  {for_shell(f'{place}metaloop-train')} --help"
     )
 
 

@@ -7,7 +7,6 @@ a debugger (python -m pdb -m metaloop.run FOLDER), srun or torchrun.
 import argparse
 import os
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ from metaloop.run.config.read import load_config, read_overrides
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
-from metaloop.user_text import for_shell
+from metaloop.user_text import for_shell, say
 
 DIVERGED = 3  # the exit status of a run that diverged; of several processes torchrun makes it 1
 
@@ -51,12 +50,12 @@ def work(arguments: Sequence[str] | None = None) -> int:
     except Diverged as error:
         if not is_first:
             return 0  # as below
-        print(f"Error: {error} {_what_is_kept(folder)}\n{_how_to_change(folder)}", file=sys.stderr)
+        say(f"Error: {error} {_what_is_kept(folder)}\n{_how_to_change(folder)}", is_error=True)
         return DIVERGED
     except Interrupted as stop:
         if stop.is_agreed and not is_first:
             return 0  # a failure would have srun or torchrun end the first one while it finishes
-        print(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}", flush=True)
+        say(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}")
         return 128 + stop.signal_number
     except Exception as error:
         refused = refusal(error, folder.path)
@@ -65,10 +64,10 @@ def work(arguments: Sequence[str] | None = None) -> int:
         if given.made is not None and not _has_begun(folder):
             leave_signals_to_parent()  # another process of the run may have ended it already
             folder.remove(given.made)
-            print(f"Error: {refused or error}", file=sys.stderr)
+            say(f"Error: {refused or error}", is_error=True)
         else:
             what = error if refused is None else _explain(refused, folder)
-            print(f"Error: {what}", file=sys.stderr)
+            say(f"Error: {what}", is_error=True)
         return 1
     return 0
 

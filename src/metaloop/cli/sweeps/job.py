@@ -30,6 +30,7 @@ from metaloop.run.config.misfits import build_and_try
 from metaloop.run.config.settings import Device
 from metaloop.run.config.write import rewrite_job
 from metaloop.run.sweeps.target_metric import choose_target_metric, read_target_metric
+from metaloop.user_text import say
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 # what becomes of a run in each state
@@ -244,4 +245,4 @@ def _log(folder: RunFolder) -> Path | None:
 
 
 def _say(message: str) -> None:
-    print(f"Job {HydraConfig.get().job.num}: {message}", flush=True)
+    say(f"Job {HydraConfig.get().job.num}: {message}")

@@ -17,7 +17,7 @@ from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.signals import stop_signals
 from metaloop.process.terminal import say_in_handler
-from metaloop.user_text import for_hydra, for_shell
+from metaloop.user_text import for_hydra, for_shell, say
 
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper"
 
@@ -83,21 +83,21 @@ def report_sweep(sweep: SweepFolder, error: BaseException | None) -> int:
     failed = [job for job in jobs if job.error]
     did = jobs[0].ended if jobs else "completed"
     # flushed: the failures, which go to stderr, stand under it in one file for both
-    print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} {did}, {len(failed)} not.", flush=True)
+    say(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} {did}, {len(failed)} not.")
     for job in failed:
-        print(f"  {' '.join(job.overrides)}\n    {job.error}\n    {job.folder}", file=sys.stderr)
+        say(f"  {' '.join(job.overrides)}\n    {job.error}\n    {job.folder}", is_error=True)
     if error is not None and not failed and not sweep.is_stopping():
-        print(f"Error: {error}", file=sys.stderr)
+        say(f"Error: {error}", is_error=True)
     if did == "checked":
         sweep.discard()
         return 1 if error is not None or failed else 0
     command = Path(sys.argv[0]).name
     if command == "metaloop-train":
-        print(f"Table: {for_shell('metaloop-sweep', sweep.path)}")
+        say(f"Table: {for_shell('metaloop-sweep', sweep.path)}")
     if error is None and not failed:
         return 0
     if command == "metaloop-train":
         again = [a for a in sys.argv[1:] if not a.startswith("hydra.sweep.dir=")]
         again.append(for_hydra("hydra.sweep.dir", sweep.path))
-        print(f"What is missing:\n  {for_shell(command, *again)}")
+        say(f"What is missing:\n  {for_shell(command, *again)}")
     return 128 + signal.SIGINT if sweep.is_stopping() else 1

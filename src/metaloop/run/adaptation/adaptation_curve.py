@@ -10,7 +10,7 @@ from metaloop.inner_loop import Report
 from metaloop.run.evaluation.results import Results, finite
 from metaloop.tasks.readers.given import Given
 from metaloop.training.estimate import estimate
-from metaloop.user_text import Terminal
+from metaloop.user_text import Terminal, say
 
 JUDGES = {
     "query": "by the query's labels",
@@ -96,5 +96,5 @@ def print_adaptation(results: Results, folder: Path) -> None:
     console.print(f"Judged {JUDGES[str(results['judged_by'])]}.")
     for name in MADE:
         if (folder / name).exists():
-            print(f"  {folder / name}", flush=True)
-    print(f"Results: {folder / 'results.json'}", flush=True)
+            say(f"  {folder / name}")
+    say(f"Results: {folder / 'results.json'}")

@@ -15,7 +15,7 @@ from metaloop.folders.user_path import user_path
 from metaloop.inner_loop import has_statistics, own_statistics
 from metaloop.training.meta_learner import MetaLearner
 from metaloop.training.running_averages import AVERAGES
-from metaloop.user_text import for_shell
+from metaloop.user_text import for_shell, say
 
 Checkpoint = dict[str, object]
 
@@ -113,7 +113,7 @@ def _refuse_damaged(folder: RunFolder, candidates: list[Path]) -> None:
 
 @rank_zero_only
 def _say(message: str) -> None:
-    print(message, flush=True)
+    say(message)
 
 
 @rank_zero_only

@@ -38,7 +38,7 @@ from metaloop.training.datamodule import EpisodicDataModule, gather
 from metaloop.training.episode_values import NONE, Answered
 from metaloop.training.estimate import estimate
 from metaloop.training.logged_values import Values, summarize
-from metaloop.user_text import Terminal
+from metaloop.user_text import Terminal, say
 
 ENOUGH_EPISODES = 600
 
@@ -96,7 +96,7 @@ def evaluate(
         _tell_loggers(loggers, values, figures, pieces, max(checkpoints.values()))
         print_results(results, folder)
         for name in figures:
-            print(f"Plot: {folder / name}.png", flush=True)
+            say(f"Plot: {folder / name}.png")
     return results
 
 

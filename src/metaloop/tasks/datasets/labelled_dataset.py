@@ -20,7 +20,7 @@ from metaloop.tasks.readers.image_files import ImageFiles, is_grey, read_colour
 from metaloop.tasks.readers.visible_files import list_some
 from metaloop.tasks.shapes import Size
 from metaloop.tasks.sources.class_splits import Fractions, require_shares, seeded_split
-from metaloop.user_text import readable
+from metaloop.user_text import readable, say
 
 ALONE = "dataset"  # what one data set for all three splits is called
 ALIKE = (
@@ -117,7 +117,7 @@ class LabelledDataset(ImageClasses):
     def prepare(self) -> None:
         self.setup()
         if odd := self.store.odd:
-            print(f"Left out {len(odd)} unusable items:{readable(list_some(odd))}", flush=True)
+            say(f"Left out {len(odd)} unusable items:{readable(list_some(odd))}")
         if self.values == "bytes":
             warn_of_uniform(self.store)
 

@@ -21,7 +21,7 @@ from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.visible_files import files_below, list_some
 from metaloop.tasks.sources.archives import unpack
 from metaloop.tasks.sources.download import download
-from metaloop.user_text import readable
+from metaloop.user_text import readable, say
 
 
 class SourceOptions(EpisodeOptions):
@@ -128,12 +128,12 @@ class ImageDataset(ImageClasses):
         self._open(store)
         if store.odd:
             listed = readable(list_some(store.odd))
-            print(f"Left out {len(store.odd)} unusable files:{listed}", flush=True)
+            say(f"Left out {len(store.odd)} unusable files:{listed}")
         warn_of_uniform(store)
         split = self.split(store.names)
         for part, classes in self.split_classes.items():
             if left_out := len(split[part]) - len(classes):
-                print(f"Left out {left_out} of the {part} split's classes: too few images.")
+                say(f"Left out {left_out} of the {part} split's classes: too few images.")
 
     def setup(self) -> None:
         self._open(self._load(self.storage))

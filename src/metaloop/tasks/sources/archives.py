@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import filelock
 
 from metaloop.errors import UserError
+from metaloop.user_text import say
 
 
 def check_names(archive: Path, names: Iterable[str]) -> None:
@@ -39,7 +40,7 @@ def unpack(archive: Path, target: Path, advice: str) -> Path:
     with filelock.FileLock(target.with_name(f"{target.name}.lock")):
         if target.is_dir():
             return target
-        print(f"Unpacking {archive}", flush=True)
+        say(f"Unpacking {archive}")
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as folder:
             content = Path(folder) / target.name
             content.mkdir()

@@ -12,6 +12,7 @@ from urllib.error import URLError
 import torch.hub
 
 from metaloop.errors import UserError
+from metaloop.user_text import say
 
 TIMEOUT = 30.0  # seconds without a byte
 
@@ -30,7 +31,7 @@ def download(url: str, target: Path, *, md5: str, advice: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
         part = Path(folder) / target.name
-        print(f"Downloading {url}", flush=True)
+        say(f"Downloading {url}")
         try:
             with _timeout():
                 torch.hub.download_url_to_file(url, str(part))
