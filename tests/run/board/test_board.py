@@ -1,6 +1,7 @@
 """The board of this repository: every figure of it is that of a record."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -43,5 +44,7 @@ def test_a_figure_without_its_record_is_refused(tmp_path):
 
 def test_a_record_names_no_folder_of_the_machine_it_was_made_on():
     for path in PLACE.rglob("*"):
-        assert not path.is_file() or "/home" not in path.read_text(), path
+        assert not path.is_file() or not re.search(r"/(home|root|tmp|work)\b", path.read_text()), (
+            path
+        )
         assert path.suffix != ".ckpt"
