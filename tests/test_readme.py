@@ -111,7 +111,7 @@ def write_own_arrays(folder: Path) -> None:
     folder.mkdir()
     rows = [f"{i % 7},{i % 5},species {i % 15}" for i in range(150)]
     (folder / "flowers.csv").write_text("\n".join(["width,length,species", *rows]))
-    task, x = np.arange(150) % 15, np.linspace(-1, 1, 150)
+    task, x = np.arange(300) % 15, np.linspace(-1, 1, 300)
     np.savez(folder / "curves.npz", features=x, y=task * x, task=task)
 
 

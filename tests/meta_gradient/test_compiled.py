@@ -67,7 +67,9 @@ def test_compiled_equals_eager_for_every_chunk_size_and_compiles_each_once():
 
 
 @needs_compiler
-@pytest.mark.parametrize("adjoint", ["recomputed", "implicit"])
+@pytest.mark.parametrize(
+    "adjoint", ["recomputed", pytest.param("implicit", marks=pytest.mark.slow)]
+)
 def test_every_adjoint_compiles(adjoint):
     algorithm, meta, episodes = small_case()
     if adjoint == "implicit":

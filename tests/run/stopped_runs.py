@@ -20,7 +20,7 @@ COST = ("train/episodes_per_second", "train/memory_mb")
 RUN = (
     *SMALL,
     "callbacks=default",
-    "~callbacks.pictures",  # ten validations' would take longer than all else
+    "++callbacks.pictures=null",  # ten validations' would take longer than all else
     "training.max_steps=400",
     "training.validate_every=40",
     "training.save_every=30",

@@ -135,7 +135,7 @@ def test_what_was_varied_and_what_was_fixed_are_told_apart():
 LAUNCHERS = [
     pytest.param((), marks=pytest.mark.slow, id="basic"),
     pytest.param(JOBLIB, marks=pytest.mark.slow, id="joblib"),
-    pytest.param(("hydra/launcher=submitit_local",), id="submitit_local"),
+    pytest.param(("hydra/launcher=submitit_local",), marks=pytest.mark.slow, id="submitit_local"),
     pytest.param(
         ("hydra/launcher=ray", "+hydra.launcher.ray.init.include_dashboard=false"),
         marks=[

@@ -25,7 +25,9 @@ def write_images(folder, classes, size=28):
     for c, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for i in range(3):
-            Image.new("L", (size, size + i), 30 * c).save(folder / name / f"{i}.png")
+            image = Image.new("L", (size, size + i), 30 * c)
+            image.paste(255, (0, 0, 5 + i, 5))
+            image.save(folder / name / f"{i}.png")
 
 
 def image_folder(data, other):
