@@ -129,9 +129,19 @@ def test_an_encoder_is_vectorised_with_the_mask_that_transformers_makes(architec
     torch.testing.assert_close(hf_encoder(tasks[0]), model(tasks[0]))
 
 
-def test_an_encoder_is_meta_trained_with_all_tasks_at_once(make_run):
+def test_an_encoder_reads_its_own_tokens_and_their_mask_as_it_reads_the_tasks():
+    model = hf_encoder().double()
+    tokens = torch.tensor([[4, 9, 30, 0], [7, 7, 2, 11]])
+    mask = (tokens > 0).long()
+    named = model(input_ids=(tokens - 1) * mask, attention_mask=mask)
+    torch.testing.assert_close(named, model(tokens), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("mask", ["true", "false"])
+def test_an_encoder_is_meta_trained_with_all_tasks_at_once(mask, make_run):
     pytest.importorskip("transformers")
     folder = make_run(
+        f"task.mask={mask}",
         "task=clinc150",
         f"task.data_dir={shared('text_intents') / 'clinc150'}",
         "task.queries=1",
