@@ -78,6 +78,13 @@ def test_help_helps_at_once_says_what_is_trusted_and_needs_no_torch(tmp_path):
         assert f"\n  {key} " in done.stdout
 
 
+def test_a_key_of_an_old_name_goes_on_and_the_new_one_is_told(run, points, said):
+    old = (f"run={run}", f"support={points}", "skip_odd_files=true")
+    heard = said("adapt", *old, "steps=-1", status=1).err
+    assert "skip_odd_files is now called skip_unusable" in heard
+    assert "Error: steps=-1" in heard  # nothing else is wrong
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -87,7 +94,6 @@ def test_help_helps_at_once_says_what_is_trusted_and_needs_no_torch(tmp_path):
         (["run={run}", "support=nowhere"], "There is no support=nowhere. Name a folder"),
         (["run={run}", "support={here}/a.txt"], r"is a .txt, not a folder or .csv"),
         (["run={run}", "support={points}", "query=gone"], "There is no query=gone"),
-        (["run={run}", "skip_odd_files=true"], "skip_odd_files is now called skip_unusable. Write"),
         (["run={run}", "support={points}", "steps=-1"], "steps=-1 .* greater than or equal to 0"),
         (["run={run}", "support={points}", "head=new"], "head='new' .*'fresh' or 'mean'"),
         (["run={run}", "support={points}", "export=tflite"], r"export=.*'pt2' or 'onnx'"),

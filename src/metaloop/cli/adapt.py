@@ -17,10 +17,11 @@ from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.write import write_adaptation
-from metaloop.user_text import quoted
+from metaloop.user_text import quoted, say
 
 OWN_KEYS = tuple(field.name for field in fields(Request))
 PLACES = ("support", "query")
+RENAMED = {"skip_odd_files": "skip_unusable"}  # scripts of users go on as they are
 KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_unusable", "export")
 
 
@@ -35,8 +36,11 @@ def main() -> None:
 
 
 def _as_hydra_reads(argument: str) -> str:
-    """A list without its brackets, and paths with any character in them."""
+    """A list without its brackets, paths with any character in them, and keys of old names."""
     key, equals, value = argument.partition("=")
+    if equals and key in RENAMED:
+        say(f"{key} is now called {RENAMED[key]}: write that.", is_error=True)
+        return f"{RENAMED[key]}={value}"
     if equals and key == "export" and value and value[0] not in "['\"":
         return f"export=[{value}]"
     if equals and key in PLACES and value and value[0] not in "'\"" and value != "null":

@@ -18,7 +18,6 @@ FIXED = (
     "choices are fixed by the run here. Change single keys (task.shots=5), or train a run with the "
     "other choice."
 )
-RENAMED = {"skip_odd_files": "skip_unusable"}
 LONGEST = 4  # lines of a foreign message
 
 
@@ -63,8 +62,6 @@ def _explain_key(error: ConfigAttributeError | ConfigKeyError, parent: DictConfi
     """The nearest known key, instead of Hydra's advice to append one."""
     known = [str(key) for key in parent if key != "hydra"]
     name = error.full_key or str(error.key)
-    if (new := RENAMED.get(str(error.key))) in known:
-        return f"{name} is now called {new}. Write that."
     hint = nearest(str(error.key), known) or _same_key_elsewhere(error)
     return f"{name} is unknown. {hint}Keys here: {', '.join(known)}."
 
