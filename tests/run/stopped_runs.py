@@ -13,7 +13,9 @@ import torch
 from metaloop.cli.execute import worker_arguments
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
-from metaloop.run.config.write import write_run
+from metaloop.run.config.read import load_config
+from metaloop.run.config.write import rewrite_run, write_run
+from metaloop.run.train import train
 from tests.conftest import ROOT, SMALL, composed, run_command
 
 COST = ("train/episodes_per_second", "train/memory_mb")
@@ -31,6 +33,14 @@ RUN = (
 )
 # How soon all of a run's processes must have ended, on a machine that does other work besides.
 PROMPTLY = 90
+
+
+def train_in_two_parts(folder: RunFolder, *, stop_at: int) -> None:
+    """Train a run to a meta-step, and from there to its end."""
+    asked = load_config(folder)["training"]
+    for training in ({**asked, "max_steps": stop_at}, asked):
+        rewrite_run(folder, {**load_config(folder), "training": training}, [], [])
+        train(folder)
 
 
 def write(root: Path, *overrides: str, **sections: dict) -> RunFolder:
@@ -69,11 +79,15 @@ def saved_step(folder: RunFolder) -> int:
     return torch.load(folder.last_checkpoint, weights_only=True)["global_step"]
 
 
+def assert_same_weights(one: Path, other: Path) -> None:
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
 def assert_same_run(one: RunFolder, other: RunFolder) -> None:
-    for checkpoint in ("last_checkpoint", "best_checkpoint"):
-        a, b = (weights(getattr(folder, checkpoint)) for folder in (one, other))
-        assert a.keys() == b.keys()
-        assert all(torch.equal(a[name], b[name]) for name in a)
+    assert_same_weights(one.last_checkpoint, other.last_checkpoint)
+    assert_same_weights(one.best_checkpoint, other.best_checkpoint)
     rows = [
         [{k: v for k, v in row.items() if k not in COST} for row in read_rows(folder.metrics)]
         for folder in (one, other)

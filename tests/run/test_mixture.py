@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from metaloop.cli.train import resolve_paths
@@ -14,9 +13,10 @@ from metaloop.learner import Learner
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
-from metaloop.run.config.write import rewrite_run, write_run
+from metaloop.run.config.write import write_run
 from metaloop.run.train import train
 from tests.conftest import SMALL, composed
+from tests.run.stopped_runs import assert_same_weights, train_in_two_parts
 
 
 @pytest.fixture
@@ -80,17 +80,8 @@ def test_a_run_is_judged_on_each_source_and_on_all_and_keeps_what_it_found(make,
 def test_a_resumed_run_has_the_weights_of_one_that_was_never_stopped(make):
     straight, stopped = make(), make()
     train(straight)
-    config = load_config(stopped)
-    rewrite_run(stopped, {**config, "training": {**config["training"], "max_steps": 2}}, [], [])
-    train(stopped)
-    longer = load_config(stopped)
-    rewrite_run(stopped, {**longer, "training": config["training"]}, [], [])
-    train(stopped)
-    one, other = (
-        torch.load(folder.last_checkpoint, weights_only=True)["state_dict"]
-        for folder in (straight, stopped)
-    )
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    train_in_two_parts(stopped, stop_at=2)
+    assert_same_weights(straight.last_checkpoint, stopped.last_checkpoint)
 
 
 def test_a_file_of_ones_own_names_sources_of_any_group_and_its_model(tmp_path):

@@ -12,11 +12,11 @@ from torch.utils._pytree import tree_map
 from metaloop.learner import Learner
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
-from metaloop.run.config.write import rewrite_run
 from metaloop.run.evaluation.evaluate import evaluate
 from metaloop.run.evaluation.other_task import fit_to_run
 from metaloop.run.train import train
 from metaloop.training.datamodule import draw, gather
+from tests.run.stopped_runs import assert_same_weights, train_in_two_parts
 
 SHAPES = ("task.ways=[2,4]", "task.shots=[1,3]", "task.queries=2", "task.shape_block=3")
 
@@ -91,16 +91,8 @@ def test_episodes_are_judged_by_their_own_classes_and_a_learner_adapts_to_fewer(
 def test_a_resumed_run_has_the_weights_of_one_that_was_never_stopped(make):
     straight, stopped = make(), make()
     train(straight)
-    config = load_config(stopped)
-    rewrite_run(stopped, {**config, "training": {**config["training"], "max_steps": 2}}, [], [])
-    train(stopped)
-    rewrite_run(stopped, config, [], [])
-    train(stopped)
-    one, other = (
-        torch.load(folder.last_checkpoint, weights_only=True)["state_dict"]
-        for folder in (straight, stopped)
-    )
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    train_in_two_parts(stopped, stop_at=2)
+    assert_same_weights(straight.last_checkpoint, stopped.last_checkpoint)
     assert judged(straight)[0] == judged(stopped)[0]
 
 

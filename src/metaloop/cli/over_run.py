@@ -68,7 +68,8 @@ def offer_run_config(command: str, arguments: list[str], task: str | None = None
 
 def _names_run(argument: str) -> bool:
     is_value = "=" in argument or argument.startswith("~")
-    is_folder = os.path.isfile(RunFolder(argument).config)  # noqa: PTH113 - long names; whose name may have an = in it
+    # whose name may have an = in it; pathlib raises for long names
+    is_folder = os.path.isfile(RunFolder(argument).config)  # noqa: PTH113
     return argument.startswith("run=") or not is_value or is_folder
 
 

@@ -5,7 +5,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode
+from metaloop.folders.user_path import user_path
 from metaloop.inner_loop import Parameters, Report
 from metaloop.meta_gradient.cuda_graph import one_launch
 from metaloop.meta_gradient.decompositions import DECOMPOSITIONS
@@ -191,7 +191,7 @@ def _keep_compiled_code() -> None:
     """Keep what the compiler makes among the user's caches: a resumed run or a sweep finds it."""
     # torch writes its own default, a temporary folder, into the environment
     if os.environ.get(CACHE, default_cache_dir()) == default_cache_dir():
-        folder = Path(os.environ.get("METALOOP_CACHE", "~/.cache/metaloop")).expanduser()
+        folder = user_path(os.environ.get("METALOOP_CACHE", "~/.cache/metaloop"))
         os.environ[CACHE] = str(folder / "compiled")
 
 

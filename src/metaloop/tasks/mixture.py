@@ -24,7 +24,11 @@ CHOICE = 2  # the purpose of the streams that choose a source; shapes have anoth
 
 
 class DrawnOfSource(NamedTuple):
-    """What one source has drawn, and its number [T]."""
+    """What one source has drawn, and which one: a size is known without waiting for a device.
+
+    Shapes:
+        source [T, number of the source, 0]
+    """
 
     source: Tensor
     drawn: Episode
@@ -154,11 +158,12 @@ class Mixture(Task):
     def draw(self, split: Split, streams: RandomStreams) -> DrawnOfSource:  # type: ignore[override]
         source = self.shapes.sources(streams)
         assert bool((source == source[0]).all()), "one draw is of episodes of one source"
-        drawn = list(self.sources.values())[int(source[0])].draw(split, streams)
-        return DrawnOfSource(source, drawn)
+        number = int(source[0])
+        drawn = list(self.sources.values())[number].draw(split, streams)
+        return DrawnOfSource(torch.empty(streams.episodes, number, 0), drawn)
 
     def gather(self, drawn: DrawnOfSource, dtype: torch.dtype) -> Episode:  # type: ignore[override]
-        number = int(drawn.source[0])
+        number = drawn.source.shape[1]
         episode = list(self.sources.values())[number].gather(drawn.drawn, dtype)
         return episode._replace(classes=episode.classes + self.offsets[number])
 

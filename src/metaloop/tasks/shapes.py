@@ -3,7 +3,7 @@
 Triantafillou et al. 2020 (arXiv:1903.03096) train and test on episodes of any ways and shots.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, NotRequired, TypedDict
 
 import torch
 from pydantic import Field
@@ -15,6 +15,15 @@ from metaloop.errors import UserError
 from metaloop.tasks.random_streams import RandomStreams
 
 Size = Count | Annotated[list[Count], Field(min_length=2, max_length=2)]
+
+
+class SizeOptions(TypedDict):
+    """What a family of N-way K-shot episodes hands on to who draws them; see Shapes."""
+
+    ways: Size
+    shots: Size
+    shape_block: NotRequired[Count]
+    uneven_shots: NotRequired[bool]
 
 
 class Range(NamedTuple):

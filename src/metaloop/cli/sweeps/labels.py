@@ -10,18 +10,14 @@ from metaloop.folders.user_path import user_path
 
 def label(content: dict[str, object], **labels: object) -> None:
     """Set W&B's labels, where the run logs there and its config does not set them already."""
-    logger = content["logger"]
-    node = logger.get("wandb") if isinstance(logger, dict) else None
-    if isinstance(node, dict):
-        for key, value in labels.items():
-            node.setdefault(key, value)
+    for key, value in labels.items():
+        _wandb_node(content).setdefault(key, value)
 
 
 def label_job(content: dict[str, object], sweep: str, varied: Sequence[str]) -> None:
     """Group the jobs of a sweep, and let each one's name say what varies: after a name of all."""
-    logger = content["logger"]
-    node = logger.get("wandb") if isinstance(logger, dict) else None
-    if isinstance(node, dict) and node.get("name"):
+    node = _wandb_node(content)
+    if node.get("name"):
         node["name"] = " ".join([str(node["name"]), *varied])
     label(content, group=sweep, name=" ".join(varied))
 
@@ -50,3 +46,10 @@ def labels_of_environment() -> Mapping[str, object]:
         is_agents = "WANDB_SWEEP_ID" in os.environ and Path(str(place)) == Path.cwd()
         given["save_dir"] = None if is_agents else str(user_path(str(place)).resolve())
     return {name: value for name, value in given.items() if value}
+
+
+def _wandb_node(content: dict[str, object]) -> dict[str, object]:
+    """W&B's node in a run's config; where there is none, one that is nobody's."""
+    logger = content["logger"]
+    node = logger.get("wandb") if isinstance(logger, dict) else None
+    return node if isinstance(node, dict) else {}

@@ -18,6 +18,7 @@ from metaloop.training.running_averages import AVERAGES
 from metaloop.user_text import for_shell, say
 
 Checkpoint = dict[str, object]
+_say = rank_zero_only(say)
 
 
 class Resumable(NamedTuple):
@@ -109,11 +110,6 @@ def _resumable(folder: RunFolder) -> list[Path]:
 def _refuse_damaged(folder: RunFolder, candidates: list[Path]) -> None:
     if candidates:
         raise UserError(f"No checkpoint in {folder.checkpoints} can be read. Start a new run.")
-
-
-@rank_zero_only
-def _say(message: str) -> None:
-    say(message)
 
 
 @rank_zero_only

@@ -38,12 +38,8 @@ FRAMEWORKS = (
 KNOWN = ("metaloop", *FRAMEWORKS, "torchvision.datasets")
 # what an argument may be whose annotation names no class; and data: dataclasses, pydantic's models
 FREE = (nn.Module, Task, Algorithm, Callback, Logger, pydantic.BaseModel)
-SAYS_NOTHING = (
-    "builtins",
-    "collections.abc",
-    "types",
-    "typing",
-)  # modules of annotations too wide to judge
+# modules of annotations too wide to judge
+SAYS_NOTHING = ("builtins", "collections.abc", "types", "typing")
 
 
 def find_target(name: str, key: str) -> Callable[..., object]:

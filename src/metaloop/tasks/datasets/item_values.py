@@ -7,9 +7,9 @@ from PIL import Image
 from torch import Tensor
 
 from metaloop.errors import UserError
+from metaloop.tasks.readers.arrays import Array
 
 Values = Literal["bytes", "numbers"]
-Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 CHANNELS = (1, 2, 3, 4)  # grey, grey and transparent, RGB, RGB and transparent
 ROUNDING = 1e-3  # of a byte: floats this near to one are one
 

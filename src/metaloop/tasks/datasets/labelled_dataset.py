@@ -1,16 +1,16 @@
 """N-way K-shot episodes of any labelled torch Dataset."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
 
 from metaloop.arguments import Count, Positive, Seed
 from metaloop.errors import UserError
+from metaloop.folders.user_path import user_path
 from metaloop.tasks.datasets.item_values import Values, to_image, to_numbers
-from metaloop.tasks.datasets.labelled_items import Form, Given, Label, LabelledItems
+from metaloop.tasks.datasets.labelled_items import DatasetOrMaker, Form, Label, LabelledItems
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_classes import ImageClasses
 from metaloop.tasks.images.image_store import Storage
@@ -18,9 +18,9 @@ from metaloop.tasks.images.uniform_classes import warn_of_uniform
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.image_files import ImageFiles, is_grey, read_colour
 from metaloop.tasks.readers.visible_files import list_some
-from metaloop.tasks.shapes import Size
+from metaloop.tasks.shapes import SizeOptions
 from metaloop.tasks.sources.class_splits import Fractions, require_shares, seeded_split
-from metaloop.user_text import readable, say
+from metaloop.user_text import say
 
 ALONE = "dataset"  # what one data set for all three splits is called
 ALIKE = (
@@ -62,15 +62,11 @@ class LabelledDataset(ImageClasses):
     def __init__(
         self,
         *,
-        ways: Size,
-        shots: Size,
         queries: Count = 5,
-        shape_block: Count = 1,
-        uneven_shots: bool = False,
-        dataset: Given | None = None,
-        train: Given | None = None,
-        validation: Given | None = None,
-        test: Given | None = None,
+        dataset: DatasetOrMaker | None = None,
+        train: DatasetOrMaker | None = None,
+        validation: DatasetOrMaker | None = None,
+        test: DatasetOrMaker | None = None,
         disjoint: bool = True,
         fractions: Fractions | None = None,
         split_seed: Seed = 0,
@@ -86,19 +82,12 @@ class LabelledDataset(ImageClasses):
         storage: Storage = "auto",
         skip_unusable: bool = False,
         cache_dir: str = "~/.cache/metaloop",
+        **sizes: Unpack[SizeOptions],
     ) -> None:
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            shape_block=shape_block,
-            uneven_shots=uneven_shots,
-            rotations=rotations,
-            augmentation=augmentation,
-        )
+        super().__init__(queries=queries, rotations=rotations, augmentation=augmentation, **sizes)
         self.fractions, self.split_seed = require_shares(fractions or CLASS_SHARES), split_seed
         self.disjoint, self.skip_unusable, self.storage = disjoint, skip_unusable, storage
-        self.cache_dir, self.image_size = Path(cache_dir).expanduser(), image_size
+        self.cache_dir, self.image_size = user_path(cache_dir), image_size
         self.alike, self.white_level = ALIKE if channels is None else "", white_level
         self.background = read_colour(background, "task.background")
         self.items = _items(dataset, {"train": train, "validation": validation, "test": test})
@@ -117,7 +106,7 @@ class LabelledDataset(ImageClasses):
     def prepare(self) -> None:
         self.setup()
         if odd := self.store.odd:
-            say(f"Left out {len(odd)} unusable items:{readable(list_some(odd))}")
+            say(f"Left out {len(odd)} unusable items:{list_some(odd)}")
         if self.values == "bytes":
             warn_of_uniform(self.store)
 
@@ -241,7 +230,7 @@ class LabelledDataset(ImageClasses):
             )
 
 
-def _items(alone: Given | None, three: dict[str, Given | None]) -> LabelledItems:
+def _items(alone: DatasetOrMaker | None, three: dict[str, DatasetOrMaker | None]) -> LabelledItems:
     given = {part: each for part, each in three.items() if each is not None}
     if alone is not None and not given:
         return LabelledItems({ALONE: alone})

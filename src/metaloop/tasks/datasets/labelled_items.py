@@ -16,17 +16,19 @@ from tqdm import tqdm
 
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_text
-from metaloop.tasks.datasets.item_values import Array, Values, to_image, to_numbers
+from metaloop.folders.user_path import user_path
+from metaloop.tasks.datasets.item_values import Values, to_image, to_numbers
 from metaloop.tasks.images.image_cache import REMEDY, ImageSource, load_or_build
 from metaloop.tasks.images.image_sources import fingerprint
 from metaloop.tasks.images.image_store import ImageStore, Storage
+from metaloop.tasks.readers.arrays import Array
 from metaloop.tasks.readers.image_files import ImageFiles, OddImageError, Pixels
 from metaloop.tasks.readers.visible_files import explain_unusable, files_below
 
 Label = int | str
 LABELS = "labels.json"  # in the folder of the cache
 CACHED = "torchvision.datasets"  # whose data sets read from their `root` alone, and may be cached
-Given = Dataset[Any] | Callable[..., Dataset[Any]]
+DatasetOrMaker = Dataset[Any] | Callable[..., Dataset[Any]]
 
 
 class Row(NamedTuple):
@@ -63,7 +65,7 @@ class LabelledItems:
 
     """
 
-    def __init__(self, given: Mapping[str, Given]) -> None:
+    def __init__(self, given: Mapping[str, DatasetOrMaker]) -> None:
         self._given = given
         self._labels: dict[Row, Label] = {}
 
@@ -236,13 +238,11 @@ class LabelledItems:
         if form.values != "bytes" or None in states:
             return None
         known = [part for state in states for part in cast(list[str], state)]
-        text = "\n".join(
-            [*known, form.files.alike, *map(str, (form.files.background, form.files.white_level))]
-        )
+        text = "\n".join([*known, *map(str, form.files.rules)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _made(part: str, given: Given) -> Dataset[Any]:
+def _made(part: str, given: DatasetOrMaker) -> Dataset[Any]:
     try:
         made: object = given() if isinstance(given, functools.partial) else given
     except Exception as error:  # whatever somebody's data set raises
@@ -259,7 +259,7 @@ def _made(part: str, given: Given) -> Dataset[Any]:
     return cast(Dataset[Any], made)
 
 
-def _state_of(given: Given) -> list[str] | None:
+def _state_of(given: DatasetOrMaker) -> list[str] | None:
     """A data set's folder, and what else its items depend on."""
     if not isinstance(given, functools.partial) or not isinstance(given.keywords.get("root"), str):
         return None
@@ -267,8 +267,8 @@ def _state_of(given: Given) -> list[str] | None:
     said = repr([given.args, sorted(given.keywords.items())])
     if not name.startswith(CACHED) or " at 0x" in said:  # a transform that does not say what it is
         return None
-    root = str(Path(given.keywords["root"]).expanduser())
-    return [fingerprint(files_below(Path(root))), name, said, metadata.version("torchvision")]
+    root = user_path(given.keywords["root"])
+    return [fingerprint(files_below(root)), name, said, metadata.version("torchvision")]
 
 
 def _to_label(value: object, row: Row) -> Label:

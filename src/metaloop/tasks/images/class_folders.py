@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from metaloop.errors import UserError, nearest
-from metaloop.tasks.random_streams import SPLITS, Split
+from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile
 from metaloop.tasks.readers.table import listed, to_label
 from metaloop.tasks.readers.table_files import read_table
 from metaloop.tasks.readers.visible_files import list_some, visible
-from metaloop.tasks.sources.class_splits import FOLDERS
+from metaloop.tasks.sources.class_splits import FOLDERS, SPLIT_WORDS
 
 ClassFiles = dict[str, list[ImageFile]]
 
@@ -150,13 +150,11 @@ class SplitTable:
             yield row, dict(zip(names, cells, strict=True))
 
     def _read_split(self, row: int, name: str) -> Split:
-        split = "validation" if name in ("val", "valid") else name
-        for known in SPLITS:
-            if split == known:
-                return known
-        raise UserError(
-            f"{self.path}, row {row}: '{name}' is no split. Write train, validation or test."
-        )
+        if name not in SPLIT_WORDS:
+            raise UserError(
+                f"{self.path}, row {row}: '{name}' is no split. Write train, validation or test."
+            )
+        return SPLIT_WORDS[name]
 
 
 _BY_FILE = {"filename", "label", "split"}

@@ -1,7 +1,7 @@
 """N-way K-shot episodes over images that sit in one store, as uint8."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, NotRequired, TypedDict
+from typing import ClassVar, NamedTuple, NotRequired
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_store import ImageStore
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.image_files import ImageFiles
-from metaloop.tasks.shapes import Shapes, Size
+from metaloop.tasks.shapes import Shapes, Size, SizeOptions
 from metaloop.tasks.task import ClassificationTask
 
 
@@ -36,14 +36,10 @@ class DrawnImages(NamedTuple):
     shots: Tensor
 
 
-class EpisodeOptions(TypedDict):
+class EpisodeOptions(SizeOptions):
     """What a data set hands on to ImageClasses, which says what it means."""
 
-    ways: Size
-    shots: Size
     queries: Count
-    shape_block: NotRequired[Count]
-    uneven_shots: NotRequired[bool]
     rotations: NotRequired[bool]
     augmentation: NotRequired[Augmentation | None]
 
@@ -81,7 +77,7 @@ class ImageClasses(ClassificationTask):
         augmentation: Augmentation | None = None,
     ) -> None:
         self.shapes = Shapes(ways=ways, shots=shots, block=shape_block, uneven=uneven_shots)
-        self.ways, self.shots, self.queries, self.rotations = ways, shots, queries, rotations
+        self.queries, self.rotations = queries, rotations
         is_changed = augmentation is not None and augmentation.is_on
         self.augmentation = augmentation if is_changed else None
         self.output_size = self.shapes.ways.most

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Unpack
 
 from metaloop.arguments import Count
 from metaloop.errors import UserError
+from metaloop.folders.user_path import user_path
 from metaloop.tasks.images.image_cache import ImageSource, load_or_build
 from metaloop.tasks.images.image_classes import (
     EpisodeOptions,
@@ -21,7 +22,7 @@ from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.visible_files import files_below, list_some
 from metaloop.tasks.sources.archives import unpack
 from metaloop.tasks.sources.download import download
-from metaloop.user_text import readable, say
+from metaloop.user_text import say
 
 
 class SourceOptions(EpisodeOptions):
@@ -86,8 +87,8 @@ class ImageDataset(ImageClasses):
         self.classes = self.count_classes(sum(self.split_sizes.values()))
         self.input_shape = (channels, image_size, image_size)
         self.storage, self.skip_unusable = storage, skip_unusable
-        self.cache_dir = Path(cache_dir).expanduser()
-        self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
+        self.cache_dir = user_path(cache_dir)
+        self.data_dir = None if data_dir is None else user_path(data_dir)
 
     @abstractmethod
     def find_images(self, place: Path) -> ImageSource[object]:
@@ -127,8 +128,7 @@ class ImageDataset(ImageClasses):
         store = self._load("mapped")
         self._open(store)
         if store.odd:
-            listed = readable(list_some(store.odd))
-            say(f"Left out {len(store.odd)} unusable files:{listed}")
+            say(f"Left out {len(store.odd)} unusable files:{list_some(store.odd)}")
         warn_of_uniform(store)
         split = self.split(store.names)
         for part, classes in self.split_classes.items():
@@ -153,7 +153,7 @@ class ImageDataset(ImageClasses):
 
     def _state(self, place: Path) -> str:
         """Name all that the decoded images depend on."""
-        return fingerprint(files_below(place))
+        return fingerprint(files_below(place), *self.image_files().rules)
 
     def _find_checked(self, place: Path) -> ImageSource[object]:
         """Find the images, and refuse too few before they are decoded."""

@@ -7,6 +7,7 @@ from typing import Literal, Unpack
 
 from metaloop.arguments import Count, Positive, Seed
 from metaloop.errors import UserError
+from metaloop.folders.user_path import user_path
 from metaloop.tasks.images.class_folders import (
     ClassFiles,
     SplitTable,
@@ -136,15 +137,14 @@ class ImageFolder(ImageDataset):
         classes = self._class_files(place)
         paths = [Path(file.name) for files in classes.values() for file in files]
         sizes = {name: len(files) for name, files in classes.items()}
-        decoded = (self.alike, self.background, self.white_level)
-        return fingerprint(paths, sizes, *decoded)
+        return fingerprint(paths, sizes, *self.image_files().rules)
 
     @property
     def _is_table(self) -> bool:
         return self.split_rule not in ("seeded", "folders")
 
     def _table(self) -> SplitTable:
-        return SplitTable(Path(self.split_rule).expanduser())
+        return SplitTable(user_path(self.split_rule))
 
     def _folders(self, place: Path) -> dict[str, Path]:
         """Every class's folder, where folders say what is a class."""

@@ -91,9 +91,5 @@ class Omniglot(DownloadedImages):
             "resample": self.resample,
         }
 
-    def _state(self, place: Path) -> str:
-        state = super()._state(place)
-        return state if self.resample == "lanczos" else f"{state}-{self.resample}"
-
     def _tars_in(self, folder: Path) -> list[Path]:
         return []  # the zip archives are read where they lie

@@ -120,6 +120,12 @@ class ImageFiles:
         self._lock = threading.Lock()
 
     @property
+    def rules(self) -> tuple[object, ...]:
+        """All that an image of this shape depends on but its file."""
+        converts = self.alike == ""
+        return converts, self.is_inverted, self.background, self.white_level, self.resample
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Channels, height and width of every image."""
         return (self.channels, self._side, self._side)

@@ -1,7 +1,7 @@
 """How classes are divided into train, validation and test: no class is in two of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Annotated
 
@@ -12,6 +12,13 @@ from metaloop.errors import UserError
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 
 FOLDERS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
+SPLIT_WORDS: Mapping[str, Split] = {  # what a table may call them
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
 Classes = dict[Split, list[str]]
 Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
 

@@ -29,7 +29,7 @@ class Curve(RegressionTask):
 
     def __init__(self, *, shots: Size, queries: Count, shape_block: Count = 1) -> None:
         self.shapes = Shapes(shots=shots, block=shape_block)
-        self.shots, self.queries = shots, queries
+        self.queries = queries
 
     @abstractmethod
     def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """A user's file as rows in groups: classes of a classification, data sets of a regression."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,19 +9,13 @@ import torch
 from torch import Tensor
 
 from metaloop.errors import UserError
+from metaloop.folders.user_path import user_path
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.given_rows import Columns
 from metaloop.tasks.readers.table import Decimal, Table, listed
 from metaloop.tasks.readers.table_files import TABLES, TEXTS, read_table
-from metaloop.tasks.sources.class_splits import seeded_split
+from metaloop.tasks.sources.class_splits import SPLIT_WORDS, seeded_split
 
-SPLIT_NAMES: Mapping[str, Split] = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
 FILE_KEYS = "task.data_dir and task.file"
 FRACTIONS = (0.6, 0.2, 0.2)
 ARRAY = "features"  # the array of an NPZ that holds them if no other is named
@@ -108,7 +102,7 @@ class ArraySource:
                 "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, "
                 f"a table in it: {', '.join(TABLES)}."
             )
-        return Path(self.data_dir).expanduser() / self.file
+        return user_path(self.data_dir) / self.file
 
     @property
     def columns(self) -> Columns:
@@ -191,15 +185,15 @@ class ArraySource:
         table.require([self.split, self.group], "task.split_column")
         split_of: dict[str, Split] = {}
         for row, (label, word) in enumerate(zip(labels, table.labels(self.split), strict=True), 1):
-            if word not in SPLIT_NAMES:
+            if word not in SPLIT_WORDS:
                 raise UserError(
                     f"{self.path}: '{self.split}' is '{word}' in row {row}. It says train, "
                     "validation or test."
                 )
-            if split_of.setdefault(label, SPLIT_NAMES[word]) != SPLIT_NAMES[word]:
+            if split_of.setdefault(label, SPLIT_WORDS[word]) != SPLIT_WORDS[word]:
                 raise UserError(
                     f"{self.path}: '{label}' ({self.group}) is in {split_of[label]} and, in row "
-                    f"{row}, in {SPLIT_NAMES[word]}. Few-shot learning tests on what training has "
+                    f"{row}, in {SPLIT_WORDS[word]}. Few-shot learning tests on what training has "
                     "not seen: all its rows belong to one split."
                 )
         return {split: [n for n in names if split_of[n] == split] for split in SPLITS}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.table import Decimal, to_label
-from metaloop.tasks.shapes import Shapes, Size
+from metaloop.tasks.shapes import Shapes, Size, SizeOptions
 from metaloop.tasks.tables.array_rows import ArraySource, refuse_useless
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
 from metaloop.tasks.tables.row_groups import RowGroups
@@ -41,22 +41,13 @@ class ArrayClasses(TableTask, RowClasses):
         recorded: Recorded,
         standardise: Standardise,
         *,
-        ways: Size,
-        shots: Size,
         queries: Count,
-        shape_block: Count = 1,
-        uneven_shots: bool = False,
+        **sizes: Unpack[SizeOptions],
     ) -> None:
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            shape_block=shape_block,
-            uneven_shots=uneven_shots,
-        )
+        super().__init__(queries=queries, **sizes)
         self.classes = self.remember(source, recorded, standardise).size or 0
-        sizes = {"ways": ways, "shots": shots, "classes": self.classes}
-        self.found = {**self.found_of_table, **sizes}
+        drawn = {"ways": sizes["ways"], "shots": sizes["shots"], "classes": self.classes}
+        self.found = {**self.found_of_table, **drawn}
 
     def setup(self) -> None:
         rows, path = self.read_table(), str(self.source.path)
@@ -94,7 +85,7 @@ class ArrayRegression(TableTask, RegressionTask):
         queries: Count,
         shape_block: Count = 1,
     ) -> None:
-        self.shots, self.queries = shots, queries
+        self.queries = queries
         self.shapes = Shapes(shots=shots, block=shape_block)
         self.output_size = self.remember(source, recorded, standardise).size or 0
         self.target_names = source.targets if len(source.targets) == self.output_size else ()

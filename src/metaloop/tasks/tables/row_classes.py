@@ -52,7 +52,7 @@ class RowClasses(ClassificationTask):
         uneven_shots: bool = False,
     ) -> None:
         self.shapes = Shapes(ways=ways, shots=shots, block=shape_block, uneven=uneven_shots)
-        self.ways, self.shots, self.queries = ways, shots, queries
+        self.queries = queries
         self.output_size = self.shapes.ways.most
 
     def open_rows(

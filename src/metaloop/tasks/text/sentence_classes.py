@@ -1,9 +1,9 @@
 """Few-shot text classification: N-way K-shot episodes of sentences (CLINC150, BANKING77)."""
 
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -11,11 +11,13 @@ from torch import Tensor
 from metaloop.arguments import Count
 from metaloop.episode import Inputs, map_inputs
 from metaloop.errors import UserError
+from metaloop.folders.user_path import user_path
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.arrays import Arrays
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_sentences import read_sentences
-from metaloop.tasks.shapes import Size
+from metaloop.tasks.readers.table import to_label
+from metaloop.tasks.shapes import SizeOptions
 from metaloop.tasks.sources.download import download
 from metaloop.tasks.tables.row_classes import RowClasses
 from metaloop.tasks.text.tokens import describe_tokens, tokenize
@@ -54,8 +56,6 @@ class SentenceClasses(RowClasses):
     def __init__(
         self,
         *,
-        ways: Size,
-        shots: Size,
         queries: Count,
         classes: Count,
         max_tokens: Count,
@@ -66,16 +66,9 @@ class SentenceClasses(RowClasses):
         source_url: str,
         md5: Sequence[str],
         mask: bool = False,
-        shape_block: Count = 1,
-        uneven_shots: bool = False,
+        **sizes: Unpack[SizeOptions],
     ) -> None:
-        super().__init__(
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            shape_block=shape_block,
-            uneven_shots=uneven_shots,
-        )
+        super().__init__(queries=queries, **sizes)
         if vocabulary_size < 2:
             raise UserError("task.vocabulary_size counts the token that pads: set 2 or more.")
         self.input_shape = (max_tokens,)
@@ -84,8 +77,8 @@ class SentenceClasses(RowClasses):
             names = ("input_ids", "attention_mask")
             self.input_shapes = dict.fromkeys(names, self.input_shape)
         self.classes, self.vocabulary_size, self.tokenizer = classes, vocabulary_size, tokenizer
-        self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
-        self.cache_dir = Path(cache_dir).expanduser()
+        self.data_dir = None if data_dir is None else user_path(data_dir)
+        self.cache_dir = user_path(cache_dir)
         self.source_url, self.md5 = source_url, dict(zip(FILES.values(), md5, strict=True))
 
     def require_data(self) -> None:
@@ -228,5 +221,5 @@ def _read(path: Path) -> Labelled:
                 "out."
             )
         sentences.append(sentence)
-        labels.append(unicodedata.normalize("NFC", label.strip()))
+        labels.append(to_label(label))
     return sentences, labels
