@@ -42,6 +42,13 @@ def test_a_figure_without_its_record_is_refused(tmp_path):
         copy.check()
 
 
+def test_the_command_of_a_row_computes_as_its_records_did():
+    for row in BOARD.rows():
+        records = BOARD.records(row["preset"]).values()
+        was_compiled = any(record.config["device"]["compile"] is True for record in records)
+        assert ("device.compile=true" in row["command"]) == was_compiled
+
+
 def test_a_record_names_no_folder_of_the_machine_it_was_made_on():
     for path in PLACE.rglob("*"):
         assert not path.is_file() or not re.search(r"/(home|root|tmp|work)\b", path.read_text()), (

@@ -126,9 +126,16 @@ def _row(preset: str, value: Values, records: Mapping[int, Record]) -> dict[str,
             "seeds": {str(seed): found for seed, found in measured.items()},
         },
         "verdict": verdict,
-        "command": f"metaloop-reproduce {preset} --seeds {max(records, default=0) + 1}",
+        "command": _command(preset, records),
         "runs": {str(seed): _of_run(record) for seed, record in records.items()},
     }
+
+
+def _command(preset: str, records: Mapping[int, Record]) -> str:
+    """What brings the recorded runs about; compiled, where they were."""
+    devices = (cast(Values, record.config["device"]) for record in records.values())
+    compiled = " device.compile=true" if any(d["compile"] is True for d in devices) else ""
+    return f"metaloop-reproduce {preset} --seeds {max(records, default=0) + 1}{compiled}"
 
 
 def _of_run(record: Record) -> dict[str, object]:
