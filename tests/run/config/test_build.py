@@ -50,7 +50,7 @@ def test_own_classes_are_built_from_their_targets():
     config["model"] = {"_target_": f"{__name__}.OwnModel", "width": 5}
     config["task"] = {"_target_": f"{__name__}.OwnTask", "shots": 2}
     pieces = build(config)
-    assert pieces.task.shots == 2
+    assert pieces.task.describe()["shots"] == 2
     assert pieces.algorithm.objective.model.layers[1].out_features == 5
 
 
