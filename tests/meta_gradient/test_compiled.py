@@ -9,8 +9,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
-from metaloop.algorithms import maml
-from metaloop.algorithms.outer_loss import AnnealedMultiStepLoss
+from metaloop.algorithms import AnnealedMultiStepLoss, maml
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import CompiledChunkGradient, compiled, meta_gradient
 from tests.conftest import ROOT, needs_compiler, run_command

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
+from metaloop.algorithms.gradient_based.outer_loss import OuterLoss, QueryLoss
 from metaloop.errors import UserError
 from metaloop.inner_loop import Adjoint, Composed, Part, Update
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.algorithms.composition import Composition, check_composition
-from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
+from metaloop.algorithms.gradient_based.composition import Composition, check_composition
+from metaloop.algorithms.gradient_based.outer_loss import OuterLoss, QueryLoss
 from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples, Inputs
 from metaloop.inner_loop import (
