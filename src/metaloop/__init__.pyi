@@ -1,6 +1,7 @@
 # The public names: what users import and configs name. Loaded by __init__.py when asked for.
 from .adapted import Adapted as Adapted
 from .algorithms import (
+    R2D2 as R2D2,
     Algorithm as Algorithm,
     AnnealedMultiStepLoss as AnnealedMultiStepLoss,
     GradientBased as GradientBased,

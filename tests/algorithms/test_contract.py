@@ -54,6 +54,7 @@ def test_every_config_has_a_recipe_here():
         ("fomaml", "first_order", False, False, False),
         ("reptile", "first_order", False, False, False),
         ("prototypical", "none", False, False, False),
+        ("r2d2", "none", False, False, False),
     ],
 )
 def test_every_algorithm_says_how_it_differentiates(
@@ -142,6 +143,7 @@ def test_evaluation_adapts_as_training_does_from_theta(name):
         ("maml", {"head", "body"}),
         ("cavia", {"context"}),
         ("prototypical", {"head"}),
+        ("r2d2", {"head"}),
     ],
 )
 def test_only_the_named_part_adapts(name, moving):

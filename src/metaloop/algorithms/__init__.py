@@ -20,9 +20,11 @@ from metaloop.algorithms.meta_curvature import meta_curvature
 from metaloop.algorithms.meta_sgd import meta_sgd
 from metaloop.algorithms.pretrain import Pretrain, pretrain
 from metaloop.algorithms.prototypical import Prototypical
+from metaloop.algorithms.r2d2 import R2D2
 from metaloop.algorithms.reptile import reptile
 
 __all__ = [
+    "R2D2",
     "Algorithm",
     "AnnealedMultiStepLoss",
     "GradientBased",

@@ -95,6 +95,11 @@ class Algorithm(ABC):
         """What the algorithm meta-learns beside the model's parameters, at its initial values."""
         return {}
 
+    def divide(self, meta: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The model's parameters, theta, and the algorithm's own."""
+        theta = {name: meta[name] for name in self.objective.meta_parameters()}
+        return theta, {name: p for name, p in meta.items() if name not in theta}
+
     def judged_by(self, objective: Objective) -> Self:
         """The same algorithm with another norm mode, or a copy of its model."""
         other = copy.copy(self)

@@ -66,7 +66,7 @@ class Pretrain(GradientBased):
         return own
 
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
-        theta, own = self._divide(meta)
+        theta, own = self.divide(meta)
         inputs = concatenate_rows(episode.support.inputs, episode.query.inputs)
         targets = torch.cat([episode.support.targets, episode.query.targets])
         if targets.is_floating_point():

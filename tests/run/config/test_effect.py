@@ -82,6 +82,11 @@ def test_an_algorithm_says_itself_what_its_inner_loop_reads(algorithm, idle, oth
         asked("evaluate", f"{other}={value}", f"{idle}=3", run=[f"algorithm={algorithm}"])
 
 
+def test_what_a_fitted_head_starts_from_has_been_learned():
+    with pytest.raises(UserError, match=r"algorithm\.strength=3 has no effect"):
+        asked("evaluate", "algorithm.strength=3", run=["algorithm=r2d2"])
+
+
 def test_the_command_refuses_before_a_folder_is_made(untrained, said):
     run = untrained()
     heard = said("evaluate", str(run.path), "algorithm.inner_steps=3", status=1)

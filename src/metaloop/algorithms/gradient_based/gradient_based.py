@@ -119,7 +119,7 @@ class GradientBased(Algorithm):
         return {**self._own_of_the_path(), **statistics}
 
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
-        theta, own = self._divide(meta)
+        theta, own = self.divide(meta)
         if self.part == "context":  # starts every task at the same constant: nothing to learn
             theta = {n: p.detach() if n in self.names else p for n, p in theta.items()}
         return adapt(
@@ -135,7 +135,7 @@ class GradientBased(Algorithm):
         )
 
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
-        theta, own = self._divide(meta)
+        theta, own = self.divide(meta)
         start = meta
         if not self._adjoint.keeps_path:
             start = {name: p.detach() for name, p in meta.items()}
@@ -186,11 +186,6 @@ class GradientBased(Algorithm):
     @property
     def _adjoint(self) -> Adjoint:
         return ADJOINTS[self.adjoint]
-
-    def _divide(self, meta: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The model's parameters, theta, and the algorithm's own."""
-        theta = {name: meta[name] for name in self.objective.meta_parameters()}
-        return theta, {name: p for name, p in meta.items() if name not in theta}
 
     def _own_of_the_path(self) -> dict[str, Tensor]:
         """What is learned by the gradient through the inner loop."""
