@@ -24,6 +24,7 @@ from metaloop.algorithms import (
     meta_curvature,
     meta_sgd,
     pretrain,
+    proto_maml,
     reptile,
 )
 from metaloop.episode import Episode, Examples
@@ -118,6 +119,8 @@ def recipe(name: str, objective: Objective, adjoint: str = "unrolled") -> Algori
     if name == "pretrain":
         classes = 0 if objective.loss is F.mse_loss else CLASSES
         return pretrain(objective, **values, classes=classes, part="everything")
+    if name == "proto_maml":
+        return proto_maml(objective, **values, adjoint=adjoint, part="everything")
     if name == "imaml":
         return imaml(objective, **values, strength=2.0, cg_steps=3, hessian_free_steps=None)
     if name == "maml_plus_plus":
@@ -150,6 +153,7 @@ RECIPES = (
     "meta_curvature",
     "meta_sgd",
     "pretrain",
+    "proto_maml",
     "prototypical",
     "r2d2",
     "reptile",

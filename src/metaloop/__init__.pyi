@@ -21,6 +21,7 @@ from .algorithms import (
     meta_curvature as meta_curvature,
     meta_sgd as meta_sgd,
     pretrain as pretrain,
+    proto_maml as proto_maml,
     reptile as reptile,
 )
 from .callbacks import (

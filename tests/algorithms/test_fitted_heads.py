@@ -6,11 +6,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from metaloop.algorithms import R2D2
+from metaloop.algorithms import R2D2, GradientBased, Prototypical, SquaredDistance, proto_maml
 from metaloop.episode import Examples
 from metaloop.errors import UserError
-from metaloop.inner_loop import Objective
-from metaloop.meta_gradient import meta_gradient
+from metaloop.inner_loop import Objective, StepSize, TowardsTheta, Update
+from metaloop.meta_gradient import adaptation_path, meta_gradient
 from metaloop.models import MLP
 from tests.algorithms.test_contract import mean_meta_loss, slope
 from tests.episodes import exact_tasks_at_once, initial_meta, named, random_episodes, recipe
@@ -106,10 +106,117 @@ def test_half_precision_solves_in_full():
     assert fitted["head.weight"].dtype is torch.float32
 
 
+# Proto-MAML: Triantafillou et al. 2020
+
+
+def of_prototypes(features, labels):
+    means = torch.stack([features[labels == n].mean(0) for n in range(3)])
+    return {"head.weight": 2 * means, "head.bias": -means.square().sum(1)}
+
+
+def by_hand(model, theta, task, lr, steps, is_exact):
+    """The query loss after descent from the prototypes, by plain autograd alone."""
+
+    def loss(phi, examples):
+        logits = torch.func.functional_call(model, phi, (examples.inputs,))
+        return F.cross_entropy(logits, examples.targets)
+
+    body = {n.removeprefix("body."): p for n, p in theta.items() if n.startswith("body.")}
+    features = torch.func.functional_call(model.body, body, (task.support.inputs,))
+    phi = {**theta, **of_prototypes(features, task.support.targets)}
+    for _ in range(steps):
+        phi = {n: p.view_as(p) for n, p in phi.items()}  # the head is no function of the body now
+        slopes = torch.autograd.grad(loss(phi, task.support), list(phi.values()), create_graph=True)
+        kept = slopes if is_exact else [g.detach() for g in slopes]
+        phi = {n: p - lr * g for (n, p), g in zip(phi.items(), kept, strict=True)}
+    return loss(phi, task.query)
+
+
+@pytest.mark.parametrize("adjoint", ["unrolled", "recomputed", "first_order"])
+def test_its_meta_gradient_is_that_of_maml_from_prototypes(adjoint):
+    algorithm, episodes = recipe("proto_maml", classifier(4), adjoint), random_episodes("conv", 2)
+    model, meta = algorithm.objective.model, initial_meta(algorithm)
+    theta = {n: p.clone().requires_grad_() for n, p in meta.items()}
+    exact = adjoint != "first_order"
+    tasks = [task_of(episodes, t) for t in range(2)]
+    losses = torch.stack([by_hand(model, theta, task, 0.05, 2, exact) for task in tasks])
+    losses.mean().backward()
+    for tasks_at_once in ("all", 1):
+        found, report = meta_gradient(algorithm, meta, episodes, tasks_at_once=tasks_at_once)
+        torch.testing.assert_close(report["query_loss"], losses.detach())
+        for name, p in theta.items():
+            expected = torch.zeros_like(p) if name.startswith("head") else p.grad
+            torch.testing.assert_close(found[name], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_it_starts_as_a_prototypical_network_of_any_shots_predicts():
+    objective, episodes = classifier(4), random_episodes("conv")
+    labels = torch.tensor([0, 0, 0, 1, 1, 2]).expand(4, -1)
+    uneven = episodes._replace(support=episodes.support._replace(targets=labels))
+    found, expected = (
+        adaptation_path(a, initial_meta(a), uneven, steps=1)["query_loss"]
+        for a in (recipe("proto_maml", objective), Prototypical(objective))
+    )
+    torch.testing.assert_close(found[:, 0], expected[:, 1])
+    assert (found[:, 1] != found[:, 0]).all()
+
+
+def test_prototypes_are_of_the_norms_that_the_first_step_has():
+    """The head starts where phi_0's own features are, whose scales differ from theta's."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(144, 4), nn.BatchNorm1d(4))
+    model = named(body, nn.Linear(4, 3)).double()
+    pieces = {"objective": Objective(model=model, loss=F.cross_entropy), "start": "prototypes"}
+    steps = {"update": Update([StepSize(0.05)]), "inner_steps": 1, "eval_inner_steps": 1}
+    algorithm = GradientBased(**pieces, **steps, per_step_norm=True)
+    meta, episodes = initial_meta(algorithm), random_episodes("conv")
+    meta["per_step.body.2.weight"] = torch.tensor([[2.0] * 4, [1.0] * 4], dtype=torch.float64)
+    phi, _ = algorithm.adapt(meta, task_of(episodes).support, 1)
+    normed = body(task_of(episodes).support.inputs)  # theta's scales are 1
+    expected = of_prototypes(2 * normed, task_of(episodes).support.targets)
+    torch.testing.assert_close(phi["head.weight"], expected["head.weight"].detach())
+    gradient, _ = meta_gradient(algorithm, meta, episodes)
+    measured, slope_of = slope(mean_meta_loss(algorithm, episodes), meta, gradient)
+    torch.testing.assert_close(slope_of, measured, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "says"),
+    [
+        (
+            {"outer_loss": SquaredDistance(), "adjoint": "first_order"},
+            "With start=prototypes a task does not start at theta.*Use a query loss",
+        ),
+        (
+            {"adjoint": "implicit", "cg_steps": 2, "update": Update([TowardsTheta(1.0)])},
+            "starts at theta: start=prototypes does not go with it.*adjoint=unrolled",
+        ),
+    ],
+)
+def test_pieces_that_take_theta_for_the_start_are_refused(pieces, says):
+    pieces = {"update": Update([StepSize(0.1)]), **pieces}
+    steps = {"inner_steps": 1, "eval_inner_steps": 1}
+    with pytest.raises(UserError, match=says):
+        GradientBased(objective=classifier(4), start="prototypes", **steps, **pieces)
+
+
+def test_a_start_at_prototypes_asks_for_classes_and_a_linear_head():
+    values = {"inner_lr": 0.1, "inner_steps": 1, "eval_inner_steps": 1, "part": "everything"}
+    of_numbers = Objective(model=MLP(1, 1, hidden=[5]).double(), loss=F.mse_loss)
+    algorithm = proto_maml(of_numbers, **values, adjoint="unrolled")
+    with pytest.raises(UserError, match="Prototypes are means of classes"):
+        list(algorithm.adapt(initial_meta(algorithm), task_of(random_episodes("mlp")).support, 1))
+    headless = Objective(model=nn.Sequential(nn.Linear(1, 2)), loss=F.cross_entropy)
+    with pytest.raises(UserError, match="start=prototypes puts a linear layer"):
+        proto_maml(headless, **values, adjoint="unrolled")
+
+
 # what all of them keep
 
+NAMES = ("prototypical", "proto_maml", "r2d2")
 
-@pytest.mark.parametrize("name", ["prototypical", "r2d2"])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_meta_gradient_through_the_fit_is_the_finite_difference(name):
     algorithm, episodes = recipe(name, classifier(8)), random_episodes("conv")
     meta = initial_meta(algorithm)
@@ -118,7 +225,7 @@ def test_the_meta_gradient_through_the_fit_is_the_finite_difference(name):
     torch.testing.assert_close(expected, measured, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["prototypical", "r2d2"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_preflight_check_finds_it_exact_with_all_tasks_at_once(name):
     algorithm, episodes = recipe(name, classifier(8)), random_episodes("conv")
     assert exact_tasks_at_once(algorithm, initial_meta(algorithm), episodes) == "all"

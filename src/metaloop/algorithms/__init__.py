@@ -19,6 +19,7 @@ from metaloop.algorithms.maml_plus_plus import maml_plus_plus
 from metaloop.algorithms.meta_curvature import meta_curvature
 from metaloop.algorithms.meta_sgd import meta_sgd
 from metaloop.algorithms.pretrain import Pretrain, pretrain
+from metaloop.algorithms.proto_maml import proto_maml
 from metaloop.algorithms.prototypical import Prototypical
 from metaloop.algorithms.r2d2 import R2D2
 from metaloop.algorithms.reptile import reptile
@@ -44,5 +45,6 @@ __all__ = [
     "meta_curvature",
     "meta_sgd",
     "pretrain",
+    "proto_maml",
     "reptile",
 ]

@@ -12,6 +12,7 @@ from metaloop.inner_loop.optimizers import Adagrad, Adam, AdamW, Momentum, RMSpr
 from metaloop.inner_loop.part import Part, adapting, refuse_to_split
 from metaloop.inner_loop.per_step import (
     PER_STEP,
+    at_step,
     own_scales_and_shifts,
     own_statistics,
     tracking_loss,
@@ -75,6 +76,7 @@ __all__ = [
     "WeightDecay",
     "adapt",
     "adapting",
+    "at_step",
     "gradient_of",
     "has_statistics",
     "learned_step_sizes",

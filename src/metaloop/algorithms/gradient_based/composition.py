@@ -1,17 +1,17 @@
 """Which of the four pieces go together; the others are refused with the reason."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from metaloop.algorithms.gradient_based.outer_loss import OuterLoss, QueryLoss
 from metaloop.errors import UserError
-from metaloop.inner_loop import Adjoint, Composed, Part, Update
+from metaloop.inner_loop import Adjoint, Composed, Update
 
 
 class Composition(NamedTuple):
     """The pieces of an algorithm, as far as they may contradict each other."""
 
-    part: Part
+    anew: Sequence[str]  # the pieces by which phi_0 is not theta
     update: Update
     adjoint: Adjoint
     outer_loss: OuterLoss
@@ -34,7 +34,7 @@ def check_composition(pieces: Composition) -> None:
     name = type(outer_loss).__name__
     adjoint.check(
         Composed(
-            part=pieces.part,
+            anew=pieces.anew,
             update=pieces.update,
             outer_loss=name,
             differentiates_path=outer_loss.differentiates_path,
@@ -45,10 +45,10 @@ def check_composition(pieces: Composition) -> None:
             own=pieces.own,
         )
     )
-    if not outer_loss.differentiates_path and pieces.part == "context":
+    if not outer_loss.differentiates_path and pieces.anew:
         raise UserError(
-            "part=context meta-learns all but the context, through the inner loop, which "
-            f"{name} does not differentiate. Use a query loss."
+            f"With {pieces.anew[0]} a task does not start at theta, which learns through the inner "
+            f"loop then, and {name} does not differentiate that. Use a query loss."
         )
     if not outer_loss.differentiates_path and adjoint.needs_second_derivative:
         raise UserError(

@@ -10,6 +10,7 @@ from torch import Tensor
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.gradient_based.composition import Composition, check_composition
 from metaloop.algorithms.gradient_based.outer_loss import OuterLoss, QueryLoss
+from metaloop.algorithms.gradient_based.start import STARTS, Start, StartName
 from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples, Inputs
 from metaloop.inner_loop import (
@@ -39,6 +40,7 @@ class GradientBased(Algorithm):
 
     Attributes:
         part: which parameters adapt: everything, head, body, context, or match:REGEX.
+        start: where phi_0 lies: theta, or the head at the prototypes of the support set.
         update: one inner step, a chain of gradient transformations.
         adjoint: how the meta-gradient flows back through the steps.
         outer_loss: which losses along the path count.
@@ -58,6 +60,7 @@ class GradientBased(Algorithm):
     inner_steps: Count
     eval_inner_steps: Count
     part: Part = "everything"
+    start: StartName = "theta"
     adjoint: AdjointName = "unrolled"
     outer_loss: OuterLoss = field(default_factory=QueryLoss)
     batch_size: Count | None = None
@@ -68,9 +71,10 @@ class GradientBased(Algorithm):
     def __post_init__(self) -> None:
         refuse_to_split(self.part, self.objective.shared_names())
         self.update.check(self.names)
+        self._start.check(self.objective)
         check_composition(
             Composition(
-                part=self.part,
+                anew=self._anew,
                 update=self.update,
                 adjoint=self._adjoint,
                 outer_loss=self.outer_loss,
@@ -94,12 +98,13 @@ class GradientBased(Algorithm):
     @property
     def adapts_by(self) -> tuple[object, ...]:
         pieces = (self.update, self.names, self.batch_size, self.per_step_norm)
-        return (*pieces, self.eval_inner_steps)
+        return (*pieces, self.start, self.eval_inner_steps)
 
     @property
     def untrained(self) -> frozenset[str]:
         replaced = scales_and_shifts(self.objective.model) if self.per_step_norm else ()
-        return frozenset({*replaced, *(self.names if self.part == "context" else ())})
+        constant = self.names if self.part == "context" else ()
+        return frozenset({*replaced, *constant, *self._start.replaced})
 
     @property
     def needs_second_derivative(self) -> bool:
@@ -124,7 +129,7 @@ class GradientBased(Algorithm):
             theta = {n: p.detach() if n in self.names else p for n, p in theta.items()}
         return adapt(
             self.objective,
-            theta,
+            self._start(self.objective, theta, own, support),
             support,
             names=self.names,
             update=self.update,
@@ -172,7 +177,11 @@ class GradientBased(Algorithm):
         return replace(self, outer_loss=self.outer_loss.with_scheduled(numbers))
 
     def describe(self) -> dict[str, float | int | str]:
-        optional = {"batch_size": self.batch_size, "cg_steps": self.cg_steps}
+        optional: dict[str, int | str | None] = {
+            "start": self.start if self._start.replaced else None,
+            "batch_size": self.batch_size,
+            "cg_steps": self.cg_steps,
+        }
         return {
             **super().describe(),
             **self.update.describe(),
@@ -186,6 +195,16 @@ class GradientBased(Algorithm):
     @property
     def _adjoint(self) -> Adjoint:
         return ADJOINTS[self.adjoint]
+
+    @property
+    def _start(self) -> Start:
+        return STARTS[self.start]
+
+    @property
+    def _anew(self) -> tuple[str, ...]:
+        """The pieces by which phi_0 is not theta."""
+        context = ("part=context",) * (self.part == "context")
+        return (*context, *((f"start={self.start}",) * bool(self._start.replaced)))
 
     def _own_of_the_path(self) -> dict[str, Tensor]:
         """What is learned by the gradient through the inner loop."""
