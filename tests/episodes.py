@@ -23,6 +23,7 @@ from metaloop.algorithms import (
     maml_plus_plus,
     meta_curvature,
     meta_sgd,
+    pmf,
     pretrain,
     proto_maml,
     reptile,
@@ -121,6 +122,8 @@ def recipe(name: str, objective: Objective, adjoint: str = "unrolled") -> Algori
         return pretrain(objective, **values, classes=classes, part="everything")
     if name == "proto_maml":
         return proto_maml(objective, **values, adjoint=adjoint, part="everything")
+    if name == "pmf":
+        return pmf(objective, inner_lr=0.05, eval_inner_steps=3, part="everything")
     if name == "imaml":
         return imaml(objective, **values, strength=2.0, cg_steps=3, hessian_free_steps=None)
     if name == "maml_plus_plus":
@@ -152,6 +155,7 @@ RECIPES = (
     "maml_plus_plus",
     "meta_curvature",
     "meta_sgd",
+    "pmf",
     "pretrain",
     "proto_maml",
     "prototypical",

@@ -20,6 +20,7 @@ from .algorithms import (
     maml_plus_plus as maml_plus_plus,
     meta_curvature as meta_curvature,
     meta_sgd as meta_sgd,
+    pmf as pmf,
     pretrain as pretrain,
     proto_maml as proto_maml,
     reptile as reptile,

@@ -16,7 +16,7 @@ from metaloop.meta_gradient import adaptation_path, meta_gradient
 from tests.episodes import CHAINS, RECIPES, drawer, initial_meta, objective, random_episodes, recipe
 from tests.peak import Peak
 
-OF_CLASSES = ("prototypical", "proto_maml")  # their prototypes are means of classes
+OF_CLASSES = ("prototypical", "proto_maml", "pmf")  # their prototypes are means of classes
 
 
 def network_of(name) -> str:
@@ -131,8 +131,8 @@ def test_evaluation_adapts_as_training_does_from_theta(name):
     path = adaptation_path(algorithm, meta, episodes, steps=algorithm.inner_steps)
     _, trained = meta_gradient(algorithm, meta, episodes)
     torch.testing.assert_close(path["query_loss"][:, -1], trained["query_loss"], rtol=1e-10, atol=0)
-    if name == "proto_maml":
-        return  # its phi_0 has prototypes: tested with the fitted heads
+    if name in ("proto_maml", "pmf"):
+        return  # their phi_0 has prototypes: tested with the fitted heads
     task = tree_map(lambda x: x[0], episodes)
     predictions = algorithm.objective.model(task.query.inputs)
     start = algorithm.objective.loss(predictions, task.query.targets)

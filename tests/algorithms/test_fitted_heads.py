@@ -1,5 +1,7 @@
 """Heads that are computed from the support set, beside the formulas of their papers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -211,9 +213,43 @@ def test_a_start_at_prototypes_asks_for_classes_and_a_linear_head():
         proto_maml(headless, **values, adjoint="unrolled")
 
 
+# P>M>F: Hu et al. 2022
+
+
+def test_the_baseline_meta_trains_as_prototypes_and_fine_tunes_as_proto_maml():
+    objective, episodes = classifier(4), random_episodes("conv")
+    baseline, plain = recipe("pmf", objective), Prototypical(objective)
+    meta = initial_meta(baseline)
+    found, expected = (meta_gradient(a, meta, episodes)[0] for a in (baseline, plain))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    tuned, adapted = (
+        adaptation_path(a, meta, episodes, steps=3)["query_loss"]
+        for a in (baseline, recipe("proto_maml", objective))
+    )
+    assert torch.equal(tuned, adapted)
+
+
+def test_a_pretrained_network_may_be_fine_tuned_from_prototypes():
+    objective, episodes = classifier(4), random_episodes("conv")
+    pretrained = replace(recipe("pretrain", objective), start="prototypes")
+    meta = initial_meta(pretrained)
+    tuned, adapted = (
+        adaptation_path(a, meta, episodes, steps=3)["query_loss"]
+        for a in (pretrained, recipe("proto_maml", objective))
+    )
+    assert torch.equal(tuned, adapted)
+
+
+def test_no_inner_step_from_theta_is_refused():
+    steps = {"inner_steps": 0, "eval_inner_steps": 1}
+    with pytest.raises(UserError, match="inner_steps=0 from theta adapts to nothing"):
+        GradientBased(objective=classifier(4), update=Update([StepSize(0.1)]), **steps)
+
+
 # what all of them keep
 
-NAMES = ("prototypical", "proto_maml", "r2d2")
+NAMES = ("prototypical", "proto_maml", "pmf", "r2d2")
 
 
 @pytest.mark.parametrize("name", NAMES)

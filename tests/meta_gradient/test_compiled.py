@@ -85,7 +85,7 @@ def test_every_adjoint_compiles(adjoint):
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_compiles(network, name):
     build, loss = NETWORKS[network]
-    if name in ("prototypical", "proto_maml") and network == "mlp":
+    if name in ("prototypical", "proto_maml", "pmf") and network == "mlp":
         pytest.skip("prototypes are of classes")
     layers = list(build().double())
     for layer in layers:

@@ -18,6 +18,7 @@ from metaloop.algorithms.maml import maml
 from metaloop.algorithms.maml_plus_plus import maml_plus_plus
 from metaloop.algorithms.meta_curvature import meta_curvature
 from metaloop.algorithms.meta_sgd import meta_sgd
+from metaloop.algorithms.pmf import pmf
 from metaloop.algorithms.pretrain import Pretrain, pretrain
 from metaloop.algorithms.proto_maml import proto_maml
 from metaloop.algorithms.prototypical import Prototypical
@@ -44,6 +45,7 @@ __all__ = [
     "maml_plus_plus",
     "meta_curvature",
     "meta_sgd",
+    "pmf",
     "pretrain",
     "proto_maml",
     "reptile",

@@ -73,10 +73,11 @@ def test_an_adaptation_draws_no_episodes():
         ("imaml", "algorithm.cg_steps", "algorithm.strength"),
         ("reptile", "algorithm.inner_steps", "algorithm.batch_size"),
         ("pretrain", "algorithm.inner_steps", "algorithm.inner_lr"),
+        ("pretrain", "algorithm.inner_steps", "algorithm.start"),
     ],
 )
 def test_an_algorithm_says_itself_what_its_inner_loop_reads(algorithm, idle, other):
-    value = {"algorithm.part": "head"}.get(other, 2)
+    value = {"algorithm.part": "head", "algorithm.start": "prototypes"}.get(other, 2)
     asked("evaluate", f"{other}={value}", run=[f"algorithm={algorithm}"])
     with pytest.raises(UserError, match=re.escape(f"{idle}=3 has no effect")):
         asked("evaluate", f"{other}={value}", f"{idle}=3", run=[f"algorithm={algorithm}"])

@@ -8,6 +8,7 @@ from metaloop.algorithms.gradient_based.outer_loss import (
     QueryLoss,
     SquaredDistance,
 )
+from metaloop.algorithms.gradient_based.start import StartName
 
 __all__ = [
     "AnnealedMultiStepLoss",
@@ -16,4 +17,5 @@ __all__ = [
     "OuterLoss",
     "QueryLoss",
     "SquaredDistance",
+    "StartName",
 ]

@@ -44,7 +44,7 @@ class GradientBased(Algorithm):
         update: one inner step, a chain of gradient transformations.
         adjoint: how the meta-gradient flows back through the steps.
         outer_loss: which losses along the path count.
-        inner_steps: K in meta-training.
+        inner_steps: K in meta-training; 0 where phi_0 has prototypes, which need no step.
         eval_inner_steps: K in evaluation.
         batch_size: support examples a step; None takes them all.
         first_order_steps: meta-steps, from the start on, that drop the Hessians whatever the
@@ -57,7 +57,7 @@ class GradientBased(Algorithm):
 
     objective: Objective
     update: Update
-    inner_steps: Count
+    inner_steps: CountOrZero
     eval_inner_steps: Count
     part: Part = "everything"
     start: StartName = "theta"
@@ -71,7 +71,7 @@ class GradientBased(Algorithm):
     def __post_init__(self) -> None:
         refuse_to_split(self.part, self.objective.shared_names())
         self.update.check(self.names)
-        self._start.check(self.objective)
+        self._start.check(self.objective, self.inner_steps)
         check_composition(
             Composition(
                 anew=self._anew,

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from metaloop.algorithms.linear_head import BIAS, WEIGHT, linear_head, prototypes
 from metaloop.episode import Examples
+from metaloop.errors import UserError
 from metaloop.inner_loop import Objective, Parameters, at_step
 
 StartName = Literal["theta", "prototypes"]
@@ -22,8 +23,13 @@ class Start:
     name: ClassVar[StartName] = "theta"
     replaced: ClassVar[frozenset[str]] = frozenset()
 
-    def check(self, objective: Objective) -> None:
-        """Refuse a model that it does not fit."""
+    def check(self, objective: Objective, inner_steps: int) -> None:
+        """Refuse a model, or a number of inner steps, that it does not fit."""
+        if not inner_steps:
+            raise UserError(
+                "inner_steps=0 from theta adapts to nothing. Take one step at least, or "
+                "start=prototypes, which has seen the support set."
+            )
 
     def __call__(
         self, objective: Objective, theta: Parameters, own: Parameters, support: Examples
@@ -41,7 +47,7 @@ class FromPrototypes(Start):
     name: ClassVar[StartName] = "prototypes"
     replaced: ClassVar[frozenset[str]] = frozenset({WEIGHT, BIAS})
 
-    def check(self, objective: Objective) -> None:
+    def check(self, objective: Objective, inner_steps: int) -> None:
         linear_head(objective, "start=prototypes")
 
     def __call__(
