@@ -267,14 +267,11 @@ def test_the_preflight_check_finds_it_exact_with_all_tasks_at_once(name):
     assert exact_tasks_at_once(algorithm, initial_meta(algorithm), episodes) == "all"
 
 
-def test_a_network_whose_outputs_are_not_its_heads_is_refused():
-    class Doubled(nn.Sequential):
-        def forward(self, x):
-            return torch.cat([super().forward(x)] * 2, 1)
+def test_predictions_of_several_calls_of_the_head_are_refused():
+    def rollout(network, inputs):  # two steps, each from where the one before has led
+        return network(inputs + network(inputs))
 
-    model = Doubled()
-    model.add_module("head", nn.Linear(1, 1))
-    algorithm = recipe("r2d2", Objective(model=model.double(), loss=F.mse_loss))
-    task = task_of(random_episodes("mlp"))
-    with pytest.raises(UserError, match=r"given 1 features.*predictions of shape \(5, 2\)"):
+    objective = Objective(model=MLP(1, 1, hidden=[5]).double(), loss=F.mse_loss, forward=rollout)
+    algorithm, task = recipe("r2d2", objective), task_of(random_episodes("mlp"))
+    with pytest.raises(UserError, match=r"was given \[\(5, 5\), \(5, 5\)\]. Choose a task"):
         list(algorithm.adapt(initial_meta(algorithm), task.support, 1))

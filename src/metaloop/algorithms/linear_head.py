@@ -80,18 +80,28 @@ def linear_head(objective: Objective, algorithm: str) -> nn.Linear:
 
 
 def features(objective: Objective, theta: Parameters, inputs: Inputs) -> Tensor:
-    """What the head is given: [rows, features], by the identity in the head's place."""
-    size = theta[WEIGHT].shape[1]
-    identity = torch.eye(size, dtype=theta[WEIGHT].dtype, device=theta[WEIGHT].device)
-    nothing = torch.zeros_like(identity[0])
-    found = objective.predict({**theta, WEIGHT: identity, BIAS: nothing}, inputs)
-    if found.shape != (count_rows(inputs), size):
+    """What the head is given: [rows, features], float32 or better.
+
+    Raises:
+        UserError: predictions are made of more than one call of the head, or of other rows.
+
+    """
+    given: list[Tensor] = []
+    head = objective.model.get_submodule("head")
+    hook = head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    try:
+        objective.predict(theta, inputs)
+    finally:
+        hook.remove()
+    rows = count_rows(inputs)
+    if [found.shape[:-1] for found in given] != [(rows,)]:
         raise UserError(
-            f"A head fitted to examples is given {size} features of each, as the model's last "
-            f"layer is, but predictions of shape {tuple(found.shape)} are made of its outputs. "
-            "Choose a network whose outputs are its head's, or another algorithm."
+            f"A head fitted to {rows} examples is given a row of features of each, at once, but "
+            f"the model's `head` was given {[tuple(found.shape) for found in given]}. Choose a "
+            "task and a network whose predictions are the head's outputs, or another algorithm."
         )
-    return found
+    found = given[0]
+    return found.float() if found.dtype in (torch.bfloat16, torch.float16) else found
 
 
 def prototypes(objective: Objective, theta: Parameters, support: Examples) -> Parameters:
