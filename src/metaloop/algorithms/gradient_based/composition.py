@@ -1,4 +1,4 @@
-"""Which of the four pieces go together; the others are refused with the reason."""
+"""Which of the pieces go together; the others are refused with the reason."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Every algorithm that adapts by gradient steps: part x update x adjoint x outer loss."""
+"""Every algorithm that adapts by gradient steps: part x start x update x adjoint x outer loss."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,7 +36,7 @@ from metaloop.inner_loop import (
 
 @dataclass(frozen=True, kw_only=True)
 class GradientBased(Algorithm):
-    """Four orthogonal pieces; every recipe in this package is a choice of them.
+    """Five orthogonal pieces; every recipe in this package is a choice of them.
 
     Attributes:
         part: which parameters adapt: everything, head, body, context, or match:REGEX.
