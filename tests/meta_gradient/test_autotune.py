@@ -33,9 +33,11 @@ def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():
 
 def test_more_tasks_at_once_are_compared_by_chunk_numbers_that_are_the_same():
     one, other = Way(1, 4, compile=False), Way(2, 1, compile=False)
-    assert not one.is_beside(other)  # four chunks may be four times as fast: it says nothing of two
-    assert one.is_beside(Way(1, 2, compile=False))
-    assert other.is_beside(Way(1, 1, compile=False))
+    assert not one.is_neighbour(
+        other
+    )  # four chunks may be four times as fast: it says nothing of two
+    assert one.is_neighbour(Way(1, 2, compile=False))
+    assert other.is_neighbour(Way(1, 1, compile=False))
 
 
 def test_what_is_fixed_is_not_tried():
@@ -86,7 +88,7 @@ def test_by_size_is_every_chunk_size_to_rounding(monkeypatch):
     module = importlib.import_module("metaloop.meta_gradient.chunks")
     # 5 + 7 input numbers a task: all fit at once, then four, then fewer than are worth it
     for limit, sizes in ((60, [5]), (48, [3, 2]), (36, [1] * 5), (1, [1] * 5)):
-        monkeypatch.setattr(module, "NUMBERS_AT_ONCE", limit)
+        monkeypatch.setattr(module, "ELEMENTS_AT_ONCE", limit)
         parts = module.chunks(episodes, "by_size")
         assert [len(part.classes) for part in parts] == sizes
         found, report = meta_gradient(algorithm, theta, episodes, tasks_at_once="by_size")

@@ -24,7 +24,7 @@ from metaloop.meta_gradient import (
     warn_of_slower,
 )
 from metaloop.meta_gradient.chunks import chunks
-from metaloop.meta_gradient.side_by_side import FEWEST_NUMBERS, side_by_side
+from metaloop.meta_gradient.side_by_side import FEWEST_ELEMENTS, side_by_side
 from metaloop.models import MLP
 from tests.conftest import needs_compiler
 from tests.episodes import RECIPES, initial_meta, objective, random_case, random_episodes, recipe
@@ -207,11 +207,11 @@ def empty(rows: int) -> Episode:
 @pytest.mark.parametrize(
     ("rows", "chunks_at_once", "expected"),
     [
-        (FEWEST_NUMBERS // 2, "by_size", 2),
-        (FEWEST_NUMBERS // 2 - 1, "by_size", 1),
+        (FEWEST_ELEMENTS // 2, "by_size", 2),
+        (FEWEST_ELEMENTS // 2 - 1, "by_size", 1),
         (1, 2, 2),
         (1, 8, 2),
-        (FEWEST_NUMBERS, 1, 1),
+        (FEWEST_ELEMENTS, 1, 1),
     ],
 )
 def test_large_chunks_are_computed_two_at_a_time_or_as_many_as_asked(
@@ -226,7 +226,7 @@ def test_one_thread_computes_one_chunk_at_a_time():
 
 def test_by_size_leaves_no_core_out():
     torch.set_num_threads(3)
-    assert most_at_once(empty(FEWEST_NUMBERS), "by_size") == 1
+    assert most_at_once(empty(FEWEST_ELEMENTS), "by_size") == 1
     torch.set_num_threads(2)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.algorithms.composition import Composition, check_composition
+from metaloop.algorithms.composition import check_composition
 from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
 from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples, Inputs
@@ -17,6 +17,7 @@ from metaloop.inner_loop import (
     FIRST_ORDER,
     Adjoint,
     AdjointName,
+    Composition,
     InnerStep,
     Objective,
     Parameters,
@@ -24,11 +25,11 @@ from metaloop.inner_loop import (
     Report,
     Update,
     adapt,
-    adapting,
     own_scales_and_shifts,
     own_statistics,
     refuse_to_split,
     scales_and_shifts,
+    select_part,
     tracking_loss,
 )
 
@@ -68,18 +69,20 @@ class GradientBased(Algorithm):
     def __post_init__(self) -> None:
         refuse_to_split(self.part, self.objective.shared_names())
         self.update.check(self.names)
+        self.outer_loss.check(self.inner_steps)
         check_composition(
+            self._adjoint,
             Composition(
                 part=self.part,
                 update=self.update,
-                adjoint=self._adjoint,
-                outer_loss=self.outer_loss,
-                inner_steps=self.inner_steps,
+                outer_loss=type(self.outer_loss).__name__,
+                differentiates_path=self.outer_loss.differentiates_path,
+                reads_only_end=isinstance(self.outer_loss, QueryLoss),
                 batch_size=self.batch_size,
                 cg_steps=self.cg_steps,
                 is_annealed=self.first_order_steps > 0,
                 own=self._own_of_the_path(),
-            )
+            ),
         )
 
     @cached_property
@@ -89,7 +92,7 @@ class GradientBased(Algorithm):
         if self.per_step_norm:
             fixed = frozenset(scales_and_shifts(self.objective.model))
         movable = [n for n in self.objective.meta_parameters() if n not in fixed]
-        return adapting(self.part, movable)
+        return select_part(self.part, movable)
 
     @property
     def adapts_by(self) -> tuple[object, ...]:

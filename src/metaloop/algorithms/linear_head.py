@@ -21,8 +21,8 @@ def linear_head(objective: Objective, algorithm: str) -> nn.Linear:
     if not isinstance(head, nn.Linear) or head.bias is None:
         found = "none" if head is None else str(head)
         raise UserError(
-            f"{algorithm} replaces the model's `head`, which must be a torch.nn.Linear with a bias; "
-            f"it is {found}. Name the model's last layer `head`, or choose another algorithm."
+            f"{algorithm} replaces the model's `head`, which must be a torch.nn.Linear with a "
+            f"bias; it is {found}. Name the model's last layer `head`, or choose another algorithm."
         )
     return head
 
