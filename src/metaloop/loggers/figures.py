@@ -1,4 +1,4 @@
-"""Figures on their way out: into a folder, and to the loggers."""
+"""Save figures in a folder and send them to the loggers."""
 
 import functools
 import io
@@ -14,18 +14,18 @@ from pytorch_lightning.loggers import Logger
 from metaloop.process.signals import Interrupted
 from metaloop.user_text import say
 
-Draw = Callable[[], Figure | None]  # None: there is no such picture of this task
+Draw = Callable[[], Figure | None]  # None: this task has no such picture
 
 
 def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Figure]:
-    """Draw each figure and write it as folder/<name>.png; return those that could be drawn."""
+    """Draw each figure and save it as folder/<name>.png; return the figures drawn."""
     folder.mkdir(exist_ok=True)
     figures = {}
     for name, draw in drawings.items():
         path = folder / f"{name}.png"
-        with _leave_out(f"picture {path}"):
+        with _skip_failure(f"picture {path}"):
             if (figure := draw()) is None:
-                _say_once(f"No picture {path}: tasks of this kind have none.")
+                _say_once(f"No picture {path}: this kind of task has none.")
             else:
                 figure.savefig(path, dpi=120)
                 figures[name] = figure
@@ -35,9 +35,9 @@ def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Figure
 def log_figures(
     figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int | None = None
 ) -> None:
-    """Send each figure to the loggers that take some, at this meta-step or the last logged.
+    """Send each figure to the loggers that accept figures, at this or the last meta-step.
 
-    Those are loggers with a method `log_image(key, images, step)`, as Lightning's for W&B, and
+    Those are loggers with a method `log_image(key, images, step)`, such as Lightning's for W&B, and
     those whose `experiment` has TensorBoard's `add_image`.
     """
     for logger in loggers:
@@ -45,7 +45,7 @@ def log_figures(
         add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
         for name, figure in figures.items():
             key = f"pictures/{name}"
-            with _leave_out(f"picture of {name} in {type(logger).__name__}"):
+            with _skip_failure(f"picture of {name} in {type(logger).__name__}"):
                 if callable(log_image):
                     log_image(key, [_pixels(figure)], step)
                 elif callable(add_image):
@@ -53,8 +53,8 @@ def log_figures(
 
 
 @contextmanager
-def _leave_out(what: str) -> Iterator[None]:
-    """Go on without what does not fit a task or a logger; one line says why."""
+def _skip_failure(what: str) -> Iterator[None]:
+    """Continue without a picture that does not fit a task or logger; say why in one line."""
     try:
         yield
     except (Interrupted, OSError):
@@ -64,7 +64,7 @@ def _leave_out(what: str) -> Iterator[None]:
         _say_once(f"No {what}: {type(error).__name__}{': ' * bool(reason)}{reason}")
 
 
-@functools.cache  # not again at every validation
+@functools.cache  # not at every validation
 def _say_once(line: str) -> None:
     say(line)
 

@@ -236,7 +236,7 @@ def _smallest(error: Callable[[float], float], probe: Probe) -> float:
 
 
 def _direction(trial: Trial) -> Parameters:
-    """Return a fixed unit direction in the adapting parameters; padding rows of embeddings are 0."""
+    """Return a fixed unit direction in the adapting parameters, 0 in padding rows."""
     generator = torch.Generator().manual_seed(1)
     names = trial.algorithm.names
     direction = {}
