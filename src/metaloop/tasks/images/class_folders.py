@@ -6,7 +6,7 @@ from pathlib import Path
 from metaloop.errors import UserError, nearest
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile
-from metaloop.tasks.readers.table import listed, to_label
+from metaloop.tasks.readers.table import list_names, to_label
 from metaloop.tasks.readers.table_files import read_table
 from metaloop.tasks.readers.visible_files import list_some, visible
 from metaloop.tasks.sources.class_splits import FOLDERS, SPLIT_WORDS
@@ -105,7 +105,7 @@ class SplitTable:
                 self.files.setdefault(name, []).append((number, row["filename"]))
 
     def find(self, folder: Path) -> ClassFiles:
-        """Find the listed images, or the images in the listed classes' folders.
+        """Find the list_names images, or the images in the list_names classes' folders.
 
         Raises:
             UserError: if a file or a class's folder does not exist.
@@ -140,8 +140,8 @@ class SplitTable:
         table = read_table(self.path)
         if not any(need <= set(table.columns) for need in ({"class", "split"}, _BY_FILE)):
             raise UserError(
-                f"{self.path} has the columns {listed(list(table.columns))}. Its first line must "
-                "be class,split or filename,label,split."
+                f"{self.path} has the columns {list_names(list(table.columns))}. Its first line "
+                "must be class,split or filename,label,split."
             )
         names = [name for name in ("class", "filename", "label", "split") if name in table]
         columns = [table.texts(n) if n == "filename" else table.labels(n) for n in names]
