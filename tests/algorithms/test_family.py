@@ -154,7 +154,7 @@ def test_the_context_adapts_from_zero_and_is_never_learned(model):
 
 
 def test_a_model_that_declares_no_context_is_refused_with_the_remedy():
-    with pytest.raises(UserError, match=r"part=context finds none.*Set model\.context_size"):
+    with pytest.raises(UserError, match=r"part=context matches none.*Set model\.context_size"):
         recipe("cavia", Objective(model=MLP(1, 1, hidden=[5]), loss=F.mse_loss))
 
 
@@ -191,7 +191,7 @@ def test_its_meta_gradient_is_that_of_the_distances():
 def test_prototypes_of_numbers_or_without_a_linear_head_are_refused():
     objective = Objective(model=MLP(1, 1, hidden=[5]).double(), loss=F.mse_loss)
     algorithm, task = Prototypical(objective), first_task(random_episodes("mlp"))
-    with pytest.raises(UserError, match="takes means of classes"):
+    with pytest.raises(UserError, match="averages the examples of each class"):
         list(algorithm.adapt(initial_meta(algorithm), task.support, 1))
     headless = Objective(model=nn.Sequential(nn.Linear(1, 2)), loss=F.cross_entropy)
     with pytest.raises(UserError, match=r"the model's `head`.*it is none\. Name the model's last"):
@@ -244,5 +244,5 @@ def test_pretraining_on_classes_nobody_counted_is_refused():
     algorithm = pretrain(
         classifier(), classes=0, inner_lr=0.1, inner_steps=1, eval_inner_steps=1, part="everything"
     )
-    with pytest.raises(UserError, match="its attribute `classes`"):
+    with pytest.raises(UserError, match="an attribute `classes`"):
         meta_gradient(algorithm, initial_meta(algorithm), random_episodes("conv"))

@@ -151,7 +151,7 @@ def test_the_loader_alone_is_measured_in_its_parts_and_whole(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     measured = json.loads((tmp_path / "out.json").read_text())["meta_batches_a_second"]
     assert {"drawing", "gathering and turning", "both, one process"} < set(measured)
-    assert re.search(r"(drawing|turning) bounds it \(\d+%\)", done.stdout)
+    assert re.search(r"the bottleneck is .*(drawing|turning) \(\d+%\)", done.stdout)
 
 
 def test_a_part_of_the_conformance_table_says_what_is_exact(tmp_path):

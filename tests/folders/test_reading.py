@@ -79,10 +79,10 @@ def test_whatever_is_there_in_its_place_a_record_is_read_or_named(name, folder):
         ("config.yaml", b"a: 1", "it is no run's config, for it says nothing of task"),
         ("overrides.yaml", b"a: 1", "it holds a dict, no list"),
         ("status.json", b'{"state": "runn', "Invalid JSON: EOF while parsing a string"),
-        ("status.json", b"\xff\xfe", "it is no text, from byte 0 on"),
+        ("status.json", b"\xff\xfe", "it is not text from byte 0 on"),
         ("changes.json", b'{"accepted": [3]}', "accepted.0: Input should be an object"),
         ("metrics.csv", b"step,a\n1,x\n", "line 2 is no row of numbers by step"),
-        ("metrics.csv", b"step,a\n1\n", "line 2 has not as many cells as the header"),
+        ("metrics.csv", b"step,a\n1\n", "line 2 and the header differ in length"),
         ("evaluations/test/results.json", b"{}", "metrics: Field required"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_missing_file_of_a_record_is_no_damage_but_a_missing_config_is(folder)
     assert folder.read_accepted() == []
     assert read_results(folder, "test").metrics == {}
     folder.config.unlink()
-    with pytest.raises(UserError, match=r"its config\.yaml is gone"):
+    with pytest.raises(UserError, match=r"its config\.yaml is missing"):
         load_config(folder)
 
 

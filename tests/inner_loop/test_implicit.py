@@ -170,18 +170,18 @@ def test_memory_does_not_grow_with_the_steps(hessian_free_steps):
 @pytest.mark.parametrize(
     ("pieces", "says"),
     [
-        ({"chain": [StepSize(0.1)]}, "without a pull towards theta there is none"),
+        ({"chain": [StepSize(0.1)]}, "this update has no pull towards theta"),
         (
             {"chain": [TowardsTheta(1.0), LearnedStepSize(0.1, "element")]},
             r"step_size\.0\.weight \(one of 4\) would never be learned",
         ),
-        ({"outer_loss": MultiStepLoss([0.5, 0.5])}, "knows phi_K alone: MultiStepLoss"),
+        ({"outer_loss": MultiStepLoss([0.5, 0.5])}, "sees only phi_K, so it does not fit MultiStepLoss"),
         ({"cg_steps": None}, "adjoint=implicit and cg_steps belong together"),
         ({"adjoint": "unrolled"}, "adjoint=implicit and cg_steps belong together"),
-        ({"batch_size": 2}, "over the whole support set"),
+        ({"batch_size": 2}, "on the whole support set"),
         (
             {"adjoint": "first_order", "cg_steps": None, "per_step_norm": True},
-            "the loss at phi_K reaches the last row alone",
+            "the loss at phi_K only reaches the last row",
         ),
     ],
 )

@@ -176,7 +176,7 @@ def test_several_modes_are_judged_side_by_side():
 
 @pytest.mark.parametrize("norm_mode", ["frozen", "per_step"])
 def test_a_norm_with_no_place_for_statistics_is_refused_where_they_are_stored(norm_mode):
-    with pytest.raises(UserError, match=rf"norm_mode={norm_mode} .*body.1 .*no place for any"):
+    with pytest.raises(UserError, match=rf"norm_mode={norm_mode} .*body.1 .*does not store any"):
         learner(norm_mode, norm=lambda n: nn.BatchNorm2d(n, track_running_stats=False))
 
 

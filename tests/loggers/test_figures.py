@@ -34,7 +34,7 @@ def test_what_cannot_be_drawn_or_printed_is_left_out_with_one_line(tmp_path, cap
     bad, title, none = capsys.readouterr().out.splitlines()
     assert bad == f"No picture {tmp_path / 'bad.png'}: IndexError: list index out of range"
     assert title.startswith(f"No picture {tmp_path / 'title.png'}: ValueError")
-    assert none == f"No picture {tmp_path / 'none.png'}: tasks of this kind have none."
+    assert none == f"No picture {tmp_path / 'none.png'}: this kind of task has none."
     assert [path.name for path in tmp_path.iterdir()] == ["good.png"]
 
 

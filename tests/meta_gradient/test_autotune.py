@@ -18,7 +18,7 @@ def tried(**left_open):
     theta = objective.meta_parameters()
     said = []
     way = find_fastest(algorithm, theta, episodes, announce=said.append, **left_open)
-    return way, [line.partition(": ")[0] for line in said if line.endswith("ms a meta-step")]
+    return way, [line.partition(": ")[0] for line in said if line.endswith("ms per meta-step")]
 
 
 def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():

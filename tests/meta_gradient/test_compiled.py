@@ -191,7 +191,7 @@ def test_without_a_working_compiler_it_runs_eagerly_and_says_so(tmp_path):
     script = str(tmp_path / "eager.py")
     done = run_command("python", script, env={**os.environ, **nowhere}, cold=True)
     assert done.returncode == 0, done.stderr
-    assert "Not compiled, running eagerly: no C++ compiler works here; install g++" in done.stderr
+    assert "Not compiled, running eagerly: no working C++ compiler found; install g++" in done.stderr
 
 
 def test_a_graph_that_differs_from_eager_is_not_used(monkeypatch):

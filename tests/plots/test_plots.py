@@ -135,7 +135,7 @@ def test_an_image_episode_shows_every_image_and_tells_right_from_wrong_at_a_glan
         sides = [axis.spines["left"] for axis in axes]
         assert {colors.to_hex(side.get_edgecolor()) for side in sides} == {color}
         assert {side.get_linestyle() for side in sides} == {dashes}
-        assert f"0 of 9 right before, {number} after adaptation" in figure.get_suptitle()
+        assert f"0 of 9 right before adaptation, {number} after" in figure.get_suptitle()
         first = axes[0].get_title()
         assert first == ("right, 100%" if number else "bee, 100%")
     assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()] == names
@@ -175,7 +175,7 @@ def test_the_confusion_shows_how_often_a_class_was_chosen_of_the_times_it_could_
         [0.5, 0.0, 0.0, 0.5],
     ]
     np.testing.assert_allclose(share, expected)
-    assert "66.7% right of 6" in figure.get_suptitle()
+    assert "66.7% correct of 6" in figure.get_suptitle()
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
         "no 5",
         "no 6",

@@ -30,8 +30,8 @@ def test_a_file_that_is_gone_or_in_the_way_is_told_in_the_runs_folder_alone(tmp_
     no_folder = raised(lambda: (tmp_path / "file" / "x").write_text(""))
     for error, says in (
         (gone, f"the folder is gone ({tmp_path}/no/file)"),
-        (no_file, "a folder lies where a file belongs"),
-        (no_folder, "a file lies where a folder belongs"),
+        (no_file, "there is a folder in place of a file"),
+        (no_folder, "there is a file in place of a folder"),
         (PermissionError(errno.EACCES, "", str(tmp_path)), "there is no permission to write"),
     ):
         assert machine_error(error, tmp_path).what.startswith(says)

@@ -105,5 +105,5 @@ def test_one_that_does_not_say_chooses_nothing(tmp_path):
 
 
 def test_a_task_that_says_it_in_the_metrics_stead_is_told_where_it_belongs():
-    with pytest.raises(UserError, match="has to be the name alone.*metaloop.Metric"):
+    with pytest.raises(UserError, match="must be only a name.*metaloop.Metric"):
         type("Old", (RegressionTask,), {"monitor": ("mae", "min")})

@@ -95,9 +95,9 @@ class Wide(Sinusoid):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"of": {}}, r"task\.of names no source"),
-        ({"weights": {"few": 1}}, r"task\.weights=.* has to give each source .*few, many"),
-        ({"weights": {"few": 0, "many": 0}}, "one of them more than 0"),
+        ({"of": {}}, r"task\.of has no sources"),
+        ({"weights": {"few": 1}}, r"task\.weights=.* must give a number to each source .*few, many"),
+        ({"weights": {"few": 0, "many": 0}}, "at least one above 0"),
         (
             {"of": {"a": Sinusoid(shots=1, queries=1), "b": Wide(shots=1, queries=1)}},
             r"task\.of\.a and task\.of\.b .* input shapes differ \(\(1,\) and \(2,\)\)",

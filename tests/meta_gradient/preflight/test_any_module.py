@@ -161,11 +161,11 @@ def test_frozen_parameters_are_constants(name, adjoint, tasks_at_once):
 
 def test_a_part_that_is_frozen_altogether_is_refused():
     for name, frozen in (("anil", "head"), ("boil", "body")):
-        with pytest.raises(UserError, match="parameters that are learned .*not all frozen"):
+        with pytest.raises(UserError, match="learned parameters .*do not freeze all"):
             recipe(name, objective(small(frozen)))
     with pytest.raises(UserError, match="if it is frozen, .*part=everything"):
         recipe("boil", objective(small("head")))
-    with pytest.raises(UserError, match="Change the expression, or unfreeze what it should find"):
+    with pytest.raises(UserError, match="Change the expression, or unfreeze the parameters"):
         chain_of("descent", small("head"), part="match:head")
 
 

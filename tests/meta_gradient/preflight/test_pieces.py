@@ -76,7 +76,7 @@ def test_a_wrong_loss_is_found_under_a_model_of_metaloops_and_named():
     def loss(p, y):
         return WrongSecond.apply(p - y).mean()
 
-    with pytest.raises(UserError, match="Look at the loss .*loss: a loss with a backward"):
+    with pytest.raises(UserError, match="Look at the loss .*loss: a loss with a custom backward"):
         verdict_of(algorithm_of(MLP(1, 1, hidden=[8]), loss=loss))
 
 
@@ -186,7 +186,7 @@ def test_a_straight_through_estimator_hides_no_wrong_layer_before_it(estimator):
     ],
 )
 def test_a_derivative_that_plain_autograd_has_not_either_is_said(rule):
-    with pytest.raises(UserError, match="nan or infinite at its initial weights, in plain auto"):
+    with pytest.raises(UserError, match="nan or infinite at its initial weights, even with plain auto"):
         verdict_of(algorithm_of(Rule(rule)))
 
 

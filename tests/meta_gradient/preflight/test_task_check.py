@@ -54,9 +54,9 @@ def test_a_task_that_draws_from_its_streams_alone_passes():
 @pytest.mark.parametrize(
     ("task", "says"),
     [
-        (FromTorch, "FromTorch draws from torch's global generator.*Draw from `streams`"),
-        (Counting, "Counting draws another episode for the same seed, split and index"),
-        (OfTheBlock, "OfTheBlock draws another episode for the same seed"),
+        (FromTorch, "FromTorch uses torch's global generator.*Draw from `streams`"),
+        (Counting, "Counting draws a different episode for the same seed, split and index"),
+        (OfTheBlock, "OfTheBlock draws a different episode for the same seed"),
     ],
 )
 def test_other_sources_of_randomness_and_state_are_refused(task, says):
@@ -81,7 +81,7 @@ def changed(**parts):
         (changed(targets=torch.zeros(4, 5, dtype=torch.long)), "6 inputs and 5 targets a task"),
         (changed(inputs=torch.zeros(4, 6, 1, 9, 9)), r"\[1, 9, 9\], one query input \[1, 12, 12\]"),
         (changed(inputs=torch.full((4, 6, 1, 12, 12), float("nan"))), "support.inputs holds nan"),
-        (changed(inputs=torch.zeros(3, 6, 1, 12, 12)), "for 4 tasks. Its first dimensions are"),
+        (changed(inputs=torch.zeros(3, 6, 1, 12, 12)), "for 4 tasks. Its first dimensions must be"),
         (changed(targets=[0, 1]), "support.targets is a list"),
     ],
 )

@@ -153,16 +153,16 @@ def hooked():
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (reversal, "no autograd.Function in the old style"),
-        (gradient_inside, "no torch.autograd.grad inside a forward pass"),
-        (hooked, "no full backward hook"),
+        (reversal, "an old-style autograd.Function"),
+        (gradient_inside, "torch.autograd.grad inside a forward pass"),
+        (hooked, "full backward hook"),
     ],
 )
 def test_what_plain_autograd_does_and_torch_func_does_not_runs_task_by_task(model, reason):
     verdict = verdict_of(algorithm_of(model()))
     assert verdict.at_once["tasks_at_once"] == 1
     assert reason in verdict.slower[0]
-    with pytest.raises(UserError, match=f"torch.func, and .*{reason}.*adjoint=unrolled"):
+    with pytest.raises(UserError, match=f"torch.func, but .*{reason}.*adjoint=unrolled"):
         verdict_of(algorithm_of(model(), "recomputed"))
 
 
@@ -184,7 +184,7 @@ def test_what_torch_func_does_not_take_is_judged_in_detail_task_by_task(model):
 def test_support_plus_one_vectorises_the_query_set_or_says_that_it_cannot():
     algorithm = algorithm_of(gradient_inside())
     objective = replace(algorithm.objective, norm_mode="support_plus_one")
-    with pytest.raises(UserError, match="support_plus_one judges .*Take norm_mode=inductive"):
+    with pytest.raises(UserError, match="support_plus_one predicts .*Use norm_mode=inductive"):
         verdict_of(algorithm.judged_by(objective))
 
 

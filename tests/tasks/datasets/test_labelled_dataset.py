@@ -194,7 +194,7 @@ def test_images_are_resized_and_their_channels_made_alike():
     with pytest.raises(UserError, match=r"dataset\[1\] is coloured, not grey: task.channels=null"):
         opened(sizes, image_size=4)
     with pytest.raises(
-        UserError, match=r"dataset\[1\] is 6 x 6 pixels, and the first item 6 x 5\. Set task\.image"
+        UserError, match=r"dataset\[1\] has 6 x 6 pixels, but the first item 6 x 5\. Set a size such as task\.image"
     ):
         opened(sizes, channels=1)
     task = opened(sizes, channels=1, image_size=4)
@@ -213,7 +213,7 @@ def test_an_augmentation_changes_images_and_turns_are_classes():
     images = task.gather_pixels(drawn)[:, :, 0].double() / 255
     assert (found.support.inputs - images).abs().max() > 0.01
     for option in ({"image_size": 4}, {"channels": 1}, {"rotations": True}):
-        with pytest.raises(UserError, match=rf"task\.{next(iter(option))} is of images of bytes"):
+        with pytest.raises(UserError, match=rf"task\.{next(iter(option))} is for images of bytes"):
             opened(Items(lambda i: [1.0, 2.0]), **option)
 
 
@@ -229,7 +229,7 @@ def broken(i):
 
 
 REFUSED = {
-    r"task\.dataset is a Endless, whose items have no numbers": Endless(),
+    r"task\.dataset is a Endless, whose items have no index": Endless(),
     r"dataset\[0\] is a int, no pair \(input, label\)": range(30),
     r"dataset\[0\] is a tuple of 3, no pair": [(1, 2, 3)] * 30,
     r"label of dataset\[0\] is a float, and a class is a whole": Items(label=float),
@@ -239,12 +239,12 @@ REFUSED = {
     r"input of dataset\[0\] is a str, no image": Items(lambda i: "text"),
     r"input of dataset\[0\] is a dict": Items(lambda i: {"x": i}),
     r"dataset\[3\] has the shape \[3\], and the learner": Items(lambda i: [1.0] * (2 + (i == 3))),
-    r"dataset\[5\] holds NaN": Items(lambda i: [1.0, float("nan") if i == 5 else 0.0]),
+    r"dataset\[5\] contains NaN": Items(lambda i: [1.0, float("nan") if i == 5 else 0.0]),
     r"dataset\[7\] cannot be read \(OSError: cut short\)\. .*skip_unusable=true": Items(broken),
     r"dataset\[2\] is no image of bytes, .*task\.values=numbers": Items(
         lambda i: torch.full((1, 4, 4), 0.123 if i == 2 else 0.0)
     ),
-    r"labels 1 and '1' of task\.dataset are both called '1'": Items(
+    r"labels 1 and '1' of task\.dataset have the same name '1'": Items(
         label=lambda c: (c, "1")[c == 2]
     ),
     r"task\.dataset has no items": [],
@@ -266,7 +266,7 @@ def test_unusable_items_are_left_out_when_asked(capsys):
 
 def test_one_or_three_have_to_be_named():
     for given in ({}, {"train": Items()}, {"dataset": Items(), "test": Items()}):
-        with pytest.raises(UserError, match=r"Name one data set, task\.dataset, .*or three"):
+        with pytest.raises(UserError, match=r"Give one data set, task\.dataset, .*or three"):
             opened(**given)
 
 
@@ -297,7 +297,7 @@ def test_a_run_needs_its_data_set_while_it_trains_and_never_after(make_run, monk
 def test_a_learner_of_numbers_takes_no_bytes_of_images(tmp_path):
     task = opened(Items(lambda i: torch.full((3, 2, 2), i - 1.5)))
     with pytest.raises(
-        UserError, match=r"x holds bytes \(uint8\), and the run was trained on numb"
+        UserError, match=r"x contains bytes \(uint8\), but the run was trained on numb"
     ):
         task.scale(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), torch.float32)
     Image.new("RGB", (2, 2)).save(tmp_path / "x.png")

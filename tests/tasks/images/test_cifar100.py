@@ -130,7 +130,7 @@ def test_another_size_and_grey_are_made_of_the_same_images(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("no meta", r"holds no CIFAR-100: it lacks the file meta\. Put cifar-100-python"),
+        ("no meta", r"is not CIFAR-100: it lacks the file meta\. Put cifar-100-python"),
         ("cut", r"train cannot be read as a pickle .*cut short.*Put cifar-100-python"),
         ("other", r"train is no part of CIFAR-100.*holds pictures\. Put"),
         ("labels", r"train is no part of CIFAR-100.*n 'fine_labels'"),

@@ -151,9 +151,9 @@ def test_another_csv_is_another_cache(tmp_path):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("all/9-9.png,kind 0,train", r"names files that are not there:\s+row 19: all/9-9\.png"),
+        ("all/9-9.png,kind 0,train", r"lists files that do not exist:\s+row 19: all/9-9\.png"),
         ("all/0-0.png,kind 0,test", "row 19: the class 'kind 0' is in test here and in train"),
-        ("all/0-0.png,kind 0,dev", "row 19: 'dev' is no split. Write train, validation or test"),
+        ("all/0-0.png,kind 0,dev", "row 19: 'dev' is not a split. Write train, validation or test"),
         ("all/0-0.png,,train", "'label' is missing in row 19"),
     ],
 )
@@ -166,10 +166,10 @@ def test_a_csv_that_is_wrong_is_named_with_its_line(line, says, tmp_path):
 def test_other_csvs_are_refused_with_what_they_should_be(tmp_path):
     data = made_up(tmp_path / "data")
     table = tmp_path / "split.csv"
-    with pytest.raises(UserError, match=r"split\.csv is no file. It is folders, seeded, or"):
+    with pytest.raises(UserError, match=r"split\.csv is not a file. It must be folders, seeded, or"):
         make(data, tmp_path / "cache", split=str(table))
     table.write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="has the columns a, b. Its first line has to be"):
+    with pytest.raises(UserError, match="has the columns a, b. Its first line must be"):
         make(data, tmp_path / "cache", split=str(table))
     table.write_text("class,split\nc0,train\n")
     with pytest.raises(UserError, match="names the class 'c0', but .* Did you mean c0"):
@@ -190,7 +190,7 @@ def test_mixed_channels_are_refused_unless_told_what_to_make_of_them(channels, s
     data = made_up(tmp_path / "data")
     save(data / "c03" / "9.png", 60, 0, mode="L")
     with pytest.raises(
-        UserError, match=r"c03/9\.png is grey, not coloured.*as the first image.*task\.channels=3"
+        UserError, match=r"c03/9\.png is grey, not coloured.*must be like the first.*task\.channels=3"
     ):
         make(data, tmp_path / "cache", channels=None).prepare()
     assert opened(data, tmp_path / "cache", channels=channels).store.shape == shape
@@ -232,11 +232,11 @@ def odd_folder(kind: str, data: Path) -> Path:
 
 
 ODD = [
-    ("text", r"c02/notes\.txt is no readable image \(its content is none of BMP, GIF, JPEG"),
-    ("folder", r"c02/more is no readable image \(Is a directory"),
-    ("dangling link", r"c02/9\.png is no readable image \(No such file"),
-    ("broken", r"c02/1\.jpg is no readable image .*truncated"),
-    ("not an image", r"c02/1\.jpg is no readable image"),
+    ("text", r"c02/notes\.txt is not a readable image \(its content is none of BMP, GIF, JPEG"),
+    ("folder", r"c02/more is not a readable image \(Is a directory"),
+    ("dangling link", r"c02/9\.png is not a readable image \(No such file"),
+    ("broken", r"c02/1\.jpg is not a readable image .*truncated"),
+    ("not an image", r"c02/1\.jpg is not a readable image"),
     ("32 bit", r"c02/9\.tiff has a format that does not say .*task\.white_level"),
     ("small", r"An episode needs 3 images .*1 have fewer: 'c02' has only 2"),
 ]
@@ -271,14 +271,14 @@ def test_what_file_managers_leave_behind_is_not_seen(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("nowhere", r"There is no task\.data_dir=.*nowhere\. Name with task\.data_dir"),
-        ("empty", r"holds no folder\. Name with task\.data_dir"),
-        ("empty class", r"c02 holds no image: a class needs some"),
+        ("nowhere", r"There is no task\.data_dir=.*nowhere\. Set task\.data_dir"),
+        ("empty", r"contains no folder\. Set task\.data_dir"),
+        ("empty class", r"c02 has no images\. Add images"),
         (
             "few classes",
             "2-way episode needs 2 classes with 3 images each .* train split has 1",
         ),
-        ("splits", r"holds train/, val/ and test/: .* Set task\.split=folders"),
+        ("splits", r"contains train/, val/ and test/, .* Set task\.split=folders"),
     ],
 )
 def test_folders_that_make_no_episodes_are_refused_with_the_remedy(kind, says, tmp_path):
@@ -300,8 +300,8 @@ def test_folders_that_make_no_episodes_are_refused_with_the_remedy(kind, says, t
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"data_dir": None}, r"task\.data_dir is missing: Name with task\.data_dir a folder"),
-        ({"fractions": [0.5, 0.2, 0.2]}, "none below 0, together 1"),
+        ({"data_dir": None}, r"task\.data_dir is not set\. Set task\.data_dir to a folder"),
+        ({"fractions": [0.5, 0.2, 0.2]}, "at least 0 with sum 1"),
         ({"split": "folders"}, r"lacks the folder train/ .* set task\.split=seeded"),
     ],
 )

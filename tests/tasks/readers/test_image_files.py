@@ -168,7 +168,7 @@ def test_values_whose_white_no_format_says_are_refused_unless_it_is_named(kind, 
     with pytest.raises(UserError, match=r"scan has a format that does not .*task\.white_level"):
         read(content, 1)
     assert read(content, 1, white_level=float(values.max()))[0].tolist() == INK.tolist()
-    with pytest.raises(UserError, match=r"scan has values from 0 to .* should lie in 0\.\.0\.5"):
+    with pytest.raises(UserError, match=r"scan has values from 0 to .* must be in 0\.\.0\.5"):
         read(content, 1, white_level=0.5)
 
 
@@ -190,5 +190,5 @@ def test_opaque_images_are_read_as_ever_on_any_background(read):
 def test_a_colour_is_a_name_hexadecimal_or_a_grey():
     assert read_colour("white", "k") == read_colour(255, "k") == read_colour("#ffffff", "k")
     for wrong in ("whit", "#ffffff80", 256, -1):
-        with pytest.raises(UserError, match=f"k={wrong} is no colour"):
+        with pytest.raises(UserError, match=f"k={wrong} is not a colour"):
             read_colour(wrong, "k")

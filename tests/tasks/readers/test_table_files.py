@@ -100,15 +100,15 @@ def test_columns_may_be_booleans_categories_exact_numbers_and_lists(tmp_path):
 @pytest.mark.parametrize(
     ("column", "says"),
     [
-        ([datetime.datetime(2020, 1, 1)] * 2, "'x' holds dates. Write what they mean as numbers"),
+        ([datetime.datetime(2020, 1, 1)] * 2, "'x' contains dates. Convert them to numbers"),
         ([datetime.date(2020, 1, 1)] * 2, "'x' holds dates"),
         (
             [[1.0, 2.0], [3.0]],
-            "'x' holds lists .*: 2 values in row 1, 1 in row 2",
+            "'x' contains lists .*: 2 values in row 1, 1 in row 2",
         ),
-        ([[1.0, 2.0], None], "'x' holds lists of different lengths.*None in row 2"),
-        ([[1.0, 2.0], [3.0, None]], "missing or infinite: 'x' in row 2"),
-        ([{"a": 1}, {"a": 2}], "'x' holds lists"),
+        ([[1.0, 2.0], None], "'x' contains lists of different lengths.*None in row 2"),
+        ([[1.0, 2.0], [3.0, None]], "missing or infinite cells: 'x' in row 2"),
+        ([{"a": 1}, {"a": 2}], "'x' contains lists"),
         ([b"ab", b"c"], "'x' holds 'ab' in row 1, which is no number"),
     ],
 )
@@ -132,7 +132,7 @@ def test_complex_numbers_are_refused_by_name(tmp_path):
             r"row 1 has 3 values, .*2 columns .a, b., separated by semicolons",
         ),
         ("a;b;a\n1;2;3\n", "names the column 'a' twice"),
-        ("", "is empty. Its first line has to name the columns"),
+        ("", "is empty. Its first line must name the columns"),
         ("a,b\n\n", "has no rows"),
     ],
 )
@@ -143,5 +143,5 @@ def test_a_table_that_is_none_says_why(content, says, tmp_path):
 
 def test_text_in_another_encoding_is_refused(tmp_path):
     (tmp_path / "own.csv").write_text("a,b\n1,2\n", encoding="utf-16")
-    with pytest.raises(UserError, match="no table as text in UTF-8"):
+    with pytest.raises(UserError, match="not a table in UTF-8 text"):
         read_table(tmp_path / "own.csv")

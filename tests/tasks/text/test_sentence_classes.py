@@ -108,7 +108,7 @@ def line(sentence="a b", label="x"):
 @pytest.mark.parametrize(
     ("replaced", "says"),
     [
-        ({"valid": [line(), "{not json"]}, 'valid.jsonl, line 2 is no {"sentence"'),
+        ({"valid": [line(), "{not json"]}, 'valid.jsonl, line 2 is not {"sentence"'),
         ({"valid": ['{"text": "a"}']}, "valid.jsonl, line 1 is no"),
         ({"test": [line("  ")]}, "test.jsonl, line 1 has no text"),
         ({"test": [line(label=" ")]}, "test.jsonl, line 1 has no text"),
@@ -131,7 +131,7 @@ def test_labels_that_read_the_same_are_one_class(written):
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path):
-    with pytest.raises(UserError, match="train.jsonl cannot be read .* task.data_dir has to hold"):
+    with pytest.raises(UserError, match="train.jsonl cannot be read .* task.data_dir must contain"):
         make(tmp_path).setup()
 
 

@@ -72,7 +72,7 @@ class TieredImageNet(SplitImageNet):
                 or max(numbers, default=0) >= len(texts)
             ):
                 raise UserError(
-                    f"{path} should contain label_specific, one per each of the "
+                    f"{path} should contain label_specific, one for each of the "
                     f"{len(images[folder])} images, and label_specific_str with their names, not "
                     f"{', '.join(content)}. {self.what_to_put}"
                 )
