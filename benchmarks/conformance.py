@@ -188,8 +188,8 @@ def error_compiled(trial: Trial) -> float | str:
 
 
 def result(one: Tried) -> float | str:
-    """Return the error, or the reason why there is none."""
-    return one.reason if one.error is None else one.error
+    """Return the error, or the reason why it is not exact."""
+    return one.reason if one.error is None or "rounding" in one.reason else one.error
 
 
 def table(rows: list[Row]) -> str:

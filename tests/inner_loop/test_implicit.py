@@ -175,7 +175,10 @@ def test_memory_does_not_grow_with_the_steps(hessian_free_steps):
             {"chain": [TowardsTheta(1.0), LearnedStepSize(0.1, "element")]},
             r"step_size\.0\.weight \(one of 4\) would never be learned",
         ),
-        ({"outer_loss": MultiStepLoss([0.5, 0.5])}, "sees only phi_K, so it does not fit MultiStepLoss"),
+        (
+            {"outer_loss": MultiStepLoss([0.5, 0.5])},
+            "sees only phi_K, so it does not fit MultiStepLoss",
+        ),
         ({"cg_steps": None}, "adjoint=implicit and cg_steps belong together"),
         ({"adjoint": "unrolled"}, "adjoint=implicit and cg_steps belong together"),
         ({"batch_size": 2}, "on the whole support set"),

@@ -388,9 +388,15 @@ def test_each_link_is_one_line_of_yaml_and_the_protocol_names_its_numbers(link):
         ("StepSizeDecay, shape: cosine, steps: 0", "greater than or equal to 1"),
         ("Momentum, decay: 0.9, dampening: 0.1, nesterov: true", "needs decay > 0 and damp"),
         ("Momentum, decay: 0, nesterov: true", "needs decay > 0"),
-        ("GroupedStepSize, inner_lrs: {bias: 0.1}", r"matches body.0.weight, body.2.weight, head.w"),
+        (
+            "GroupedStepSize, inner_lrs: {bias: 0.1}",
+            r"matches body.0.weight, body.2.weight, head.w",
+        ),
         ("GroupedStepSize, inner_lrs: {'.*': 0.1, bias: 0.2}", "'bias', which sets no step size"),
-        ("GroupedStepSize, inner_lrs: {'*bias': 0.1}", r"'\*bias', which is not a regular expression"),
+        (
+            "GroupedStepSize, inner_lrs: {'*bias': 0.1}",
+            r"'\*bias', which is not a regular expression",
+        ),
     ],
 )
 def test_numbers_that_make_no_step_are_refused_with_the_reason(link, says):

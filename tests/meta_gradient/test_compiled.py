@@ -146,6 +146,7 @@ def test_a_run_finds_graphs_of_its_own_number_of_threads_alone(tmp_path, monkeyp
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_an_annealed_loss_compiles_once_and_its_weights_count():
     loss = AnnealedMultiStepLoss(inner_steps=2, epochs=4, epoch_steps=1)
     algorithm, meta, episodes = small_case(inner_steps=2, outer_loss=loss)
@@ -191,7 +192,9 @@ def test_without_a_working_compiler_it_runs_eagerly_and_says_so(tmp_path):
     script = str(tmp_path / "eager.py")
     done = run_command("python", script, env={**os.environ, **nowhere}, cold=True)
     assert done.returncode == 0, done.stderr
-    assert "Not compiled, running eagerly: no working C++ compiler found; install g++" in done.stderr
+    assert (
+        "Not compiled, running eagerly: no working C++ compiler found; install g++" in done.stderr
+    )
 
 
 def test_a_graph_that_differs_from_eager_is_not_used(monkeypatch):

@@ -57,7 +57,10 @@ def test_attention_begins_as_the_plain_mean():
     ("make", "says"),
     [
         (lambda: MLP(32, 5, hidden=[4], vocabulary_size=100), "tokens .* model=word_attention"),
-        (lambda: WordAttention(5, 0, embedding_size=4, hidden_size=4), "real values. Choose task=cli"),
+        (
+            lambda: WordAttention(5, 0, embedding_size=4, hidden_size=4),
+            "real values. Choose task=cli",
+        ),
     ],
 )
 def test_models_refuse_inputs_of_the_other_kind(make, says):

@@ -242,7 +242,11 @@ def test_an_empty_bag_is_zero_as_torchs():
     ("layer", "inputs", "words"),
     [
         (nn.Embedding(4, 2, max_norm=1.0), [INDICES[0] % 4], "changes its weights in place"),
-        (nn.Embedding(4, 2, scale_grad_by_freq=True), [INDICES[0] % 4], "Leave out scale_grad_by_freq"),
+        (
+            nn.Embedding(4, 2, scale_grad_by_freq=True),
+            [INDICES[0] % 4],
+            "Leave out scale_grad_by_freq",
+        ),
         (nn.EmbeddingBag(4, 2, max_norm=1.0), [INDICES[0] % 4], "changes its weights in place"),
         (nn.EmbeddingBag(6, 2), [INDICES[0, 0], torch.tensor([0, 2])], "bags of equal size"),
     ],

@@ -96,7 +96,10 @@ class Wide(Sinusoid):
     ("changes", "says"),
     [
         ({"of": {}}, r"task\.of has no sources"),
-        ({"weights": {"few": 1}}, r"task\.weights=.* must give a number to each source .*few, many"),
+        (
+            {"weights": {"few": 1}},
+            r"task\.weights=.* must give a number to each source .*few, many",
+        ),
         ({"weights": {"few": 0, "many": 0}}, "at least one above 0"),
         (
             {"of": {"a": Sinusoid(shots=1, queries=1), "b": Wide(shots=1, queries=1)}},

@@ -1,7 +1,6 @@
 """Save figures in a folder and send them to the loggers."""
 
 import functools
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,10 @@ from metaloop.user_text import say
 Draw = Callable[[], Figure | None]  # None: this task has no such picture
 
 
-def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Figure]:
-    """Draw each figure and save it as folder/<name>.png; return the figures drawn."""
+def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Path]:
+    """Draw each figure and save it as folder/<name>.png; return the files by name."""
     folder.mkdir(exist_ok=True)
-    figures = {}
+    written = {}
     for name, draw in drawings.items():
         path = folder / f"{name}.png"
         with _skip_failure(f"picture {path}"):
@@ -28,14 +27,16 @@ def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Figure
                 _say_once(f"No picture {path}: this kind of task has none.")
             else:
                 figure.savefig(path, dpi=120)
-                figures[name] = figure
-    return figures
+                written[name] = path
+    return written
 
 
 def log_figures(
-    figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int | None = None
+    written: Mapping[str, Path], loggers: Sequence[Logger], step: int | None = None
 ) -> None:
-    """Send each figure to the loggers that accept figures, at this or the last meta-step.
+    """Send the figures in these files to the loggers that accept figures.
+
+    `step` is the meta-step; None takes the last one.
 
     Those are loggers with a method `log_image(key, images, step)`, such as Lightning's for W&B, and
     those whose `experiment` has TensorBoard's `add_image`.
@@ -43,13 +44,13 @@ def log_figures(
     for logger in loggers:
         log_image = getattr(logger, "log_image", None)
         add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
-        for name, figure in figures.items():
+        for name, path in written.items():
             key = f"pictures/{name}"
             with _skip_failure(f"picture of {name} in {type(logger).__name__}"):
                 if callable(log_image):
-                    log_image(key, [_pixels(figure)], step)
+                    log_image(key, [_pixels(path)], step)
                 elif callable(add_image):
-                    add_image(key, np.asarray(_pixels(figure)), step, dataformats="HWC")
+                    add_image(key, np.asarray(_pixels(path)), step, dataformats="HWC")
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def _say_once(line: str) -> None:
     say(line)
 
 
-def _pixels(figure: Figure) -> Image.Image:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=100)
-    return Image.open(buffer)
+def _pixels(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
+        return image

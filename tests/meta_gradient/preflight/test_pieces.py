@@ -186,7 +186,9 @@ def test_a_straight_through_estimator_hides_no_wrong_layer_before_it(estimator):
     ],
 )
 def test_a_derivative_that_plain_autograd_has_not_either_is_said(rule):
-    with pytest.raises(UserError, match="nan or infinite at its initial weights, even with plain auto"):
+    with pytest.raises(
+        UserError, match="nan or infinite at its initial weights, even with plain auto"
+    ):
         verdict_of(algorithm_of(Rule(rule)))
 
 

@@ -68,7 +68,9 @@ def test_what_is_kept_and_never_read_is_no_state():
 def test_a_generator_of_its_own_is_refused_since_no_seed_repeats_it():
     own = torch.Generator().manual_seed(0)
     model = Rule(lambda m, x: m.head(m.body(x + torch.randn(x.shape, generator=own))))
-    with pytest.raises(UserError, match="random generator of its own, which the seed does not control"):
+    with pytest.raises(
+        UserError, match="random generator of its own, which the seed does not control"
+    ):
         verdict_of(algorithm_of(model))
 
 

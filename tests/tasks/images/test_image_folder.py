@@ -166,7 +166,9 @@ def test_a_csv_that_is_wrong_is_named_with_its_line(line, says, tmp_path):
 def test_other_csvs_are_refused_with_what_they_should_be(tmp_path):
     data = made_up(tmp_path / "data")
     table = tmp_path / "split.csv"
-    with pytest.raises(UserError, match=r"split\.csv is not a file. It must be folders, seeded, or"):
+    with pytest.raises(
+        UserError, match=r"split\.csv is not a file. It must be folders, seeded, or"
+    ):
         make(data, tmp_path / "cache", split=str(table))
     table.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="has the columns a, b. Its first line must be"):
@@ -190,7 +192,8 @@ def test_mixed_channels_are_refused_unless_told_what_to_make_of_them(channels, s
     data = made_up(tmp_path / "data")
     save(data / "c03" / "9.png", 60, 0, mode="L")
     with pytest.raises(
-        UserError, match=r"c03/9\.png is grey, not coloured.*must be like the first.*task\.channels=3"
+        UserError,
+        match=r"c03/9\.png is grey, not coloured.*must be like the first.*task\.channels=3",
     ):
         make(data, tmp_path / "cache", channels=None).prepare()
     assert opened(data, tmp_path / "cache", channels=channels).store.shape == shape

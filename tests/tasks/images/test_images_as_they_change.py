@@ -104,7 +104,9 @@ def test_another_background_or_white_is_another_cache(tmp_path):
     assert pixels(background=7).unique().tolist() == [7]
     opened(data, tmp_path / "cache", split="folders", white_level=4095)
     assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 4
-    with pytest.raises(UserError, match=r"task\.background=whit is not a colour\. Did you mean white"):
+    with pytest.raises(
+        UserError, match=r"task\.background=whit is not a colour\. Did you mean white"
+    ):
         make(data, tmp_path / "cache", background="whit")
 
 

@@ -198,7 +198,11 @@ def cut_short(path):
 
 MANY = [(r, r % CLASSES) for r in range(40)]
 BROKEN = {
-    "NaN": (csv_of(*MANY, ("nan", 3)), {}, "missing or infinite cells: 'x' in row 41. Fill them in"),
+    "NaN": (
+        csv_of(*MANY, ("nan", 3)),
+        {},
+        "missing or infinite cells: 'x' in row 41. Fill them in",
+    ),
     "infinity": (
         npz_of(features=np.full(4, np.inf), label=np.arange(4)),
         {},
@@ -237,7 +241,11 @@ BROKEN = {
         {"split_column": "part"},
         "'0' .label. is in train and, in row 2, in test.*be in one split",
     ),
-    "no file": (lambda path: None, {}, "own.csv is not a file. Correct task.data_dir and task.file"),
+    "no file": (
+        lambda path: None,
+        {},
+        "own.csv is not a file. Correct task.data_dir and task.file",
+    ),
     "of another kind": (lambda path: None, {"file": "own.xlsx"}, "ends with '.xlsx'.*csv"),
     "not named": (lambda path: None, {"file": None}, "set task.data_dir=FOLDER and task.file=NAME"),
     "shares": (csv_of(*MANY), {"split_fractions": [0.5, 0.1, 0.1]}, "at least 0 with sum 1"),

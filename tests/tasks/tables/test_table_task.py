@@ -115,7 +115,11 @@ def test_features_are_listed_and_what_a_learner_stumbles_over_is_warned_of(tmp_p
 @pytest.mark.parametrize(
     ("header", "rows", "says"),
     [
-        (",x,label", [(r, r % 7, r % 10) for r in range(40)], "column '' is an index written by pandas"),
+        (
+            ",x,label",
+            [(r, r % 7, r % 10) for r in range(40)],
+            "column '' is an index written by pandas",
+        ),
         ("Unnamed: 0,x,label", [(r, 1, r % 10) for r in range(40)], "column 'Unnamed: 0' is an"),
         ("when,label", [("2020-01-01", r % 10) for r in range(40)], "'when' holds '2020-01-01' in"),
         ("x,label", [(r, r % 9 or "none") for r in range(40)], "'label' mixes numbers and text: "),
