@@ -36,10 +36,9 @@ def log_figures(
 ) -> None:
     """Send the figures in these files to the loggers that accept figures.
 
-    `step` is the meta-step; None takes the last one.
-
-    Those are loggers with a method `log_image(key, images, step)`, such as Lightning's for W&B, and
-    those whose `experiment` has TensorBoard's `add_image`.
+    `step` is the meta-step; None takes the last one. These loggers have a method
+    `log_image(key, images, step)`, such as Lightning's for W&B, or an `experiment` with
+    TensorBoard's `add_image`.
     """
     for logger in loggers:
         log_image = getattr(logger, "log_image", None)
