@@ -73,7 +73,7 @@ def test_newtons_step_makes_any_adjoint_take_hessians_forward():
     assert algorithm.needs_forward_mode
 
 
-def test_of_an_algorithm_of_a_users_own_the_most_is_assumed():
+def test_a_users_algorithm_is_assumed_to_need_everything():
     class Own(Algorithm):
         def adapt(self, meta, support, steps):
             yield meta

@@ -54,7 +54,7 @@ def damage(path: Path, number: int, whole: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_whatever_is_there_in_its_place_a_record_is_read_or_named(name, folder):
+def test_anything_in_a_records_place_is_read_or_reported(name, folder):
     path = folder.path / name
     whole, refusals = path.read_bytes(), []
     for number in range(40):
@@ -86,13 +86,13 @@ def test_whatever_is_there_in_its_place_a_record_is_read_or_named(name, folder):
         ("evaluations/test/results.json", b"{}", "metrics: Field required"),
     ],
 )
-def test_the_reason_says_what_was_found(name, content, reason, folder):
+def test_the_reason_names_the_fault(name, content, reason, folder):
     (folder.path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name} cannot be read: {reason}"):
         READERS[name](folder)
 
 
-def test_a_missing_file_of_a_record_is_no_damage_but_a_missing_config_is(folder):
+def test_only_a_missing_config_counts_as_damage(folder):
     for name in WHOLE:
         (folder.path / name).unlink()
     folder.overrides.unlink()

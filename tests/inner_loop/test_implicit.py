@@ -67,7 +67,7 @@ def test_at_the_minimum_it_is_the_reference(reference, tasks_at_once):
 
 
 @pytest.mark.parametrize(("steps", "cg_steps"), [(1200, 10), (1200, 20), (600, 80)])
-def test_away_from_it_the_report_bounds_the_error(reference, steps, cg_steps):
+def test_away_from_the_minimum_the_report_bounds_the_error(reference, steps, cg_steps):
     maml, meta, episodes, _ = reference_case(reference, "mlp", "maml")
     expected = {n: torch.from_numpy(reference[f"mlp/imaml/theta/{n}"]) for n in meta}
     strength = float(reference["mlp/imaml/input_strength"])
@@ -91,7 +91,7 @@ def numbers():
     return Episode(Examples(*parts[:2]), Examples(*parts[2:]), torch.zeros(2, 0))
 
 
-def test_a_part_that_does_not_adapt_gets_its_gradient_through_the_minimum():
+def test_a_part_that_does_not_adapt_gets_the_implicit_gradient():
     algorithm, episodes = ridge("head"), numbers()
     meta = {n: p.clone().requires_grad_() for n, p in initial_meta(algorithm).items()}
 

@@ -21,7 +21,7 @@ def tried(**left_open):
     return way, [line.partition(": ")[0] for line in said if line.endswith("ms per meta-step")]
 
 
-def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():
+def test_powers_of_two_and_all_tasks_at_once_are_timed():
     way, found = tried(tasks_at_once=None, chunks_at_once=1, compile=False)
     sizes = [int(line.split()[0]) for line in found]
     # no further once the last were much slower
@@ -31,7 +31,7 @@ def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():
     assert not way.compile
 
 
-def test_more_tasks_at_once_are_compared_by_chunk_numbers_that_are_the_same():
+def test_numbers_of_tasks_are_compared_at_the_same_number_of_chunks():
     one, other = Way(1, 4, compile=False), Way(2, 1, compile=False)
     assert not one.is_neighbour(
         other
@@ -57,7 +57,7 @@ def test_as_many_chunks_are_tried_as_there_are_and_threads():
         assert way.chunks_at_once in expected
 
 
-def test_a_layer_that_vmap_gets_wrong_is_tried_task_by_task_alone(recwarn):
+def test_a_layer_that_vmap_gets_wrong_is_only_tried_task_by_task(recwarn):
     class Hidden(torch.nn.BatchNorm2d):
         """Somebody's own norm, whose function no substitute sees."""
 
@@ -74,7 +74,7 @@ def test_a_layer_that_vmap_gets_wrong_is_tried_task_by_task_alone(recwarn):
     assert way.tasks_at_once == 1
 
 
-def test_trying_leaves_chance_and_parameters_as_they_were():
+def test_timing_keeps_the_random_state_and_parameters():
     algorithm, theta, episodes = random_case("mlp")
     before, state = {n: p.clone() for n, p in theta.items()}, torch.get_rng_state()
     find_fastest(algorithm, theta, episodes, tasks_at_once=None, chunks_at_once=1, compile=False)

@@ -175,7 +175,7 @@ class Others(Reader):
         ),
     ],
 )
-def test_a_network_at_odds_with_named_inputs_is_refused_by_name(model, says):
+def test_a_network_that_does_not_fit_named_inputs_is_refused(model, says):
     of = Objective(model=model.double(), loss=F.cross_entropy)
     with pytest.raises(UserError, match=says):
         verdict(make_maml(of), episodes(), Mixed())

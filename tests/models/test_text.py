@@ -132,7 +132,7 @@ def test_an_encoder_is_vectorised_with_the_mask_that_transformers_makes(architec
     torch.testing.assert_close(hf_encoder(tasks[0]), model(tasks[0]))
 
 
-def test_an_encoder_reads_its_own_tokens_and_their_mask_as_it_reads_the_tasks():
+def test_an_encoder_reads_its_own_tokens_and_mask_like_the_tasks():
     model = hf_encoder().double()
     tokens = torch.tensor([[4, 9, 30, 0], [7, 7, 2, 11]])
     mask = (tokens > 0).long()

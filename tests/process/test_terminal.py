@@ -33,7 +33,7 @@ sys.exit(7)
 
 
 @pytest.mark.parametrize("output", ["| head -1", ">&-", ">&- 2>&- <&-", "> /dev/full 2>&1"])
-def test_where_output_goes_changes_neither_status_nor_files(output, tmp_path):
+def test_redirected_output_changes_neither_status_nor_files(output, tmp_path):
     file = tmp_path / "file"
     python = f"{sys.executable} -c '{TALKATIVE}' {file}"
     done = subprocess.run(

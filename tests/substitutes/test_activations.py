@@ -203,7 +203,7 @@ def test_rrelu_draws_slopes_between_its_bounds_for_each_task():
     assert not torch.equal(first, second)
 
 
-def test_torchs_gumbel_softmax_is_refused_where_logits_are_shared_and_ours_draws_for_each_task():
+def test_torchs_gumbel_softmax_refuses_shared_logits_and_ours_draws_for_each_task():
     logits = torch.log(torch.tensor([0.2, 0.8]))
 
     def sample(_):
@@ -251,7 +251,7 @@ def test_an_empty_bag_is_zero_as_torchs():
         (nn.EmbeddingBag(6, 2), [INDICES[0, 0], torch.tensor([0, 2])], "bags of equal size"),
     ],
 )
-def test_what_no_composition_can_give_is_refused_in_words(layer, inputs, words):
+def test_impossible_compositions_are_refused(layer, inputs, words):
     with Replacing(TABLE), pytest.raises(UserError, match=words):
         layer(*inputs)
 

@@ -194,6 +194,6 @@ def test_group_norm_takes_forward_mode_where_channels_come_last(call):
     ],
     ids=["group", "rms", "local response", "normalize"],
 )
-def test_torchs_own_are_exact_where_no_row_is(norm):
+def test_torchs_own_are_exact_if_no_row_is_fully_masked(norm):
     theta = [MIX, SCALE, SHIFT]
     assert difference(vectorised(norm, ROWS, theta, XS), task_by_task(norm, theta, XS)) < EXACT

@@ -106,7 +106,7 @@ def test_targets_that_broadcast_against_the_predictions_are_refused(loss):
         verdict_of(algorithm_of(plain(), loss=loss), episodes=of_one_dimension())
 
 
-def test_pairs_on_purpose_are_no_broadcasting_mistake():
+def test_deliberate_broadcasting_to_pairs_is_allowed():
     def contrastive(p, y):
         return ((p[:, None] - p[None]).square().sum(-1) - (y[:, None] - y[None])[..., 0]).mean()
 

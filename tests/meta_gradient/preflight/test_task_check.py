@@ -85,7 +85,7 @@ def changed(**parts):
         (changed(targets=[0, 1]), "support.targets is a list"),
     ],
 )
-def test_what_does_not_fit_the_legend_is_refused_in_its_words(episodes, says):
+def test_what_does_not_fit_the_description_is_refused(episodes, says):
     with pytest.raises(UserError, match=says):
         check_episodes(episodes)
 
@@ -106,6 +106,6 @@ def test_a_task_that_fails_to_draw_is_named_with_its_error():
         metaloop.check(algorithm_of(plain()), Broken())
 
 
-def test_a_task_that_acts_on_its_inputs_by_itself_may_have_others_than_its_network():
+def test_a_task_with_its_own_forward_may_have_other_inputs_than_its_network():
     task = PointNavigation(shots=2, queries=2, horizon=5, action_std=0.5)
     check_episodes(draw_episodes(task, 0, 2, torch.device("cpu"), torch.float32), task)

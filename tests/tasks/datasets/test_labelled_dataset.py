@@ -106,7 +106,7 @@ def test_images_of_every_kind_become_the_same_episodes(kind):
         (lambda i: torch.full((7, 2, 2), i, dtype=torch.uint8), (7, 2, 2)),  # no channels
     ],
 )
-def test_numbers_come_as_they_are(make, shape):
+def test_numbers_are_not_changed(make, shape):
     task = opened(Items(make))
     assert (task.input_shape, task.values) == (shape, "numbers")
     found, drawn = episodes(task)
@@ -169,7 +169,7 @@ def test_three_data_sets_are_the_three_splits_and_share_no_class():
     assert not ids["train"] & ids["test"]  # another class, with images of its own data set
 
 
-def test_equal_numbers_that_the_data_sets_name_otherwise_are_no_shared_class():
+def test_equal_labels_with_different_names_are_different_classes():
     task = opened(
         train=Items(classes=2, names=["cat", "dog"]),
         validation=Items(classes=2, names=["hen", "pig"]),
@@ -189,7 +189,7 @@ def test_labels_are_whole_numbers_and_texts_of_any_library(label):
 
 
 @pytest.mark.filterwarnings("ignore:Nothing can be learned")
-def test_images_are_resized_and_their_channels_made_alike():
+def test_images_are_resized_and_converted_to_the_same_channels():
     sizes = Items(lambda i: Image.new(("L", "RGB", "RGBA")[i % 3], (5 + i % 4, 6), 255 * (i % 2)))
     with pytest.raises(UserError, match=r"dataset\[1\] is coloured, not grey: task.channels=null"):
         opened(sizes, image_size=4)
@@ -202,7 +202,7 @@ def test_images_are_resized_and_their_channels_made_alike():
     assert task.input_shape == task.store.shape == (1, 4, 4)
 
 
-def test_an_augmentation_changes_images_and_turns_are_classes():
+def test_augmentation_changes_images_and_rotations_are_classes():
     plain = {"crop": 0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
     task = opened(
         Items(names=[f"n{c}" for c in range(10)]),
@@ -254,7 +254,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("says", REFUSED)
-def test_what_is_no_labelled_data_set_is_refused_in_a_users_words(says):
+def test_objects_that_are_not_labelled_data_sets_are_refused(says):
     with pytest.raises(UserError, match=says):
         opened(REFUSED[says])
 
@@ -265,7 +265,7 @@ def test_unusable_items_are_left_out_when_asked(capsys):
     assert "Left out 1 unusable items:\n" in capsys.readouterr().out
 
 
-def test_one_or_three_have_to_be_named():
+def test_one_or_three_data_sets_must_be_given():
     for given in ({}, {"train": Items()}, {"dataset": Items(), "test": Items()}):
         with pytest.raises(UserError, match=r"Give one data set, task\.dataset, .*or three"):
             opened(**given)
@@ -295,7 +295,7 @@ def test_a_run_needs_its_data_set_while_it_trains_and_never_after(make_run, monk
     assert adapted.predict(given.inputs).tolist() == adapted.predict(given.inputs / 255).tolist()
 
 
-def test_a_learner_of_numbers_takes_no_bytes_of_images(tmp_path):
+def test_a_learner_of_numbers_refuses_image_bytes(tmp_path):
     task = opened(Items(lambda i: torch.full((3, 2, 2), i - 1.5)))
     with pytest.raises(
         UserError, match=r"x contains bytes \(uint8\), but the run was trained on numb"

@@ -130,7 +130,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path
         load_or_build(tmp_path / "file" / "x", source)
 
 
-def test_data_that_cannot_be_read_is_not_blamed_on_the_cache(tmp_path):
+def test_unreadable_data_is_not_reported_as_a_cache_error(tmp_path):
     def find():
         raise PermissionError(13, "Permission denied", "/photos/cat")
 

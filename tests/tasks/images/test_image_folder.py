@@ -97,7 +97,7 @@ def test_a_seeded_split_has_the_fractions_and_depends_on_seed_and_names_alone():
     assert all(abs(often[name] - 40) < 5 * 5.7 for name in names)
 
 
-def test_folders_say_the_split(tmp_path):
+def test_folders_determine_the_split(tmp_path):
     data = made_up(tmp_path / "data", prefixes=FOLDERS)
     task = opened(data, tmp_path / "cache", split="folders")
     assert names_in(task) == {
@@ -131,7 +131,7 @@ def table_of_files(tmp_path: Path, *more: str) -> str:
     return str(tmp_path / "split.csv")
 
 
-def test_a_csv_of_files_names_labels_wherever_they_lie(tmp_path):
+def test_a_csv_may_list_files_in_any_folder(tmp_path):
     task = opened(tmp_path / "data", tmp_path / "cache", split=table_of_files(tmp_path))
     assert names_in(task)["test"] == ["kind 4", "kind 5"]
     drawn = task.draw("test", RandomStreams(0, "test", torch.arange(20)))
@@ -139,7 +139,7 @@ def test_a_csv_of_files_names_labels_wherever_they_lie(tmp_path):
     assert torch.equal(red.long(), 20 * drawn.classes[..., None].expand(red.shape))
 
 
-def test_another_csv_is_another_cache(tmp_path):
+def test_another_csv_gets_another_cache(tmp_path):
     first = opened(tmp_path / "data", tmp_path / "cache", split=table_of_files(tmp_path))
     text = Path(table_of_files(tmp_path)).read_text()
     (tmp_path / "split.csv").write_text(text.replace("kind 0", "sort 0"))
@@ -178,7 +178,7 @@ def test_other_csvs_are_refused_with_what_they_should_be(tmp_path):
         make(data, tmp_path / "cache", split=str(table)).prepare()
 
 
-def test_channels_are_those_of_the_images_where_none_are_named(tmp_path):
+def test_channels_are_inferred_from_the_images(tmp_path):
     for c in CLASSES:
         for i in range(3):
             save(tmp_path / "grey" / c / f"{i}.png", 7, 7, mode="L")
@@ -188,7 +188,7 @@ def test_channels_are_those_of_the_images_where_none_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (1, 6, 6)), (3, (3, 6, 6))])
-def test_mixed_channels_are_refused_unless_told_what_to_make_of_them(channels, shape, tmp_path):
+def test_mixed_channels_are_refused_without_task_channels(channels, shape, tmp_path):
     data = made_up(tmp_path / "data")
     save(data / "c03" / "9.png", 60, 0, mode="L")
     with pytest.raises(
@@ -331,7 +331,7 @@ def test_a_data_folder_is_only_read(tmp_path):
         path.chmod(0o755)
 
 
-def test_changed_images_are_decoded_anew(tmp_path):
+def test_changed_images_are_decoded_again(tmp_path):
     data = made_up(tmp_path / "data")
     opened(data, tmp_path / "cache")
     save(data / "c00" / "0.png", 255, 255)

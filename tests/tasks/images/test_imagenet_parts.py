@@ -140,7 +140,7 @@ def test_every_layout_gives_its_images_to_the_split_it_names(layout, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [MiniImageNet, TieredImageNet])
-def test_without_the_users_copy_it_says_what_to_put_where(kind, tmp_path):
+def test_without_the_users_copy_the_message_says_which_files_to_add(kind, tmp_path):
     with pytest.raises(
         UserError, match=r"task\.data_dir is not set\. .*must not be redistributed\. Put"
     ):

@@ -63,7 +63,7 @@ def linked(kind: str, folder: Path) -> tuple[Path, str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["split folders", "class folders", "files", "table"])
-def test_what_lies_behind_links_and_tables_is_decoded_anew_when_it_changes(kind, tmp_path):
+def test_changed_files_behind_links_and_tables_are_decoded_again(kind, tmp_path):
     data, split, image = linked(kind, tmp_path)
     place = {"data_dir": data, "cache_dir": tmp_path / "cache", "split": split}
     place |= {"fractions": [0.34, 0.33, 0.33]}
@@ -90,7 +90,7 @@ def test_unchanged_images_are_decoded_once(tmp_path):
         assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 1
 
 
-def test_another_background_or_white_is_another_cache(tmp_path):
+def test_another_background_or_white_level_gets_another_cache(tmp_path):
     data = lay_out(tmp_path / "data", prefixes=True)
     clear = Image.new("RGBA", (6, 6), (0, 0, 0, 0))
     clear.save(data / "train" / "a" / "1.png")
@@ -118,7 +118,7 @@ def spoil(folder: Path) -> None:
     (folder / ".DS_Store").write_text("")
 
 
-def test_all_that_cannot_be_read_is_named_at_once_in_training_and_in_adapting(tmp_path):
+def test_all_unreadable_files_are_listed_at_once(tmp_path):
     data = lay_out(tmp_path / "data", prefixes=True)
     spoil(data / "train" / "a")
     spoil(data / "train")
@@ -135,7 +135,7 @@ def test_all_that_cannot_be_read_is_named_at_once_in_training_and_in_adapting(tm
     assert (len(given.names), len(given.skipped)) == (6, 12)
 
 
-def test_training_leaves_out_by_name_what_adapting_skips(tmp_path, capsys):
+def test_training_and_adapting_skip_the_same_files(tmp_path, capsys):
     data = lay_out(tmp_path / "data", prefixes=True)
     spoil(data / "train" / "a")
     task = opened(data, tmp_path / "cache", split="folders", skip_unusable=True)

@@ -135,7 +135,7 @@ def test_unpacked_and_zipped_data_give_the_same_images(task, omniglot, tmp_path)
     assert torch.equal(torch.from_numpy(np.array(images)), task.store.gather(rows))
 
 
-def test_nearest_gives_the_images_of_programs_that_leave_drawings_at_one_bit(omniglot, tmp_path):
+def test_nearest_equals_programs_that_resize_one_bit_drawings(omniglot, tmp_path):
     drawing = next(iter(find_drawings(omniglot).values()))[0]
     with zipfile.ZipFile(drawing.archive) as archive, archive.open(drawing.name) as file:
         image = Image.open(io.BytesIO(file.read()))
@@ -220,7 +220,7 @@ def test_a_broken_image_is_named(tmp_path):
         ImageFiles(28, 1).read(ImageFile(None, str(bad)))
 
 
-def test_changed_drawings_are_decoded_anew(tmp_path):
+def test_changed_drawings_are_decoded_again(tmp_path):
     character = tmp_path / "images_background" / "Greek" / "character01"
     character.mkdir(parents=True)
     Image.new("L", (4, 4)).save(character / "0001_01.png")

@@ -43,7 +43,7 @@ def test_separators_and_decimal_commas_are_recognised(content, name, tmp_path):
     assert table.side_by_side(["a", "b"]).tolist() == [[1.5, 2], [-3, 0.25]]
 
 
-def test_a_comma_that_may_mean_thousands_is_for_the_user_to_say(tmp_path):
+def test_a_comma_that_may_mean_thousands_is_refused(tmp_path):
     path = text(tmp_path, "a;b\n1,250;2\n3,125;4\n")
     with pytest.raises(UserError, match="'a' holds '1,250' in row 1.*task.decimal=','"):
         read_table(path).numbers(["a"])
@@ -61,7 +61,7 @@ def test_every_missing_cell_is_named_by_its_column_and_row(tmp_path):
     assert table.labels("label") == ["x", "y", "NA", "x"]  # a label's text is a name
 
 
-def test_an_absent_label_is_missing_and_the_text_na_a_name_in_parquet_too(tmp_path):
+def test_an_empty_label_is_missing_but_the_text_na_is_a_label(tmp_path):
     table = read_table(parquet(tmp_path, named=["NA", "b"], lost=[None, "b"], x=[1, None]))
     assert table.labels("named") == ["NA", "b"]
     with pytest.raises(UserError, match="'lost' is missing in row 1"):
@@ -112,7 +112,7 @@ def test_columns_may_be_booleans_categories_exact_numbers_and_lists(tmp_path):
         ([b"ab", b"c"], "'x' holds 'ab' in row 1, which is no number"),
     ],
 )
-def test_what_is_no_number_is_refused_by_name(column, says, tmp_path):
+def test_what_is_not_a_number_is_refused_by_name(column, says, tmp_path):
     table = read_table(parquet(tmp_path, x=column))
     with pytest.raises(UserError, match=says):
         table.numbers(["x"])
@@ -136,7 +136,7 @@ def test_complex_numbers_are_refused_by_name(tmp_path):
         ("a,b\n\n", "has no rows"),
     ],
 )
-def test_a_table_that_is_none_says_why(content, says, tmp_path):
+def test_a_file_that_is_not_a_table_is_refused_with_the_reason(content, says, tmp_path):
     with pytest.raises(UserError, match=says):
         read_table(text(tmp_path, content))
 

@@ -30,7 +30,7 @@ def written(tmp_path: Path, content: object, protocol: int = 4) -> Path:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_arrays_and_containers_arrive_as_they_were(protocol, tmp_path):
+def test_arrays_and_containers_are_read_unchanged(protocol, tmp_path):
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     content = {
         b"data": array,
@@ -50,7 +50,7 @@ def test_arrays_and_containers_arrive_as_they_were(protocol, tmp_path):
     assert found["raw"] == b"\xff\x00"
 
 
-def test_what_python_2_pickled_is_read(tmp_path):
+def test_pickles_of_python_2_are_read(tmp_path):
     """The dict {'data': np.arange(3, dtype='u1'), 'names': ['a']}, as Python 2 wrote it."""
     path = tmp_path / "data.pkl"
     path.write_bytes(

@@ -95,7 +95,7 @@ def test_the_seed_divides_the_classes_and_every_class_is_in_one_split(tmp_path):
     assert set(episodes(other, "test").classes.unique().tolist()) != seen["test"]
 
 
-def test_a_column_may_say_the_split(tmp_path):
+def test_a_column_may_give_the_split(tmp_path):
     rows = [(r, r % 6, ("train", "val", "test")[r % 6 // 2]) for r in range(24)]
     write_csv(tmp_path / "own.csv", "x,label,part", rows)
     task = make(tmp_path, "own.csv", split_column="part")
@@ -278,6 +278,6 @@ def test_another_file_than_the_learner_was_built_for_is_refused(tmp_path):
             make(tmp_path, file, **shapes).setup()
 
 
-def test_a_column_of_data_sets_has_no_effect_on_a_classification(tmp_path):
+def test_a_task_column_has_no_effect_in_classification(tmp_path):
     with pytest.raises(UserError, match="task.task_column=x has no effect.*kind=regression"):
         make(tmp_path, write(tmp_path, "csv"), task_column="x")

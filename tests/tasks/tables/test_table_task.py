@@ -125,9 +125,7 @@ def test_features_are_listed_and_what_a_learner_stumbles_over_is_warned_of(tmp_p
         ("x,label", [(r, r % 9 or "none") for r in range(40)], "'label' mixes numbers and text: "),
     ],
 )
-def test_columns_that_nobody_named_and_that_are_no_features_are_refused(
-    header, rows, says, tmp_path
-):
+def test_unlisted_columns_that_are_not_features_are_refused(header, rows, says, tmp_path):
     write_csv(tmp_path / "own.csv", header, rows)
     with pytest.raises(UserError, match=says):
         make(tmp_path, "own.csv")
@@ -176,7 +174,7 @@ def test_a_regression_starts_with_more_than_one_support_row(tmp_path):
     assert task.found["shots"] == 10
 
 
-def test_bytes_of_images_are_brought_to_the_white_of_the_runs_arrays(tmp_path):
+def test_image_bytes_are_scaled_like_the_runs_arrays(tmp_path):
     image = np.array([[[[0, 255]]], [[[51, 102]]]], dtype=np.uint8)
     for white, trained_on in ((1, image / 255), (255, image)):
         np.savez(

@@ -45,7 +45,7 @@ def written(tmp_path):
     return write
 
 
-def test_a_words_number_is_a_function_of_its_spelling_alone():
+def test_a_words_id_depends_only_on_its_spelling():
     once = hash_words("Don't pay the bill, PAY me!", 8192)
     assert len(once) == 8  # don't pay the bill , pay me !
     assert once[1] == once[5]
@@ -156,7 +156,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_with_a_mask_the_network_gets_the_tokenizers_tokens_and_where_they_pad(written):
+def test_with_a_mask_the_network_gets_tokens_and_padding(written):
     plain = written()
     masked = make(plain.data_dir, classes=6, ways=2, queries=1, mask=True)
     for task in (plain, masked):
