@@ -221,7 +221,7 @@ X, Y = striped(5, 2)
 @pytest.mark.parametrize(
     ("x", "y", "options", "says"),
     [
-        (X, without_row(Y, 0), {}, "x has 10 rows and y 9"),
+        (X, without_row(Y, 0), {}, "x has 10 rows, but y has 9"),
         (X[:0], [], {}, "x has no rows"),
         (X[:2], Y[:2], {}, r"only one class \(0\)"),
         (X[:, 0], Y, {}, r"\[rows, 1, 28, 28\], but x has the shape \[10, 28, 28\].*x\[:, None\]"),
@@ -233,12 +233,12 @@ X, Y = striped(5, 2)
             np.where(X > 240, np.nan, X / 255.0),
             Y,
             {},
-            r"NaN or infinity in \d+ rows, the first x\[",
+            r"NaN or infinity in \d+ rows, first in x\[",
         ),
         (X.astype(str), Y, {}, "numbers are needed"),
         (X, [[c] for c in Y], {}, r"y\[0\] is a list, no label"),
         (X, [float("nan"), *Y[1:]], {}, r"y\[0\] is NaN"),
-        (X, Y, {"steps": -1}, "steps=-1: a number of inner steps"),
+        (X, Y, {"steps": -1}, "steps=-1: the number of inner steps"),
         (X, Y, {"head": "new"}, "head=new is unknown. Choices: fresh, mean"),
     ],
 )
@@ -265,7 +265,7 @@ def test_a_regressions_mistakes_are_named_too(untrained):
 
 def test_a_class_that_the_support_set_lacks_is_named(untrained):
     adapted = Learner.load(untrained(*IMAGES).path).adapt(X, Y)
-    with pytest.raises(UserError, match=r"9 is no class of the support set \(0, 1, 2, 3, 4\)"):
+    with pytest.raises(UserError, match=r"9 is not a class of the support set \(0, 1, 2, 3, 4\)"):
         adapted.score(X, [9, *Y[1:]])
 
 

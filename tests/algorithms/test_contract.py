@@ -73,7 +73,7 @@ def test_newtons_step_makes_any_adjoint_take_hessians_forward():
     assert algorithm.needs_forward_mode
 
 
-def test_a_users_algorithm_is_assumed_to_need_everything():
+def test_a_users_algorithm_is_assumed_to_need_second_derivatives():
     class Own(Algorithm):
         def adapt(self, meta, support, steps):
             yield meta

@@ -30,7 +30,7 @@ def test_a_step_is_measured_against_the_plain_loops_after_their_gradients_are_co
     )
     # 32 tasks of nine passes over five support images and three over five of the query set, each
     # 2.65 million products; the first layer's need no way back to the images
-    flops = [float(f) for f in re.findall(r"([\d.]+) GFLOP a meta-step", done.stdout)]
+    flops = [float(f) for f in re.findall(r"([\d.]+) GFLOP per meta-step", done.stdout)]
     assert flops[1] == pytest.approx(32 * (9 + 3) * 5 * 2 * 2.65e-3, rel=0.05)
 
 

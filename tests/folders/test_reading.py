@@ -81,7 +81,7 @@ def test_anything_in_a_records_place_is_read_or_reported(name, folder):
         ("status.json", b'{"state": "runn', "Invalid JSON: EOF while parsing a string"),
         ("status.json", b"\xff\xfe", "it is not text from byte 0 on"),
         ("changes.json", b'{"accepted": [3]}', "accepted.0: Input should be an object"),
-        ("metrics.csv", b"step,a\n1,x\n", "line 2 is no row of numbers by step"),
+        ("metrics.csv", b"step,a\n1,x\n", "line 2 is not a row of numbers by step"),
         ("metrics.csv", b"step,a\n1\n", "line 2 and the header differ in length"),
         ("evaluations/test/results.json", b"{}", "metrics: Field required"),
     ],
@@ -92,7 +92,7 @@ def test_the_reason_names_the_fault(name, content, reason, folder):
         READERS[name](folder)
 
 
-def test_only_a_missing_config_counts_as_damage(folder):
+def test_only_a_missing_config_is_refused(folder):
     for name in WHOLE:
         (folder.path / name).unlink()
     folder.overrides.unlink()

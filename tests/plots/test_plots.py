@@ -159,7 +159,7 @@ def answered(answers):
     return Answered(classes, torch.tensor([[0, 1, 2]] * 2), torch.tensor(answers))
 
 
-def test_the_confusion_matrix_counts_only_episodes_with_that_class():
+def test_the_confusion_matrix_counts_only_episodes_with_both_classes():
     # 5 taken for 7 in the one episode that had both; 9 for 5 in one of two
     confusion = count_confusion(answered([[1, 1, 2], [1, 1, 2]]))
     assert confusion.classes.tolist() == [5, 6, 7, 9]

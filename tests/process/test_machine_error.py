@@ -29,7 +29,7 @@ def test_a_missing_file_or_one_in_the_way_is_explained_only_in_the_run_folder(tm
     no_file = raised(lambda: tmp_path.write_text(""))
     no_folder = raised(lambda: (tmp_path / "file" / "x").write_text(""))
     for error, says in (
-        (gone, f"the folder is gone ({tmp_path}/no/file)"),
+        (gone, f"the folder is missing ({tmp_path}/no/file)"),
         (no_file, "there is a folder in place of a file"),
         (no_folder, "there is a file in place of a folder"),
         (PermissionError(errno.EACCES, "", str(tmp_path)), "there is no permission to write"),

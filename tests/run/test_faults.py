@@ -157,7 +157,7 @@ def test_a_folder_that_is_moved_away_ends_the_run_in_words_and_is_not_made_anew(
     folder = failing(tmp_path, LosesFolder)
     assert work([str(folder.path)]) == 1
     said = capsys.readouterr().err
-    assert f"Error: the folder is gone ({folder.path}" in said
+    assert f"Error: the folder is missing ({folder.path}" in said
     assert "Restore what was moved or removed." in said
     assert not folder.path.exists()
     back = RunFolder((tmp_path / "moved").rename(folder.path))

@@ -251,7 +251,7 @@ def test_an_empty_bag_is_zero_as_torchs():
         (nn.EmbeddingBag(6, 2), [INDICES[0, 0], torch.tensor([0, 2])], "bags of equal size"),
     ],
 )
-def test_impossible_compositions_are_refused(layer, inputs, words):
+def test_embeddings_without_exact_gradients_are_refused(layer, inputs, words):
     with Replacing(TABLE), pytest.raises(UserError, match=words):
         layer(*inputs)
 

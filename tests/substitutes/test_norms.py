@@ -156,7 +156,7 @@ def test_an_instance_norm_with_running_statistics_is_vectorised(use_input_stats)
 
 def test_a_norm_over_what_is_not_there_is_refused_as_torch_does():
     with Substituting(ROWS):
-        with pytest.raises(ValueError, match=r"\[5\] got an input of shape \[3, 6\]"):
+        with pytest.raises(ValueError, match=r"\[5\] does not fit an input of shape \[3, 6\]"):
             F.layer_norm(torch.zeros(3, 6), (5,))
         with pytest.raises(ValueError, match="more than one value per channel"):
             F.instance_norm(torch.zeros(3, 6, 1))

@@ -114,7 +114,10 @@ class Wide(Sinusoid):
             },
             r"kinds of targets differ",
         ),
-        ({"of": {"a": images(), "b": uncounted()}}, r"task\.of\.b does not say how many classes"),
+        (
+            {"of": {"a": images(), "b": uncounted()}},
+            r"task\.of\.b does not give its number of classes",
+        ),
     ],
 )
 def test_sources_that_do_not_fit_one_learner_are_refused_by_name(changes, says):

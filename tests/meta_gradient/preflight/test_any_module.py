@@ -131,7 +131,7 @@ def test_a_weight_shared_by_head_and_body_is_not_split_between_them(name):
 
 
 def test_an_expression_has_to_find_every_name_of_a_shared_parameter():
-    with pytest.raises(UserError, match=r"only head.weight is of that part"):
+    with pytest.raises(UserError, match=r"contains only head.weight"):
         is_checked(chain_of("descent", autoencoder(), part=r"match:^head\."))
     both = chain_of("descent", autoencoder(), part=r"match:(^head\.|weight)")
     assert set(both.names) == {"body.weight", "head.bias"}

@@ -64,7 +64,7 @@ def test_a_model_that_cannot_be_vectorised_runs_task_by_task():
     _, _, episodes = random_case("mlp")
     model = Branching().double()
     algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 1)
-    with pytest.warns(UserWarning, match="Branching fails .vmap takes no Python branch"):
+    with pytest.warns(UserWarning, match="Branching fails .vmap does not support a Python branch"):
         assert (
             exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, "all")
             == 1

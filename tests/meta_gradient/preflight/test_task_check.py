@@ -78,14 +78,14 @@ def changed(**parts):
             changed(targets=random_episodes("conv").support.targets + 1),
             "labels from 1 to 3 in episodes of 3 classes. Labels count from 0 to 2: subtract 1",
         ),
-        (changed(targets=torch.zeros(4, 5, dtype=torch.long)), "6 inputs and 5 targets a task"),
+        (changed(targets=torch.zeros(4, 5, dtype=torch.long)), "6 inputs and 5 targets per task"),
         (changed(inputs=torch.zeros(4, 6, 1, 9, 9)), r"\[1, 9, 9\], one query input \[1, 12, 12\]"),
         (changed(inputs=torch.full((4, 6, 1, 12, 12), float("nan"))), "support.inputs holds nan"),
         (changed(inputs=torch.zeros(3, 6, 1, 12, 12)), "for 4 tasks. Its first dimensions must be"),
         (changed(targets=[0, 1]), "support.targets is a list"),
     ],
 )
-def test_what_does_not_fit_the_description_is_refused(episodes, says):
+def test_episodes_that_do_not_fit_the_description_are_refused(episodes, says):
     with pytest.raises(UserError, match=says):
         check_episodes(episodes)
 
@@ -93,7 +93,7 @@ def test_what_does_not_fit_the_description_is_refused(episodes, says):
 def test_an_input_has_the_shape_that_the_task_says():
     task = Lines()
     task.input_shape = (2,)
-    with pytest.raises(UserError, match=r"\[1\], and the task's input_shape is \[2\]"):
+    with pytest.raises(UserError, match=r"\[1\], but the task's input_shape is \[2\]"):
         check_episodes(random_episodes("mlp"), task)
 
 

@@ -283,9 +283,9 @@ def lay_out(place, what):
     [
         ("empty", r"empty is empty. Add images"),
         ("empty class", r"letter 9 is empty"),
-        ("text", r"letter 0/notes.txt is no readable image .* skip_unusable=true"),
+        ("text", r"letter 0/notes.txt is not a readable image .* skip_unusable=true"),
         ("stray", r"support/00.png is next to the class folders. Repair or remove"),
-        ("broken", r"letter 1/02.png is no readable image"),
+        ("broken", r"letter 1/02.png is not a readable image"),
         ("one class", r"only one class \('letter 0'\)"),
         ("no labels", r"has no labels to adapt to. Make a folder for each class"),
         ("other class", r"letter 2/02.png is of class 'letter 2', of which .*support has no"),
@@ -308,7 +308,7 @@ def test_odd_files_are_skipped_by_name_where_that_is_asked_for(
     folder = adapted(untrained(*IMAGES), support=support, skip_unusable=True)
     skipped = json.loads((folder / "results.json").read_text())["skipped"]
     assert len(skipped) == 2
-    assert "notes.txt is no readable image" in skipped[0]
+    assert "notes.txt is not a readable image" in skipped[0]
     assert "Skipped:" in capsys.readouterr().out
 
 
@@ -317,7 +317,7 @@ def test_odd_files_are_skipped_by_name_where_that_is_asked_for(
     [
         ("x,y\n1,2\nnan,3\n", None, r"support.csv has missing or infinite cells: 'x' in row 2"),
         ("x,y\n1,2\n2,\n", None, r"missing or infinite cells: 'y' in row 2"),
-        ("x,y\n1,two\n", None, r"'y' holds 'two' in row 1, which is no number"),
+        ("x,y\n1,two\n", None, r"'y' has 'two' in row 1, which is not a number"),
         ("x,z,y\n1,2,3\n", None, r"has 2 features \(x, z\), but the run was trained on 1"),
         ("x,y\n1,2,3\n", None, r"row 1 has 3 values, but the first line names 2 columns \(x, y\)"),
         ("x,x\n1,2\n", None, "names the column 'x' twice"),

@@ -142,7 +142,7 @@ def test_one_data_sets_classes_are_divided_by_fractions_and_seed():
     assert sorted(n for s in SPLITS for n in names[s]) == [str(c) for c in range(10)]
     assert names_in(opened(Items(), fractions=[0.5, 0.2, 0.3])) == names
     assert names_in(opened(Items(), fractions=[0.5, 0.2, 0.3], split_seed=1)) != names
-    with pytest.raises(UserError, match=r"task\.fractions=\[0\.5, 0\.2\] are the shares|shares"):
+    with pytest.raises(UserError, match=r"task\.fractions=\[0\.5, 0\.2\] must be the shares"):
         opened(Items(), fractions=[0.5, 0.2, 0.4])
 
 
@@ -231,9 +231,9 @@ def broken(i):
 
 REFUSED = {
     r"task\.dataset is a Endless, whose items have no index": Endless(),
-    r"dataset\[0\] is a int, no pair \(input, label\)": range(30),
+    r"dataset\[0\] is a int, not a pair \(input, label\)": range(30),
     r"dataset\[0\] is a tuple of 3, no pair": [(1, 2, 3)] * 30,
-    r"label of dataset\[0\] is a float, and a class is a whole": Items(label=float),
+    r"label of dataset\[0\] is a float, but a class must be an integer": Items(label=float),
     r"label of dataset\[0\] is a NoneType": Items(label=lambda c: None),
     r"label of dataset\[0\] is a tuple of 2": Items(label=lambda c: (c, c)),
     r"label of dataset\[0\] is a ndarray of shape \[2\]": Items(label=lambda c: np.zeros(2)),
@@ -242,7 +242,7 @@ REFUSED = {
     r"dataset\[3\] has the shape \[3\], and the learner": Items(lambda i: [1.0] * (2 + (i == 3))),
     r"dataset\[5\] contains NaN": Items(lambda i: [1.0, float("nan") if i == 5 else 0.0]),
     r"dataset\[7\] cannot be read \(OSError: cut short\)\. .*skip_unusable=true": Items(broken),
-    r"dataset\[2\] is no image of bytes, .*task\.values=numbers": Items(
+    r"dataset\[2\] is not an image of bytes, .*task\.values=numbers": Items(
         lambda i: torch.full((1, 4, 4), 0.123 if i == 2 else 0.0)
     ),
     r"labels 1 and '1' of task\.dataset have the same name '1'": Items(
@@ -321,7 +321,7 @@ def test_the_keys_of_a_data_set_are_named_where_they_are_wrong():
         with pytest.raises(UserError, match=says):
             construct({**node, "dataset": wrong}, Task, key="task")
     failing = functools.partial(Recorded, root="x")
-    with pytest.raises(UserError, match=r"task\.train cannot be made \(TypeError: .*root"):
+    with pytest.raises(UserError, match=r"task\.train cannot be created \(TypeError: .*root"):
         opened(train=failing, validation=Items(), test=Items())
 
 

@@ -91,7 +91,7 @@ ROWS = IMAGE[0, 0]
         ({"saturation": 1.0}, {"saturation": 0.1}, ROWS),  # grey has no saturation
     ],
 )
-def test_the_reported_numbers_are_correct(what, how, expected):
+def test_each_augmentation_changes_pixels_as_expected(what, how, expected):
     changed = augmentation(**what)(IMAGE, numbers(**how))
     torch.testing.assert_close(changed[0, 0], expected)
 

@@ -174,7 +174,7 @@ def test_other_csvs_are_refused_with_what_they_should_be(tmp_path):
     with pytest.raises(UserError, match="has the columns a, b. Its first line must be"):
         make(data, tmp_path / "cache", split=str(table))
     table.write_text("class,split\nc0,train\n")
-    with pytest.raises(UserError, match="names the class 'c0', but .* Did you mean c0"):
+    with pytest.raises(UserError, match="lists the class 'c0', but .* Did you mean c0"):
         make(data, tmp_path / "cache", split=str(table)).prepare()
 
 

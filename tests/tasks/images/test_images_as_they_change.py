@@ -124,9 +124,7 @@ def test_all_unreadable_files_are_listed_at_once(tmp_path):
     spoil(data / "train")
     (data / "val" / "c" / "0.bmp").write_bytes(b"<html>404</html>")
     task = make(data, tmp_path / "cache", split="folders")
-    says = (
-        r"(?s)^{} files cannot be used:(\n  [^\n]*no readable image[^\n]*){{10}}\n  and {} more\n.*"
-    )
+    says = r"(?s)^{} files cannot be used:(\n  [^\n]*not a readable[^\n]*){{10}}\n  and {} more\n.*"
     with pytest.raises(UserError, match=says.format(13, 3) + r"task\.skip_unusable=true"):
         task.prepare()
     with pytest.raises(UserError, match=says.format(12, 2) + "with skip_unusable=true"):
@@ -135,13 +133,13 @@ def test_all_unreadable_files_are_listed_at_once(tmp_path):
     assert (len(given.names), len(given.skipped)) == (6, 12)
 
 
-def test_training_and_adapting_skip_the_same_files(tmp_path, capsys):
+def test_unusable_files_are_left_out_and_listed(tmp_path, capsys):
     data = lay_out(tmp_path / "data", prefixes=True)
     spoil(data / "train" / "a")
     task = opened(data, tmp_path / "cache", split="folders", skip_unusable=True)
     said = capsys.readouterr().out
     assert "Left out 12 unusable files:" in said
-    assert "note 00.txt is no readable image" in said
+    assert "note 00.txt is not a readable image" in said
     assert task.store.counts.tolist() == [3] * 6
 
 

@@ -216,7 +216,7 @@ def test_incomplete_data_is_refused_and_no_cache_is_left(kind, says, omniglot, t
 def test_a_broken_image_is_named(tmp_path):
     bad = tmp_path / "0709_01.png"
     bad.write_bytes(b"no image")
-    with pytest.raises(UserError, match="0709_01.png is no readable image"):
+    with pytest.raises(UserError, match="0709_01.png is not a readable image"):
         ImageFiles(28, 1).read(ImageFile(None, str(bad)))
 
 

@@ -109,7 +109,7 @@ def test_columns_may_be_booleans_categories_exact_numbers_and_lists(tmp_path):
         ([[1.0, 2.0], None], "'x' contains lists of different lengths.*None in row 2"),
         ([[1.0, 2.0], [3.0, None]], "missing or infinite cells: 'x' in row 2"),
         ([{"a": 1}, {"a": 2}], "'x' contains lists"),
-        ([b"ab", b"c"], "'x' holds 'ab' in row 1, which is no number"),
+        ([b"ab", b"c"], "'x' has 'ab' in row 1, which is not a number"),
     ],
 )
 def test_what_is_not_a_number_is_refused_by_name(column, says, tmp_path):

@@ -44,7 +44,7 @@ def test_a_name_that_leads_out_of_the_archive_is_refused(name, kind, tmp_path):
         "tar": lambda: unpack(archive, tmp_path / "cache" / "x", ""),
         "zip": lambda: list(zipped_files(tmp_path, "")),
     }
-    with pytest.raises(UserError, match=r"x\.(tar\.gz|zip) holds the name .*outside'.*official"):
+    with pytest.raises(UserError, match=r"x\.(tar\.gz|zip) contains the name .*outside'.*official"):
         read[kind]()
     assert not (tmp_path / "cache" / "x").exists()
     assert not (tmp_path / "outside").exists()

@@ -271,7 +271,7 @@ def test_bad_input_is_refused_by_file_rule_and_remedy(what, tmp_path):
 def test_another_file_than_the_learner_was_built_for_is_refused(tmp_path):
     file = write(tmp_path, "csv")
     for shapes, says in (
-        ({"input_shape": [3], "classes": 10}, r"\[2\] numbers a row.*built for \[3\]"),
+        ({"input_shape": [3], "classes": 10}, r"\[2\] per row.*built for \[3\]"),
         ({"input_shape": [2], "classes": 4}, "has 10 classes, more than task.classes=4"),
     ):
         with pytest.raises(UserError, match=says):

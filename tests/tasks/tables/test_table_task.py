@@ -100,8 +100,8 @@ def test_features_are_listed_and_what_a_learner_stumbles_over_is_warned_of(tmp_p
     listed, *warnings = task.introduce()
     assert listed == ("Features: id, small, large, same. Target: price, one task per 'task'.")
     numbering, constant, spreads, targets = warnings
-    assert "'id' counts the rows" in numbering
-    assert "the same in all training rows, so of no use: same" in constant
+    assert "'id' only numbers the rows" in numbering
+    assert "constant in all training rows, so useless: same" in constant
     assert "(small) to" in spreads
     assert "(large)" in spreads
     assert "task.standardise=train" in spreads

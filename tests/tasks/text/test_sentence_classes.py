@@ -110,8 +110,8 @@ def line(sentence="a b", label="x"):
     [
         ({"valid": [line(), "{not json"]}, 'valid.jsonl, line 2 is not {"sentence"'),
         ({"valid": ['{"text": "a"}']}, "valid.jsonl, line 1 is no"),
-        ({"test": [line("  ")]}, "test.jsonl, line 1 has no text"),
-        ({"test": [line(label=" ")]}, "test.jsonl, line 1 has no text"),
+        ({"test": [line("  ")]}, "test.jsonl, line 1 needs text"),
+        ({"test": [line(label=" ")]}, "test.jsonl, line 1 needs text"),
         ({"test": [line(label="a0")]}, "'a0' is in train.jsonl and in test.jsonl"),
         ({"test": [line(), line()]}, "has 5 classes .* not task.classes=6"),
         ({"test": [line(label="a2"), line(label="b2")]}, "2 rows .* test .* 'a2' has only 1"),

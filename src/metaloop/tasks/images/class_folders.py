@@ -105,7 +105,7 @@ class SplitTable:
                 self.files.setdefault(name, []).append((number, row["filename"]))
 
     def find(self, folder: Path) -> ClassFiles:
-        """Find the list_names images, or the images in the list_names classes' folders.
+        """Find the listed images, or the images in the listed classes' folders.
 
         Raises:
             UserError: if a file or a class's folder does not exist.
