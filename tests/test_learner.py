@@ -236,7 +236,7 @@ X, Y = striped(5, 2)
             r"NaN or infinity in \d+ rows, first in x\[",
         ),
         (X.astype(str), Y, {}, "numbers are needed"),
-        (X, [[c] for c in Y], {}, r"y\[0\] is a list, no label"),
+        (X, [[c] for c in Y], {}, r"y\[0\] is a list, which cannot be a label"),
         (X, [float("nan"), *Y[1:]], {}, r"y\[0\] is NaN"),
         (X, Y, {"steps": -1}, "steps=-1: the number of inner steps"),
         (X, Y, {"head": "new"}, "head=new is unknown. Choices: fresh, mean"),
@@ -253,7 +253,7 @@ def test_a_regressions_mistakes_are_named_too(untrained):
     x = np.linspace(-1, 1, 4)
     with pytest.raises(UserError, match=r"\[rows, 1\], but x has the shape \[4, 2\].* 1 features"):
         learner.adapt(np.stack([x, x], 1), x)
-    with pytest.raises(UserError, match=r"first y\[3\]"):
+    with pytest.raises(UserError, match=r"first in y\[3\]"):
         learner.adapt(x, [0.0, 1.0, 2.0, np.nan])
     with pytest.raises(UserError, match="predicts 1 values per input"):
         learner.adapt(x, np.stack([x, x], 1))

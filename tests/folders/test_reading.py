@@ -77,7 +77,7 @@ def test_anything_in_a_records_place_is_read_or_reported(name, folder):
         ("config.yaml", b"", "it is empty"),
         ("config.yaml", b"a: [", "while parsing a flow node"),
         ("config.yaml", b"a: 1", "it is no run's config, for it says nothing of task"),
-        ("overrides.yaml", b"a: 1", "it holds a dict, no list"),
+        ("overrides.yaml", b"a: 1", "it holds a dict, not a list"),
         ("status.json", b'{"state": "runn', "Invalid JSON: EOF while parsing a string"),
         ("status.json", b"\xff\xfe", "it is not text from byte 0 on"),
         ("changes.json", b'{"accepted": [3]}', "accepted.0: Input should be an object"),
@@ -115,5 +115,5 @@ def test_what_a_sweeps_command_wrote_is_named_too(tmp_path):
     with pytest.raises(UserError, match=r"000001\.json cannot be read"):
         sweep.records()
     (tmp_path / ".sweep" / "command.json").unlink()
-    with pytest.raises(UserError, match=r"command\.json cannot be read: it is gone"):
+    with pytest.raises(UserError, match=r"command\.json cannot be read: it is missing"):
         _ = sweep.leader

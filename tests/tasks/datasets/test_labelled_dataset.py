@@ -142,7 +142,7 @@ def test_one_data_sets_classes_are_divided_by_fractions_and_seed():
     assert sorted(n for s in SPLITS for n in names[s]) == [str(c) for c in range(10)]
     assert names_in(opened(Items(), fractions=[0.5, 0.2, 0.3])) == names
     assert names_in(opened(Items(), fractions=[0.5, 0.2, 0.3], split_seed=1)) != names
-    with pytest.raises(UserError, match=r"task\.fractions=\[0\.5, 0\.2\] must be the shares"):
+    with pytest.raises(UserError, match=r"task\.fractions=\[0\.5, 0\.2, 0\.4\] must be the shares"):
         opened(Items(), fractions=[0.5, 0.2, 0.4])
 
 
@@ -191,7 +191,9 @@ def test_labels_are_whole_numbers_and_texts_of_any_library(label):
 @pytest.mark.filterwarnings("ignore:Nothing can be learned")
 def test_images_are_resized_and_converted_to_the_same_channels():
     sizes = Items(lambda i: Image.new(("L", "RGB", "RGBA")[i % 3], (5 + i % 4, 6), 255 * (i % 2)))
-    with pytest.raises(UserError, match=r"dataset\[1\] is coloured, not grey: task.channels=null"):
+    with pytest.raises(
+        UserError, match=r"dataset\[1\] is coloured, not grey: With task.channels=null"
+    ):
         opened(sizes, image_size=4)
     with pytest.raises(
         UserError,
@@ -232,14 +234,14 @@ def broken(i):
 REFUSED = {
     r"task\.dataset is a Endless, whose items have no index": Endless(),
     r"dataset\[0\] is a int, not a pair \(input, label\)": range(30),
-    r"dataset\[0\] is a tuple of 3, no pair": [(1, 2, 3)] * 30,
+    r"dataset\[0\] is a tuple of 3, not a pair": [(1, 2, 3)] * 30,
     r"label of dataset\[0\] is a float, but a class must be an integer": Items(label=float),
     r"label of dataset\[0\] is a NoneType": Items(label=lambda c: None),
     r"label of dataset\[0\] is a tuple of 2": Items(label=lambda c: (c, c)),
     r"label of dataset\[0\] is a ndarray of shape \[2\]": Items(label=lambda c: np.zeros(2)),
-    r"input of dataset\[0\] is a str, no image": Items(lambda i: "text"),
+    r"input of dataset\[0\] is a str, neither an image": Items(lambda i: "text"),
     r"input of dataset\[0\] is a dict": Items(lambda i: {"x": i}),
-    r"dataset\[3\] has the shape \[3\], and the learner": Items(lambda i: [1.0] * (2 + (i == 3))),
+    r"dataset\[3\] has the shape \[3\], but the first": Items(lambda i: [1.0] * (2 + (i == 3))),
     r"dataset\[5\] contains NaN": Items(lambda i: [1.0, float("nan") if i == 5 else 0.0]),
     r"dataset\[7\] cannot be read \(OSError: cut short\)\. .*skip_unusable=true": Items(broken),
     r"dataset\[2\] is not an image of bytes, .*task\.values=numbers": Items(

@@ -131,7 +131,7 @@ def test_the_same_images_give_another_size_and_grey(tmp_path):
     ("damage", "says"),
     [
         ("no meta", r"is not CIFAR-100: it lacks the file meta\. Put cifar-100-python"),
-        ("cut", r"train cannot be read as a pickle .*cut short.*Put cifar-100-python"),
+        ("cut", r"train cannot be read as a pickle .*truncated.*Put cifar-100-python"),
         ("other", r"train is not a part of CIFAR-100.*not pictures\. Put"),
         ("labels", r"train is not a part of CIFAR-100.*n 'fine_labels'"),
         ("names", r"meta does not name all labels"),

@@ -200,7 +200,7 @@ def test_pickles_that_are_malicious_or_wrong_are_refused_by_name(
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("unknown file", r"val\.csv, row 1 names the file 'validation00000\.png', but there is"),
+        ("unknown file", r"val\.csv, row 1 lists the file 'validation00000\.png', but there is"),
         ("columns", r"val\.csv lacks the columns filename,label"),
         ("absent", r"val\.csv is missing"),
         ("twice", r"The class 'train-000' is in .* Every|one split"),

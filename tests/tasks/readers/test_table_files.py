@@ -45,12 +45,12 @@ def test_separators_and_decimal_commas_are_recognised(content, name, tmp_path):
 
 def test_a_comma_that_may_mean_thousands_is_refused(tmp_path):
     path = text(tmp_path, "a;b\n1,250;2\n3,125;4\n")
-    with pytest.raises(UserError, match="'a' holds '1,250' in row 1.*task.decimal=','"):
+    with pytest.raises(UserError, match="'a' has '1,250' in row 1.*task.decimal=','"):
         read_table(path).numbers(["a"])
     (column,) = read_table(path, decimal=",").numbers(["a"])
     assert column.tolist() == [1.25, 3.125]
     both = read_table(text(tmp_path, "a;b\n1,5;2\n3;4.5\n"))
-    with pytest.raises(UserError, match="'a' holds '1,5' in row 1"):
+    with pytest.raises(UserError, match="'a' has '1,5' in row 1"):
         both.numbers(["a"])
 
 
@@ -101,7 +101,7 @@ def test_columns_may_be_booleans_categories_exact_numbers_and_lists(tmp_path):
     ("column", "says"),
     [
         ([datetime.datetime(2020, 1, 1)] * 2, "'x' contains dates. Convert them to numbers"),
-        ([datetime.date(2020, 1, 1)] * 2, "'x' holds dates"),
+        ([datetime.date(2020, 1, 1)] * 2, "'x' contains dates"),
         (
             [[1.0, 2.0], [3.0]],
             "'x' contains lists .*: 2 values in row 1, 1 in row 2",
@@ -120,7 +120,7 @@ def test_what_is_not_a_number_is_refused_by_name(column, says, tmp_path):
 
 def test_complex_numbers_are_refused_by_name(tmp_path):
     np.savez(tmp_path / "own.npz", x=np.ones(2) + 1j)
-    with pytest.raises(UserError, match="'x' holds complex numbers.*real and imaginary part"):
+    with pytest.raises(UserError, match="'x' contains complex numbers.*real and imaginary part"):
         read_table(tmp_path / "own.npz").numbers(["x"])
 
 

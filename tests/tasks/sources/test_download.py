@@ -87,7 +87,7 @@ def test_an_existing_file_is_not_downloaded_again(tmp_path):
     ("path", "md5", "says"),
     [
         ("file.bin", "0" * 32, "should have the MD5 checksum 0{32}.*Nothing was kept.*DO THIS"),
-        ("cut/file.bin", MD5, "(could not be downloaded|cut short).*DO THIS"),
+        ("cut/file.bin", MD5, "(could not be downloaded|truncated).*DO THIS"),
         ("absent.bin", MD5, "could not be downloaded.*404.*DO THIS"),
     ],
 )

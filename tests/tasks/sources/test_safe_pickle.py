@@ -89,12 +89,12 @@ def test_a_pickle_that_wants_to_execute_something_is_refused(
 def test_a_pickle_cut_short_is_named_with_the_remedy(tmp_path):
     path = written(tmp_path, {"data": np.zeros(1000)})
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(UserError, match=r"data\.pkl cannot be read .* cut short.*DO THIS"):
+    with pytest.raises(UserError, match=r"data\.pkl cannot be read .* truncated.*DO THIS"):
         read_pickle(path, "DO THIS")
 
 
 def test_a_pickle_of_something_else_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds a list, not a dict"):
+    with pytest.raises(UserError, match="contains a list, not a dict"):
         read_pickle(written(tmp_path, [1, 2]), "")
 
 

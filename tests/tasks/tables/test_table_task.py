@@ -121,7 +121,7 @@ def test_features_are_listed_and_what_a_learner_stumbles_over_is_warned_of(tmp_p
             "column '' is an index written by pandas",
         ),
         ("Unnamed: 0,x,label", [(r, 1, r % 10) for r in range(40)], "column 'Unnamed: 0' is an"),
-        ("when,label", [("2020-01-01", r % 10) for r in range(40)], "'when' holds '2020-01-01' in"),
+        ("when,label", [("2020-01-01", r % 10) for r in range(40)], "'when' has '2020-01-01' in"),
         ("x,label", [(r, r % 9 or "none") for r in range(40)], "'label' mixes numbers and text: "),
     ],
 )
@@ -153,9 +153,9 @@ def test_the_index_of_a_data_frame_is_refused_by_its_name(tmp_path):
         ({"output_size": 3}, "task.output_size=3 has no effect in a classification"),
         (
             {"split_column": "v", "split_seed": 1},
-            "task.split_seed=1 has no effect while task.split",
+            "task.split_seed=1 has no effect because task.split",
         ),
-        ({"file": "own.npz", "decimal": ","}, "task.decimal=, has no effect on own.npz"),
+        ({"file": "own.npz", "decimal": ","}, "task.decimal=, has no effect for own.npz"),
         ({"ways": 1}, "task.ways=1: with one class there is nothing to tell apart"),
         ({"features": ["v"], **TRAIN}, "task.features lists 'v', which is the target of the pr"),
     ],

@@ -109,7 +109,7 @@ def line(sentence="a b", label="x"):
     ("replaced", "says"),
     [
         ({"valid": [line(), "{not json"]}, 'valid.jsonl, line 2 is not {"sentence"'),
-        ({"valid": ['{"text": "a"}']}, "valid.jsonl, line 1 is no"),
+        ({"valid": ['{"text": "a"}']}, "valid.jsonl, line 1 is not"),
         ({"test": [line("  ")]}, "test.jsonl, line 1 needs text"),
         ({"test": [line(label=" ")]}, "test.jsonl, line 1 needs text"),
         ({"test": [line(label="a0")]}, "'a0' is in train.jsonl and in test.jsonl"),
