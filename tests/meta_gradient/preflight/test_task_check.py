@@ -79,7 +79,10 @@ def changed(**parts):
             "labels from 1 to 3 in episodes of 3 classes. Labels count from 0 to 2: subtract 1",
         ),
         (changed(targets=torch.zeros(4, 5, dtype=torch.long)), "6 inputs and 5 targets per task"),
-        (changed(inputs=torch.zeros(4, 6, 1, 9, 9)), r"\[1, 9, 9\], one query input \[1, 12, 12\]"),
+        (
+            changed(inputs=torch.zeros(4, 6, 1, 9, 9)),
+            r"\[1, 9, 9\], but one query input \[1, 12, 12\]",
+        ),
         (changed(inputs=torch.full((4, 6, 1, 12, 12), float("nan"))), "support.inputs holds nan"),
         (changed(inputs=torch.zeros(3, 6, 1, 12, 12)), "for 4 tasks. Its first dimensions must be"),
         (changed(targets=[0, 1]), "support.targets is a list"),

@@ -56,7 +56,9 @@ def test_a_comma_that_may_mean_thousands_is_refused(tmp_path):
 
 def test_every_missing_cell_is_named_by_its_column_and_row(tmp_path):
     table = read_table(text(tmp_path, "a,b,label\n1,,x\nNA,2,y\n3,n/a,NA\nnan,4,x\n"))
-    with pytest.raises(UserError, match=r"infinite: 'a' in rows 2, 4; 'b' in rows 1, 3\. Fill"):
+    with pytest.raises(
+        UserError, match=r"infinite cells: 'a' in rows 2, 4; 'b' in rows 1, 3\. Fill"
+    ):
         table.numbers(["a", "b"])
     assert table.labels("label") == ["x", "y", "NA", "x"]  # a label's text is a name
 
