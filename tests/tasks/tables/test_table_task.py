@@ -88,7 +88,9 @@ def test_standardised_features_are_scaled_by_the_training_rows_everywhere(traine
         torch.testing.assert_close(scaled, (raw[:3] - mean) / spread)
     write_csv(tmp_path / "own.csv", HEADER, ROWS)
     assert episodes(task).query.inputs.abs().max() < 4
-    with pytest.raises(UserError, match="feature_means=.* has no effect while task.standardise=nu"):
+    with pytest.raises(
+        UserError, match="feature_means=.* has no effect because task.standardise=nu"
+    ):
         make(tmp_path, "own.csv", **{**TRAIN, **task.found, "standardise": None})
 
 
