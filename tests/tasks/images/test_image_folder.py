@@ -240,7 +240,7 @@ ODD = [
     ("dangling link", r"c02/9\.png is not a readable image \(No such file"),
     ("broken", r"c02/1\.jpg is not a readable image .*truncated"),
     ("not an image", r"c02/1\.jpg is not a readable image"),
-    ("32 bit", r"c02/9\.tiff has a format that does not define white .*task\.white_level"),
+    ("32 bit", r"c02/9\.tiff has a format that does not define white\. .*task\.white_level"),
     ("small", r"An episode needs 3 images .*1 of .* have fewer: 'c02'"),
 ]
 
