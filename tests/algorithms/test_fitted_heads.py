@@ -191,7 +191,7 @@ def test_prototypes_are_of_the_norms_that_the_first_step_has():
         ),
         (
             {"adjoint": "implicit", "cg_steps": 2, "update": Update([TowardsTheta(1.0)])},
-            "starts at theta: start=prototypes does not go with it.*adjoint=unrolled",
+            "starting at theta, so it does not fit start=prototypes.*adjoint=unrolled",
         ),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_start_at_prototypes_asks_for_classes_and_a_linear_head():
     with pytest.raises(UserError, match="Prototypes are means of classes"):
         list(algorithm.adapt(initial_meta(algorithm), task_of(random_episodes("mlp")).support, 1))
     headless = Objective(model=nn.Sequential(nn.Linear(1, 2)), loss=F.cross_entropy)
-    with pytest.raises(UserError, match="start=prototypes puts a linear layer"):
+    with pytest.raises(UserError, match="start=prototypes replaces the model's `head`"):
         proto_maml(headless, **values, adjoint="unrolled")
 
 

@@ -1,4 +1,4 @@
-"""Every algorithm that adapts by gradient steps: part x start x update x adjoint x outer loss."""
+"""Algorithms that adapt by gradient steps: part x start x update x adjoint x outer loss."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.algorithms.gradient_based.composition import Composition, check_composition
+from metaloop.algorithms.gradient_based.composition import check_composition
 from metaloop.algorithms.gradient_based.outer_loss import OuterLoss, QueryLoss
 from metaloop.algorithms.gradient_based.start import STARTS, Start, StartName
 from metaloop.arguments import Count, CountOrZero
@@ -18,6 +18,7 @@ from metaloop.inner_loop import (
     FIRST_ORDER,
     Adjoint,
     AdjointName,
+    Composition,
     InnerStep,
     Objective,
     Parameters,
@@ -25,33 +26,33 @@ from metaloop.inner_loop import (
     Report,
     Update,
     adapt,
-    adapting,
     own_scales_and_shifts,
     own_statistics,
     refuse_to_split,
     scales_and_shifts,
+    select_part,
     tracking_loss,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientBased(Algorithm):
-    """Five orthogonal pieces; every recipe in this package is a choice of them.
+    """Five independent pieces; most recipes in this package are a choice of them.
 
     Attributes:
-        part: which parameters adapt: everything, head, body, context, or match:REGEX.
-        start: where phi_0 lies: theta, or the head at the prototypes of the support set.
+        part: parameters that adapt: everything, head, body, context, or match:REGEX.
+        start: where phi_0 lies: theta, or theta with its head at the support set's prototypes.
         update: one inner step, a chain of gradient transformations.
         adjoint: how the meta-gradient flows back through the steps.
-        outer_loss: which losses along the path count.
+        outer_loss: combines losses along the path into the meta-loss.
         inner_steps: K in meta-training; 0 where phi_0 has prototypes, which need no step.
         eval_inner_steps: K in evaluation.
-        batch_size: support examples a step; None takes them all.
-        first_order_steps: meta-steps, from the start on, that drop the Hessians whatever the
-            adjoint (derivative-order annealing: Antoniou et al. 2019, arXiv:1810.09502).
-        per_step_norm: scale and shift of every norm are learned for each of phi_0 .. phi_K and
-            do not adapt (the same paper).
-        cg_steps: steps of conjugate gradient, of adjoint=implicit.
+        batch_size: support examples per step; None uses all.
+        first_order_steps: number of first meta-steps without Hessians, whatever the adjoint
+            (derivative-order annealing: Antoniou et al. 2019, arXiv:1810.09502).
+        per_step_norm: learn scale and shift of every norm separately for each of phi_0 .. phi_K;
+            they do not adapt (same paper).
+        cg_steps: conjugate-gradient steps of adjoint=implicit.
 
     """
 
@@ -72,28 +73,30 @@ class GradientBased(Algorithm):
         refuse_to_split(self.part, self.objective.shared_names())
         self.update.check(self.names)
         self._start.check(self.objective, self.inner_steps)
+        self.outer_loss.check(self.inner_steps)
         check_composition(
+            self._adjoint,
             Composition(
                 anew=self._anew,
                 update=self.update,
-                adjoint=self._adjoint,
-                outer_loss=self.outer_loss,
-                inner_steps=self.inner_steps,
+                outer_loss=type(self.outer_loss).__name__,
+                differentiates_path=self.outer_loss.differentiates_path,
+                reads_only_end=isinstance(self.outer_loss, QueryLoss),
                 batch_size=self.batch_size,
                 cg_steps=self.cg_steps,
                 is_annealed=self.first_order_steps > 0,
                 own=self._own_of_the_path(),
-            )
+            ),
         )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The parameters that adapt."""
+        """Names of the parameters that adapt."""
         fixed = self.objective.fixed_norm_parameters
         if self.per_step_norm:
             fixed = frozenset(scales_and_shifts(self.objective.model))
         movable = [n for n in self.objective.meta_parameters() if n not in fixed]
-        return adapting(self.part, movable)
+        return select_part(self.part, movable)
 
     @property
     def adapts_by(self) -> tuple[object, ...]:
@@ -125,7 +128,7 @@ class GradientBased(Algorithm):
 
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
         theta, own = self.divide(meta)
-        if self.part == "context":  # starts every task at the same constant: nothing to learn
+        if self.part == "context":  # constant start: not meta-learned
             theta = {n: p.detach() if n in self.names else p for n, p in theta.items()}
         return adapt(
             self.objective,
@@ -171,10 +174,10 @@ class GradientBased(Algorithm):
     def scheduled(self) -> tuple[float, ...]:
         return self.outer_loss.scheduled
 
-    def with_scheduled(self, numbers: Sequence[float | Tensor]) -> "GradientBased":
+    def with_scheduled(self, values: Sequence[float | Tensor]) -> "GradientBased":
         if not self.scheduled:
             return self
-        return replace(self, outer_loss=self.outer_loss.with_scheduled(numbers))
+        return replace(self, outer_loss=self.outer_loss.with_scheduled(values))
 
     def describe(self) -> dict[str, float | int | str]:
         optional: dict[str, int | str | None] = {
@@ -207,7 +210,7 @@ class GradientBased(Algorithm):
         return (*context, *((f"start={self.start}",) * bool(self._start.replaced)))
 
     def _own_of_the_path(self) -> dict[str, Tensor]:
-        """What is learned by the gradient through the inner loop."""
+        """Parameters learned by the gradient through the inner loop."""
         theta = self.objective.meta_parameters()
         parts = {name: theta[name].detach() for name in self.names}
         own = self.update.own_parameters(parts, self.inner_steps)
