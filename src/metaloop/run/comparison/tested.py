@@ -1,0 +1,82 @@
+"""A learner and the evaluation that tested it, as their folders say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.run.config.identity import identifying, leaves
+from metaloop.run.config.read import load_config
+
+Config = Mapping[str, object]
+# keys that no test episode depends on: how learners are judged, ..
+JUDGEMENT = ("evaluation.checkpoint", "evaluation.ensemble_size", "evaluation.norm_modes")
+# .. and parts of a task's: of training images alone, and where images are held
+OF_NO_TEST = {"augmentation", "storage"}
+
+
+class Tested(NamedTuple):
+    """A run's learner and the evaluation that tested it, with the config of each.
+
+    `config` is the run's own where the evaluation is still to be made.
+    """
+
+    run: RunFolder
+    folder: RunFolder
+    trained: Config
+    config: Config
+
+    @property
+    def seed(self) -> int:
+        """The seed of the training."""
+        return cast(int, self.trained["seed"])
+
+    @property
+    def episode_seed(self) -> int:
+        """The seed of the test episodes."""
+        return cast(int, self.config["seed"])
+
+    @property
+    def interval(self) -> str:
+        """What an interval over the test episodes speaks of: closed, or open to other data."""
+        return str(cast(Config, self.config["evaluation"]).get("interval", "closed"))
+
+    def lies_in(self, place: Path) -> bool:
+        """Whether this resolved path is the run's or the evaluation's."""
+        return place in {self.run.path.resolve(), self.folder.path.resolve()}
+
+    def episode_keys(self) -> dict[str, object]:
+        """The keys that the test episodes depend on, with their values."""
+        return {
+            key: value
+            for key, value in (identifying(self.config) | data_of(self.config)).items()
+            if key.split(".")[0] in ("seed", "task", "evaluation")
+            and key not in JUDGEMENT
+            and not OF_NO_TEST.intersection(key.split("."))
+        }
+
+
+def data_of(config: Config) -> dict[str, object]:
+    """The folders with data that a config names, by their dotted keys."""
+    return {k: v for k, v in leaves(config) if k.endswith("data_dir") and v is not None}
+
+
+def find_tested(folder: RunFolder, evaluation: str) -> Tested:
+    """Read the configs of a run and of its evaluation of this name, or those of an evaluation.
+
+    Raises:
+        UserError: it is an adaptation, or cannot be read.
+
+    """
+    config = load_config(folder)
+    if config["command"] == "adapt":
+        raise UserError(
+            f"{folder.path} is an adaptation, to one task. Name the run, or an evaluation of it."
+        )
+    if config["command"] == "evaluate":
+        run = RunFolder.open((folder.path / str(config["run"])).resolve())
+        return Tested(run, folder, load_config(run), config)
+    judged = RunFolder(folder.evaluations / evaluation)
+    own = load_config(judged) if judged.config.is_file() else config
+    return Tested(folder, judged, config, own)
