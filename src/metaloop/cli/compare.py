@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,11 +22,12 @@ from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
+from metaloop.run.config.read import read_overrides
 from metaloop.user_text import Terminal, say
 
 if TYPE_CHECKING:
     from metaloop.run.comparison.compare import Comparison
-    from metaloop.run.comparison.tested import Tested
+    from metaloop.run.comparison.evaluated_run import EvaluatedRun
 
 DESCRIPTION = """\
 Compare learners by their differences on the same test episodes. Runs that differ
@@ -47,7 +49,7 @@ those of the first on these, as metaloop-evaluate
 does; only runs that you trust
 """
 READ = """\
-Of this metric {better}. Each interval is of its own comparison; p is
+For {metric}, {better}. Each interval is of its own comparison; p is
 corrected for all in its table. Over seeds: what other seeds would give. Over
 episodes: what these learners would give on other such episodes ({interval})."""
 
@@ -101,9 +103,14 @@ def _place(named: str | None, folders: Sequence[Path]) -> Path:
     """The folder for table and picture."""
     if named is not None:
         return user_path(named)
-    if len(folders) == 1:
+    if len(folders) == 1 and _is_sweep(folders[0]):
         return folders[0]
     return Path("outputs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_comparison"
+
+
+def _is_sweep(folder: Path) -> bool:
+    is_folder = os.path.isdir(folder)  # noqa: PTH112 - pathlib raises for long names
+    return is_folder and not RunFolder(folder).config.is_file()
 
 
 def _compare(arguments: argparse.Namespace, folders: Sequence[Path], place: Path) -> None:
@@ -116,10 +123,11 @@ def _compare(arguments: argparse.Namespace, folders: Sequence[Path], place: Path
     if arguments.baseline is not None:
         baseline = RunFolder.open(folder_named(arguments.baseline))
         folders = [*folders, baseline.path]
-    tested = _find(folders, arguments.evaluation)
+    evaluated = _find(folders, arguments.evaluation)
     if arguments.evaluate:
-        tested = [_on_episodes_of(tested[0], one) for one in tested]
-    found = compare(tested, arguments.metric, arguments.inner_step, baseline)
+        evaluated = [_on_episodes_of(evaluated[0], one) for one in evaluated]
+    found = compare(evaluated, arguments.metric, arguments.inner_step, baseline)
+    _print(found)
     place.mkdir(parents=True, exist_ok=True)
     write_csv(found, place / "comparison.csv")
     rows = {
@@ -130,72 +138,72 @@ def _compare(arguments: argparse.Namespace, folders: Sequence[Path], place: Path
         for row in found.rows
     }
     title = f"{_what(found)}: paired differences"
-    axis_title = f"difference in {found.metric.replace('_', ' ')}; {_better(found)}"
+    axis_title = f"difference in {found.metric.replace('_', ' ')} ({_better(found)})"
     save_figures({"comparison": lambda: draw_differences(rows, axis_title, title)}, place)
-    _print(found)
     say(f"Table: {place / 'comparison.csv'}")
     say(f"Plot: {place / 'comparison.png'}")
 
 
-def _find(folders: Sequence[Path], evaluation: str) -> list["Tested"]:
+def _find(folders: Sequence[Path], evaluation: str) -> list["EvaluatedRun"]:
     """The runs named and those in the sweeps named, each once; what is not completed is left out.
 
     A run that is named itself is taken as it is.
     """
     with fast_imports():
-        from metaloop.run.comparison.tested import find_tested
+        from metaloop.run.comparison.evaluated_run import find_evaluated_run
         from metaloop.run.sweeps.sweep_table import runs_in
 
-    tested: dict[Path, Tested] = {}
+    evaluated: dict[Path, EvaluatedRun] = {}
     for folder in folders:
-        if RunFolder(folder).config.is_file() or not folder.is_dir():
-            found = find_tested(RunFolder.open(folder), evaluation)
-            tested.setdefault(found.folder.path.resolve(), found)
+        if not _is_sweep(folder):
+            found = find_evaluated_run(RunFolder.open(folder), evaluation)
+            evaluated.setdefault(found.folder.path.resolve(), found)
             continue
         for run in runs_in(folder):
             try:
                 if (state := run.state()) != "completed":
                     raise UserError(state)
-                found = find_tested(run, evaluation)
-                tested.setdefault(found.folder.path.resolve(), found)
+                found = find_evaluated_run(run, evaluation)
+                evaluated.setdefault(found.folder.path.resolve(), found)
             except UserError as error:
                 say(f"Left out: {run.path} ({error})")
-    if not tested:
+    if not evaluated:
         raise UserError("No run there has completed, so that there is nothing to compare yet.")
-    return list(tested.values())
+    return list(evaluated.values())
 
 
-def _on_episodes_of(first: "Tested", tested: "Tested") -> "Tested":
+def _on_episodes_of(first: "EvaluatedRun", evaluated: "EvaluatedRun") -> "EvaluatedRun":
     """Test a learner on the test episodes of the first, unless it has been."""
     with fast_imports():
+        from metaloop.run.comparison.evaluated_run import JUDGEMENT, find_evaluated_run
         from metaloop.run.comparison.same_episodes import differing_keys
-        from metaloop.run.comparison.tested import JUDGEMENT, find_tested
         from metaloop.run.config.misfits import build_and_try
         from metaloop.run.config.write import write_evaluation
         from metaloop.run.evaluation.other_task import fit_to_run
 
-    differing = differing_keys(first, tested)
-    if not differing and (tested.folder.path / "episodes.csv").is_file():
-        return tested
-    own, its = (cast(Mapping[str, object], t.config["evaluation"]) for t in (tested, first))
+    differing = differing_keys(first, evaluated)
+    if not differing and (evaluated.folder.path / "episodes.csv").is_file():
+        return evaluated
+    own, its = (cast(Mapping[str, object], t.config["evaluation"]) for t in (evaluated, first))
     judged = {k: own[k] for k in own if f"evaluation.{k}" in JUDGEMENT}
-    config = {k: v for k, v in tested.config.items() if k != "run"}
+    config = {k: v for k, v in evaluated.config.items() if k != "run"}
     config |= {
         "command": "evaluate",
         "seed": first.episode_seed,
         "task": first.config["task"],
         "evaluation": {**its, **judged},
     }
-    values = fit_to_run(config, tested.trained, tested.run)
+    values = fit_to_run(config, evaluated.trained, evaluated.run)
     device = build_and_try(values).device
     device.require()
-    overrides = [f"{key}={json.dumps(theirs)}" for key, (theirs, _) in differing.items()]
-    name = made_name([tested.folder.path.name, *overrides])
-    folder = write_evaluation(tested.run, name, values, overrides)
+    changes = [f"{key}={json.dumps(theirs)}" for key, (theirs, _) in differing.items()]
+    name = made_name([evaluated.folder.path.name, *changes])
+    overrides = [*read_overrides(evaluated.folder), *changes]
+    folder = write_evaluation(evaluated.run, name, values, overrides)
     folder.let_go()  # the worker, another process, takes it
     say(f"Testing on the episodes of {first.folder.path}: {folder.path}")
     run_worker(folder, device.processes_here(), is_stopping=lambda: False, log=folder.log)
-    return find_tested(folder, name)
+    return find_evaluated_run(folder, name)
 
 
 def _print(found: "Comparison") -> None:
@@ -204,20 +212,22 @@ def _print(found: "Comparison") -> None:
     for over in dict.fromkeys(row.over for row in found.rows):
         table = Table(title=f"{_what(found)}, paired over {over}")
         table.add_column("learners", overflow="fold")
-        for column in ("mean", over, "A - B, 95 % interval", "Cohen's d", "p (Holm)", "better"):
+        for column in ("mean", "A - B, 95 % interval\nCohen's d, pairs", "p (Holm)"):
             table.add_column(column, no_wrap=True)
         for row in (row for row in found.rows if row.over == over):
             difference = row.difference
-            effect = "" if difference.effect_size is None else f"{difference.effect_size:.2f}"
+            effect = "none" if (d := difference.effect_size) is None else f"{d:.2f}"
             table.add_row(
                 *(f"A {row.a}\nB {row.b}", "\n".join(f"{mean:.4f}" for mean in row.means)),
-                *(str(difference.pairs), f"{difference.mean:.4f} +/- {difference.half_width:.4f}"),
-                *(effect, f"{row.p:.2g}", row.better or "not shown"),
+                f"{difference.mean:.4f} +/- {difference.half_width:.4f}\n"
+                f"d {effect}, {difference.pairs} {over}",
+                f"{row.p:.2g}\n{f'{row.better} is better' if row.better else 'undecided'}",
             )
         console.print(table)
-    say(READ.format(better=_better(found), interval=found.interval))
+    metric = found.metric.replace("_", " ")
+    say(READ.format(metric=metric, better=_better(found), interval=found.interval))
     for path in found.left_out:
-        say(f"Left out of a pair, in which the other learner has no run of its seed: {path}")
+        say(f"Left out of a pair, whose other learner has no run of its seed: {path}")
 
 
 def _what(found: "Comparison") -> str:

@@ -9,11 +9,11 @@ from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_table
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.comparison.episodes import finite_values, read_episodes
+from metaloop.run.comparison.evaluated_run import EvaluatedRun
 from metaloop.run.comparison.learners import Learner, Member, group_by_learner
 from metaloop.run.comparison.paired import PairedDifference, correct_by_holm, paired_difference
 from metaloop.run.comparison.pairs import Pairs, pair_up, unpaired
 from metaloop.run.comparison.same_episodes import require_same_episodes
-from metaloop.run.comparison.tested import Tested
 
 ALPHA = 0.05
 HEADER = "a,b,over,pairs,a_mean,b_mean,difference,ci95,cohens_d,p,p_holm,better"
@@ -56,7 +56,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    tested: Sequence[Tested],
+    evaluated: Sequence[EvaluatedRun],
     metric: str | None = None,
     inner_step: int | None = None,
     baseline: RunFolder | None = None,
@@ -64,7 +64,7 @@ def compare(
     """Compare every learner with every other, or with the baseline's alone.
 
     Args:
-        tested: the evaluations; runs that differ in their seed alone are one learner.
+        evaluated: the evaluations; runs that differ in their seed alone are one learner.
         metric: None takes accuracy where all have it, else query_loss.
         inner_step: after which; None takes the last of each.
         baseline: a run or evaluation among them.
@@ -73,15 +73,15 @@ def compare(
         UserError: their test episodes differ, they have no such value, or are one learner.
 
     """
-    episodes = [read_episodes(one) for one in tested]
-    require_same_episodes(tested, episodes)
+    episodes = [read_episodes(one) for one in evaluated]
+    require_same_episodes(evaluated, episodes)
     known = set.intersection(*(set(e.metrics) for e in episodes))
     metric = metric or ("accuracy" if "accuracy" in known else "query_loss")
     if metric not in known:
         raise UserError(f"Not all runs have {metric}. All have: {', '.join(sorted(known))}.")
     steps = [e.last_step(metric) if inner_step is None else inner_step for e in episodes]
-    values = map(finite_values, tested, episodes, itertools.repeat(metric), steps)
-    learners = group_by_learner(map(Member, tested, values))
+    values = map(finite_values, evaluated, episodes, itertools.repeat(metric), steps)
+    learners = group_by_learner(map(Member, evaluated, values))
     if len(learners) < 2:
         raise UserError(
             "All these runs are of one learner, and differ in their seed alone. Name runs of "
@@ -89,10 +89,10 @@ def compare(
         )
     chosen = list(_chosen(learners, baseline))
     found = [pairs for a, b in chosen for pairs in pair_up(a, b)]
-    mode = tested[0].run.read_best_modes().get(metric.partition("@")[0])
+    mode = evaluated[0].run.read_best_modes().get(metric.partition("@")[0])
     rows = [r for over in ("seeds", "episodes") for r in _rows(found, over, mode)]
     left_out = dict.fromkeys(path for a, b in chosen for path in unpaired(a, b))
-    return Comparison(metric, mode, sorted({*steps}), tested[0].interval, rows, list(left_out))
+    return Comparison(metric, mode, sorted({*steps}), evaluated[0].interval, rows, list(left_out))
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
@@ -114,7 +114,7 @@ def _chosen(
         yield from itertools.combinations(learners, 2)
         return
     place = baseline.path.resolve()
-    (against,) = (one for one in learners if any(m.tested.lies_in(place) for m in one.members))
+    (against,) = (one for one in learners if any(m.evaluated.lies_in(place) for m in one.members))
     yield from ((one, against) for one in learners if one is not against)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from metaloop.errors import UserError
 from metaloop.folders.reading import parse_csv, read_text, unreadable
-from metaloop.run.comparison.tested import Tested
+from metaloop.run.comparison.evaluated_run import EvaluatedRun
 from metaloop.user_text import for_shell
 
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -37,20 +37,20 @@ class Episodes(NamedTuple):
         return max(step for name, step in self.values if name == metric)
 
 
-def read_episodes(tested: Tested) -> Episodes:
+def read_episodes(evaluated: EvaluatedRun) -> Episodes:
     """Read an evaluation's episodes.csv.
 
     Raises:
         UserError: there is none, or it cannot be read.
 
     """
-    path, name = tested.folder.path / "episodes.csv", tested.folder.path.name
-    again = for_shell("metaloop-evaluate", tested.run.path, f"name={name}")
+    path, name = evaluated.folder.path / "episodes.csv", evaluated.folder.path.name
+    again = for_shell("metaloop-evaluate", evaluated.run.path, f"name={name}")
     remedy = f"Evaluate again: {again}."
     if (text := read_text(path, remedy)) is None:
         raise UserError(
-            f"{tested.run.path} has no results of an evaluation {name}: there is no {path}. Name "
-            "another evaluation by --evaluation, or add --evaluate, which makes this one."
+            f"{evaluated.run.path} has no results of an evaluation {name}: there is no {path}. "
+            "Name another evaluation by --evaluation, or add --evaluate, which makes this one."
         )
     rows = parse_csv(text, path, remedy)
     if len(rows) < 2:
@@ -66,7 +66,7 @@ def read_episodes(tested: Tested) -> Episodes:
     return Episodes({c: [row[c] for row in rows] for c in rows[0] if c not in judged}, values)
 
 
-def finite_values(tested: Tested, episodes: Episodes, metric: str, step: int) -> Values:
+def finite_values(evaluated: EvaluatedRun, episodes: Episodes, metric: str, step: int) -> Values:
     """The metric's values after an inner step.
 
     Raises:
@@ -75,12 +75,12 @@ def finite_values(tested: Tested, episodes: Episodes, metric: str, step: int) ->
     """
     if (values := episodes.values.get((metric, step))) is None:
         raise UserError(
-            f"{tested.folder.path} has {metric} after inner steps 0 to "
+            f"{evaluated.folder.path} has {metric} after inner steps 0 to "
             f"{episodes.last_step(metric)}, and --inner-step is {step}. Name one that all have."
         )
     if diverged := sum(not math.isfinite(value) for value in values):
         raise UserError(
-            f"{tested.folder.path}: {metric} is not finite in {diverged} of {len(values)} test "
+            f"{evaluated.folder.path}: {metric} is not finite in {diverged} of {len(values)} test "
             "episodes, so it has no mean to compare. Name an earlier --inner-step or another "
             "--metric, or leave that run out."
         )

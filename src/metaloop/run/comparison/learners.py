@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from metaloop.errors import UserError
 from metaloop.run.comparison.episodes import Values
-from metaloop.run.comparison.tested import JUDGEMENT, Tested
+from metaloop.run.comparison.evaluated_run import JUDGEMENT, EvaluatedRun
 from metaloop.run.config.identity import is_elsewhere, leaves
 from metaloop.run.sweeps.sweep_table import SEED, overrides_by_key, short_name, what_varied
 
@@ -14,7 +14,7 @@ from metaloop.run.sweeps.sweep_table import SEED, overrides_by_key, short_name, 
 class Member(NamedTuple):
     """One run of a learner, and the values of its test episodes."""
 
-    tested: Tested
+    evaluated: EvaluatedRun
     values: Values
 
 
@@ -34,15 +34,15 @@ def group_by_learner(members: Iterable[Member]) -> list[Learner]:
     """
     groups: dict[str, dict[tuple[int, int], Member]] = {}
     for member in members:
-        tested = member.tested
-        group = groups.setdefault(_config_but_seed(tested), {})
-        one = group.setdefault((tested.seed, tested.episode_seed), member)
+        evaluated = member.evaluated
+        group = groups.setdefault(_config_but_seed(evaluated), {})
+        one = group.setdefault((evaluated.seed, evaluated.episode_seed), member)
         if one is not member:
             raise UserError(
-                f"{one.tested.folder.path} and {tested.folder.path} are of the same config and "
-                "seed, so that there is nothing to compare. Name one of them."
+                f"{one.evaluated.folder.path} and {evaluated.folder.path} are of the same config "
+                "and seed, so that there is nothing to compare. Name one of them."
             )
-    firsts = [next(iter(group.values())).tested for group in groups.values()]
+    firsts = [next(iter(group.values())).evaluated for group in groups.values()]
     names = [short_name(varied) for varied in what_varied(list(map(_overrides, firsts)))]
     return [
         Learner(name if names.count(name) == 1 else _with_place(name, first), [*group.values()])
@@ -50,15 +50,15 @@ def group_by_learner(members: Iterable[Member]) -> list[Learner]:
     ]
 
 
-def _config_but_seed(tested: Tested) -> str:
-    trained = {k: v for k, v in leaves(tested.trained) if _is_of_training(k)}
-    judged = {k: v for k, v in leaves(tested.config) if _is_of_judging(k)}
+def _config_but_seed(evaluated: EvaluatedRun) -> str:
+    trained = {k: v for k, v in leaves(evaluated.trained) if _is_of_training(k)}
+    judged = {k: v for k, v in leaves(evaluated.config) if _is_of_judging(k)}
     return json.dumps([trained, judged], sort_keys=True)
 
 
-def _overrides(tested: Tested) -> Mapping[str, str]:
+def _overrides(evaluated: EvaluatedRun) -> Mapping[str, str]:
     """What the user changed that tells learners apart."""
-    trained, judged = overrides_by_key(tested.run), overrides_by_key(tested.folder)
+    trained, judged = overrides_by_key(evaluated.run), overrides_by_key(evaluated.folder)
     return {k: v for k, v in trained.items() if _is_of_training(k)} | {
         k: v for k, v in judged.items() if _is_of_judging(k)
     }
@@ -79,6 +79,6 @@ def _tells_apart(key: str) -> bool:
     return has_effect and key != SEED
 
 
-def _with_place(name: str, tested: Tested) -> str:
-    place = tested.run.path.name
+def _with_place(name: str, evaluated: EvaluatedRun) -> str:
+    place = evaluated.run.path.name
     return f"{name} ({place})" if name else place

@@ -34,7 +34,7 @@ def pair_up(a: Learner, b: Learner) -> list[Pairs]:
     runs = matched or [_means(a, b)]
     by_episodes: dict[int, list[tuple[Values, Values]]] = {}
     for one, other in runs:
-        values = by_episodes.setdefault(one.tested.episode_seed, [])
+        values = by_episodes.setdefault(one.evaluated.episode_seed, [])
         values.append((one.values, other.values))
     episodes = np.concatenate([np.mean(v, axis=0) for v in by_episodes.values()], axis=1)
     found = [Pairs(a, b, "episodes", (episodes[0], episodes[1]))]
@@ -48,7 +48,7 @@ def unpaired(a: Learner, b: Learner) -> list[Path]:
     """The folders of runs whose seed the other learner lacks, where they share others."""
     matched = _matched(a, b)
     runs = [m for learner in (a, b) for m in learner.members if _seeds(m) not in matched]
-    return [run.tested.run.path for run in runs if matched]
+    return [run.evaluated.run.path for run in runs if matched]
 
 
 def _matched(a: Learner, b: Learner) -> dict[tuple[int, int], tuple[Member, Member]]:
@@ -67,15 +67,15 @@ def _means(a: Learner, b: Learner) -> tuple[Member, Member]:
             "all runs on the episodes of the first, or train with the same seeds."
         )
     first, other = (
-        Member(learner.members[0].tested, np.mean([m.values for m in learner.members], axis=0))
+        Member(learner.members[0].evaluated, np.mean([m.values for m in learner.members], axis=0))
         for learner in (a, b)
     )
     return first, other
 
 
 def _seeds(member: Member) -> tuple[int, int]:
-    return member.tested.seed, member.tested.episode_seed
+    return member.evaluated.seed, member.evaluated.episode_seed
 
 
 def _episode_seeds(learner: Learner) -> Sequence[int]:
-    return sorted({member.tested.episode_seed for member in learner.members})
+    return sorted({member.evaluated.episode_seed for member in learner.members})

@@ -5,28 +5,30 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from metaloop.errors import UserError
 from metaloop.run.comparison.episodes import Episodes
-from metaloop.run.comparison.tested import Tested
+from metaloop.run.comparison.evaluated_run import EvaluatedRun
 
 Columns = Mapping[str, Sequence[str]]
 MOST = 4  # differences that are named
 
 
-def require_same_episodes(tested: Sequence[Tested], episodes: Sequence[Episodes]) -> None:
+def require_same_episodes(evaluated: Sequence[EvaluatedRun], episodes: Sequence[Episodes]) -> None:
     """Refuse evaluations whose test episodes differ in more than their seed.
 
     Raises:
         UserError: which two differ, and in what.
 
     """
-    first_of: dict[int, tuple[Tested, Episodes]] = {}
-    for one, own in zip(tested, episodes, strict=True):
-        keys = differing_keys(tested[0], one)
-        _refuse(tested[0], one, [f"{k} ({a} and {b})" for k, (a, b) in keys.items() if k != "seed"])
+    first_of: dict[int, tuple[EvaluatedRun, Episodes]] = {}
+    for one, own in zip(evaluated, episodes, strict=True):
+        keys = differing_keys(evaluated[0], one)
+        _refuse(
+            evaluated[0], one, [f"{k} ({a} and {b})" for k, (a, b) in keys.items() if k != "seed"]
+        )
         first, others = first_of.setdefault(one.episode_seed, (one, own))
         _refuse(first, one, list(_differing_columns(others.told_apart, own.told_apart)))
 
 
-def differing_keys(a: Tested, b: Tested) -> dict[str, tuple[object, object]]:
+def differing_keys(a: EvaluatedRun, b: EvaluatedRun) -> dict[str, tuple[object, object]]:
     """The keys by which the test episodes of two evaluations differ, with the value of each."""
     one, other = a.episode_keys(), b.episode_keys()
     both = {key: (one.get(key), other.get(key)) for key in dict.fromkeys((*one, *other))}
@@ -46,7 +48,7 @@ def _differing_columns(a: Columns, b: Columns) -> Iterator[str]:
         yield f"the column {name} of episodes.csv (first of episode {row})"
 
 
-def _refuse(first: Tested, other: Tested, differing: Sequence[str]) -> None:
+def _refuse(first: EvaluatedRun, other: EvaluatedRun, differing: Sequence[str]) -> None:
     if differing:
         raise UserError(
             "Differences are paired on the same test episodes, and those of "

@@ -10,13 +10,13 @@ from metaloop.run.config.identity import identifying, leaves
 from metaloop.run.config.read import load_config
 
 Config = Mapping[str, object]
-# keys that no test episode depends on: how learners are judged, ..
+# how learners are judged, on whatever episodes
 JUDGEMENT = ("evaluation.checkpoint", "evaluation.ensemble_size", "evaluation.norm_modes")
-# .. and parts of a task's: of training images alone, and where images are held
+# parts of a task's keys: of training images alone, and where images are held
 OF_NO_TEST = {"augmentation", "storage"}
 
 
-class Tested(NamedTuple):
+class EvaluatedRun(NamedTuple):
     """A run's learner and the evaluation that tested it, with the config of each.
 
     `config` is the run's own where the evaluation is still to be made.
@@ -48,9 +48,11 @@ class Tested(NamedTuple):
 
     def episode_keys(self) -> dict[str, object]:
         """The keys that the test episodes depend on, with their values."""
+        keys = identifying(self.config) | data_of(self.config)
+        keys["evaluation.interval"] = self.interval  # which older configs do not say
         return {
             key: value
-            for key, value in (identifying(self.config) | data_of(self.config)).items()
+            for key, value in keys.items()
             if key.split(".")[0] in ("seed", "task", "evaluation")
             and key not in JUDGEMENT
             and not OF_NO_TEST.intersection(key.split("."))
@@ -62,7 +64,7 @@ def data_of(config: Config) -> dict[str, object]:
     return {k: v for k, v in leaves(config) if k.endswith("data_dir") and v is not None}
 
 
-def find_tested(folder: RunFolder, evaluation: str) -> Tested:
+def find_evaluated_run(folder: RunFolder, evaluation: str) -> EvaluatedRun:
     """Read the configs of a run and of its evaluation of this name, or those of an evaluation.
 
     Raises:
@@ -76,7 +78,7 @@ def find_tested(folder: RunFolder, evaluation: str) -> Tested:
         )
     if config["command"] == "evaluate":
         run = RunFolder.open((folder.path / str(config["run"])).resolve())
-        return Tested(run, folder, load_config(run), config)
+        return EvaluatedRun(run, folder, load_config(run), config)
     judged = RunFolder(folder.evaluations / evaluation)
     own = load_config(judged) if judged.config.is_file() else config
-    return Tested(folder, judged, config, own)
+    return EvaluatedRun(folder, judged, config, own)
