@@ -31,7 +31,8 @@ from metaloop.inner_loop import StepSize, Update, learned_step_sizes
 from metaloop.meta_gradient import adaptation_path
 from metaloop.run.checkpoints.weights import find_weights, load_weights
 from metaloop.run.comparison.paired import PairedDifference, paired_difference
-from metaloop.run.config.build import build, load_config
+from metaloop.run.config.build import build
+from metaloop.run.config.read import load_config
 from metaloop.run.sweeps.sweep_table import Result, over_values
 
 BASELINES = ("pretrain", "random")

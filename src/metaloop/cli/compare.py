@@ -1,15 +1,11 @@
 """metaloop-compare: which learner is better, on the same test episodes."""
 
 import argparse
-import json
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from metaloop.cli.execute import be_no_rank, find_own_classes, run_worker
 from metaloop.cli.help import version_text
@@ -22,11 +18,10 @@ from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
-from metaloop.run.config.read import read_overrides
-from metaloop.user_text import Terminal, say
+from metaloop.run.config.write import write_evaluation
+from metaloop.user_text import say
 
 if TYPE_CHECKING:
-    from metaloop.run.comparison.compare import Comparison
     from metaloop.run.comparison.evaluated_run import EvaluatedRun
 
 DESCRIPTION = """\
@@ -48,10 +43,6 @@ test the runs whose test episodes are others than
 those of the first on these, as metaloop-evaluate
 does; only runs that you trust
 """
-READ = """\
-For {metric}, {better}. Each interval is of its own comparison; p is
-corrected for all in its table. Over seeds: what other seeds would give. Over
-episodes: what these learners would give on other such episodes ({interval})."""
 
 
 def main() -> None:
@@ -61,10 +52,7 @@ def main() -> None:
     find_own_classes()
     be_no_rank()
     try:
-        folders = [folder_named(named) for named in arguments.folders]
-        place = _place(arguments.out, folders)
-        with in_words(place):
-            _compare(arguments, folders, place)
+        _compare(arguments, [folder_named(named) for named in arguments.folders])
     except UserError as error:
         fail(error)
     except KeyboardInterrupt:
@@ -99,147 +87,55 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _place(named: str | None, folders: Sequence[Path]) -> Path:
-    """The folder for table and picture."""
-    if named is not None:
-        return user_path(named)
-    if len(folders) == 1 and _is_sweep(folders[0]):
-        return folders[0]
-    return Path("outputs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_comparison"
-
-
-def _is_sweep(folder: Path) -> bool:
-    is_folder = os.path.isdir(folder)  # noqa: PTH112 - pathlib raises for long names
-    return is_folder and not RunFolder(folder).config.is_file()
-
-
-def _compare(arguments: argparse.Namespace, folders: Sequence[Path], place: Path) -> None:
+def _compare(arguments: argparse.Namespace, folders: Sequence[Path]) -> None:
     with fast_imports():  # here: --help needs no torch
         from metaloop.loggers.figures import save_figures
-        from metaloop.plots import draw_differences
         from metaloop.run.comparison.compare import compare, write_csv
+        from metaloop.run.comparison.evaluated_run import find_evaluated_runs
+        from metaloop.run.comparison.shown import draw_comparison, print_comparison
 
+    place = _place(arguments.out, folders)
     baseline = None
     if arguments.baseline is not None:
         baseline = RunFolder.open(folder_named(arguments.baseline))
         folders = [*folders, baseline.path]
-    evaluated = _find(folders, arguments.evaluation)
+    runs = find_evaluated_runs(folders, arguments.evaluation)
     if arguments.evaluate:
-        evaluated = [_on_episodes_of(evaluated[0], one) for one in evaluated]
-    found = compare(evaluated, arguments.metric, arguments.inner_step, baseline)
-    _print(found)
-    place.mkdir(parents=True, exist_ok=True)
-    write_csv(found, place / "comparison.csv")
-    rows = {
-        f"{row.a} - {row.b}\nover {row.difference.pairs} {row.over}": (
-            row.difference.mean,
-            row.difference.half_width,
-        )
-        for row in found.rows
-    }
-    title = f"{_what(found)}: paired differences"
-    axis_title = f"difference in {found.metric.replace('_', ' ')} ({_better(found)})"
-    save_figures({"comparison": lambda: draw_differences(rows, axis_title, title)}, place)
+        runs = [_test_on_episodes_of(runs[0], run) for run in runs]
+    found = compare(runs, arguments.metric, arguments.inner_step, baseline)
+    print_comparison(found)
+    with in_words(place):
+        place.mkdir(parents=True, exist_ok=True)
+        write_csv(found, place / "comparison.csv")
+        save_figures({"comparison": lambda: draw_comparison(found)}, place)
     say(f"Table: {place / 'comparison.csv'}")
     say(f"Plot: {place / 'comparison.png'}")
 
 
-def _find(folders: Sequence[Path], evaluation: str) -> list["EvaluatedRun"]:
-    """The runs named and those in the sweeps named, each once; what is not completed is left out.
+def _place(named: str | None, folders: Sequence[Path]) -> Path:
+    """The folder for table and picture."""
+    from metaloop.run.sweeps.sweep_table import is_sweep
 
-    A run that is named itself is taken as it is.
-    """
-    with fast_imports():
-        from metaloop.run.comparison.evaluated_run import find_evaluated_run
-        from metaloop.run.sweeps.sweep_table import runs_in
-
-    evaluated: dict[Path, EvaluatedRun] = {}
-    for folder in folders:
-        if not _is_sweep(folder):
-            found = find_evaluated_run(RunFolder.open(folder), evaluation)
-            evaluated.setdefault(found.folder.path.resolve(), found)
-            continue
-        for run in runs_in(folder):
-            try:
-                if (state := run.state()) != "completed":
-                    raise UserError(state)
-                found = find_evaluated_run(run, evaluation)
-                evaluated.setdefault(found.folder.path.resolve(), found)
-            except UserError as error:
-                say(f"Left out: {run.path} ({error})")
-    if not evaluated:
-        raise UserError("No run there has completed, so that there is nothing to compare yet.")
-    return list(evaluated.values())
+    if named is not None:
+        return user_path(named)
+    if len(folders) == 1 and is_sweep(folders[0]):
+        return folders[0]
+    return Path("outputs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_comparison"
 
 
-def _on_episodes_of(first: "EvaluatedRun", evaluated: "EvaluatedRun") -> "EvaluatedRun":
+def _test_on_episodes_of(first: "EvaluatedRun", other: "EvaluatedRun") -> "EvaluatedRun":
     """Test a learner on the test episodes of the first, unless it has been."""
-    with fast_imports():
-        from metaloop.run.comparison.evaluated_run import JUDGEMENT, find_evaluated_run
-        from metaloop.run.comparison.same_episodes import differing_keys
-        from metaloop.run.config.misfits import build_and_try
-        from metaloop.run.config.write import write_evaluation
-        from metaloop.run.evaluation.other_task import fit_to_run
+    from metaloop.run.comparison.common_episodes import retest
+    from metaloop.run.comparison.evaluated_run import find_evaluated_run
+    from metaloop.run.config.misfits import build_and_try
 
-    differing = differing_keys(first, evaluated)
-    if not differing and (evaluated.folder.path / "episodes.csv").is_file():
-        return evaluated
-    own, its = (cast(Mapping[str, object], t.config["evaluation"]) for t in (evaluated, first))
-    judged = {k: own[k] for k in own if f"evaluation.{k}" in JUDGEMENT}
-    config = {k: v for k, v in evaluated.config.items() if k != "run"}
-    config |= {
-        "command": "evaluate",
-        "seed": first.episode_seed,
-        "task": first.config["task"],
-        "evaluation": {**its, **judged},
-    }
-    values = fit_to_run(config, evaluated.trained, evaluated.run)
-    device = build_and_try(values).device
+    if (new := retest(first, other)) is None:
+        return other
+    device = build_and_try(new.config).device
     device.require()
-    changes = [f"{key}={json.dumps(theirs)}" for key, (theirs, _) in differing.items()]
-    name = made_name([evaluated.folder.path.name, *changes])
-    overrides = [*read_overrides(evaluated.folder), *changes]
-    folder = write_evaluation(evaluated.run, name, values, overrides)
+    name = made_name([other.folder.path.name, *new.changes])
+    folder = write_evaluation(other.run, name, new.config, new.overrides)
     folder.let_go()  # the worker, another process, takes it
     say(f"Testing on the episodes of {first.folder.path}: {folder.path}")
     run_worker(folder, device.processes_here(), is_stopping=lambda: False, log=folder.log)
     return find_evaluated_run(folder, name)
-
-
-def _print(found: "Comparison") -> None:
-    """Print a table over seeds, where there are some, and one over episodes."""
-    console = Terminal()
-    for over in dict.fromkeys(row.over for row in found.rows):
-        table = Table(title=f"{_what(found)}, paired over {over}")
-        table.add_column("learners", overflow="fold")
-        for column in ("mean", "A - B, 95 % interval\nCohen's d, pairs", "p (Holm)"):
-            table.add_column(column, no_wrap=True)
-        for row in (row for row in found.rows if row.over == over):
-            difference = row.difference
-            effect = "none" if (d := difference.effect_size) is None else f"{d:.2f}"
-            table.add_row(
-                *(f"A {row.a}\nB {row.b}", "\n".join(f"{mean:.4f}" for mean in row.means)),
-                f"{difference.mean:.4f} +/- {difference.half_width:.4f}\n"
-                f"d {effect}, {difference.pairs} {over}",
-                f"{row.p:.2g}\n{f'{row.better} is better' if row.better else 'undecided'}",
-            )
-        console.print(table)
-    metric = found.metric.replace("_", " ")
-    say(READ.format(metric=metric, better=_better(found), interval=found.interval))
-    for path in found.left_out:
-        say(f"Left out of a pair, whose other learner has no run of its seed: {path}")
-
-
-def _what(found: "Comparison") -> str:
-    """What was compared: query loss after inner step 5."""
-    steps = ", ".join(map(str, found.inner_steps))
-    where = (
-        f"inner step {steps}" if len(found.inner_steps) == 1 else f"the last inner step ({steps})"
-    )
-    return f"{found.metric.replace('_', ' ')} after {where}"
-
-
-def _better(found: "Comparison") -> str:
-    return {"max": "higher is better", "min": "lower is better"}.get(
-        found.mode or "", "which is better, the metric does not say"
-    )

@@ -1,6 +1,6 @@
 """A learner and the evaluation that tested it, as their folders say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -8,6 +8,8 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.identity import identifying, leaves
 from metaloop.run.config.read import load_config
+from metaloop.run.sweeps.sweep_table import is_sweep, runs_in
+from metaloop.user_text import say
 
 Config = Mapping[str, object]
 # how learners are judged, on whatever episodes
@@ -82,3 +84,30 @@ def find_evaluated_run(folder: RunFolder, evaluation: str) -> EvaluatedRun:
     judged = RunFolder(folder.evaluations / evaluation)
     own = load_config(judged) if judged.config.is_file() else config
     return EvaluatedRun(folder, judged, config, own)
+
+
+def find_evaluated_runs(folders: Sequence[Path], evaluation: str) -> list[EvaluatedRun]:
+    """Find runs and evaluations, and the completed runs of sweeps, each once.
+
+    What is left out of a sweep is said.
+
+    Raises:
+        UserError: none is there.
+
+    """
+    found: dict[Path, EvaluatedRun] = {}
+    for folder in folders:
+        of_sweep = is_sweep(folder)
+        for run in runs_in(folder) if of_sweep else [RunFolder.open(folder)]:
+            try:
+                if of_sweep and (state := run.state()) != "completed":
+                    raise UserError(state)
+                one = find_evaluated_run(run, evaluation)
+                found.setdefault(one.folder.path.resolve(), one)
+            except UserError as error:
+                if not of_sweep:
+                    raise
+                say(f"Left out: {run.path} ({error})")
+    if not found:
+        raise UserError("No run there has completed, so that there is nothing to compare yet.")
+    return list(found.values())

@@ -4,6 +4,7 @@ Reads run folders only, whatever state they are in.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +60,12 @@ class Sweep(NamedTuple):
     keys: Sequence[str]
     metric: str
     split: str
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether it is a folder, and not a run's itself."""
+    is_folder = os.path.isdir(folder)  # noqa: PTH112 - pathlib raises for long names
+    return is_folder and not RunFolder(folder).config.is_file()
 
 
 def runs_in(root: Path) -> list[RunFolder]:
