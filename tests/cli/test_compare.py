@@ -20,6 +20,7 @@ LOSSES = {  # of three episodes before and after one inner step, by inner step s
     ("0.01", 1): [[9.0, 1.0], [9.0, 2.0], [9.0, 6.0]],
     ("0.1", 0): [[9.0, 3.0], [9.0, 6.0], [9.0, 6.0]],
     ("0.1", 1): [[9.0, 3.0], [9.0, 3.0], [9.0, 9.0]],
+    ("1.0", 0): [[9.0, 2.5], [9.0, 4.0], [9.0, 3.5]],
 }
 
 
@@ -35,7 +36,7 @@ def trained(tmp_path_factory) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def sweep(trained, tmp_path_factory) -> Path:
-    """Two learners of two seeds, with the losses above."""
+    """Two learners of two seeds and one of one, with the losses above."""
     place = tmp_path_factory.mktemp("sweep")
     for (size, seed), losses in LOSSES.items():
         run = RunFolder(place / f"{size}_{seed}")
@@ -57,7 +58,7 @@ def written(place: Path) -> list[dict[str, str]]:
 
 def test_a_sweep_is_compared_over_seeds_and_over_episodes(sweep, said):
     told = said("compare", str(sweep)).out
-    over_seeds, over_episodes = written(sweep)
+    over_seeds, over_episodes, *_ = written(sweep)
     for row in (over_seeds, over_episodes):
         assert (row["a"], row["b"]) == ("inner_lr=0.01", "inner_lr=0.1")
         assert (row["metric"], row["inner_step"]) == ("query_loss", "1")
@@ -73,6 +74,15 @@ def test_a_sweep_is_compared_over_seeds_and_over_episodes(sweep, said):
     assert "For query loss, lower is better" in told
     assert "-2.0000 +/- 0.9386" in told
     assert (sweep / "comparison.png").stat().st_size > 5000
+
+
+def test_p_is_corrected_for_all_pairs_over_the_same(sweep, said):
+    said("compare", str(sweep))
+    over_seeds, *over_episodes = written(sweep)
+    assert over_seeds["p_holm"] == over_seeds["p"]  # the one pair with two seeds in common
+    smallest = min(over_episodes, key=lambda row: float(row["p"]))
+    assert [row["pairs"] for row in over_episodes] == ["6", "3", "3"]
+    assert float(smallest["p_holm"]) == pytest.approx(3 * float(smallest["p"]))
 
 
 def test_learners_that_are_the_same_before_they_adapt_do_not_differ_there(sweep, said):
@@ -127,4 +137,4 @@ def test_what_has_not_completed_is_left_out_of_a_sweep_and_said(sweep, said):
     told = said("compare", str(sweep)).out
     assert f"Left out: {sweep / '0.01_1'} (diverged)" in told
     assert f"no run of its seed: {sweep / '0.1_1'}" in told
-    assert [(row["over"], row["pairs"]) for row in written(sweep)] == [("episodes", "3")]
+    assert {(row["over"], row["pairs"]) for row in written(sweep)} == {("episodes", "3")}
