@@ -40,8 +40,8 @@ comparison.png.
 """
 EVALUATE = """\
 test the runs whose test episodes are others than
-those of the first on these, as metaloop-evaluate
-does; only runs that you trust
+those of the first (of the baseline) on these, as
+metaloop-evaluate does; only runs that you trust
 """
 
 
@@ -95,14 +95,13 @@ def _compare(arguments: argparse.Namespace, folders: Sequence[Path]) -> None:
         from metaloop.run.comparison.shown import draw_comparison, print_comparison
 
     place = _place(arguments.out, folders)
-    baseline = None
     if arguments.baseline is not None:
-        baseline = RunFolder.open(folder_named(arguments.baseline))
-        folders = [*folders, baseline.path]
+        folders = [RunFolder.open(folder_named(arguments.baseline)).path, *folders]
     runs = find_evaluated_runs(folders, arguments.evaluation)
     if arguments.evaluate:
         runs = [_test_on_episodes_of(runs[0], run) for run in runs]
-    found = compare(runs, arguments.metric, arguments.inner_step, baseline)
+    against_first = arguments.baseline is not None
+    found = compare(runs, arguments.metric, arguments.inner_step, against_first=against_first)
     print_comparison(found)
     with in_words(place):
         place.mkdir(parents=True, exist_ok=True)

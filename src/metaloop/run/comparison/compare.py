@@ -1,16 +1,15 @@
 """Compare learners pair by pair."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_table
-from metaloop.folders.run_folder import RunFolder
 from metaloop.run.comparison.episodes import finite_values, read_episodes
 from metaloop.run.comparison.evaluated_run import EvaluatedRun
-from metaloop.run.comparison.learners import Learner, Member, group_by_learner
+from metaloop.run.comparison.learners import Member, group_by_learner
 from metaloop.run.comparison.paired import PairedDifference, correct_by_holm, paired_difference
 from metaloop.run.comparison.pairs import Pairs, pair_up, unpaired
 from metaloop.run.comparison.same_episodes import require_same_episodes
@@ -59,15 +58,16 @@ def compare(
     evaluated: Sequence[EvaluatedRun],
     metric: str | None = None,
     inner_step: int | None = None,
-    baseline: RunFolder | None = None,
+    *,
+    against_first: bool = False,
 ) -> Comparison:
-    """Compare every learner with every other, or with the baseline's alone.
+    """Compare every learner with every other, or with the first alone.
 
     Args:
         evaluated: the evaluations; runs that differ in their seed alone are one learner.
         metric: None takes accuracy where all have it, else query_loss.
         inner_step: after which; None takes the last of each.
-        baseline: a run or evaluation among them.
+        against_first: compare with the learner of the first evaluation alone.
 
     Raises:
         UserError: their test episodes differ, they have no such value, or are one learner.
@@ -87,7 +87,8 @@ def compare(
             "All these runs are of one learner, and differ in their seed alone. Name runs of "
             "another one too; metaloop-sweep shows means over seeds."
         )
-    chosen = list(_chosen(learners, baseline))
+    with_first = [(learner, learners[0]) for learner in learners[1:]]
+    chosen = with_first if against_first else list(itertools.combinations(learners, 2))
     found = [pairs for a, b in chosen for pairs in pair_up(a, b)]
     mode = evaluated[0].run.read_best_modes().get(metric.partition("@")[0])
     rows = [r for over in ("seeds", "episodes") for r in _rows(found, over, mode)]
@@ -105,17 +106,6 @@ def write_csv(comparison: Comparison, path: Path) -> None:
         judged = [found.mean, found.half_width, found.effect_size, found.p, row.p, row.better]
         rows.append([*what, *names, *judged])
     write_table(path, rows)
-
-
-def _chosen(
-    learners: Sequence[Learner], baseline: RunFolder | None
-) -> Iterator[tuple[Learner, Learner]]:
-    if baseline is None:
-        yield from itertools.combinations(learners, 2)
-        return
-    place = baseline.path.resolve()
-    (against,) = (one for one in learners if any(m.evaluated.lies_in(place) for m in one.members))
-    yield from ((one, against) for one in learners if one is not against)
 
 
 def _rows(found: Sequence[Pairs], over: str, mode: str | None) -> list[Row]:

@@ -44,10 +44,6 @@ class EvaluatedRun(NamedTuple):
         """What an interval over the test episodes speaks of: closed, or open to other data."""
         return str(cast(Config, self.config["evaluation"]).get("interval", "closed"))
 
-    def lies_in(self, place: Path) -> bool:
-        """Whether this resolved path is the run's or the evaluation's."""
-        return place in {self.run.path.resolve(), self.folder.path.resolve()}
-
     def episode_keys(self) -> dict[str, object]:
         """The keys that the test episodes depend on, with their values."""
         keys = identifying(self.config) | data_of(self.config)
