@@ -45,6 +45,8 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
+        "proto_maml": ("task=omniglot",),
+        "pmf": ("task=omniglot",),
         "tiered_imagenet": (f"task.data_dir={tmp_path}",),
         "image_folder": (f"task.data_dir={tmp_path / 'data'}", "task.split=folders"),
     }

@@ -141,6 +141,8 @@ def test_with_more_classes_the_head_is_a_choice_to_make(untrained):
         ("maml_plus_plus", {"step_size.head.weight": (2,)}),
         ("anil", {}),
         ("prototypical", {}),
+        ("proto_maml", {}),
+        ("r2d2", {"ridge.log_strength": ()}),
         ("pretrain", {}),
     ],
 )

@@ -73,13 +73,19 @@ def test_an_adaptation_draws_no_episodes():
         ("imaml", "algorithm.cg_steps", "algorithm.strength"),
         ("reptile", "algorithm.inner_steps", "algorithm.batch_size"),
         ("pretrain", "algorithm.inner_steps", "algorithm.inner_lr"),
+        ("pretrain", "algorithm.inner_steps", "algorithm.start"),
     ],
 )
 def test_an_algorithm_says_itself_what_its_inner_loop_reads(algorithm, idle, other):
-    value = {"algorithm.part": "head"}.get(other, 2)
+    value = {"algorithm.part": "head", "algorithm.start": "prototypes"}.get(other, 2)
     asked("evaluate", f"{other}={value}", run=[f"algorithm={algorithm}"])
     with pytest.raises(UserError, match=re.escape(f"{idle}=3 has no effect")):
         asked("evaluate", f"{other}={value}", f"{idle}=3", run=[f"algorithm={algorithm}"])
+
+
+def test_what_a_fitted_head_starts_from_has_been_learned():
+    with pytest.raises(UserError, match=r"algorithm\.strength=3 has no effect"):
+        asked("evaluate", "algorithm.strength=3", run=["algorithm=r2d2"])
 
 
 def test_the_command_refuses_before_a_folder_is_made(untrained, said):
