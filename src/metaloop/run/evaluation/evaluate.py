@@ -36,11 +36,9 @@ from metaloop.training.by_source import by_source, summarize_each
 from metaloop.training.confusion import count_confusion
 from metaloop.training.datamodule import EpisodicDataModule, gather
 from metaloop.training.episode_values import NONE, Answered
-from metaloop.training.estimate import estimate
+from metaloop.training.estimate import MANY, estimate
 from metaloop.training.logged_values import Values, summarize
 from metaloop.user_text import Terminal, say
-
-ENOUGH_EPISODES = 600
 
 
 def evaluate(
@@ -131,11 +129,11 @@ def _tell_loggers(
 @rank_zero_only
 def warn_of_few_episodes(episodes: int) -> None:
     """Say where an interval over few episodes would be read as more than it is."""
-    if episodes < ENOUGH_EPISODES:
+    if episodes < MANY:
         terminal = Terminal(stderr=True)
         terminal.print("Warning:", style="yellow", end=" ")
         terminal.print(
-            f"evaluation.episodes={episodes} is below {ENOUGH_EPISODES}, what "
+            f"evaluation.episodes={episodes} is below {MANY}, what "
             "the field reports: the interval is wide, and itself uncertain."
         )
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from scipy import stats
+import torch
 
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_table
@@ -17,6 +16,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.run.config.read import read_overrides
 from metaloop.run.evaluation.results import Judged, read_results
+from metaloop.training.estimate import estimate
 
 SEED = "seed"
 UNREADABLE = "unreadable"  # the state of a run whose record is damaged
@@ -170,9 +170,5 @@ def _test(results: Judged, metric: str) -> Result | None:
 
 def over_values(values: Sequence[float]) -> Result:
     """The mean of independent values, one a run, with Student's interval."""
-    count = len(values)
-    if count == 1:
-        return Result(values[0], None, 1)
-    deviation = float(np.std(values, ddof=1))
-    width = float(stats.t.ppf(0.975, count - 1)) * deviation / count**0.5
-    return Result(float(np.mean(values)), width, count)
+    mean, half_width, count = estimate(torch.tensor(values, dtype=torch.float64))
+    return Result(float(mean), float(half_width) if count > 1 else None, count)
