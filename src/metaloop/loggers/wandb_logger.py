@@ -114,7 +114,7 @@ class OutageProofWandbLogger(WandbLogger):
             super().finalize(status)
 
     @rank_zero_only
-    def log_summary(self, values: Mapping[str, float]) -> None:
+    def log_summary(self, values: Mapping[str, float | str]) -> None:
         """Set what the run came to: the columns of W&B's table of runs."""
         with self._forgiving():
             self.experiment.summary.update(dict(values))

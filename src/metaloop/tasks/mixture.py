@@ -11,16 +11,14 @@ from torch import Tensor
 from metaloop.arguments import Count, NonNegative
 from metaloop.episode import Episode, Inputs
 from metaloop.errors import UserError
+from metaloop.tasks.disjoint import Deal, join_deals
 from metaloop.tasks.metric import MetricFunction
+from metaloop.tasks.mixed_shapes import MixedShapes
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFiles
-from metaloop.tasks.shapes import Shapes
 from metaloop.tasks.task import Network, Task
-
-SOURCE = "source"  # the column that names an episode's source
-CHOICE = 2  # the purpose of the streams that choose a source; shapes have another's
 
 
 class DrawnOfSource(NamedTuple):
@@ -32,65 +30,6 @@ class DrawnOfSource(NamedTuple):
 
     source: Tensor
     drawn: Episode
-
-
-class MixedShapes(Shapes):
-    """The shapes of several sources' episodes, and which source a block of them is of.
-
-    Args:
-        sources: by name.
-        shares: of the episodes, one a source, together 1.
-        block: consecutive episodes of one source.
-
-    """
-
-    def __init__(self, sources: Mapping[str, Task], shares: Sequence[float], block: int) -> None:
-        parts = [task.shapes for task in sources.values()]
-        of_classes = [task for task in sources.values() if task.is_regression is False]
-        ways = [
-            size
-            for task in of_classes
-            for size in (task.shapes.ways.fewest, task.output_size)
-            if task.shapes.has_classes or size == task.output_size
-        ]
-        super().__init__(
-            ways=[min(ways), max(ways)] if ways else None,
-            shots=[min(p.shots.fewest for p in parts), max(p.shots.most for p in parts)],
-        )
-        self.block, self.names, self.parts = block, list(sources), parts
-        self.ends = torch.tensor(shares, dtype=torch.float64).cumsum(0)
-
-    @property
-    def vary(self) -> bool:
-        return True  # episodes of two sources are no group, whatever their shapes
-
-    def sources(self, streams: RandomStreams) -> Tensor:
-        """The number of each episode's source, [T]."""
-        place = streams.of_blocks(self.block, CHOICE).uniform(1)[:, 0]
-        return torch.searchsorted(self.ends, place, right=True).clamp(max=len(self.ends) - 1)
-
-    def draw(self, streams: RandomStreams) -> Tensor:
-        """Each episode's source, then the row of its source's shapes."""
-        source = self.sources(streams)
-        drawn = [part.draw(streams) for part in self.parts]
-        rows = torch.zeros(len(source), 1 + max(r.shape[1] for r in drawn), dtype=torch.int64)
-        rows[:, 0] = source
-        for number, of_source in enumerate(drawn):
-            chosen = source == number
-            rows[chosen, 1 : 1 + of_source.shape[1]] = of_source[chosen]
-        return rows
-
-    def columns(self, streams: RandomStreams) -> dict[str, list[object]]:
-        source = self.sources(streams).tolist()
-        told = [part.columns(streams) for part in self.parts]
-        nothing = [""] * len(source)
-
-        def column(name: str) -> list[object]:
-            each = [columns.get(name, nothing) for columns in told]
-            return [each[number][i] for i, number in enumerate(source)]
-
-        names = dict.fromkeys(name for columns in told for name in columns)
-        return {SOURCE: [self.names[n] for n in source], **{name: column(name) for name in names}}
 
 
 class Mixture(Task):
@@ -161,6 +100,22 @@ class Mixture(Task):
         number = int(source[0])
         drawn = list(self.sources.values())[number].draw(split, streams)
         return DrawnOfSource(torch.empty(streams.episodes, number, 0), drawn)
+
+    def deal(self, seed: int, split: Split, indices: Tensor) -> Deal:
+        """Each source's to its own episodes, to the first of a source that is used up."""
+        source = self.shapes.sources(RandomStreams(seed, split, indices))
+        places = [(source == number).nonzero()[:, 0] for number in range(len(self.sources))]
+        return join_deals(
+            (mine, task.deal(seed, split, indices[mine]))
+            for task, mine in zip(self.sources.values(), places, strict=True)
+            if len(mine)
+        )
+
+    def origins(self, drawn: DrawnOfSource) -> dict[str, Tensor]:  # type: ignore[override]
+        number = drawn.source.shape[1]
+        told = list(self.sources.values())[number].origins(drawn.drawn)
+        own = {"classes": told["classes"] + self.offsets[number]} if "classes" in told else {}
+        return {**told, **own}
 
     def gather(self, drawn: DrawnOfSource, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         number = drawn.source.shape[1]

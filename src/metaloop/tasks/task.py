@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from metaloop.episode import Episode, Inputs, map_inputs, the_tensor
 from metaloop.errors import UserError
+from metaloop.tasks.disjoint import Deal, deal_fresh
 from metaloop.tasks.metric import Metric, MetricFunction
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
@@ -54,6 +55,7 @@ class Task(ABC):
         target_names: what a regression's numbers are called, where they have names.
         shapes: how many classes and support examples episodes have, where that may vary; `draw`
             then asks `shapes.of(streams)`.
+        is_fresh: whether every episode is of data drawn anew, as synthetic ones are.
         is_regression: whether targets are numbers rather than classes; None where the targets
             that a user adapts to decide.
 
@@ -69,6 +71,7 @@ class Task(ABC):
     shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
     target_names: Sequence[str] = ()
     monitor: str = "query_loss"
+    is_fresh: bool = False
     is_regression: bool | None = None
 
     def __init_subclass__(cls) -> None:
@@ -106,6 +109,33 @@ class Task(ABC):
             and cuts them apart.
 
         """
+
+    def deal(self, seed: int, split: Split, indices: Tensor) -> Deal:
+        """Deal the split's examples to these episodes, each example to one at most.
+
+        It ends before the first episode that too few are left for. `draw` gets what was dealt by
+        `streams.pick`.
+
+        Raises:
+            UserError: the family does not say what its episodes are drawn from.
+
+        """
+        if self.is_fresh:
+            return deal_fresh(indices)
+        raise UserError(
+            f"{type(self).__name__} does not say which examples its episodes share, so that there "
+            "is no open interval. Set evaluation.interval=closed; or, if every episode is of data "
+            "drawn anew, say so in the class: is_fresh = True."
+        )
+
+    def origins(self, drawn: Episode) -> dict[str, Tensor]:
+        """Say what episodes were drawn from, in columns of episodes.csv: numbers, [T, ..] each.
+
+        Args:
+            drawn: what `draw` returned.
+
+        """
+        return {}
 
     def extremes(self) -> Sequence["Task"]:
         """Its smallest episodes and its largest, each as a family; itself where none varies."""

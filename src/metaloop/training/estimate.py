@@ -10,7 +10,8 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-Interval = Literal["closed", "open", "seeds", "examples"]
+EpisodeInterval = Literal["closed", "open"]
+Interval = EpisodeInterval | Literal["seeds", "examples"]
 # what each interval is over, and so what it speaks of
 INTERVALS: Mapping[Interval, str] = {
     "closed": "over episodes that may share examples: the sampler's randomness alone",
