@@ -140,6 +140,10 @@ class Mixture(Task):
     def metrics(self) -> Mapping[str, MetricFunction]:
         return self.first.metrics
 
+    @property
+    def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
+        return self.first.evaluation_metrics
+
     def read_examples(
         self, place: Path, *, skip_unusable: bool, like: Given | None = None
     ) -> Given:

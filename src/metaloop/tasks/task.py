@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from metaloop.episode import Episode, Inputs, map_inputs, the_tensor
 from metaloop.errors import UserError
 from metaloop.tasks.disjoint import Deal, deal_fresh
-from metaloop.tasks.metric import Metric, MetricFunction
+from metaloop.tasks.metric import PROPER_SCORES, Metric, MetricFunction, accuracy
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
 from metaloop.tasks.readers.given import Given
@@ -233,6 +233,11 @@ class Task(ABC):
         """
         return {}
 
+    @property
+    def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
+        """What an evaluation reports in addition to `metrics`: no meta-step pays for it."""
+        return {}
+
     def introduce(self) -> list[str]:
         """Lines to print where a training starts: what it reads, and what to look at twice."""
         return []
@@ -282,10 +287,10 @@ class ClassificationTask(Task):
     def metrics(self) -> Mapping[str, MetricFunction]:
         return {"accuracy": Metric(accuracy, higher_is_better=True)}
 
-
-def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The share of examples whose largest logit is the target's."""
-    return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
+    @property
+    def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
+        """Scores of probabilities, where the loss says that outputs are their logits."""
+        return PROPER_SCORES if type(self).loss is ClassificationTask.loss else {}
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -38,6 +38,7 @@ def test_an_evaluation_judges_disjoint_episodes_and_names_its_interval(run, said
     assert results["protocol"]["episodes"] == results["episodes"] == ROWS // 3
     printed = " ".join(capsys.readouterr().out.split())
     assert f"{ROWS // 3} test episodes, mean and open 95 % interval" in printed
+    require_calibration(folder, results, printed)
     assert "open: over episodes that share no example" in printed
     table = list(csv.DictReader((folder / "episodes.csv").read_text().splitlines()))
     used = [n for row in table for name in ("support", "query") for n in row[name].split()]
@@ -50,6 +51,18 @@ def test_an_evaluation_judges_disjoint_episodes_and_names_its_interval(run, said
     width = 3.1824 * np.std(accuracy, ddof=1) / 2
     assert results["metrics"]["accuracy"]["ci95"][1] == pytest.approx(width, rel=1e-4)
     assert read_results(RunFolder(run.path), folder.name).interval == "open"
+
+
+def require_calibration(folder, results, printed):
+    """Each query example counts once, in results.json, in the picture and on the screen."""
+    metrics, calibration = results["metrics"], results["calibration"]
+    assert sum(calibration["bins"]["examples"]) == results["episodes"] * 3 * 2
+    assert 0 < calibration["expected_calibration_error"]["mean"] < 1
+    assert metrics["nll"]["mean"] == pytest.approx(metrics["query_loss"]["mean"])
+    assert 0 < metrics["brier"]["mean"][-1] < 2
+    assert "expected calibration error" in printed
+    assert f"Brier score {metrics['brier']['mean'][-1]:.4f}" in printed
+    assert (folder / "reliability.png").is_file()
 
 
 def test_a_run_from_before_there_were_open_intervals_has_a_closed_one_and_can_have_both(run, said):

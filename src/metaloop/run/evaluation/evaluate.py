@@ -17,7 +17,12 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormModeName, Report
 from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
 from metaloop.loggers.figures import Draw, log_figures, save_figures
-from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
+from metaloop.plots import (
+    draw_adaptation_curve,
+    draw_confusion,
+    draw_one_task,
+    draw_reliability,
+)
 from metaloop.run.checkpoints.weights import find_judged, load_learner
 from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.environment import versions
@@ -26,14 +31,18 @@ from metaloop.run.config.settings import Evaluation
 from metaloop.run.config.trainer import make_trainer
 from metaloop.run.evaluation.printed_results import print_results
 from metaloop.run.evaluation.results import (
+    CALIBRATION_ERROR,
     Results,
     ours_beside,
+    summarize_calibration,
     summarize_results,
     write_confusion,
     write_results,
 )
 from metaloop.tasks import Task
+from metaloop.tasks.metric import PROPER_SCORES
 from metaloop.training.by_source import by_source, summarize_each
+from metaloop.training.calibration import Reliability, measure_reliability
 from metaloop.training.confusion import count_confusion
 from metaloop.training.datamodule import EpisodicDataModule, gather
 from metaloop.training.episode_columns import episode_columns
@@ -68,13 +77,19 @@ def evaluate(
     sources = by_source(
         pieces.task, pieces.seed, pieces.evaluation.split, pieces.meta_learner.evaluated
     )
+    reliability = _measure_reliability(pieces)
     results = _results(config, pieces, run, checkpoints, sources)
+    if reliability is not None:
+        results["calibration"] = summarize_calibration(reliability)
     results["overrides"] = list(overrides)
     if trainer.is_global_zero:
         columns = episode_columns(pieces.datamodule.tested())
         write_results(folder, results, pieces.meta_learner.evaluated, columns)
-        figures = save_figures(_drawings(pieces, results, folder), folder)
+        figures = save_figures(_drawings(pieces, results, folder, reliability), folder)
         values = summarize(pieces.meta_learner.evaluated) | summarize_each(sources)
+        if reliability is not None:
+            mean, width, _ = reliability.error
+            values |= {CALIBRATION_ERROR: float(mean), f"{CALIBRATION_ERROR}_ci95": float(width)}
         _tell_loggers(loggers, values, figures, pieces, max(checkpoints.values()))
         print_results(results, folder)
         for name in figures:
@@ -103,7 +118,18 @@ def _results(
     return results
 
 
-def _drawings(pieces: Pieces, results: Results, folder: Path) -> dict[str, Draw]:
+def _measure_reliability(pieces: Pieces) -> Reliability | None:
+    """Calibration, where outputs are logits of probabilities and all of them are finite."""
+    evaluator = pieces.meta_learner.evaluator
+    answered = evaluator.answered
+    if answered is None or not PROPER_SCORES.keys() <= evaluator.evaluated.keys():
+        return None
+    return measure_reliability(answered) if bool(answered.confidences.isfinite().all()) else None
+
+
+def _drawings(
+    pieces: Pieces, results: Results, folder: Path, reliability: Reliability | None
+) -> dict[str, Draw]:
     """The pictures of an evaluation, and the table that goes with one of them."""
     answered = pieces.meta_learner.evaluator.answered
     curves = {name: estimate(v) for name, v in pieces.meta_learner.evaluated.items()}
@@ -116,6 +142,8 @@ def _drawings(pieces: Pieces, results: Results, folder: Path) -> dict[str, Draw]
     }
     if answered is not None:
         drawings["confusion"] = lambda: _tell_confusion(answered, pieces.task, title, folder)
+    if reliability is not None:
+        drawings["reliability"] = lambda: draw_reliability(reliability, named)
     return drawings
 
 
@@ -170,7 +198,12 @@ def load_judged(
     for path in find_judged(run, judge.checkpoint, judge.ensemble_size):
         meta_steps[path.name] = load_learner(learner, path)
         members.append({name: p.detach().clone() for name, p in learner.meta.items()})
-    learner.evaluator.set_judged(members, meta_step=max(meta_steps.values()), norm_modes=norm_modes)
+    learner.evaluator.set_judged(
+        members,
+        meta_step=max(meta_steps.values()),
+        norm_modes=norm_modes,
+        metrics=pieces.task.evaluation_metrics,
+    )
     return meta_steps
 
 

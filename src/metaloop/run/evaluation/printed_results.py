@@ -6,7 +6,8 @@ from typing import cast
 
 from rich.table import Table
 
-from metaloop.run.evaluation.results import Results, interval_of
+from metaloop.run.evaluation.results import CALIBRATION_ERROR, Results, interval_of
+from metaloop.tasks.metric import PROPER_SCORES
 from metaloop.training.estimate import INTERVALS
 from metaloop.user_text import Terminal
 
@@ -23,7 +24,12 @@ def print_results(results: Results, folder: Path) -> None:
     trained = int(protocol["inner_steps"])
     interval = interval_of(protocol)
     title = f"{results['episodes']} {protocol['split']} episodes, mean and {interval} 95 % interval"
-    shown = {n: v for n, v in metrics.items() if n == "support_loss" or "support_" not in n}
+    shown = {
+        name: values
+        for name, values in metrics.items()
+        if name == "support_loss"
+        or ("support_" not in name and name.partition("@")[0] not in PROPER_SCORES)
+    }
     caption = f"{interval}: {INTERVALS[interval]}"
     names = (n.replace("_", " ") for n in shown)
     table = Table("inner step", *names, title=title, caption=caption)
@@ -39,6 +45,14 @@ def print_results(results: Results, folder: Path) -> None:
         f"Adaptation gain (query loss before - after {len(steps) - 1} steps): "
         f"{_number('query_loss', gain['mean'], gain['ci95'])}"
     )
+    if isinstance(calibration := results.get("calibration"), dict):
+        error = calibration[CALIBRATION_ERROR]
+        console.print(
+            f"Calibration after {len(steps) - 1} steps: expected calibration error "
+            f"{_number('accuracy', error['mean'], error['ci95'])}, negative log-likelihood "
+            f"{_cell('nll', metrics['nll'], -1)}, Brier score "
+            f"{_cell('brier', metrics['brier'], -1)}."
+        )
     if isinstance(classes := results.get("classes"), list):
         console.print(f"Classes met: {len(classes)}, named in results.json.")
     _print_published(console, results)

@@ -13,11 +13,13 @@ from metaloop.folders.atomic_write import write_json, write_table
 from metaloop.folders.reading import parse_json, read_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Report
+from metaloop.training.calibration import Reliability
 from metaloop.training.confusion import Confusion, rows_of
 from metaloop.training.estimate import EpisodeInterval, estimate
 from metaloop.user_text import for_hydra, for_shell
 
 Results = dict[str, object]
+CALIBRATION_ERROR = "expected_calibration_error"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ def summarize_results(evaluated: Report) -> Results:
         "adaptation_gain": {
             "mean": finite(gain.mean.tolist())[0],
             "ci95": finite(gain.half_width.tolist())[0],
+        },
+    }
+
+
+def summarize_calibration(reliability: Reliability) -> Results:
+    """The expected calibration error after the last inner step, and the bins of confidence."""
+    mean, half_width, _ = reliability.error
+    share = reliability.right / reliability.examples
+    return {
+        CALIBRATION_ERROR: {"mean": float(mean), "ci95": finite([float(half_width)])[0]},
+        "bins": {
+            "examples": reliability.examples.tolist(),
+            "confidence": finite(reliability.confidence.tolist()),
+            "accuracy": finite(share.tolist()),
         },
     }
 
