@@ -68,6 +68,7 @@ class Mixture(Task):
         self.output_size = max(task.output_size for task in self.sources.values())
         self.vocabulary_size = self.first.vocabulary_size
         self.is_regression, self.monitor = self.first.is_regression, self.first.monitor
+        self.is_fresh = all(task.is_fresh for task in self.sources.values())
         counts = torch.tensor([task.classes for task in self.sources.values()])
         self.classes, self.offsets = int(counts.sum()), (counts.cumsum(0) - counts).tolist()
         self.found = {"of": {name: dict(task.found) for name, task in self.sources.items()}}

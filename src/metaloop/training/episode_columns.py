@@ -17,6 +17,8 @@ def episode_columns(episodes: EvaluationEpisodes) -> Columns:
     """
     indices = torch.cat(episodes.batches).sort().values
     told = episodes.task.shapes.columns(RandomStreams(episodes.seed, episodes.split, indices))
+    if episodes.task.is_fresh:
+        return told
     for batch in map(episodes.__getitem__, range(len(episodes))):
         for numbers, drawn in batch.groups:
             for name, values in episodes.task.origins(drawn).items():
