@@ -17,7 +17,12 @@ from metaloop.tasks import (
     store_arrays,
 )
 from metaloop.tasks.disjoint import deal_examples
-from metaloop.training.datamodule import EpisodicDataModule, EvaluationEpisodes, gather
+from metaloop.training.datamodule import (
+    EpisodicDataModule,
+    EvaluationEpisodes,
+    deal_disjoint,
+    gather,
+)
 from metaloop.training.episode_columns import episode_columns
 from tests.tasks.tables.test_arrays import make, write_csv
 
@@ -172,11 +177,15 @@ def test_open_is_closed_where_every_episode_is_of_fresh_data():
     assert all(map(torch.equal, tree_leaves(one), tree_leaves(other)))
 
 
-def test_a_split_too_small_for_two_episodes_says_so(tmp_path):
+def test_a_split_too_small_for_two_episodes_or_for_one_a_process_says_so(tmp_path):
     with pytest.raises(
-        UserError, match=r"two episodes .* test split of RowClasses has enough for 1"
+        UserError, match=r"least 2 episodes .* split of RowClasses has enough for 1"
     ):
         opened(rows(tmp_path, ways=4, queries=11))
+    three = rows(tmp_path, queries=11)
+    assert len(deal_disjoint(three, 0, "test", 600, processes=3).groups) == 3
+    with pytest.raises(UserError, match=r"least 4 .* enough for 3.* fewer processes"):
+        deal_disjoint(three, 0, "test", 600, processes=4)
 
 
 def test_a_family_that_does_not_say_what_it_draws_from_is_refused_with_the_way_out():

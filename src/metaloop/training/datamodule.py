@@ -88,7 +88,10 @@ class EpisodicDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         self.task.setup()
         if self.test_interval == "open":  # a split too small is refused before training
-            self._dealt = deal_disjoint(self.task, self.seed, self.test_split, self.test_episodes)
+            _, world = self._place()
+            self._dealt = deal_disjoint(
+                self.task, self.seed, self.test_split, self.test_episodes, world
+            )
 
     def train_dataloader(self) -> DataLoader[MetaBatch]:
         rank, world = self._place()
@@ -243,19 +246,21 @@ def draw(
     return MetaBatch(torch.cat(groups), [drawn(group) for group in groups])
 
 
-def deal_disjoint(task: Task, seed: int, split: Split, episodes: int) -> Deal:
-    """Deal a split's examples to as many episodes as there are enough for.
+def deal_disjoint(task: Task, seed: int, split: Split, episodes: int, processes: int = 1) -> Deal:
+    """Deal a split's examples to as many episodes as there are enough for, `episodes` at most.
 
     Raises:
-        UserError: the family has no such episodes, or the split is too small for two.
+        UserError: the family has no such episodes, or the split is too small for two, or for one
+            a process.
 
     """
-    deal = task.deal(seed, split, torch.arange(episodes))
-    if len(deal.groups) < min(2, episodes):
+    deal, fewest = task.deal(seed, split, torch.arange(episodes)), max(2, processes)
+    if len(deal.groups) < min(fewest, episodes):
+        remedy = "compute on fewer processes (device.devices), " if fewest > 2 else ""
         raise UserError(
-            "evaluation.interval=open takes at least two episodes that share no example, and the "
-            f"{split} split of {type(task).__name__} has enough for {len(deal.groups)}. Lower "
-            "task.ways, task.shots or task.queries, add examples, or set "
+            f"evaluation.interval=open takes at least {fewest} episodes that share no example, and "
+            f"the {split} split of {type(task).__name__} has enough for {len(deal.groups)}. Lower "
+            f"task.ways, task.shots or task.queries, add examples, {remedy}or set "
             "evaluation.interval=closed."
         )
     return deal
