@@ -33,7 +33,7 @@ class Metric:
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The share of examples whose largest logit is the target's."""
+    """Compute the share of examples whose largest logit is that of the target."""
     return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
 
 

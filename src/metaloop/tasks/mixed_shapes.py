@@ -9,17 +9,17 @@ from metaloop.tasks.random_streams import RandomStreams
 from metaloop.tasks.shapes import Shapes
 from metaloop.tasks.task import Task
 
-SOURCE = "source"  # the column that names an episode's source
-CHOICE = 2  # the purpose of the streams that choose a source; shapes have another's
+SOURCE = "source"  # column with the name of an episode's source
+CHOICE = 2  # purpose of the random streams that choose a source; shapes use another
 
 
 class MixedShapes(Shapes):
-    """The shapes of several sources' episodes, and which source a block of them is of.
+    """The shapes of several sources' episodes, and the choice of a source for each block.
 
     Args:
-        sources: by name.
-        shares: of the episodes, one a source, together 1.
-        block: consecutive episodes of one source.
+        sources: the sources by name.
+        shares: shares of the episodes, one per source, with sum 1.
+        block: number of consecutive episodes from one source.
 
     """
 
@@ -41,15 +41,15 @@ class MixedShapes(Shapes):
 
     @property
     def vary(self) -> bool:
-        return True  # episodes of two sources are no group, whatever their shapes
+        return True  # two sources' episodes never form one group
 
     def sources(self, streams: RandomStreams) -> Tensor:
-        """The number of each episode's source, [T]."""
+        """Choose the number of each episode's source, [T]."""
         place = streams.of_blocks(self.block, CHOICE).uniform(1)[:, 0]
         return torch.searchsorted(self.ends, place, right=True).clamp(max=len(self.ends) - 1)
 
     def draw(self, streams: RandomStreams) -> Tensor:
-        """Each episode's source, then the row of its source's shapes."""
+        """Draw each episode's source, then the row of that source's shapes."""
         source = self.sources(streams)
         drawn = [part.draw(streams) for part in self.parts]
         rows = torch.zeros(len(source), 1 + max(r.shape[1] for r in drawn), dtype=torch.int64)
@@ -62,10 +62,10 @@ class MixedShapes(Shapes):
     def columns(self, streams: RandomStreams) -> dict[str, list[object]]:
         source = self.sources(streams).tolist()
         told = [part.columns(streams) for part in self.parts]
-        nothing = [""] * len(source)
+        blank = [""] * len(source)
 
         def column(name: str) -> list[object]:
-            each = [columns.get(name, nothing) for columns in told]
+            each = [columns.get(name, blank) for columns in told]
             return [each[number][i] for i, number in enumerate(source)]
 
         names = dict.fromkeys(name for columns in told for name in columns)
