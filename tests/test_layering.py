@@ -48,6 +48,7 @@ ROOMS = [
     "run/evaluation",
     "run/adaptation",
     "run/sweeps",
+    "run/comparison",
     "run/board",
     "run",
     "learner",
