@@ -9,7 +9,15 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import build, build_callbacks
 from metaloop.run.sweeps.target_metric import choose_target_metric
-from metaloop.tasks import Metric, PointNavigation, RegressionTask, Sinusoid, best_mode
+from metaloop.tasks import (
+    Metric,
+    PointNavigation,
+    RegressionTask,
+    RowClasses,
+    Sinusoid,
+    best_mode,
+)
+from metaloop.tasks.metric import brier
 from tests.conftest import composed
 
 LOGGER = {"csv": {"_target_": "metaloop.MetricsCsv"}}
@@ -107,3 +115,31 @@ def test_a_metric_without_direction_cannot_be_monitored(tmp_path):
 def test_a_task_that_gives_the_metrics_direction_is_refused():
     with pytest.raises(UserError, match="must be only a name.*metaloop.Metric"):
         type("Old", (RegressionTask,), {"monitor": ("mae", "min")})
+
+
+def test_the_brier_score_is_by_hand():
+    logits = torch.tensor([[0.8, 0.2], [0.3, 0.7]], dtype=torch.float64).log()
+    # (0.8 - 1)^2 + 0.2^2 = 0.08; (0.3 - 1)^2 + 0.7^2 = 0.98
+    assert float(brier(logits, torch.tensor([0, 0]))) == pytest.approx((0.08 + 0.98) / 2)
+
+
+class OfMargins(RowClasses):
+    """A classification whose outputs are no logits of probabilities."""
+
+    def loss(self, predictions, targets):
+        return F.multi_margin_loss(predictions, targets)
+
+
+def test_scores_of_probabilities_are_of_an_evaluation_where_outputs_are_their_logits():
+    sizes = {"ways": 2, "shots": 1, "queries": 1}
+    assert list(RowClasses(**sizes).evaluation_metrics) == ["nll", "brier"]
+    assert not set(RowClasses(**sizes).metrics) & {"nll", "brier"}  # no meta-step pays for them
+    assert not OfMargins(**sizes).evaluation_metrics
+
+
+def test_a_sweep_can_compare_its_jobs_by_the_brier_score_of_the_test_alone():
+    pieces = build(composed("experiment=smoke", "task=omniglot", "model.filters=2"))
+    found = choose_target_metric("test/brier", pieces, LOGGER)
+    assert (found.stage, found.metric, found.mode) == ("test", "brier", "min")
+    with pytest.raises(UserError, match=r"objective=val/brier is no metric.*test/nll, test/brier"):
+        choose_target_metric("val/brier", pieces, LOGGER)

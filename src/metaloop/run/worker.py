@@ -79,7 +79,7 @@ def _execute(folder: RunFolder) -> None:
     if checked.device.threads is not None:
         torch.set_num_threads(checked.device.threads)
     if checked.command != "adapt":
-        warn_of_few_episodes(checked.evaluation.episodes)
+        warn_of_few_episodes(checked.evaluation)
     if config["command"] == "train":
         train(folder)
         return

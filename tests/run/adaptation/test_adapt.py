@@ -112,7 +112,7 @@ def test_a_labelled_query_judges_the_curve_and_keeps_its_labels(untrained, adapt
     assert accuracy["examples"] == 10
     surprise = [-np.log(float(row[f"p({row['label']})"])) for row in rows]
     assert loss["mean"][-1] == pytest.approx(np.mean(surprise), rel=1e-4)
-    width = 1.96 * np.std(surprise, ddof=1) / 10**0.5
+    width = 2.2622 * np.std(surprise, ddof=1) / 10**0.5
     assert loss["ci95"][-1] == pytest.approx(width, rel=1e-4)
 
 

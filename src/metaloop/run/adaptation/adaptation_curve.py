@@ -57,6 +57,7 @@ def summarize_curve(judged: Judged) -> dict[str, object]:
     return {
         "judged_by": judged.by,
         "norm_mode_of_judge": judged.norm_mode,
+        "interval": "examples",
         "inner_steps": list(range(steps)),
         "metrics": {
             name: {
@@ -71,13 +72,13 @@ def summarize_curve(judged: Judged) -> dict[str, object]:
 
 def title_of(judged: Judged) -> str:
     """What stands over the curve."""
-    number = len(next(iter(judged.report.values())))
+    number, band = len(next(iter(judged.report.values()))), "95 % interval over examples"
     if judged.by == "query":
-        number = len(judged.report["query_loss"])
-        return f"{number} query examples, mean and 95 % interval over examples"
+        return f"{len(judged.report['query_loss'])} query examples, {band}"
     if judged.by == "leave_one_out":
-        return f"leaving out each of {number} support examples in turn (norms: {judged.norm_mode})"
-    return f"{number} support examples: none is left to judge by"
+        each = f"leaving out each of {number} support examples in turn"
+        return f"{each} (norms: {judged.norm_mode}), {band}"
+    return f"{number} support examples: none is left to judge by; {band}"
 
 
 def print_adaptation(results: Results, folder: Path) -> None:

@@ -81,6 +81,7 @@ def build(content: Node) -> Pieces:
         seed=config.seed,
         test_split=config.evaluation.split,
         test_episodes=config.evaluation.episodes,
+        test_interval=config.evaluation.interval,
     )
     return Pieces(
         config.seed,

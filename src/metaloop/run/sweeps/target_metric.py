@@ -11,8 +11,6 @@ from metaloop.run.config.construct import Node
 from metaloop.run.evaluation.results import read_results
 from metaloop.tasks import require_mode
 
-STAGES = ("val", "test")
-
 
 class TargetMetric(NamedTuple):
     """A metric of a stage: val/NAME, the best validation, or test/NAME, after the last inner step.
@@ -37,10 +35,13 @@ def choose_target_metric(named: str | None, pieces: Pieces, logger: Node) -> Tar
 
     """
     stage, _, metric = (named or f"val/{pieces.task.monitor}").partition("/")
-    known = ("query_loss", *pieces.task.metrics)
-    if stage not in STAGES or metric not in known:
-        choices = ", ".join(f"{s}/{name}" for s in STAGES for name in known)
-        raise UserError(f"objective={named} is no metric of this task. Choose one of: {choices}.")
+    metrics = pieces.task.metrics
+    of_stages = {"val": metrics, "test": {**metrics, **pieces.task.evaluation_metrics}}
+    choices = [f"{s}/{name}" for s, of in of_stages.items() for name in ("query_loss", *of)]
+    if f"{stage}/{metric}" not in choices:
+        raise UserError(
+            f"objective={named} is no metric of this task. Choose one of: {', '.join(choices)}."
+        )
     training = pieces.training
     if stage == "val" and training.max_steps < training.validate_every:
         raise UserError(
@@ -58,7 +59,7 @@ def choose_target_metric(named: str | None, pieces: Pieces, logger: Node) -> Tar
             f"objective={named} is of the evaluation after training, which evaluation.split="
             f"{pieces.evaluation.split} makes one of other episodes. Take objective=val/{metric}."
         )
-    return TargetMetric(stage, metric, require_mode(pieces.task.metrics, metric))
+    return TargetMetric(stage, metric, require_mode(of_stages[stage], metric))
 
 
 def read_target_metric(folder: RunFolder, objective: TargetMetric) -> float:
