@@ -16,19 +16,10 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
+from metaloop.run.config.keys import effect_of, key_of
 from metaloop.run.config.write import write_evaluation
 
 OWN_KEYS = tuple(field.name for field in fields(Request))
-CHANGES_NO_NUMBER = (
-    "evaluation.split=",  # the name begins with it
-    "data.eval_meta_batch_size=",
-    "data.workers=",
-    "device.accelerator=",
-    "device.devices=",
-    "device.nodes=",
-    "device.tasks_at_once=",
-    "device.chunks_at_once=",
-)
 
 
 def main() -> None:
@@ -81,5 +72,7 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
 
 
 def _name(split: str, overrides: list[str]) -> str:
-    """Name an evaluation by what it changes: test, test_task.shots=5 .."""
-    return made_name([split, *(o for o in overrides if not o.startswith(CHANGES_NO_NUMBER))])
+    """Name an evaluation by the split and what else it changes: test, test_task.shots=5 .."""
+    changes = (o for o in overrides if key_of(o) != "evaluation.split")
+    telling = ("numbers", "precision")
+    return made_name([split, *(o for o in changes if effect_of(key_of(o)).changes in telling)])

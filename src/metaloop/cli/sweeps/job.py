@@ -26,6 +26,7 @@ from metaloop.folders.sweep_folder import JobRecord, SweepFolder
 from metaloop.process.parent_death import stop_with_parent
 from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.identity import identity, is_elsewhere
+from metaloop.run.config.keys import key_of
 from metaloop.run.config.misfits import build_and_try
 from metaloop.run.config.settings import Device
 from metaloop.run.config.write import rewrite_job
@@ -118,7 +119,7 @@ def _of(sweep: SweepFolder, composed: Composed) -> Job:
     """Name a job, and let it know its share of the cores and what W&B is told of its sweep."""
     varied = varied_overrides(sweep.leader.arguments, composed.overrides)
     # varied, what an identity leaves out makes another job all the same
-    key = identity(composed.content, *(o for o in varied if is_elsewhere(_key(o))))
+    key = identity(composed.content, *(o for o in varied if is_elsewhere(key_of(o))))
     label_job(composed.content, sweep.path.name, varied)
     device = cast(dict[str, object], composed.content["device"])
     if device.get("threads") is None:
@@ -201,11 +202,7 @@ def varied_overrides(arguments: Sequence[str], overrides: Sequence[str]) -> list
     parser = OverridesParser.create()
     given = parser.parse_overrides(list(arguments))
     fixed = {override.key_or_group for override in given if not override.is_sweep_override()}
-    return [o for o in overrides if _key(o) not in fixed]
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
+    return [o for o in overrides if key_of(o) not in fixed]
 
 
 def _checked(composed: Composed, folder: RunFolder) -> Pieces:

@@ -15,6 +15,7 @@ from metaloop.errors import UserError
 from metaloop.folders.changes import Accepted
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.identity import differences
+from metaloop.run.config.keys import EFFECTS, leaves
 from metaloop.run.config.read import FORMAT
 from metaloop.run.config.settings import Device
 from metaloop.user_text import for_shell
@@ -33,16 +34,8 @@ TO_RESUME: Mapping[str, type] = {
     STOPPED: bool,
     BESIDE: dict,
 }
-# keys of `device` that change the last bits of a number, or more of it
-INEXACT = (
-    "accelerator",
-    "precision",
-    "matmul_precision",
-    "tasks_at_once",
-    "chunks_at_once",
-    "compile",
-    "deterministic",
-)
+# keys that change the last bits of a number, or more of it, and not which run it is
+INEXACT = [key for key, effect in EFFECTS.items() if effect.changes in ("precision", "last_bits")]
 
 
 def origin(config: Config, device: Device) -> dict[str, object]:
@@ -160,15 +153,9 @@ def inexact_because(checkpoint: Config, config: Config, device: Device) -> str |
 
 
 def _places(config: Config, its_origin: object) -> dict[str, object]:
-    """What of a run's place its last bits depend on."""
-    device = cast(Config, config["device"])
-    known = cast(dict[str, dict[str, object]], its_origin)
-    return {
-        # a run of before a key was has none
-        **{f"device.{key}": device.get(key) for key in INEXACT},
-        **known["layout"],
-        **known["versions"],
-    }
+    """Settings that affect bitwise reproducibility; older runs lack newer keys."""
+    values, known = dict(leaves(config)), cast(dict[str, dict[str, object]], its_origin)
+    return {**{key: values.get(key) for key in INEXACT}, **known["layout"], **known["versions"]}
 
 
 def _part(checkpoint: Config, name: str) -> Config:

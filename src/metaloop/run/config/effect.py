@@ -10,19 +10,8 @@ from typing import cast
 from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.run.config.construct import Node, construct
-from metaloop.run.config.identity import leaves
+from metaloop.run.config.keys import effect_of, leaves
 
-OF_TRAINING = (
-    "init_from",
-    "optimizer",
-    "scheduler",
-    "training",
-    "callbacks",
-    "logger",
-    "data.meta_batch_size",
-    "data.validation_episodes",
-)
-WITHOUT_EFFECT = {"evaluate": OF_TRAINING, "adapt": (*OF_TRAINING, "data", "evaluation")}
 INSTEAD = {
     "algorithm.inner_steps": "K here is algorithm.eval_inner_steps=K. ",
     "data.meta_batch_size": "Tasks at once here are data.eval_meta_batch_size=N. ",
@@ -48,17 +37,13 @@ def require_effect(
     command = str(config["command"])
     before, after = dict(leaves(trained)), dict(leaves(config))
     changed = [key for key in after if key not in before or after[key] != before[key]]
-    idle = [key for key in changed if _is_part(key, WITHOUT_EFFECT[command])]
+    idle = [key for key in changed if command not in effect_of(key).commands]
     for key in (*idle, *_of_meta_loss(config, trained, algorithm)):
         raise UserError(
             f"{key}={after[key]} has no effect on a run that is trained (with "
             f"{before.get(key)}): metaloop-{command} takes it as it was. {INSTEAD.get(key, '')}"
             "Leave it out, or train another run with it."
         )
-
-
-def _is_part(key: str, sections: tuple[str, ...]) -> bool:
-    return any(f"{key}.".startswith(f"{section}.") for section in sections)
 
 
 def _of_meta_loss(
