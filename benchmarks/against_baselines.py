@@ -30,7 +30,8 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import StepSize, Update, learned_step_sizes
 from metaloop.meta_gradient import adaptation_path
 from metaloop.run.checkpoints.weights import find_weights, load_weights
-from metaloop.run.config.build import build, load_config
+from metaloop.run.config.build import build
+from metaloop.run.config.run_config import RunConfig
 
 BASELINES = ("pretrain", "random")
 STEP_SIZES = (0.5, 1.0, 2.0, 5.0)
@@ -168,13 +169,8 @@ def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) ->
 
     Who has learned its step sizes keeps them, for as many steps as it was trained.
     """
-    config = load_config(run)
-    config["evaluation"] = {
-        **config["evaluation"],
-        "split": "validation",
-        "episodes": arguments.episodes,
-    }
-    pieces = build(config)
+    judge = {"split": "validation", "episodes": arguments.episodes}
+    pieces = build(RunConfig.read(run).changed(evaluation=judge))
     trained = pieces.algorithm
     assert isinstance(trained, GradientBased)
     pieces.datamodule.setup("test")
@@ -192,7 +188,7 @@ def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) ->
                         pieces.meta_learner.meta,
                         pieces.task.gather(batch.episodes, torch.float32),
                         steps=trained.inner_steps if own else arguments.steps,
-                        tasks_at_once=pieces.device.tasks_at_once,
+                        tasks_at_once=pieces.config.device.tasks_at_once,
                     )["accuracy"].numpy()
                     for batch in pieces.datamodule.test_dataloader()
                 ]

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import build, build_callbacks
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.sweeps.target_metric import choose_target_metric
 from metaloop.tasks import Metric, PointNavigation, RegressionTask, Sinusoid, best_mode
 from tests.conftest import composed
@@ -64,7 +65,7 @@ def test_the_direction_of_all_that_is_logged_is_the_metrics(name, mode):
 def test_the_packages_own_metrics_say_theirs():
     walk = PointNavigation(shots=2, queries=2, horizon=2, action_std=1.0)
     assert best_mode(walk.metrics, walk.monitor) == "max"
-    omniglot = build(composed("task=omniglot")).task
+    omniglot = build(RunConfig.of(composed("task=omniglot"))).task
     assert best_mode(omniglot.metrics, omniglot.monitor) == "max"
 
 
@@ -75,16 +76,16 @@ def test_a_metric_computes_what_its_function_does():
 
 def test_checkpoints_and_early_stopping_ask_the_metric_that_they_monitor(tmp_path):
     stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/mae"}
-    content = config(early_stopping=stopping)
-    named = build_callbacks(content, RunFolder(tmp_path), build(content).task)
+    pieces = build(RunConfig.of(config(early_stopping=stopping)))
+    named = build_callbacks(pieces.config, RunFolder(tmp_path), pieces.task)
     assert (named["best"].monitor, named["best"].mode) == ("val/r2", "max")
     assert (named["early_stopping"].monitor, named["early_stopping"].mode) == ("val/mae", "min")
 
 
 def test_what_searches_compare_asks_it_too():
-    pieces = build(config())
+    pieces = build(RunConfig.of(config()))
     modes = {
-        named: choose_target_metric(named, pieces, LOGGER).mode
+        named: choose_target_metric(named, pieces.config, pieces.task).mode
         for named in ("val/mae", "val/r2", "test/query_loss", None)
     }
     assert modes == {"val/mae": "min", "val/r2": "max", "test/query_loss": "min", None: "max"}
@@ -93,15 +94,17 @@ def test_what_searches_compare_asks_it_too():
 def test_one_that_does_not_say_chooses_nothing(tmp_path):
     says = r"metric worst does not say whether higher is better.*metaloop.Metric\(function"
     with pytest.raises(UserError, match=says):
-        build(config(Undecided))
+        build(RunConfig.of(config(Undecided)))
+    pieces = build(RunConfig.of(config()))
+    task = pieces.task
     with pytest.raises(UserError, match=says):
-        choose_target_metric("val/worst", build(config()), LOGGER)
+        choose_target_metric("val/worst", pieces.config, task)
     stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/worst"}
-    task = build(config()).task
     with pytest.raises(UserError, match=says):
-        build_callbacks(config(early_stopping=stopping), RunFolder(tmp_path), task)
-    content = config(early_stopping={**stopping, "mode": "max"})
-    assert build_callbacks(content, RunFolder(tmp_path), task)["early_stopping"].mode == "max"
+        build_callbacks(RunConfig.of(config(early_stopping=stopping)), RunFolder(tmp_path), task)
+    decided = RunConfig.of(config(early_stopping={**stopping, "mode": "max"}))
+    named = build_callbacks(decided, RunFolder(tmp_path), task)
+    assert named["early_stopping"].mode == "max"
 
 
 def test_a_task_that_says_it_in_the_metrics_stead_is_told_where_it_belongs():

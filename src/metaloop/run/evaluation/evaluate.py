@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from matplotlib.figure import Figure
@@ -19,9 +18,9 @@ from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
 from metaloop.loggers.figures import Draw, log_figures, save_figures
 from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
 from metaloop.run.checkpoints.weights import find_judged, load_learner
-from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.build import Pieces
 from metaloop.run.config.environment import versions
-from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.trainer import make_trainer
 from metaloop.run.evaluation.printed_results import print_results
 from metaloop.run.evaluation.results import (
@@ -44,7 +43,7 @@ ENOUGH_EPISODES = 600
 
 
 def evaluate(
-    config: Mapping[str, object],
+    pieces: Pieces,
     run: RunFolder,
     folder: Path,
     overrides: Sequence[str],
@@ -53,17 +52,17 @@ def evaluate(
     """Evaluate a run's learner as the config says, and write and print what came out.
 
     Args:
-        config: the run's, with what this evaluation changes.
+        pieces: what the run's config builds, with what this evaluation changes.
         run: whose checkpoint it is.
         folder: where results.json, episodes.csv and the pictures go.
         overrides: what the user changed, for the record.
         loggers: those of the training that this evaluation ends; they are told what came out.
 
     """
-    pieces = build(config)
-    pieces.device.require_started()
+    config, judge = pieces.config, pieces.config.evaluation
+    config.device.require_started()
     checkpoints = load_judged(pieces, run, norm_modes=_further_norm_modes(pieces))
-    trainer = make_trainer(pieces.device, folder, [Progress()])
+    trainer = make_trainer(config.device, folder, [Progress()])
     trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
     evaluated = pieces.meta_learner.evaluated
     results = summarize_results(evaluated)
@@ -71,19 +70,18 @@ def evaluate(
     if answered is not None:
         met = {*answered.classes.flatten().tolist()} - {NONE}
         results["classes"] = sorted(map(pieces.task.class_name, met))
-    sources = by_source(pieces.task, pieces.seed, pieces.evaluation.split, evaluated)
+    sources = by_source(pieces.task, config.seed, judge.split, evaluated)
     if sources:
         results["by_source"] = {name: summarize_results(part) for name, part in sources.items()}
-    results["published"] = ours_beside(pieces.published, results, config)
+    results["published"] = ours_beside(config.published, results, config.content)
     results["protocol"] = _protocol(pieces, run, checkpoints) | _origin(config, run)
     results["overrides"] = list(overrides)
     results["versions"] = versions()
     if trainer.is_global_zero:
-        number = torch.arange(pieces.evaluation.episodes)
-        streams = RandomStreams(pieces.seed, pieces.evaluation.split, number)
+        streams = RandomStreams(config.seed, judge.split, torch.arange(judge.episodes))
         write_results(folder, results, evaluated, pieces.task.shapes.columns(streams))
         curves = {name: estimate(values) for name, values in evaluated.items()}
-        title = f"{results['episodes']} {pieces.evaluation.split} episodes"
+        title = f"{results['episodes']} {judge.split} episodes"
         trained = pieces.algorithm.inner_steps
         drawings: dict[str, Draw] = {
             "adaptation_curve": lambda: draw_adaptation_curve(curves, title, trained),
@@ -118,7 +116,7 @@ def _tell_loggers(
 
     Other loggers get them as values of the meta-step; results.json stands beside metrics.csv.
     """
-    split = pieces.evaluation.split
+    split = pieces.config.evaluation.split
     log_figures({f"{split}_{name}": figure for name, figure in figures.items()}, loggers)
     values = {f"{split}/{name}": value for name, value in summary.items()}
     for logger in loggers:
@@ -146,7 +144,7 @@ def load_judged(
     """Load the checkpoint to judge, or every member of an ensemble; return their meta-steps."""
     learner = pieces.meta_learner
     meta_steps, members = {}, []
-    judge = pieces.evaluation
+    judge = pieces.config.evaluation
     for path in find_judged(run, judge.checkpoint, judge.ensemble_size):
         meta_steps[path.name] = load_learner(learner, path)
         members.append({name: p.detach().clone() for name, p in learner.meta.items()})
@@ -163,7 +161,7 @@ def _further_norm_modes(pieces: Pieces) -> list[NormModeName]:
     """
     algorithm, meta = pieces.algorithm, pieces.meta_learner.meta
     own_mode = algorithm.objective.norm_mode
-    further = [m for m in dict.fromkeys(pieces.evaluation.norm_modes) if m != own_mode]
+    further = [m for m in dict.fromkeys(pieces.config.evaluation.norm_modes) if m != own_mode]
     for mode in further:
         judged = algorithm.judged_by(replace(algorithm.objective, norm_mode=mode))
         if judged.lacks_statistics:
@@ -182,23 +180,23 @@ def _further_norm_modes(pieces: Pieces) -> list[NormModeName]:
 
 def _protocol(pieces: Pieces, run: RunFolder, checkpoints: Mapping[str, int]) -> dict[str, object]:
     return {
-        "split": pieces.evaluation.split,
-        "episodes": pieces.evaluation.episodes,
-        "seed": pieces.seed,
+        "split": pieces.config.evaluation.split,
+        "episodes": pieces.config.evaluation.episodes,
+        "seed": pieces.config.seed,
         "task": type(pieces.task).__name__,
         **pieces.task.describe(),
         "model": type(pieces.algorithm.objective.model).__name__,
         **pieces.algorithm.describe(),
-        "precision": pieces.device.precision,
+        "precision": pieces.config.device.precision,
         "run": run.path.resolve().name,
         "checkpoint": ", ".join(checkpoints),
         "meta_step": max(checkpoints.values()),
     }
 
 
-def _origin(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+def _origin(config: RunConfig, run: RunFolder) -> dict[str, object]:
     """On what the learner was trained, and where the data it is judged by lies."""
-    trained, judged = (cast(Mapping[str, object], c["task"]) for c in (load_config(run), config))
+    trained, judged = RunConfig.read(run).task, config.task
     data = {"data_dir": judged["data_dir"]} if judged.get("data_dir") else {}
     return {"trained_on": str(trained["_target_"]).rpartition(".")[2], **data}
 
@@ -210,6 +208,7 @@ def _draw_first_task(pieces: Pieces) -> Figure | None:
     learner.eval()  # the trainer has set back what it found
     device = next(iter(learner.meta.values())).device
     drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first)
-    gathered = gather(pieces.task, drawn, cast(torch.dtype, learner.dtype))
+    assert isinstance(learner.dtype, torch.dtype)
+    gathered = gather(pieces.task, drawn, learner.dtype)
     episodes, *_ = of_one_shape(gathered.episodes)
     return draw_one_task(pieces.algorithm, learner.meta, episodes, pieces.task.class_name)
