@@ -185,8 +185,8 @@ def compiled(trial: Trial) -> float | str:
 
 
 def said(one: Tried) -> float | str:
-    """Its error, or why it has none."""
-    return one.reason if one.error is None else one.error
+    """Its error, or why it is not exact."""
+    return one.reason if one.error is None or "rounding" in one.reason else one.error
 
 
 def table(rows: list[Row]) -> str:

@@ -46,6 +46,8 @@ NEEDS_DATA = {
 TAKES_LONG = {
     "device.compile=auto": "tests/run/test_decide.py",
     "hydra/launcher=": "tests/cli/sweeps/test_multirun.py",
+    "hydra.sweep.dir=": "tests/cli/sweeps/test_multirun.py",
+    "device.devices=2": "tests/cli/test_commands.py",
 }
 SHORTER = (
     "training.max_steps=4",

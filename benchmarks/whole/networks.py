@@ -55,7 +55,12 @@ def transformers(kind: str, **options: object) -> nn.Module:
     """A network of transformers by its family's name, without dropout."""
     library = import_module("transformers")
     config = getattr(library, f"{kind}Config")(**SMALL, **options)
-    for dropout in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout"):
+    for dropout in (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "attention_dropout",
+        "dropout",
+    ):
         if hasattr(config, dropout):
             setattr(config, dropout, 0.0)
     return Encoder(getattr(library, f"{kind}Model")(config), 16)

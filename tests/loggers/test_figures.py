@@ -91,8 +91,8 @@ class Narrow(Plain):
         raise AssertionError("never reached")
 
 
-def test_loggers_of_others_get_the_pictures_that_they_can_take(capsys):
+def test_loggers_of_others_get_the_pictures_that_they_can_take(tmp_path, capsys):
     takers = Lightnings(), TensorBoards()
-    log_figures({"curve": drawn()}, [Plain(), Narrow(), *takers], 7)
-    assert [taker.seen for taker in takers] == [[("pictures/curve", (100, 200, 4), 7)]] * 2
+    log_figures(save_figures({"curve": drawn}, tmp_path), [Plain(), Narrow(), *takers], 7)
+    assert [taker.seen for taker in takers] == [[("pictures/curve", (120, 240, 4), 7)]] * 2
     assert "No picture of curve in Narrow: TypeError" in capsys.readouterr().out

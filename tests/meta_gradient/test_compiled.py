@@ -146,6 +146,7 @@ def test_a_run_finds_graphs_of_its_own_number_of_threads_alone(tmp_path, monkeyp
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_an_annealed_loss_compiles_once_and_its_weights_count():
     loss = AnnealedMultiStepLoss(inner_steps=2, epochs=4, epoch_steps=1)
     algorithm, meta, episodes = small_case(inner_steps=2, outer_loss=loss)

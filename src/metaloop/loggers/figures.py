@@ -1,7 +1,6 @@
 """Figures on their way out: into a folder, and to the loggers."""
 
 import functools
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,10 @@ from metaloop.user_text import say
 Draw = Callable[[], Figure | None]  # None: there is no such picture of this task
 
 
-def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Figure]:
-    """Draw each figure and write it as folder/<name>.png; return those that could be drawn."""
+def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Path]:
+    """Draw each figure and write it as folder/<name>.png; return the files written, by name."""
     folder.mkdir(exist_ok=True)
-    figures = {}
+    written = {}
     for name, draw in drawings.items():
         path = folder / f"{name}.png"
         with _leave_out(f"picture {path}"):
@@ -28,14 +27,14 @@ def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Figure
                 _say_once(f"No picture {path}: tasks of this kind have none.")
             else:
                 figure.savefig(path, dpi=120)
-                figures[name] = figure
-    return figures
+                written[name] = path
+    return written
 
 
 def log_figures(
-    figures: Mapping[str, Figure], loggers: Sequence[Logger], step: int | None = None
+    written: Mapping[str, Path], loggers: Sequence[Logger], step: int | None = None
 ) -> None:
-    """Send each figure to the loggers that take some, at this meta-step or the last logged.
+    """Send the figures in these files to the loggers that take some, at this meta-step or the last.
 
     Those are loggers with a method `log_image(key, images, step)`, as Lightning's for W&B, and
     those whose `experiment` has TensorBoard's `add_image`.
@@ -43,13 +42,13 @@ def log_figures(
     for logger in loggers:
         log_image = getattr(logger, "log_image", None)
         add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
-        for name, figure in figures.items():
+        for name, path in written.items():
             key = f"pictures/{name}"
             with _leave_out(f"picture of {name} in {type(logger).__name__}"):
                 if callable(log_image):
-                    log_image(key, [_pixels(figure)], step)
+                    log_image(key, [_pixels(path)], step)
                 elif callable(add_image):
-                    add_image(key, np.asarray(_pixels(figure)), step, dataformats="HWC")
+                    add_image(key, np.asarray(_pixels(path)), step, dataformats="HWC")
 
 
 @contextmanager
@@ -69,7 +68,7 @@ def _say_once(line: str) -> None:
     say(line)
 
 
-def _pixels(figure: Figure) -> Image.Image:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=100)
-    return Image.open(buffer)
+def _pixels(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
+        return image

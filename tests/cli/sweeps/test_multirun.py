@@ -84,9 +84,9 @@ def test_a_sweep_of_twelve_jobs_killed_half_way_ends_with_twelve_folders_and_one
 @pytest.mark.parametrize(
     ("launcher", "how"),
     [
-        pytest.param((), "interrupted", marks=pytest.mark.slow),
-        ((), "killed"),
-        (JOBLIB, "interrupted"),
+        ((), "interrupted"),
+        pytest.param((), "killed", marks=pytest.mark.slow),
+        pytest.param(JOBLIB, "interrupted", marks=pytest.mark.slow),
         pytest.param(JOBLIB, "killed", marks=pytest.mark.slow),
     ],
 )

@@ -1,5 +1,6 @@
 """A model that vmap differentiates wrongly never runs vectorised."""
 
+import re
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
 from metaloop.models import MLP
 from tests.episodes import exact_tasks_at_once, make, random_case
+from tests.meta_gradient.preflight.networks import Rule, verdict_of
 
 
 @pytest.mark.parametrize("tracked", [True, False])
@@ -87,7 +89,7 @@ def test_a_head_at_zero_hides_nothing_and_the_check_uses_up_no_chance():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    with pytest.warns(UserWarning, match="is off by .* when tasks are vectorised"):
+    with pytest.warns(UserWarning, match=r"is off by \S* when tasks are vectorised"):
         assert (
             exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, "all")
             == 1
@@ -103,3 +105,10 @@ def test_a_model_of_ours_is_tried_once_it_holds_a_layer_of_others():
     theta = algorithm.objective.meta_parameters()
     with pytest.warns(UserWarning, match=r"MLP .*task by task.*\(Foreign\)"):
         assert exact_tasks_at_once(algorithm, theta, episodes, "all") == 1
+
+
+def test_steps_that_magnify_rounding_are_told_apart_from_a_function_that_is_wrong():
+    model = Rule(lambda m, x: torch.sin(m.head(torch.tanh(m.body(x)))))
+    algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 1e9, 1)
+    (why,) = verdict_of(algorithm).slower
+    assert re.search("off by .*its inner steps magnify rounding.*take smaller steps", why)

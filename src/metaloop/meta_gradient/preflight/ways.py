@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -63,8 +64,23 @@ def try_way(
         reason = f"fails ({in_words(error)})"
         return Tried(way, None, reason, time.perf_counter() - start)
     seconds, off = time.perf_counter() - start, distance(found, plain)
-    is_exact = off <= TOLERANCE[precise]  # nan is not
-    return Tried(way, off, "" if is_exact else f"is off by {off:.1e}", seconds)
+    if off <= TOLERANCE[precise]:  # nan is not
+        return Tried(way, off, "", seconds)
+    reason = f"is off by {off:.1e}"
+    if distance(compute(_one_rounding_away(trial), way), found) > off / 10:
+        reason += (
+            " (its inner steps magnify rounding: changing every weight by one rounding error "
+            "changes the gradient as much; take smaller steps or more examples)"
+        )
+    return Tried(way, off, reason, seconds)
+
+
+def _one_rounding_away(trial: Trial) -> Trial:
+    """The trial with each parameter replaced by the next larger number."""
+    infinity = torch.tensor(torch.inf)
+    return replace(
+        trial, meta={n: torch.nextafter(p, infinity.to(p)) for n, p in trial.meta.items()}
+    )
 
 
 def is_finite(gradient: Gradient) -> bool:

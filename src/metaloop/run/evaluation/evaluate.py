@@ -93,8 +93,8 @@ def evaluate(
         values = summarize(evaluated) | summarize_each(sources)
         _tell_loggers(loggers, values, figures, pieces, max(checkpoints.values()))
         print_results(results, folder)
-        for name in figures:
-            say(f"Plot: {folder / name}.png")
+        for path in figures.values():
+            say(f"Plot: {path}")
     return results
 
 
@@ -108,7 +108,7 @@ def _tell_confusion(answered: Answered, task: Task, title: str, folder: Path) ->
 def _tell_loggers(
     loggers: Sequence[Logger],
     summary: Values,
-    figures: Mapping[str, Figure],
+    figures: Mapping[str, Path],
     pieces: Pieces,
     meta_step: int,
 ) -> None:
@@ -117,7 +117,7 @@ def _tell_loggers(
     Other loggers get them as values of the meta-step; results.json stands beside metrics.csv.
     """
     split = pieces.config.evaluation.split
-    log_figures({f"{split}_{name}": figure for name, figure in figures.items()}, loggers)
+    log_figures({f"{split}_{name}": path for name, path in figures.items()}, loggers)
     values = {f"{split}/{name}": value for name, value in summary.items()}
     for logger in loggers:
         if isinstance(logger, OutageProofWandbLogger):
