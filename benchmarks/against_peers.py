@@ -40,7 +40,10 @@ EVERYBODY: dict[str, Callable[[Work], Step]] = {
     "metaloop": lambda work: bare_step(work, compile=False),
     COMPILED: lambda work: bare_step(work, compile=True),
 }
-PACKAGES = ("torch", "learn2learn", "higher", "torchopt", "jax", "numpy")
+PACKAGES = (
+    *("torch", "learn2learn", "higher", "torchopt", "iteryne", "parallel-metalearn"),
+    *("jax", "numpy"),
+)
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ EPS = 1e-5  # torch's batch norms'
 
 def jax_step(work: Work) -> Step:
     """One update, compiled whole: adaptation by vmap over the tasks, Adam by optax."""
+    if work.sequence is not None:
+        raise ImportError("no recurrent layer is written for it here")
     jax, optax = importlib.import_module("jax"), importlib.import_module("optax")
     jnp = jax.numpy
     meta = [jnp.asarray(p.detach().cpu().numpy()) for p in work.network().parameters()]

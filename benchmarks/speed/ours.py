@@ -51,7 +51,9 @@ def one_arena() -> None:
 
 def bare_step(work: Work, *, compile: bool) -> Step:
     """meta_gradient and Adam, as MetaLearner takes them."""
-    if work.image is None:
+    if work.sequence is not None:
+        model = work.network()  # torch's own layers, unchanged
+    elif work.image is None:
         model = MLP(1, 1, hidden=[work.width, work.width])
     else:
         shape = {"filters": work.width, "downsample": work.downsample}
@@ -86,10 +88,12 @@ def whole_loop(
 ) -> float | None:
     """Seconds a meta-step of metaloop-train takes, with W&B offline and its progress bar.
 
+    None where it has no such task, or no data.
+
     Without the first logged interval: it holds the compilation. Of images only Omniglot's are
     real; their content changes no cost.
     """
-    if work.is_omniglot and data_dir is None:
+    if not work.train or (work.is_omniglot and data_dir is None):
         return None
     with tempfile.TemporaryDirectory() as folder:
         place: list[str] = []

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import torch
 from speed.work import META_LR, Step, Work
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def plain_loop(work: Work) -> Step:
@@ -108,6 +108,75 @@ def torchopt(work: Work) -> Step:
     return step
 
 
+def iteryne(work: Work) -> Step:
+    """Iteryne's MAML: clone and adapt, a task at a time."""
+    module = importlib.import_module("iteryne")
+    maml = module.MAML(work.network(), inner_lr=work.inner_lr, inner_steps=work.inner_steps)
+    optimizer = torch.optim.Adam(maml.parameters(), lr=META_LR)
+    meta_batch = tasks(work)
+
+    def step() -> list[Tensor]:
+        optimizer.zero_grad()
+        for xs, ys, xq, yq in meta_batch:
+            learner = maml.clone()
+            for _ in range(work.inner_steps):
+                learner.adapt(work.loss(learner(xs), ys))
+            (work.loss(learner(xq), yq) / work.tasks).backward()
+        optimizer.step()
+        return gradients_of(optimizer)
+
+    return step
+
+
+def parallel_metalearn(work: Work) -> Step:
+    """parallel-metalearn's MAML: torch.vmap over the tasks; recurrent layers are its own."""
+    library = importlib.import_module("metalearn.algorithms")
+    descent = importlib.import_module("metalearn.inner_optimizers").InnerSGD
+    base = importlib.import_module("metalearn.loss.base").BaseLoss
+    translator = importlib.import_module("metalearn.nn_models.pytorch2metalearn").ModelTranslator
+
+    class MeanLoss(base):  # type: ignore[misc, valid-type]
+        def forward(self, out_dict, targets, model_states=None, **_):  # noqa: ANN001, ANN003, ANN202
+            return work.loss(out_dict["logits"], targets), torch.zeros(())
+
+    model = Answering(work.network())
+    if work.sequence is not None:
+        model = translator.convert_to_functional(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=META_LR)
+    weights = model.get_fast_weights()
+    maml = library.MAML(
+        model=model,
+        optimizer=optimizer,
+        inner_optimizer=descent(weights, inner_lr=work.inner_lr, learn_lr=False),
+        support_loss_fn=MeanLoss(),
+        inner_steps=work.inner_steps,
+        device=torch.device(work.device),
+    )
+    sets = work.sets()
+
+    def step() -> list[Tensor]:
+        maml.step(iter([sets]))
+        return gradients_of(optimizer)
+
+    return step
+
+
+class Answering(nn.Module):
+    """A network as parallel-metalearn's MAML calls one."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, **_: object) -> dict[str, Tensor]:
+        """[rows, ..] -> {"logits": [rows, outputs]}."""
+        return {"logits": self.network(x)}
+
+    def get_fast_weights(self) -> dict[str, nn.Parameter]:
+        """What adapts: everything."""
+        return dict(self.named_parameters())
+
+
 def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     """What the optimizer's last step went by."""
     return [p.grad for p in optimizer.param_groups[0]["params"]]
@@ -137,5 +206,7 @@ PEERS = {
     "learn2learn": learn2learn,
     "higher": higher,
     "torchopt": torchopt,
+    "iteryne": iteryne,
+    "parallel-metalearn": parallel_metalearn,
     "plain loop": plain_loop,
 }

@@ -24,6 +24,7 @@ class Work:
         inner_steps, inner_lr: of plain gradient descent, in all parameters.
         device: where it is computed.
         train: the arguments by which metaloop-train does the same.
+        sequence: (steps, features) of an input; None for what is no sequence.
 
     """
 
@@ -39,6 +40,7 @@ class Work:
     inner_lr: float
     train: tuple[str, ...] = ()
     device: str = "cpu"
+    sequence: tuple[int, int] | None = None
 
     @property
     def is_omniglot(self) -> bool:
@@ -60,6 +62,8 @@ class Work:
         return self._network().to(self.device)
 
     def _network(self) -> nn.Module:
+        if self.sequence is not None:
+            return Recurrent(self.sequence[1], self.width)
         if self.image is None:
             return nn.Sequential(
                 nn.Linear(1, self.width),
@@ -90,7 +94,10 @@ class Work:
         generator = torch.Generator().manual_seed(1)
         found: list[Tensor] = []
         for count in (self.shots, self.queries):
-            if self.image is None:
+            if self.sequence is not None:
+                x = torch.randn(self.tasks, count, *self.sequence, generator=generator)
+                found += [x, x.mean((2, 3))[..., None]]
+            elif self.image is None:
                 x = torch.rand(self.tasks, count, 1, generator=generator) * 10 - 5
                 found += [x, torch.sin(x)]
             else:
@@ -117,6 +124,18 @@ class Positions(nn.Module):
         return x.mean((2, 3))
 
 
+class Recurrent(nn.Module):
+    """A GRU and a linear head on its last state."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.gru, self.head = nn.GRU(features, width, batch_first=True), nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, steps, features] -> [rows, 1]."""
+        return self.head(self.gru(x)[0][:, -1])
+
+
 OMNIGLOT = (
     "task=omniglot",
     "task.ways=5",
@@ -130,6 +149,9 @@ WORKS = {
     "sinusoid": Work(
         "sinusoid", 25, 1, 10, 10, None, 40, "stride", 1, 0.01,
         ("task=sinusoid", "task.shots=10", "task.queries=10", "data.meta_batch_size=25"),
+    ),
+    "gru": Work(
+        "GRU on sequences", 8, 1, 10, 10, None, 32, "stride", 2, 0.01, sequence=(20, 4),
     ),
     "omniglot_1": Work(
         "Omniglot, 1 query", 32, 5, 1, 1, (1, 28, 28), 64, "stride", 1, 0.4,
