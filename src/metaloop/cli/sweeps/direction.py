@@ -40,8 +40,7 @@ def require_direction(sweeper: Mapping[str, object], target: TargetMetric) -> No
 def check_search(config: DictConfig) -> None:
     """Check a search before anything of it is written: each job would fail in the same way.
 
-    A search whose jobs differ in what decides is left to them, and so is a config that wants what
-    only they have.
+    A search whose jobs differ in what decides is left to them, and so is a task that does not fit.
 
     Raises:
         UserError: its direction, or its objective, is none for what it trains.
