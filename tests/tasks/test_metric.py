@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import build, build_callbacks
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.sweeps.target_metric import choose_target_metric
 from metaloop.tasks import (
     Metric,
@@ -72,7 +73,7 @@ def test_logged_values_have_the_metrics_direction(name, mode):
 def test_metaloops_metrics_have_their_directions():
     walk = PointNavigation(shots=2, queries=2, horizon=2, action_std=1.0)
     assert best_mode(walk.metrics, walk.monitor) == "max"
-    omniglot = build(composed("task=omniglot")).task
+    omniglot = build(RunConfig.of(composed("task=omniglot"))).task
     assert best_mode(omniglot.metrics, omniglot.monitor) == "max"
 
 
@@ -83,16 +84,16 @@ def test_a_metric_computes_what_its_function_does():
 
 def test_checkpoints_and_early_stopping_ask_the_metric_that_they_monitor(tmp_path):
     stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/mae"}
-    content = config(early_stopping=stopping)
-    named = build_callbacks(content, RunFolder(tmp_path), build(content).task)
+    pieces = build(RunConfig.of(config(early_stopping=stopping)))
+    named = build_callbacks(pieces.config, RunFolder(tmp_path), pieces.task)
     assert (named["best"].monitor, named["best"].mode) == ("val/r2", "max")
     assert (named["early_stopping"].monitor, named["early_stopping"].mode) == ("val/mae", "min")
 
 
 def test_sweeps_use_the_metrics_direction():
-    pieces = build(config())
+    pieces = build(RunConfig.of(config()))
     modes = {
-        named: choose_target_metric(named, pieces, LOGGER).mode
+        named: choose_target_metric(named, pieces.config, pieces.task).mode
         for named in ("val/mae", "val/r2", "test/query_loss", None)
     }
     assert modes == {"val/mae": "min", "val/r2": "max", "test/query_loss": "min", None: "max"}
@@ -101,15 +102,17 @@ def test_sweeps_use_the_metrics_direction():
 def test_a_metric_without_direction_cannot_be_monitored(tmp_path):
     says = r"metric worst does not say whether higher is better.*metaloop.Metric\(function"
     with pytest.raises(UserError, match=says):
-        build(config(Undecided))
+        build(RunConfig.of(config(Undecided)))
+    pieces = build(RunConfig.of(config()))
+    task = pieces.task
     with pytest.raises(UserError, match=says):
-        choose_target_metric("val/worst", build(config()), LOGGER)
+        choose_target_metric("val/worst", pieces.config, task)
     stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/worst"}
-    task = build(config()).task
     with pytest.raises(UserError, match=says):
-        build_callbacks(config(early_stopping=stopping), RunFolder(tmp_path), task)
-    content = config(early_stopping={**stopping, "mode": "max"})
-    assert build_callbacks(content, RunFolder(tmp_path), task)["early_stopping"].mode == "max"
+        build_callbacks(RunConfig.of(config(early_stopping=stopping)), RunFolder(tmp_path), task)
+    decided = RunConfig.of(config(early_stopping={**stopping, "mode": "max"}))
+    named = build_callbacks(decided, RunFolder(tmp_path), task)
+    assert named["early_stopping"].mode == "max"
 
 
 def test_a_task_that_gives_the_metrics_direction_is_refused():

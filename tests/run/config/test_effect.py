@@ -7,6 +7,7 @@ import pytest
 from metaloop.errors import UserError
 from metaloop.run.config.build import build
 from metaloop.run.config.effect import require_effect
+from metaloop.run.config.run_config import RunConfig
 from tests.conftest import composed
 
 RUN = ("logger=csv", "device=cpu", "callbacks=minimal", "model.hidden=[4]")
@@ -14,8 +15,8 @@ RUN = ("logger=csv", "device=cpu", "callbacks=minimal", "model.hidden=[4]")
 
 def asked(command, *changes, run=()):
     """Check these changes of a run with the command."""
-    trained = composed(*RUN, *run)
-    config = {**composed(*RUN, *run, *changes), "command": command}
+    trained = RunConfig.of(composed(*RUN, *run))
+    config = RunConfig.of({**composed(*RUN, *run, *changes), "command": command})
     require_effect(config, trained, build(config).algorithm)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from metaloop.adapted import Adapted, judge_path, leave_one_out
 from metaloop.episode import Examples
 from metaloop.inner_loop import Report
-from metaloop.run.evaluation.results import Results, finite
+from metaloop.run.evaluation.results import finite
 from metaloop.tasks.readers.given import Given
 from metaloop.training.estimate import estimate
 from metaloop.user_text import Terminal, say
@@ -81,20 +81,19 @@ def title_of(judged: Judged) -> str:
     return f"{number} support examples: none is left to judge by; {band}"
 
 
-def print_adaptation(results: Results, folder: Path) -> None:
+def print_adaptation(judged: Judged, skipped: Sequence[str], folder: Path) -> None:
     """Print each value before and after, who judged, and what lies where."""
     console = Terminal()
-    for message in cast(Sequence[str], results["skipped"]):
+    for message in skipped:
         console.print("Skipped:", style="yellow", end=" ")
         console.print(message, soft_wrap=True)
-    metrics = cast(dict[str, dict[str, list[float | None]]], results["metrics"])
-    for name, curve in metrics.items():
+    for name, values in judged.report.items():
+        means = finite(estimate(values).mean.tolist())
         before, after = (
-            "diverged" if value is None else f"{value:.4f}"
-            for value in (curve["mean"][0], curve["mean"][-1])
+            "diverged" if mean is None else f"{mean:.4f}" for mean in (means[0], means[-1])
         )
         console.print(f"{name.replace('_', ' ')}: {before} -> {after}", highlight=False)
-    console.print(f"Judged {JUDGES[str(results['judged_by'])]}.")
+    console.print(f"Judged {JUDGES[judged.by]}.")
     for name in MADE:
         if (folder / name).exists():
             say(f"  {folder / name}")

@@ -107,6 +107,11 @@ class Device:
         """Whether something is still to be decided by measuring."""
         return "auto" in (self.tasks_at_once, self.chunks_at_once, self.compile)
 
+    def use_threads(self) -> None:
+        """Let torch compute on as many threads as the config says, in this process."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
     def gpus_here(self) -> int:
         """How many GPUs the run may choose from; 0 where it computes on none."""
         return 0 if self.accelerator in ("cpu", "mps") else torch.cuda.device_count()

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from matplotlib.figure import Figure
@@ -24,9 +23,9 @@ from metaloop.plots import (
     draw_reliability,
 )
 from metaloop.run.checkpoints.weights import find_judged, load_learner
-from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.build import Pieces
 from metaloop.run.config.environment import versions
-from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Evaluation
 from metaloop.run.config.trainer import make_trainer
 from metaloop.run.evaluation.printed_results import print_results
@@ -53,7 +52,7 @@ from metaloop.user_text import Terminal, say
 
 
 def evaluate(
-    config: Mapping[str, object],
+    pieces: Pieces,
     run: RunFolder,
     folder: Path,
     overrides: Sequence[str],
@@ -62,31 +61,29 @@ def evaluate(
     """Evaluate a run's learner as the config says, and write and print what came out.
 
     Args:
-        config: the run's, with what this evaluation changes.
+        pieces: what the run's config builds, with what this evaluation changes.
         run: whose checkpoint it is.
         folder: where results.json, episodes.csv and the pictures go.
         overrides: what the user changed, for the record.
         loggers: those of the training that this evaluation ends; they are told what came out.
 
     """
-    pieces = build(config)
-    pieces.device.require_started()
+    config = pieces.config
+    config.device.require_started()
     checkpoints = load_judged(pieces, run, norm_modes=_further_norm_modes(pieces))
-    trainer = make_trainer(pieces.device, folder, [Progress()])
+    trainer = make_trainer(config.device, folder, [Progress()])
     trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
-    sources = by_source(
-        pieces.task, pieces.seed, pieces.evaluation.split, pieces.meta_learner.evaluated
-    )
+    evaluated = pieces.meta_learner.evaluated
+    sources = by_source(pieces.task, config.seed, config.evaluation.split, evaluated)
     reliability = _measure_reliability(pieces)
-    results = _results(config, pieces, run, checkpoints, sources)
+    results = _results(pieces, run, checkpoints, sources)
     if reliability is not None:
         results["calibration"] = summarize_calibration(reliability)
     results["overrides"] = list(overrides)
     if trainer.is_global_zero:
-        columns = episode_columns(pieces.datamodule.tested())
-        write_results(folder, results, pieces.meta_learner.evaluated, columns)
+        write_results(folder, results, evaluated, episode_columns(pieces.datamodule.tested()))
         figures = save_figures(_drawings(pieces, results, folder, reliability), folder)
-        values = summarize(pieces.meta_learner.evaluated) | summarize_each(sources)
+        values = summarize(evaluated) | summarize_each(sources)
         if reliability is not None:
             mean, width, _ = reliability.error
             values |= {CALIBRATION_ERROR: float(mean), f"{CALIBRATION_ERROR}_ci95": float(width)}
@@ -98,7 +95,6 @@ def evaluate(
 
 
 def _results(
-    config: Mapping[str, object],
     pieces: Pieces,
     run: RunFolder,
     checkpoints: Mapping[str, int],
@@ -111,9 +107,9 @@ def _results(
         results["classes"] = sorted(map(pieces.task.class_name, met))
     if sources:
         results["by_source"] = {name: summarize_results(part) for name, part in sources.items()}
-    protocol = _protocol(pieces, run, checkpoints) | _origin(config, run)
+    protocol = _protocol(pieces, run, checkpoints) | _origin(pieces.config, run)
     results["protocol"] = {**protocol, "episodes": results["episodes"]}
-    results["published"] = ours_beside(pieces.published, results, config)
+    results["published"] = ours_beside(pieces.config.published, results, pieces.config.content)
     results["versions"] = versions()
     return results
 
@@ -133,7 +129,7 @@ def _drawings(
     """The pictures of an evaluation, and the table that goes with one of them."""
     answered = pieces.meta_learner.evaluator.answered
     curves = {name: estimate(v) for name, v in pieces.meta_learner.evaluated.items()}
-    judged = pieces.evaluation
+    judged = pieces.config.evaluation
     title = f"{results['episodes']} {judged.split} episodes"
     named, trained = f"{title}, {judged.interval} 95 % interval", pieces.algorithm.inner_steps
     drawings: dict[str, Draw] = {
@@ -165,12 +161,12 @@ def _tell_loggers(
 
     Other loggers get them as values of the meta-step; results.json stands beside metrics.csv.
     """
-    split = pieces.evaluation.split
+    split = pieces.config.evaluation.split
     log_figures({f"{split}_{name}": path for name, path in figures.items()}, loggers)
     values = {f"{split}/{name}": value for name, value in summary.items()}
     for logger in loggers:
         if isinstance(logger, OutageProofWandbLogger):
-            logger.log_summary({**values, f"{split}/interval": pieces.evaluation.interval})
+            logger.log_summary({**values, f"{split}/interval": pieces.config.evaluation.interval})
         elif not isinstance(logger, MetricsCsv):
             logger.log_metrics(values, meta_step)
 
@@ -194,7 +190,7 @@ def load_judged(
     """Load the checkpoint to judge, or every member of an ensemble; return their meta-steps."""
     learner = pieces.meta_learner
     meta_steps, members = {}, []
-    judge = pieces.evaluation
+    judge = pieces.config.evaluation
     for path in find_judged(run, judge.checkpoint, judge.ensemble_size):
         meta_steps[path.name] = load_learner(learner, path)
         members.append({name: p.detach().clone() for name, p in learner.meta.items()})
@@ -216,7 +212,7 @@ def _further_norm_modes(pieces: Pieces) -> list[NormModeName]:
     """
     algorithm, meta = pieces.algorithm, pieces.meta_learner.meta
     own_mode = algorithm.objective.norm_mode
-    further = [m for m in dict.fromkeys(pieces.evaluation.norm_modes) if m != own_mode]
+    further = [m for m in dict.fromkeys(pieces.config.evaluation.norm_modes) if m != own_mode]
     for mode in further:
         judged = algorithm.judged_by(replace(algorithm.objective, norm_mode=mode))
         if judged.lacks_statistics:
@@ -235,24 +231,24 @@ def _further_norm_modes(pieces: Pieces) -> list[NormModeName]:
 
 def _protocol(pieces: Pieces, run: RunFolder, checkpoints: Mapping[str, int]) -> dict[str, object]:
     return {
-        "split": pieces.evaluation.split,
-        "episodes": pieces.evaluation.episodes,
-        "interval": pieces.evaluation.interval,
-        "seed": pieces.seed,
+        "split": pieces.config.evaluation.split,
+        "episodes": pieces.config.evaluation.episodes,
+        "interval": pieces.config.evaluation.interval,
+        "seed": pieces.config.seed,
         "task": type(pieces.task).__name__,
         **pieces.task.describe(),
         "model": type(pieces.algorithm.objective.model).__name__,
         **pieces.algorithm.describe(),
-        "precision": pieces.device.precision,
+        "precision": pieces.config.device.precision,
         "run": run.path.resolve().name,
         "checkpoint": ", ".join(checkpoints),
         "meta_step": max(checkpoints.values()),
     }
 
 
-def _origin(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+def _origin(config: RunConfig, run: RunFolder) -> dict[str, object]:
     """On what the learner was trained, and where the data it is judged by lies."""
-    trained, judged = (cast(Mapping[str, object], c["task"]) for c in (load_config(run), config))
+    trained, judged = RunConfig.read(run).task, config.task
     data = {"data_dir": judged["data_dir"]} if judged.get("data_dir") else {}
     return {"trained_on": str(trained["_target_"]).rpartition(".")[2], **data}
 
@@ -264,6 +260,7 @@ def _draw_first_task(pieces: Pieces) -> Figure | None:
     learner.eval()  # the trainer has set back what it found
     device = next(iter(learner.meta.values())).device
     drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first)
-    gathered = gather(pieces.task, drawn, cast(torch.dtype, learner.dtype))
+    assert isinstance(learner.dtype, torch.dtype)
+    gathered = gather(pieces.task, drawn, learner.dtype)
     episodes, *_ = of_one_shape(gathered.episodes)
     return draw_one_task(pieces.algorithm, learner.meta, episodes, pieces.task.class_name)
