@@ -81,13 +81,17 @@ def main() -> None:
 
 
 def save(rows: list[Row], out: Path) -> None:
-    """Save the results so far as JSON and as Markdown."""
+    """Save the results so far as JSON and as Markdown, and keep those of other networks there."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    record = out.with_suffix(".json")
+    held = json.loads(record.read_text())["rows"] if record.is_file() else []
     command = " ".join(["python", "benchmarks/conformance.py", *map(shlex.quote, sys.argv[1:])])
-    found = [asdict(row) for row in rows]
-    record = {"command": command, "torch": torch.__version__, "rows": found}
-    out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    out.with_suffix(".md").write_text(table(rows) + "\n")
+    made_by = {"command": command, "torch": torch.__version__}
+    found = {(row["network"], row["adjoint"]): row for row in held}
+    found |= {(row.network, row.adjoint): asdict(row) | made_by for row in rows}
+    record.write_text(json.dumps({"rows": [*found.values()]}, indent=1) + "\n")
+    fields = [{k: v for k, v in row.items() if k not in made_by} for row in found.values()]
+    out.with_suffix(".md").write_text(table([Row(**row) for row in fields]) + "\n")
 
 
 def parse() -> argparse.Namespace:
@@ -96,7 +100,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", help="only these networks")
     parser.add_argument("--adjoints", nargs="+", choices=ADJOINTS, default=ADJOINTS)
     parser.add_argument("--compile", action="store_true", help="also compile; half a minute each")
-    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md, or adds to them")
     return parser.parse_args()
 
 
