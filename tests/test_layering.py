@@ -50,6 +50,7 @@ ROOMS = [
     "run/board",
     "run",
     "learner",
+    "fit",
     "cli/configs",
     "cli/mistakes",
     "cli/execute",
