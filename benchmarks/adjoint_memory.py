@@ -1,15 +1,15 @@
-"""Memory and time of the exact adjoints: MAML on Conv4-64 at 1 and at 20 inner steps.
+"""Measure memory and time of the exact adjoints: MAML on Conv4-64 at 1 and at 20 inner steps.
 
     python benchmarks/adjoint_memory.py --repeats 5 --out adjoint_memory.json
 
-Every measurement is a fresh process, because a process's peak never falls, that takes the same
-meta-gradient twice. The first sets up torch's kernels and fetches memory from the system, which
-weighs most on the adjoint that needs most; the second is what a training run sees at every step.
+Every measurement runs in a fresh process, since a process's peak never falls, and takes the same
+meta-gradient twice. The first sets up torch's kernels and allocates memory, which costs most for
+the adjoint that needs most; the second is what a training run sees at every step.
 
-5-way 5-shot, 15 queries a class, 28 x 28 grey images (synthetic, of a fixed seed), a meta-batch
-of 4 tasks. Peak memory is the process's largest resident set; `above baseline` leaves out what
-torch, the model and the images took before the meta-gradients. The rounds go through all
-configurations in turns, so that a machine's slower minutes fall on each of them.
+5-way 5-shot, 15 queries per class, 28 x 28 grey images (synthetic, with a fixed seed), a meta-batch
+of 4 tasks. Peak memory is the process's largest resident set; `above baseline` excludes torch, the
+model and the images. Each round measures all configurations, so that slow minutes of the machine
+affect all of them.
 """
 
 import argparse
@@ -31,14 +31,14 @@ ADJOINTS = ("unrolled", "recomputed")
 WAYS, SHOTS, QUERIES, TASKS = 5, 5, 15, 4
 IMAGE = (1, 28, 28)
 INNER_LR = 0.01
-# what a resident set is counted in: kibibytes on Linux, bytes on macOS
-UNITS_A_MEBIBYTE = 1024 * 1024 if sys.platform == "darwin" else 1024
+# units of a resident set: kibibytes on Linux, bytes on macOS
+UNITS_PER_MEBIBYTE = 1024 * 1024 if sys.platform == "darwin" else 1024
 
 Measurement = dict[str, float]
 
 
 def main() -> None:
-    """Measure every configuration in turns, and show what came out."""
+    """Measure every configuration in turn, and print the results."""
     arguments = parse()
     if arguments.measure:
         adjoint, steps = arguments.measure
@@ -47,9 +47,9 @@ def main() -> None:
     few, many = sorted(arguments.steps)
     cells = [(adjoint, steps) for adjoint in ADJOINTS for steps in (few, many)]
     measured: dict[tuple[str, int], list[Measurement]] = {cell: [] for cell in cells}
-    console = Console(width=max(110, Console().width))  # a table in a log is not squeezed
+    console = Console(width=max(110, Console().width))  # do not squeeze a table in a log
     for repeat in range(arguments.repeats):
-        # every other round backwards: a drift of the machine then favours nobody
+        # every other round backwards, so that a drift of the machine favours no configuration
         for adjoint, steps in cells if repeat % 2 == 0 else reversed(cells):
             with console.status(f"round {repeat + 1}/{arguments.repeats}: {adjoint} {steps}"):
                 one = measure_in_fresh_process(adjoint, steps, arguments)
@@ -59,7 +59,7 @@ def main() -> None:
                 f"  {one['seconds']:7.2f} s  {one['peak_mib']:7.0f} MiB"
             )
     ratios = compare(measured, few, many)
-    console.print(table(measured), *lines(ratios, few, many), sep="\n")
+    console.print(table(measured), *describe(ratios, few, many), sep="\n")
     if arguments.out:
         arguments.out.write_text(json.dumps(results(measured, ratios, arguments), indent=2))
         console.print(f"written: {arguments.out}")
@@ -69,9 +69,9 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, nargs=2, default=[1, 20], metavar=("FEW", "MANY"))
-    parser.add_argument("--repeats", type=int, default=3, help="fresh processes a configuration")
+    parser.add_argument("--repeats", type=int, default=3, help="fresh processes per configuration")
     parser.add_argument(
-        "--tasks-at-once", type=int, default=1, help="1, task by task, bounds the memory on a CPU"
+        "--tasks-at-once", type=int, default=1, help="1 (task by task) limits the memory on a CPU"
     )
     parser.add_argument("--threads", type=int, default=1, help="torch's threads")
     parser.add_argument("--out", type=Path, help="a JSON file for every measurement")
@@ -93,7 +93,7 @@ def measure_in_fresh_process(
 
 
 def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurement:
-    """Two meta-gradients: seconds of each, and the peak of the resident set in MiB."""
+    """Compute two meta-gradients; return the seconds of each, and the peak memory in MiB."""
     import torch
     from torch.nn import functional as F
 
@@ -137,14 +137,14 @@ def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurem
 
 
 def peak() -> float:
-    """The largest resident set of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_A_MEBIBYTE
+    """Return the largest resident set of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_PER_MEBIBYTE
 
 
 def compare(
     measured: dict[tuple[str, int], list[Measurement]], few: int, many: int
 ) -> dict[str, list[float]]:
-    """The ratios that the recomputed adjoint is judged by, one a round."""
+    """Compute the ratios for judging the recomputed adjoint, one per round."""
 
     def ratio(quantity: str, above: tuple[str, int], below: tuple[str, int]) -> list[float]:
         pairs = zip(measured[above], measured[below], strict=True)
@@ -165,7 +165,7 @@ def compare(
 
 
 def table(measured: dict[tuple[str, int], list[Measurement]]) -> Table:
-    """One row a configuration."""
+    """Make a table with one row per configuration."""
     shown = Table(title=f"one meta-gradient of {TASKS} tasks: median [smallest .. largest]")
     for column in ("adjoint", "steps", "seconds", "first", "peak MiB", "above baseline"):
         shown.add_column(column, justify="left" if column == "adjoint" else "right")
@@ -181,8 +181,8 @@ def table(measured: dict[tuple[str, int], list[Measurement]]) -> Table:
     return shown
 
 
-def lines(ratios: dict[str, list[float]], few: int, many: int) -> list[str]:
-    """The ratios in words."""
+def describe(ratios: dict[str, list[float]], few: int, many: int) -> list[str]:
+    """Describe the ratios as text."""
     return [
         f"{name.replace('many', str(many)).replace('few', str(few))}: {spread(values, 2)}"
         for name, values in ratios.items()
@@ -190,7 +190,7 @@ def lines(ratios: dict[str, list[float]], few: int, many: int) -> list[str]:
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Median [smallest .. largest]."""
+    """Format median [smallest .. largest]."""
     middle, low, high = statistics.median(values), min(values), max(values)
     return f"{middle:.{digits}f} \\[{low:.{digits}f} .. {high:.{digits}f}]"
 
@@ -200,14 +200,14 @@ def results(
     ratios: dict[str, list[float]],
     arguments: argparse.Namespace,
 ) -> dict[str, object]:
-    """All that was measured, with its protocol."""
+    """Collect all measurements with their protocol."""
     from importlib.metadata import version
 
     return {
         "protocol": {
             "model": "conv4, 64 filters, max_pool",
             "algorithm": f"maml, inner_lr={INNER_LR}",
-            "episode": f"{WAYS}-way {SHOTS}-shot, {QUERIES} queries a class, {IMAGE}, synthetic",
+            "episode": f"{WAYS}-way {SHOTS}-shot, {QUERIES} queries per class, {IMAGE}, synthetic",
             "tasks": TASKS,
             "tasks_at_once": arguments.tasks_at_once,
             "threads": arguments.threads,

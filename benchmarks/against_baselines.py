@@ -1,12 +1,12 @@
-"""Meta-learners against the baselines `random` and `pretrain`, all tuned alike: 5-way 1-shot.
+"""Compare meta-learners with the baselines `random` and `pretrain`, tuned equally: 5-way 1-shot.
 
     python benchmarks/against_baselines.py clinc150 --data-dir CLINC150 --out clinc150.json
     python benchmarks/against_baselines.py cifar_fs --data-dir CIFAR --out cifar_fs.json
 
-Whatever is trained sees the same episodes, as many of them, with the same model. On validation
-episodes are chosen, from the same values for every learner: AdamW's rate and weight decay, the
-checkpoint (best or last), the size and number of the inner steps at test, and, for who trains with
-inner steps, their size in training, by short runs; MAML++ keeps the steps that it has learned. The
+Every training sees the same number of the same episodes, with the same model. Validation episodes
+choose from the same values for every learner: AdamW's learning rate and weight decay, the
+checkpoint (best or last), the size and number of the inner steps in test, and, for learners with
+inner steps in training, their size there, by short runs. MAML++ keeps its learned step sizes. The
 test is one metaloop-evaluate each, on the same 600 episodes, so that differences are paired.
 """
 
@@ -36,7 +36,7 @@ BASELINES = ("pretrain", "random")
 STEP_SIZES = (0.5, 1.0, 2.0, 5.0)
 META_LRS = (0.003, 0.01)
 WEIGHT_DECAYS = (0.0, 1.0, 3.0)
-# what all learners of a task have in common
+# common to all learners of a task
 COMMON: dict[str, tuple[str, ...]] = {
     "clinc150": (
         "task=clinc150",
@@ -52,7 +52,7 @@ COMMON: dict[str, tuple[str, ...]] = {
         "data.meta_batch_size=8",
     ),
 }
-# what differs, and for how many inner steps each is trained
+# what differs, including the number of inner steps in training
 LEARNERS: dict[str, tuple[str, ...]] = {
     "anil": ("algorithm=anil", "algorithm.inner_steps=5"),
     "maml": ("algorithm=maml", "algorithm.inner_steps=2"),
@@ -63,10 +63,10 @@ LEARNERS: dict[str, tuple[str, ...]] = {
 
 
 class Choice(NamedTuple):
-    """How a learner is tested, with the validation accuracy that chose it."""
+    """The test settings of a learner, with the validation accuracy that chose them."""
 
     checkpoint: str
-    inner_lr: float | None  # None: the learned ones
+    inner_lr: float | None  # None: learned
     inner_steps: int
     accuracy: float
 
@@ -76,7 +76,7 @@ def main() -> None:
     arguments = parse()
     console = Console()
     found: dict[str, dict[str, object]] = {}
-    if arguments.out and arguments.out.is_file():  # goes on where it was interrupted
+    if arguments.out and arguments.out.is_file():  # continue an interrupted run
         found = json.loads(arguments.out.read_text())
     for name in [name for name in arguments.learners if name not in found]:
         with console.status(name):
@@ -100,17 +100,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, help="most inner steps at test")
     parser.add_argument("--meta-steps", type=int, default=1000)
     parser.add_argument("--pilot", type=int, default=250, help="meta-steps of a short run")
-    parser.add_argument("--episodes", type=int, default=200, help="of validation, to choose by")
+    parser.add_argument(
+        "--episodes", type=int, default=200, help="validation episodes for the choice"
+    )
     parser.add_argument("--runs", type=Path, default=Path("outputs/against_baselines"))
     parser.add_argument("--set", nargs="*", default=[], help="further overrides, for all runs")
-    parser.add_argument(
-        "--out", type=Path, help="a JSON file for all values; what it holds is kept"
-    )
+    parser.add_argument("--out", type=Path, help="a JSON file for all values; its content is kept")
     return parser.parse_args()
 
 
 def learner(name: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """Train a learner with every rate and weight decay, choose one, and how it is tested."""
+    """Train a learner with every rate and weight decay; choose the best, and its test settings."""
     pilots: dict[float, float] = {}
     if name not in BASELINES:
         for size in arguments.step_sizes:
@@ -143,7 +143,7 @@ def train(
     name: str, arguments: argparse.Namespace, meta_steps: int, more: tuple[str, ...]
 ) -> RunFolder:
     """Run one metaloop-train."""
-    said = ran(
+    output = run_command(
         "metaloop-train",
         *COMMON[arguments.task],
         *LEARNERS[name],
@@ -152,21 +152,21 @@ def train(
         f"training.validate_every={max(1, meta_steps // 4)}",
         "data.validation_episodes=100",
         "data.eval_meta_batch_size=16",
-        "evaluation.episodes=16",  # the test comes later
+        "evaluation.episodes=16",  # tested later
         f"output_dir={arguments.runs}",
         "logger=csv",
         "callbacks.pictures=null",
         *more,
         *arguments.set,
     )
-    (folder,) = re.findall(r"^Training: (.*)$", said, re.MULTILINE)
+    (folder,) = re.findall(r"^Training: (.*)$", output, re.MULTILINE)
     return RunFolder(Path(folder))
 
 
 def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) -> Choice:
-    """Checkpoint, step size and number of steps with the highest accuracy in validation.
+    """Choose checkpoint, step size and number of steps by the highest validation accuracy.
 
-    Who has learned its step sizes keeps them, for as many steps as it was trained.
+    A learner with learned step sizes keeps them, with the number of steps of its training.
     """
     config = load_config(run)
     config["evaluation"] = {
@@ -179,31 +179,31 @@ def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) ->
     assert isinstance(trained, GradientBased)
     pieces.datamodule.setup("test")
     tried = []
-    # a run that was not validated has its last alone, which then is its best
+    # a run without validation only has its last checkpoint, which is then its best
     for path, checkpoint in {find_weights(run, c): c for c in ("last", "best")}.items():
         load_weights(pieces.meta_learner, path)
-        own = bool(learned_step_sizes(pieces.meta_learner.meta))
-        for size in [None] if own else sizes:
-            algorithm = trained if own else replace(trained, update=Update([StepSize(size)]))
+        is_learned = bool(learned_step_sizes(pieces.meta_learner.meta))
+        for size in [None] if is_learned else sizes:
+            algorithm = trained if is_learned else replace(trained, update=Update([StepSize(size)]))
             accuracy = np.concatenate(
                 [
                     adaptation_path(
                         algorithm,
                         pieces.meta_learner.meta,
                         pieces.task.gather(batch.episodes, torch.float32),
-                        steps=trained.inner_steps if own else arguments.steps,
+                        steps=trained.inner_steps if is_learned else arguments.steps,
                         tasks_at_once=pieces.device.tasks_at_once,
                     )["accuracy"].numpy()
                     for batch in pieces.datamodule.test_dataloader()
                 ]
             ).mean(0)
-            step = trained.inner_steps if own else 1 + int(accuracy[1:].argmax())
+            step = trained.inner_steps if is_learned else 1 + int(accuracy[1:].argmax())
             tried.append(Choice(checkpoint, size, step, float(accuracy[step])))
     return max(tried, key=lambda choice: choice.accuracy)
 
 
 def test(run: RunFolder, choice: Choice) -> tuple[str, list[float], list[float]]:
-    """Run one metaloop-evaluate; its command, and each episode's accuracy before and after."""
+    """Run one metaloop-evaluate; return its command, and each episode's accuracies."""
     command = [
         "metaloop-evaluate",
         f"run={run.path}",
@@ -213,7 +213,7 @@ def test(run: RunFolder, choice: Choice) -> tuple[str, list[float], list[float]]
         f"algorithm.eval_inner_steps={choice.inner_steps}",
         "evaluation.episodes=600",
     ]
-    ran(*command)
+    run_command(*command)
     with (run.evaluations / "chosen" / "episodes.csv").open() as file:
         rows = list(csv.DictReader(file))
     before, after = (
@@ -222,8 +222,8 @@ def test(run: RunFolder, choice: Choice) -> tuple[str, list[float], list[float]]
     return " ".join(command), before, after
 
 
-def ran(command: str, *arguments: str) -> str:
-    """Run one of the installed commands; what it said."""
+def run_command(command: str, *arguments: str) -> str:
+    """Run one of the installed commands; return its output."""
     program = str(Path(sys.executable).parent / command)
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -232,7 +232,7 @@ def ran(command: str, *arguments: str) -> str:
 
 
 def table(found: dict[str, dict[str, object]]) -> str:
-    """A row a learner, in Markdown; differences to the first one."""
+    """Make a Markdown table with one row per learner, and differences to the first one."""
     first, *_ = found
     lines = [
         "| learner | inner size, rate, decay in training | checkpoint | inner step size, steps "
@@ -253,7 +253,7 @@ def table(found: dict[str, dict[str, object]]) -> str:
 
 
 def interval(values: np.ndarray) -> str:
-    """Mean +/- 1.96 standard errors, in percent."""
+    """Format mean +/- 1.96 standard errors, in percent."""
     width = 1.96 * values.std(ddof=1) / len(values) ** 0.5
     return f"{100 * values.mean():.1f} +/- {100 * width:.1f}"
 

@@ -1,14 +1,14 @@
-"""One meta-step by metaloop and by its peers, alternating in one process: ratios and spread.
+"""Time one meta-step of metaloop and its peers, alternating in one process: ratios and spread.
 
     python benchmarks/against_peers.py --threads 1 --works sinusoid --out sinusoid.json
     python benchmarks/against_peers.py --data-dir OMNIGLOT --out peers.json --plot peers.png
 
-The same network, tasks, inner steps, Adam and float32 for everybody; everybody's first gradient is
-compared with the plain loop's. A run of metaloop's has malloc keep what is freed: so has its bare
-step here, while the peers find malloc as it is, but for one arena for all threads. Peers that are
-not installed are left out (benchmarks/peers.sh installs them), and what --out holds of other works
-is kept and drawn with them. The share of the peak is of this machine's matrix-multiply peak,
-measured here, too.
+All use the same network, tasks, inner steps, Adam and float32, and their first gradients are
+compared with the plain loop's. A metaloop run makes malloc keep freed memory, and so does its bare
+step here; peers use malloc's defaults, except for a single arena for all threads. Peers that are
+not installed are left out (benchmarks/peers.sh installs them). Results of other works in --out are
+kept and drawn too. The share of the peak refers to this machine's matrix-multiply peak, which is
+measured as well.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from speed.work import WORKS, Step, Work
 from torch.utils.flop_counter import FlopCounterMode
 
 COMPILED = "metaloop, compiled"
-EVERYBODY: dict[str, Callable[[Work], Step]] = {
+CANDIDATES: dict[str, Callable[[Work], Step]] = {
     **PEERS,
     "JAX": jax_step,
     "metaloop": lambda work: bare_step(work, compile=False),
@@ -47,11 +47,11 @@ PACKAGES = (
 
 
 def main() -> None:
-    """Measure every work, and print one table each."""
+    """Measure every work, and print one table for each."""
     arguments = parse()
     one_arena()
     torch.set_num_threads(arguments.threads)
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # JAX asks this
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # JAX reads this
     warnings.simplefilter("ignore")
     console, report = Console(), {"machine": {}, "seconds": {}}
     if arguments.out and arguments.out.is_file():
@@ -73,12 +73,16 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
-    parser.add_argument("--who", nargs="+", choices=EVERYBODY, default=list(EVERYBODY))
+    parser.add_argument("--who", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=7, help="times that everybody has a turn")
-    parser.add_argument("--turn", type=float, default=0.5, help="seconds of a turn, or a step")
-    parser.add_argument("--meta-steps", type=int, default=1200, help="of the whole loop; 0: none")
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds")
+    parser.add_argument(
+        "--turn", type=float, default=0.5, help="seconds per turn, at least one step"
+    )
+    parser.add_argument(
+        "--meta-steps", type=int, default=1200, help="meta-steps of the whole loop; 0: none"
+    )
     parser.add_argument("--data-dir", type=Path, help="Omniglot's archives, for the whole loop")
     parser.add_argument("--out", type=Path, help="a JSON file for all values")
     parser.add_argument("--plot", type=Path, help="a picture of all values")
@@ -88,13 +92,13 @@ def parse() -> argparse.Namespace:
 def measure(
     work: Work, arguments: argparse.Namespace, tell: Callable[[str], None]
 ) -> dict[str, list[float]]:
-    """Everybody's seconds a step, one value a round."""
+    """Measure everybody's seconds per step, one value per round."""
     steps: dict[str, Step] = {}
     expected = plain_loop(work)()
     for who in arguments.who:
         tell(f"{work.name}: {who}, first step")
         try:
-            step = EVERYBODY[who](work)
+            step = CANDIDATES[who](work)
         except ImportError as error:
             print(f"{who} left out: {error}")
             continue
@@ -108,7 +112,7 @@ def measure(
             tell(f"{work.name}: round {round_ + 1} of {arguments.rounds}, {who}")
             with memory_of(who):
                 seconds[who].append(turn(steps[who], arguments.turn))
-        if arguments.meta_steps and round_ < 3:  # each is a process of its own
+        if arguments.meta_steps and round_ < 3:  # each runs in its own process
             tell(f"{work.name}: round {round_ + 1}, metaloop-train")
             length = arguments.meta_steps if work.image is None else arguments.meta_steps // 12
             compiles = COMPILED in steps
@@ -120,7 +124,7 @@ def measure(
 
 
 def turn(step: Step, seconds: float) -> float:
-    """The median time of a step over so many seconds, after one that is not counted."""
+    """Measure the median time of a step over so many seconds, after a warm-up."""
     step()
     times, end = [], time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
@@ -133,29 +137,29 @@ def turn(step: Step, seconds: float) -> float:
 
 
 def require_same(who: str, found: object, expected: object, rounding: float) -> None:
-    """Refuse to time another gradient than the plain loop's."""
+    """Refuse to time a gradient that differs from the plain loop's."""
     pairs = [(numpy(f), numpy(g)) for f, g in zip(found, expected, strict=True)]
     norm = np.sqrt(sum(float(np.square(g).sum()) for _, g in pairs))
     error = np.sqrt(sum(float(np.square(f - g).sum()) for f, g in pairs)) / norm
     if error > rounding:
-        raise SystemExit(f"{who} does other work: its gradient is off by {error:.1e}.")
+        raise SystemExit(f"{who} computes something else: its gradient is off by {error:.1e}.")
 
 
 def numpy(tensor: object) -> np.ndarray:
-    """A tensor of torch's or JAX's."""
+    """Convert a tensor of torch or JAX."""
     return np.asarray(tensor.cpu() if isinstance(tensor, torch.Tensor) else tensor)
 
 
 def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
-    """A Markdown table: time, ratio to learn2learn (or the plain loop), share of the peak."""
+    """Make a Markdown table: time, ratio to learn2learn (or the plain loop), share of the peak."""
     base = base_of(seconds)
     with FlopCounterMode(display=False) as counter:
         plain_loop(work)()
     flop, peak = counter.get_total_flops(), matmul_peak(work.device)
     lines = [
-        f"\n{work.name}: {flop / 1e9:.2f} GFLOP a meta-step, {threads} threads, "
+        f"\n{work.name}: {flop / 1e9:.2f} GFLOP per meta-step, {threads} threads, "
         f"matrix-multiply peak {peak / 1e9:.0f} GFLOP/s\n",
-        f"| | ms a meta-step | speed, {base} = 1 (smallest to largest) | share of the peak |",
+        f"| | ms per meta-step | speed, {base} = 1 (smallest to largest) | share of the peak |",
         "|---|---|---|---|",
     ]
     for who, values in sorted(seconds.items(), key=lambda item: -statistics.median(item[1])):
@@ -168,14 +172,14 @@ def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
 
 
 def matmul_peak(device: str) -> float:
-    """Operations a second of a product of large matrices in float32."""
+    """Measure the operations per second of a product of large float32 matrices."""
     size = 1024 if device == "cpu" else 8192
     one, other = torch.randn(2, size, size, device=device).unbind()
     return 2 * size**3 / min(turn(lambda: [one @ other], 0.3) for _ in range(3))
 
 
 def machine(threads: int) -> dict[str, object]:
-    """What the figures are of."""
+    """Describe the machine and the versions."""
     versions = {}
     for name in PACKAGES:
         try:

@@ -1,12 +1,12 @@
-"""Which layers, functions and networks have an exact meta-gradient, with torch and with metaloop.
+"""Find which layers, functions and networks have an exact meta-gradient, in torch and in metaloop.
 
     python benchmarks/conformance.py --out benchmarks/records/conformance
 
-Every layer of torch.nn, the operations and habits of the tests' zoo, and whole networks of
-torchvision, timm and transformers where these are installed: the meta-gradient of MAML with two
-inner steps on two tasks in float64, by each adjoint, all tasks vectorised and task by task; once
-with torch's functions as they are, and once with metaloop's substitutes. Errors are relative to
-plain autograd, task by task, whose second derivative is compared with finite differences first.
+For every layer of torch.nn, the operations and habits in the tests' zoo, and whole networks of
+torchvision, timm and transformers if installed: the meta-gradient of MAML with two inner steps on
+two tasks in float64, with each adjoint, vectorised and task by task; once with torch's functions,
+and once with metaloop's substitutes. Errors are relative to plain autograd, task by task, whose
+second derivative is first compared with finite differences.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from metaloop.meta_gradient.preflight.ways import (
 )
 from metaloop.substitutes import Substitutes
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # the networks are the tests' zoo
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the networks are in the tests' zoo
 from tests.zoo import NETWORKS
 from tests.zoo.network import OUTPUTS, WithHead, episodes
 
@@ -55,7 +55,7 @@ Made = Callable[[], tuple[nn.Module, Episode]]
 
 @dataclass(frozen=True)
 class Row:
-    """What was found of one network under one adjoint: an error, or why there is none."""
+    """Results of one network with one adjoint: an error, or the reason why there is none."""
 
     network: str
     adjoint: str
@@ -67,21 +67,21 @@ class Row:
 
 
 def main() -> None:
-    """Measure every row, print the table, and keep it."""
+    """Measure every row, print the table, and save it."""
     arguments = parse()
-    warnings.simplefilter("ignore")  # torch's, of hooks, sparse gradients, deprecated layers
+    warnings.simplefilter("ignore")  # torch's, about hooks and deprecated layers
     rows: list[Row] = []
     console = Console(stderr=True)
     for name, made in networks(arguments.only):
         with console.status(name):
             rows += [measure(name, made, a, arguments.compile) for a in arguments.adjoints]
-        if arguments.out:  # after each: an interruption loses at most one
-            keep(rows, arguments.out)
+        if arguments.out:  # after each one, in case of an interruption
+            save(rows, arguments.out)
     print(table(rows))
 
 
-def keep(rows: list[Row], out: Path) -> None:
-    """Write what has been measured so far as JSON and as Markdown."""
+def save(rows: list[Row], out: Path) -> None:
+    """Save the results so far as JSON and as Markdown."""
     out.parent.mkdir(parents=True, exist_ok=True)
     command = " ".join(["python", "benchmarks/conformance.py", *map(shlex.quote, sys.argv[1:])])
     found = [asdict(row) for row in rows]
@@ -93,15 +93,15 @@ def keep(rows: list[Row], out: Path) -> None:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", help="these networks, by name")
+    parser.add_argument("--only", nargs="+", help="only these networks")
     parser.add_argument("--adjoints", nargs="+", choices=ADJOINTS, default=ADJOINTS)
-    parser.add_argument("--compile", action="store_true", help="compile each, half a minute")
+    parser.add_argument("--compile", action="store_true", help="also compile; half a minute each")
     parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
     return parser.parse_args()
 
 
 def networks(only: list[str] | None) -> Iterator[tuple[str, Made]]:
-    """Every network of the zoo, and the whole ones."""
+    """Yield every network of the zoo, and the whole ones."""
 
     def of_zoo(name: str) -> tuple[nn.Module, Episode]:
         kind, make = NETWORKS[name]
@@ -122,61 +122,64 @@ def networks(only: list[str] | None) -> Iterator[tuple[str, Made]]:
 
 
 def measure(name: str, made: Made, adjoint: str, compiles: bool) -> Row:
-    """Compare the ways of one network with plain autograd, with and without substitutes."""
-    nothing = Row(name, adjoint, "", "", "", "")
+    """Compare one network's ways with plain autograd, with and without substitutes."""
+    empty = Row(name, adjoint, "", "", "", "")
     try:
         model, tasks = made()
         objective = Objective(model=model.train(), loss=F.mse_loss)
     except ImportError as error:
-        return replace(nothing, vectorised=f"left out: {error.name} is not installed")
+        return replace(empty, vectorised=f"left out: {error.name} is not installed")
     except UserError as error:
-        return replace(nothing, vectorised=f"refused: {error}")
+        return replace(empty, vectorised=f"refused: {error}")
     steps = {"inner_steps": 2, "eval_inner_steps": 2}
     algorithm = maml(objective, inner_lr=0.05, **steps, adjoint=adjoint)
     meta = objective.meta_parameters()
     at_once = AtOnce(tasks_at_once="all", chunks_at_once=1)
-    as_torch = of_torch(make_trial(algorithm, meta, tasks, torch.float64))
-    row = replace(nothing, torch_vectorised=as_torch[0], torch_one_by_one=as_torch[1])
+    as_torch = errors_of_torch(make_trial(algorithm, meta, tasks, torch.float64))
+    row = replace(empty, torch_vectorised=as_torch[0], torch_one_by_one=as_torch[1])
     try:
         verdict = preflight_check(algorithm, meta, tasks, at_once)
-    except UserError as error:  # the reference is not to be trusted then
-        return replace(nothing, vectorised=f"refused: {error}")
-    found = {one.way: said(one) for one in verdict.tried}
+    except UserError as error:  # the reference is unreliable then
+        return replace(empty, vectorised=f"refused: {error}")
+    found = {one.way: result(one) for one in verdict.tried}
     row = replace(row, vectorised=found[VECTORISED], one_by_one=found[ONE_BY_ONE])
     if compiles:
-        row = replace(row, compiled=compiled(make_trial(algorithm, meta, tasks, torch.float64)))
+        row = replace(
+            row, compiled=error_compiled(make_trial(algorithm, meta, tasks, torch.float64))
+        )
     return row
 
 
-def of_torch(trial: Trial) -> list[float | str]:
-    """Errors with torch's functions as they are; the reference has the substitutes."""
+def errors_of_torch(trial: Trial) -> list[float | str]:
+    """Compute errors with torch's functions; the reference uses the substitutes."""
     set_modes(trial.model, None)
-    with without_dropout(trial.model):  # whose masks would differ
+    with without_dropout(trial.model):  # masks would differ
         try:
             plain = plain_meta_gradient(trial)
-        except UserError:  # refused for what it does, whoever computes it
+        except UserError:  # refused in any case
             return ["", ""]
         except Exception as error:
             return [f"fails: {in_words(error)}"] * 2
-        with torchs_own():
+        with without_substitutes():
             return [
-                said(try_way(trial, way, plain, torch.float64)) for way in (VECTORISED, ONE_BY_ONE)
+                result(try_way(trial, way, plain, torch.float64))
+                for way in (VECTORISED, ONE_BY_ONE)
             ]
 
 
 @contextmanager
-def torchs_own() -> Iterator[None]:
-    """Let every torch function through as it is."""
+def without_substitutes() -> Iterator[None]:
+    """Use torch's functions inside."""
 
-    def as_it_is(mode, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN202, ARG001
+    def pass_through(mode, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN202, ARG001
         return func(*args, **(kwargs or {}))
 
-    with patch.object(Substitutes, "__torch_function__", as_it_is):
+    with patch.object(Substitutes, "__torch_function__", pass_through):
         yield
 
 
-def compiled(trial: Trial) -> float | str:
-    """The error of the compiled meta-gradient."""
+def error_compiled(trial: Trial) -> float | str:
+    """Compute the error of the compiled meta-gradient."""
     set_modes(trial.model, None)
     of_chunk = CompiledChunkGradient()
     plain = plain_meta_gradient(trial)
@@ -184,13 +187,13 @@ def compiled(trial: Trial) -> float | str:
     return distance(found, plain) if of_chunk.is_used else "stays eager"
 
 
-def said(one: Tried) -> float | str:
-    """Its error, or why it is not exact."""
+def result(one: Tried) -> float | str:
+    """Return the error, or the reason why it is not exact."""
     return one.reason if one.error is None or "rounding" in one.reason else one.error
 
 
 def table(rows: list[Row]) -> str:
-    """A line a network and adjoint, in Markdown."""
+    """Make a Markdown table with one line per network and adjoint."""
     lines = [
         "| network | adjoint | torch, vectorised | torch, task by task | metaloop, vectorised "
         "| metaloop, task by task |",
@@ -206,7 +209,7 @@ def table(rows: list[Row]) -> str:
 
 
 def cell(value: float | str) -> str:
-    """Exact, how far off, or the first words of a reason."""
+    """Format a cell: exact, the error, or the start of a reason."""
     if isinstance(value, float):
         return "exact" if value <= EXACT else f"off by {value:.0e}"
     words = first_line(RuntimeError(value)) if value else "-"

@@ -1,13 +1,13 @@
-"""Every algorithm under one small equal budget: sinusoids, Omniglot and CIFAR-FS 5-way 1-shot.
+"""Compare every algorithm on an equal small budget: sinusoids, Omniglot and CIFAR-FS 5-way 1-shot.
 
     python benchmarks/every_algorithm.py --data-dir DATA --out every_algorithm.json
     python benchmarks/every_algorithm.py --tasks cifar_fs --data-dir CIFAR --out cifar_fs.json
 
-Each is one metaloop-train in a process of its own, with the same tasks, number of meta-steps,
-seed and 600 test episodes; model and meta-optimizer are the same too, except where an algorithm's
-definition names its own (SETTINGS). Step sizes are the configs', or were chosen on validation
-episodes from a few values. A difference is paired: of the same test episode under both learners,
-after the last inner step of each.
+Each runs one metaloop-train in its own process, with the same tasks, number of meta-steps, seed and
+600 test episodes. Model and meta-optimizer are the same too, unless an algorithm defines its own
+(SETTINGS). Step sizes are the configs', or were chosen from a few values on validation episodes.
+Differences are paired: they compare the same test episode under both learners, after each one's
+last inner step.
 """
 
 import argparse
@@ -49,7 +49,7 @@ BUDGET = {
         "device.tasks_at_once=8",
     ),
 }
-HAVE_DATA = ("omniglot", "cifar_fs")  # each in a folder of its own
+HAVE_DATA = ("omniglot", "cifar_fs")  # each in its own folder
 METRIC = {"sinusoid": "query_loss", "omniglot": "accuracy", "cifar_fs": "accuracy"}
 REPTILE = ("optimizer=sgd", "optimizer.momentum=0", "scheduler=linear")
 # What differs from the algorithm's config, by task.
@@ -114,20 +114,20 @@ SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
         "cifar_fs": ("algorithm.inner_lr=0.1",),
     },
 }
-# Reptile trains on more shots than it is tested on, as in its paper: steps on one and the same
-# image a class teach it nothing of the others.
+# Reptile trains on more shots than it is tested with, as in its paper: repeated steps on a single
+# image per class do not generalise to other images.
 TESTED_WITH = {("reptile", "omniglot"): ("task.shots=1",)}
-# The baselines that are another algorithm's config.
+# The baselines, which are configs of another algorithm.
 RANDOM = ("algorithm=pretrain", "training.max_steps=0")
 
 
 def main() -> None:
-    """Train and evaluate every algorithm, then print one table a task."""
+    """Train and evaluate every algorithm, then print one table per task."""
     arguments = parse()
     console = Console()
     tasks = [t for t in BUDGET if t in arguments.tasks]
     if arguments.data_dir is None and (left_out := [t for t in tasks if t in HAVE_DATA]):
-        console.print(f"{', '.join(left_out)} left out: name the folder with --data-dir.")
+        console.print(f"{', '.join(left_out)} left out: set --data-dir to the folder.")
         tasks = [t for t in tasks if t not in HAVE_DATA]
     found: dict[str, dict[str, dict[str, object]]] = {}
     for task in tasks:
@@ -141,7 +141,7 @@ def main() -> None:
         console.print(
             f"\n{task}\n\n{table(found[task], METRIC[task])}\n", highlight=False, soft_wrap=True
         )
-        if arguments.out:  # after each task: an interruption loses at most one
+        if arguments.out:  # after each task, in case of an interruption
             arguments.out.write_text(json.dumps(found, indent=1))
 
 
@@ -158,7 +158,7 @@ def parse() -> argparse.Namespace:
 
 
 def train(name: str, task: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """Run one metaloop-train; its test values, seconds and peak memory."""
+    """Run one metaloop-train; return its test values, seconds and peak memory."""
     choice = RANDOM if name == "random" else (f"algorithm={name}",)
     data = [] if arguments.data_dir is None else [f"task.data_dir={arguments.data_dir.resolve()}"]
     command = [
@@ -175,12 +175,12 @@ def train(name: str, task: str, arguments: argparse.Namespace) -> dict[str, obje
     start = time.perf_counter()
     log = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert log.stdout is not None
-    said = log.stdout.read()
+    output = log.stdout.read()
     _, status, usage = os.wait4(log.pid, 0)
     seconds = time.perf_counter() - start
     if status:
-        sys.exit(f"{' '.join(command)}\nended with an error:\n{said}")
-    (folder,) = re.findall(r"^Training: (.*)$", said, re.MULTILINE)
+        sys.exit(f"{' '.join(command)}\nended with an error:\n{output}")
+    (folder,) = re.findall(r"^Training: (.*)$", output, re.MULTILINE)
     evaluation = "test"
     if (name, task) in TESTED_WITH:
         evaluation = "as_the_others"
@@ -210,7 +210,7 @@ def train(name: str, task: str, arguments: argparse.Namespace) -> dict[str, obje
 
 
 def table(found: dict[str, dict[str, object]], metric: str) -> str:
-    """A row an algorithm, in Markdown."""
+    """Make a Markdown table with one row per algorithm."""
     percent = metric == "accuracy"
     name = "accuracy, %" if percent else "mean squared error"
     lines = [
@@ -233,7 +233,7 @@ def table(found: dict[str, dict[str, object]], metric: str) -> str:
 
 
 def interval(values: np.ndarray, percent: bool) -> str:
-    """Mean +/- 1.96 standard errors."""
+    """Format mean +/- 1.96 standard errors."""
     scale, digits = (100, 1) if percent else (1, 3)
     width = 1.96 * values.std(ddof=1) / len(values) ** 0.5
     return f"{scale * values.mean():.{digits}f} +/- {scale * width:.{digits}f}"

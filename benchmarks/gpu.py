@@ -1,4 +1,4 @@
-"""Check and measure metaloop on a GPU, in stages of a few minutes that each leave a record.
+"""Check and measure metaloop on a GPU, in stages of a few minutes; each leaves a record.
 
     python benchmarks/gpu.py --list
     python benchmarks/gpu.py                                  the next stage without a record
@@ -6,9 +6,9 @@
     python benchmarks/gpu.py --stages right --items "CUDA graph"    only these items, again
     python benchmarks/gpu.py --stages right --device cpu --tiny --out FOLDER    a rehearsal
 
-An item that fails is recorded with its error, and the others still run; the exit status is 1 then.
-A stage that was cut short goes on where it was, a whole one starts again.
-`gpu_parcel.py` packs what a GPU machine without a network lacks.
+An item that fails is recorded with its error, and the others still run; the exit status is then 1.
+An interrupted stage continues where it stopped, a complete one starts again.
+`gpu_parcel.py` packs everything that a GPU machine without a network lacks.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from gpu_stages.published import faithful, omniglot
 from gpu_stages.record import Record, Setting, is_complete
 from gpu_stages.right import right
 
-# the most telling first
+# most important first
 STAGES = {"right": right, "fast": fast, "omniglot": omniglot, "faithful": faithful}
 
 
@@ -40,8 +40,8 @@ def main() -> int:
         return 2
     failures = []
     with tempfile.TemporaryDirectory() as folder:
-        setting = setting_of(arguments, Path(folder))
-        for name in arguments.stages or following(arguments.out):
+        setting = make_setting(arguments, Path(folder))
+        for name in arguments.stages or next_stage(arguments.out):
             print(f"{name}: {(STAGES[name].__doc__ or '').splitlines()[0]}", flush=True)
             record = Record(name, setting)
             STAGES[name](setting, record)
@@ -53,16 +53,16 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def following(out: Path) -> list[str]:
-    """The first stage without a complete record."""
+def next_stage(out: Path) -> list[str]:
+    """Return the first stage without a complete record."""
     found = [name for name in STAGES if not is_complete(out / f"{name}.json")]
     if not found:
-        print(f"Every stage has its record in {out}. Name --stages to run again.")
+        print(f"Every stage has a record in {out}. Use --stages to run one again.")
     return found[:1]
 
 
-def setting_of(arguments: argparse.Namespace, folder: Path) -> Setting:
-    """The stages' setting; they start processes elsewhere, so that paths are absolute."""
+def make_setting(arguments: argparse.Namespace, folder: Path) -> Setting:
+    """Make the stages' setting, with absolute paths, since they start processes elsewhere."""
     data_dir = arguments.data_dir
     return Setting(
         device=arguments.device,
@@ -82,8 +82,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--list", action="store_true", help="say which stages have a record")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, help="default: the next to do")
+    parser.add_argument("--list", action="store_true", help="list the stages that have a record")
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, help="default: the next without a record"
+    )
     parser.add_argument("--items", nargs="+", default=[], help="only items with this in their name")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a rehearsal in seconds")
@@ -95,7 +97,7 @@ def parse() -> argparse.Namespace:
         help="the reference meta-gradients",
     )
     parser.add_argument("--minutes", type=float, default=9.0, help="for a stage's training runs")
-    parser.add_argument("--commit", help="of the sources, where they are no git checkout")
+    parser.add_argument("--commit", help="commit of the sources, if they are not a git checkout")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/records/gpu")
     return parser.parse_args()
 

@@ -1,10 +1,10 @@
-"""The data path alone: how many meta-batches a second it delivers, and what bounds it.
+"""Measure the data path alone: meta-batches per second, and the bottleneck.
 
     python benchmarks/loader.py --data-dir DATA --out loader.json
 
-Omniglot 5-way 1-shot with one query a class, 32 tasks a meta-batch: episodes are drawn, and their
-images gathered as uint8 and turned. No Trainer, no model. Without --data-dir images of noise stand
-in for Omniglot's, of the same number and size. Each figure is the median over the repeats.
+Omniglot 5-way 1-shot with one query per class, 32 tasks per meta-batch: episodes are drawn, and
+their images gathered as uint8 and turned, without Trainer or model. Without --data-dir, images of
+noise in the same number and size replace Omniglot's. Each figure is the median over the repeats.
 """
 
 import argparse
@@ -24,24 +24,24 @@ from metaloop.training.datamodule import EpisodicDataModule, MetaBatch
 
 TASKS = 32
 EPISODE = {"ways": 5, "shots": 1, "queries": 1, "rotations": True}
-AT_LEAST, AIM = 500, 2000  # meta-batches a second
+AT_LEAST, AIM = 500, 2000  # meta-batches per second
 
 
 def main() -> None:
-    """Measure every part and the whole, and print one table."""
+    """Measure each part and the whole, and print one table."""
     arguments = parse()
     torch.set_num_threads(1)
     task = omniglot(arguments.data_dir) if arguments.data_dir else noise()
     drawn = list(batches(task, 0, 64))
     parts: dict[str, Callable[[int], Iterator[object]]] = {
         "drawing": lambda n: batches(task, 0, n),
-        "gathering and turning": lambda n: gathered(task, (drawn[i % 64] for i in range(n))),
-        "both, one process": lambda n: gathered(task, batches(task, 0, n)),
-        "both, a worker draws": lambda n: gathered(task, batches(task, 1, n)),
-        "both and conversion to float32": lambda n: converted(task, batches(task, 0, n)),
+        "gathering and turning": lambda n: gather(task, (drawn[i % 64] for i in range(n))),
+        "both, one process": lambda n: gather(task, batches(task, 0, n)),
+        "both, a worker draws": lambda n: gather(task, batches(task, 1, n)),
+        "both and conversion to float32": lambda n: convert(task, batches(task, 0, n)),
     }
     found = {}
-    print(f"{'meta-batches':32} {'a second':>10} {'slowest, fastest':>18} {'a CPU second':>14}")
+    print(f"{'meta-batches':32} {'per second':>10} {'slowest, fastest':>18} {'per CPU second':>14}")
     for name, work in parts.items():
         speeds = [speed(work, arguments.count) for _ in range(arguments.repeats)]
         wall, cpu = zip(*speeds, strict=True)
@@ -59,14 +59,14 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="Omniglot's two archives")
-    parser.add_argument("--count", type=int, default=2000, help="meta-batches a repeat")
+    parser.add_argument("--count", type=int, default=2000, help="meta-batches per repeat")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, help="a JSON file for all values")
     return parser.parse_args()
 
 
 def omniglot(data_dir: Path) -> Omniglot:
-    """The real drawings."""
+    """Load the real drawings."""
     task = Omniglot(
         **EPISODE,
         split="finn2017",
@@ -83,7 +83,7 @@ def omniglot(data_dir: Path) -> Omniglot:
 
 
 def noise() -> ImageClasses:
-    """As many images of the same size, of noise."""
+    """Make the same number of images of the same size from noise."""
     images = np.random.default_rng(0).integers(0, 256, (1623, 20, 1, 28, 28), dtype=np.uint8)
     task = ImageClasses(**EPISODE)
     splits = {"train": range(1100), "validation": range(1100, 1200), "test": range(1200, 1623)}
@@ -92,28 +92,28 @@ def noise() -> ImageClasses:
 
 
 def batches(task: ImageClasses, workers: int, count: int) -> Iterator[MetaBatch]:
-    """The first meta-batches of training, as Lightning's Trainer would take them."""
+    """Yield the first meta-batches of training, as Lightning's Trainer would get them."""
     data = EpisodicDataModule(task, seed=0, meta_batch_size=TASKS, workers=workers)
     return islice(iter(data.train_dataloader()), count)
 
 
-def gathered(task: ImageClasses, stream: Iterable[MetaBatch]) -> Iterator[object]:
-    """The images of each, gathered and turned."""
+def gather(task: ImageClasses, stream: Iterable[MetaBatch]) -> Iterator[object]:
+    """Gather and turn each meta-batch's images."""
     for batch in stream:
         yield task.gather_pixels(batch.episodes)
 
 
-def converted(task: ImageClasses, stream: Iterable[MetaBatch]) -> Iterator[object]:
-    """The episodes of each, as training sees them."""
+def convert(task: ImageClasses, stream: Iterable[MetaBatch]) -> Iterator[object]:
+    """Convert each meta-batch to the episodes that training sees."""
     for batch in stream:
         yield task.gather(batch.episodes, torch.float32)
 
 
 def speed(work: Callable[[int], Iterator[object]], count: int) -> tuple[float, float]:
-    """Meta-batches a second of wall time, and of this process's own CPU time.
+    """Measure meta-batches per second of wall time and of this process's CPU time.
 
-    The clocks start after a tenth of them: starting a worker is no part of it. On a machine with
-    other work the second number is the one to compare.
+    The clocks start after a tenth of them, to exclude starting a worker. On a machine with other
+    work, compare the second value.
     """
     clocks = (time.perf_counter, time.process_time)
     first = count // 10
@@ -127,15 +127,15 @@ def speed(work: Callable[[int], Iterator[object]], count: int) -> tuple[float, f
 
 
 def report(found: dict[str, dict[str, tuple[float, ...]]]) -> None:
-    """Say what bounds the whole, and whether it is fast enough."""
+    """Print the bottleneck, and whether the whole is fast enough."""
     cost = {n: 1e6 / statistics.median(of["a_cpu_second"]) for n, of in found.items()}
-    draw, gather = cost["drawing"], cost["gathering and turning"]
-    larger, what = max((gather, "gathering and turning"), (draw, "drawing"))
+    draw, gathering = cost["drawing"], cost["gathering and turning"]
+    larger, what = max((gathering, "gathering and turning"), (draw, "drawing"))
     best = max(statistics.median(of["a_second"]) for n, of in found.items() if "both, " in n)
     print(
-        f"\nOf one process's CPU time a meta-batch, drawing takes {draw:.0f} us and gathering and "
-        f"turning {gather:.0f} us: {what} bounds it ({larger / (draw + gather):.0%}).\n"
-        f"Fastest: {best:.0f} a second; at least {AT_LEAST} are asked for, {AIM} aimed at. "
+        f"\nCPU time of one process per meta-batch: drawing {draw:.0f} us, gathering and turning "
+        f"{gathering:.0f} us; the bottleneck is {what} ({larger / (draw + gathering):.0%}).\n"
+        f"Fastest: {best:.0f} per second; required {AT_LEAST}, goal {AIM}. "
         f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}."
     )
 

@@ -1,9 +1,9 @@
-"""The published schedule of Omniglot 5-way 1-shot: 60,000 meta-steps of 32 tasks, and the test.
+"""Run the published schedule of Omniglot 5-way 1-shot: 60,000 meta-steps of 32 tasks, and the test.
 
     python benchmarks/omniglot_schedule.py --data-dir OMNIGLOT --device gpu
 
-On a GPU it then measures one of its meta-steps against the peers there (against_peers.py). What
-follows after -- goes to metaloop-train.
+On a GPU it then compares one of its meta-steps with the peers there (against_peers.py). Arguments
+after -- are passed to metaloop-train.
 """
 
 import argparse
@@ -17,7 +17,7 @@ PUBLISHED, STEP = 0.987, 3  # Finn et al. 2017, table 1, after three inner steps
 
 
 def main() -> None:
-    """Train, evaluate, and say how long it took and how it compares."""
+    """Train, evaluate, and print the time and the comparison."""
     arguments = parse()
     folder = Path(arguments.out)
     command = ["metaloop-train", "experiment=finn2017/omniglot_5way_1shot", f"output_dir={folder}"]
@@ -34,9 +34,9 @@ def main() -> None:
         f"{half_width:.2%}; published {PUBLISHED:.1%}."
     )
     if arguments.device == "gpu":
-        beside = [Path(__file__).with_name("against_peers.py"), "--device", "cuda"]
-        beside += ["--works", "omniglot_1", "--meta-steps", "0"]
-        subprocess.run([sys.executable, *beside], check=True)
+        peers = [Path(__file__).with_name("against_peers.py"), "--device", "cuda"]
+        peers += ["--works", "omniglot_1", "--meta-steps", "0"]
+        subprocess.run([sys.executable, *peers], check=True)
 
 
 def parse() -> argparse.Namespace:
@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-dir", required=True, help="Omniglot's two archives")
     parser.add_argument("--device", default="gpu", help="gpu or cpu")
     parser.add_argument("--out", default="outputs/omniglot_schedule", help="a new folder")
-    parser.add_argument("further", nargs="*", help="metaloop-train's arguments, after --")
+    parser.add_argument("further", nargs="*", help="arguments of metaloop-train, after --")
     return parser.parse_args()
 
 

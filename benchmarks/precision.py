@@ -1,10 +1,10 @@
-"""What bfloat16 costs in accuracy and gives in speed: Omniglot 5-way 1-shot, float32 beside it.
+"""Measure accuracy and speed of bfloat16 compared with float32: Omniglot 5-way 1-shot.
 
     python benchmarks/precision.py --data-dir OMNIGLOT --meta-steps 1500 --seeds 0 1
 
-For every seed two metaloop-trains that differ in device.precision alone, each tested on the same
-episodes at its own precision, so that the difference is paired. Whether bfloat16 is faster depends
-on the machine: a processor without instructions for it is much slower.
+For every seed there are two runs of metaloop-train that differ only in device.precision. Each is
+tested on the same episodes with its own precision, so that differences are paired. Whether bfloat16
+is faster depends on the machine: a CPU without instructions for it is much slower.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from against_baselines import interval, ran
+from against_baselines import interval, run_command
 from rich.console import Console
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -23,14 +23,14 @@ SPEED = "train/episodes_per_second"
 
 
 class Trained(NamedTuple):
-    """A run's accuracy on every test episode, and the episodes a second it was trained with."""
+    """A run's accuracy on every test episode, and its episodes per second in training."""
 
     accuracies: np.ndarray
     speed: float
 
 
 def main() -> None:
-    """Train and test at both precisions for every seed, then print the table."""
+    """Train and test with both precisions for every seed, then print the table."""
     arguments = parse()
     console, rows = Console(), []
     for seed in arguments.seeds:
@@ -51,16 +51,18 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True, help="Omniglot's two archives")
     parser.add_argument("--meta-steps", type=int, default=1500)
-    parser.add_argument("--episodes", type=int, default=600, help="of the test")
+    parser.add_argument("--episodes", type=int, default=600, help="test episodes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--out", type=Path, default=Path("outputs/precision"), help="for the runs")
-    parser.add_argument("further", nargs="*", help="metaloop-train's arguments, after --")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/precision"), help="folder of the runs"
+    )
+    parser.add_argument("further", nargs="*", help="arguments of metaloop-train, after --")
     return parser.parse_args()
 
 
 def train(seed: int, precision: str, arguments: argparse.Namespace) -> Trained:
     """Run one metaloop-train."""
-    said = ran(
+    output = run_command(
         "metaloop-train",
         "experiment=finn2017/omniglot_5way_1shot",
         f"task.data_dir={arguments.data_dir.resolve()}",
@@ -75,7 +77,7 @@ def train(seed: int, precision: str, arguments: argparse.Namespace) -> Trained:
         "callbacks.pictures=null",
         *arguments.further,
     )
-    (folder,) = (Path(f) for f in re.findall(r"^Training: (.*)$", said, re.MULTILINE))
+    (folder,) = (Path(f) for f in re.findall(r"^Training: (.*)$", output, re.MULTILINE))
     episodes = read(folder / "evaluations/test/episodes.csv")
     last = max(int(column.rsplit("_", 1)[1]) for column in episodes[0] if "step" in column)
     logged = [float(r[SPEED]) for r in read(folder / "metrics.csv") if r.get(SPEED)]
@@ -90,7 +92,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def row(seed: int, single: Trained, half: Trained) -> str:
-    """One seed's row of the table, in Markdown."""
+    """Format one seed's row of the table, in Markdown."""
     values = (single.accuracies, half.accuracies, half.accuracies - single.accuracies)
     cells = " | ".join(interval(v) for v in values)
     return f"| {seed} | {cells} | {half.speed / single.speed:.2f} |"

@@ -1,10 +1,10 @@
-"""Compare small seeded runs with another commit's, bit for bit.
+"""Compare small seeded runs with those of another commit, bit for bit.
 
     python benchmarks/same.py main
     python benchmarks/same.py HEAD~3 --only maml imaml --keep compared
 
-A refactoring changes no number: each run trains once with the commit's code, in a temporary git
-worktree, and once with this working tree's, at the same time and in the same environment. Then
+A refactoring must not change results: each run trains once with the commit's code, in a temporary
+git worktree, and once with this working tree's, at the same time and in the same environment. Then
 weights, optimizer, metrics.csv and the evaluation must be equal to the last bit. Omniglot's runs
 need its two archives, and share its decoded images (METALOOP_CACHE).
 """
@@ -23,12 +23,12 @@ from pathlib import Path
 from bitwise.run_folders import compare, summarize
 
 ROOT = Path(__file__).resolve().parents[1]
-# metaloop-train with the package under the folder that is the first argument, and no other
+# run metaloop-train from the package under the folder in the first argument, and no other
 TRAIN = (
     "import sys; from metaloop.cli import train; source = sys.argv.pop(1); "
     "assert train.__file__.startswith(source), train.__file__; train.main()"
 )
-# A key that was renamed has its names one after the other: "data.new|data.old=4".
+# A renamed key lists its names in order: "data.new|data.old=4".
 SHORT = (
     "seed=3",
     "logger=csv",
@@ -41,7 +41,7 @@ SHORT = (
     "training.save_every=8",
     "evaluation.episodes=50",
 )
-PLAIN = (*SHORT, "callbacks.pictures=null")  # drawing takes longer than these few meta-steps
+PLAIN = (*SHORT, "callbacks.pictures=null")  # drawing takes longer than the training
 REPTILE = ("algorithm=reptile", "optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0")
 OMNIGLOT = (*PLAIN, "task=omniglot", "task.queries=2", "model.filters=8")
 RUNS: dict[str, tuple[str, ...]] = {
@@ -66,13 +66,13 @@ RUNS: dict[str, tuple[str, ...]] = {
     "reptile_omniglot": (*OMNIGLOT, *REPTILE),
     "pretrain_omniglot": (*OMNIGLOT, "algorithm=pretrain"),
 }
-LOG_LINES = 15  # of a run that failed
+LOG_LINES = 15  # printed lines of a failed run's log
 
 
 def main() -> None:
-    """Run both trees, compare, and end with status 1 where anything differs."""
+    """Run both trees, compare, and exit with status 1 if anything differs."""
     arguments = parse()
-    data, began = find_shared_data() / "omniglot", time.monotonic()
+    data, start_of_all = find_shared_data() / "omniglot", time.monotonic()
     chosen = [name for name in RUNS if name in arguments.only]
     left_out = [name for name in chosen if needs_omniglot(name)]
     if left_out and not any(data.glob("*.zip")):
@@ -92,11 +92,11 @@ def main() -> None:
             if needs_omniglot(name):
                 overrides.append(f"task.data_dir={data}")
             lines = judge(base, folder / name, overrides)
-            verdict = "not the same" if lines else "same"
+            verdict = "different" if lines else "same"
             print("\n  ".join([f"{verdict} ({time.monotonic() - started:.0f} s)", *lines]))
             others += [name] if lines else []
-    verdict = f"not the same: {', '.join(others)}" if others else "all the same"
-    print(f"{arguments.base} -> working tree: {verdict} ({time.monotonic() - began:.0f} s)")
+    verdict = f"different: {', '.join(others)}" if others else "all the same"
+    print(f"{arguments.base} -> working tree: {verdict} ({time.monotonic() - start_of_all:.0f} s)")
     sys.exit(1 if others else 0)
 
 
@@ -113,7 +113,7 @@ def parse() -> argparse.Namespace:
         choices=RUNS,
         default=list(RUNS),
         metavar="NAME",
-        help=f"run these alone, of: {', '.join(RUNS)}",
+        help=f"run only these, of: {', '.join(RUNS)}",
     )
     parser.add_argument(
         "--keep",
@@ -132,18 +132,18 @@ def parse() -> argparse.Namespace:
 
 
 def find_shared_data() -> Path:
-    """Name the folder of data sets that the tests read, too."""
+    """Return the folder of data sets that the tests read too."""
     return Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "data")).resolve()
 
 
 def needs_omniglot(name: str) -> bool:
-    """Whether the run reads Omniglot's images."""
+    """Check whether the run reads Omniglot's images."""
     return "task=omniglot" in RUNS[name]
 
 
 @contextmanager
 def check_out(base: str, temporary: str) -> Iterator[Path]:
-    """Check a commit out beside the working tree, and remove it afterwards."""
+    """Check out a commit next to the working tree, and remove it afterwards."""
     git, tree = ["git", "-C", str(ROOT), "worktree"], Path(temporary).resolve() / "base"
     command = [*git, "add", "--quiet", "--detach", str(tree), f"{base}^{{commit}}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -156,7 +156,7 @@ def check_out(base: str, temporary: str) -> Iterator[Path]:
 
 
 def judge(base: Path, folder: Path, overrides: Sequence[str]) -> list[str]:
-    """Train with both trees at the same time; lines on what differs or failed, or none."""
+    """Train with both trees at the same time; return lines on differences or failures."""
     sides = {"before": base, "after": ROOT}
     children = []
     try:
@@ -169,8 +169,8 @@ def judge(base: Path, folder: Path, overrides: Sequence[str]) -> list[str]:
             child.wait()
     lines = []
     for side in failed:
-        said = (folder / side / "log.txt").read_text(errors="replace").splitlines()
-        lines += [f"The run {side} the change failed; its last lines:", *said[-LOG_LINES:]]
+        output = (folder / side / "log.txt").read_text(errors="replace").splitlines()
+        lines += [f"The run {side} the change failed; its last lines:", *output[-LOG_LINES:]]
     if failed:
         return lines
     ((before,), (after,)) = ((folder / side / "outputs").iterdir() for side in sides)
@@ -178,7 +178,7 @@ def judge(base: Path, folder: Path, overrides: Sequence[str]) -> list[str]:
 
 
 def start(tree: Path, folder: Path, overrides: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start metaloop-train as a user of this tree would, its words going to log.txt."""
+    """Start metaloop-train as a user of this tree would, with its output in log.txt."""
     folder.mkdir(parents=True)
     source, inherited = str(tree / "src"), os.environ.get("PYTHONPATH")
     command = [sys.executable, "-c", TRAIN, source, "output_dir=outputs"]
@@ -198,7 +198,7 @@ def start(tree: Path, folder: Path, overrides: Sequence[str]) -> subprocess.Pope
 
 
 def spell(override: str, conf: Path) -> str:
-    """Choose among a key's names, "new|old=value", the first that this conf/ has."""
+    """Choose the first of a key's names, "new|old=value", that this conf/ has."""
     names, _, value = override.partition("=")
     *earlier, last = names.split("|")
     for name in earlier:

@@ -1,11 +1,11 @@
-"""How a meta-step's time grows with tasks, ways, inner steps, image size and processes.
+"""Measure a meta-step's time by number of tasks, ways, inner steps, image size and processes.
 
     python benchmarks/scaling.py --out scaling.json --plot scaling.png
 
-MAML on Conv4-32 (strided), 5-way 1-shot with 5 queries a class, 28 x 28, 8 tasks, 1 inner step; one
-number at a time is varied; then tasks of a small transformer. Everything in turns, `--rounds`
-times, against a plain loop over the tasks. Processes share the cores: each computes with one
-thread, and its slice of the meta-batch.
+MAML on Conv4-32 (strided), 5-way 1-shot with 5 queries per class, 28 x 28, 8 tasks, 1 inner step,
+varying one value at a time; then tasks of a small transformer. Everything in turn, `--rounds`
+times, compared with a plain loop over the tasks. Processes share the cores: each uses one thread
+for its part of the meta-batch.
 """
 
 import argparse
@@ -40,7 +40,7 @@ Seconds = dict[str, dict[str, list[float]]]
 
 
 def main() -> None:
-    """Measure, print a table, draw it."""
+    """Measure, print a table, and draw it."""
     arguments = parse()
     one_arena()
     torch.set_num_threads(arguments.threads)
@@ -48,15 +48,15 @@ def main() -> None:
     found: dict[str, Seconds] = {}
     for number, (what, value, steps) in enumerate(works()):
         with console.status(f"{what} = {value}"):
-            of_work = measure(steps, arguments)
-        found.setdefault(what, {})[str(value)] = of_work
-        ours, loop = (1e3 * statistics.median(of_work[n]) for n in ("metaloop", "plain loop"))
+            seconds_of = measure(steps, arguments)
+        found.setdefault(what, {})[str(value)] = seconds_of
+        ours, loop = (1e3 * statistics.median(seconds_of[n]) for n in ("metaloop", "plain loop"))
         if number == 0:
             print(f"{'':12} {'':>5} {'ms':>9} {'plain loop, ms':>15} {'ratio':>6}")
         print(f"{what:12} {value:5} {ours:9.1f} {loop:15.1f} {loop / ours:6.2f}", flush=True)
     for ranks in RANKS:
         with console.status(f"{ranks} processes"):
-            seconds = [of_ranks(ranks, arguments.meta_steps) for _ in range(arguments.rounds)]
+            seconds = [time_of_ranks(ranks, arguments.meta_steps) for _ in range(arguments.rounds)]
         found.setdefault("processes", {})[str(ranks)] = {"metaloop": seconds}
         print(f"{'processes':12} {ranks:5} {1e3 * statistics.median(seconds):9.1f}", flush=True)
     if arguments.out:
@@ -71,15 +71,19 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--turn", type=float, default=0.5, help="seconds of a turn, or a step")
-    parser.add_argument("--meta-steps", type=int, default=120, help="of a run of processes")
+    parser.add_argument(
+        "--turn", type=float, default=0.5, help="seconds per turn, at least one step"
+    )
+    parser.add_argument(
+        "--meta-steps", type=int, default=120, help="meta-steps of the runs with processes"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file for all values")
-    parser.add_argument("--plot", type=Path, help="a picture of them")
+    parser.add_argument("--plot", type=Path, help="a picture of all values")
     return parser.parse_args()
 
 
 def works() -> Iterator[tuple[str, int, dict[str, Step]]]:
-    """Every value of every number, the others as in BASE; then transformers."""
+    """Yield each value of each varied quantity, with the others as in BASE; then transformers."""
     for what, values in VARIED.items():
         for value in values:
             change = {what: (1, value, value) if what == "image" else value}
@@ -91,7 +95,7 @@ def works() -> Iterator[tuple[str, int, dict[str, Step]]]:
 
 
 def measure(steps: dict[str, Step], arguments: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds a step of metaloop's and of the plain loop's, in turns."""
+    """Measure the seconds per step of metaloop and of the plain loop, in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         with memory_of(name):
@@ -103,8 +107,8 @@ def measure(steps: dict[str, Step], arguments: argparse.Namespace) -> dict[str, 
     return seconds
 
 
-def of_ranks(ranks: int, meta_steps: int) -> float:
-    """Seconds a meta-step of metaloop-train on harmonic regressions of a wide network."""
+def time_of_ranks(ranks: int, meta_steps: int) -> float:
+    """Measure metaloop-train's seconds per meta-step on harmonic tasks with a wide network."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["metaloop-train", "task=harmonic", "model.hidden=[512,512]", "logger=csv"]
         command += ["data.meta_batch_size=32", f"training.max_steps={meta_steps}"]
@@ -117,7 +121,7 @@ def of_ranks(ranks: int, meta_steps: int) -> float:
 
 
 def draw(found: dict[str, Seconds], path: Path) -> None:
-    """One panel for each number: time against it, both axes in powers of two."""
+    """Draw one panel per quantity: time against it, both axes in powers of two."""
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
@@ -130,7 +134,7 @@ def draw(found: dict[str, Seconds], path: Path) -> None:
         panel.set_yscale("log", base=2)
         panel.set_xlabel(what.replace("_", " "))
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel("ms a meta-step")
+    panels[0].set_ylabel("ms per meta-step")
     panels[0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -65,7 +65,7 @@ def test_a_regression_predicts_numbers_in_the_shape_of_y(untrained):
     residual = ((np.sin(x) - flat.predict(x)) ** 2).sum()
     total = ((np.sin(x) - np.sin(x).mean()) ** 2).sum()
     assert flat.score(x, np.sin(x)) == pytest.approx(1 - residual / total)
-    with pytest.raises(UserError, match="no probabilities"):
+    with pytest.raises(UserError, match="no class probabilities"):
         flat.predict_proba(x)
 
 
@@ -118,7 +118,7 @@ def test_with_fewer_classes_the_unused_logits_take_no_part(untrained):
 def test_with_more_classes_the_head_is_a_choice_to_make(untrained):
     learner = Learner.load(untrained(*IMAGES, *QUICK).path)
     x, y = striped(7, 2)
-    with pytest.raises(UserError, match=r"tells 5 classes apart, .* has 7. Choose head=mean"):
+    with pytest.raises(UserError, match=r"has 5 classes, .* has 7. Choose head=mean"):
         learner.adapt(x, y)
     mean = learner.adapt(x, y, head="mean", steps=0)
     rows = learner.meta["head.weight"].mean(0)
@@ -221,24 +221,24 @@ X, Y = striped(5, 2)
 @pytest.mark.parametrize(
     ("x", "y", "options", "says"),
     [
-        (X, without_row(Y, 0), {}, "x has 10 rows and y 9"),
+        (X, without_row(Y, 0), {}, "x has 10 rows, but y has 9"),
         (X[:0], [], {}, "x has no rows"),
-        (X[:2], Y[:2], {}, r"one class only \(0\)"),
+        (X[:2], Y[:2], {}, r"only one class \(0\)"),
         (X[:, 0], Y, {}, r"\[rows, 1, 28, 28\], but x has the shape \[10, 28, 28\].*x\[:, None\]"),
         (X.transpose(0, 2, 3, 1), Y, {}, r"x.transpose\(0, 3, 1, 2\)"),
         (X[:, :, :20], Y, {}, "Resize the images"),
-        (X.astype(float), Y, {}, "floats are in 0..1, but these go from 0 to 249"),
+        (X.astype(float), Y, {}, "floats must be in 0..1, but these are in 0 .. 249"),
         (X.astype(int), Y, {}, r"images.astype\('uint8'\)"),
         (
             np.where(X > 240, np.nan, X / 255.0),
             Y,
             {},
-            r"NaN or infinity in \d+ rows, the first x\[",
+            r"NaN or infinity in \d+ rows, first in x\[",
         ),
         (X.astype(str), Y, {}, "numbers are needed"),
-        (X, [[c] for c in Y], {}, r"y\[0\] is a list, no label"),
+        (X, [[c] for c in Y], {}, r"y\[0\] is a list, which cannot be a label"),
         (X, [float("nan"), *Y[1:]], {}, r"y\[0\] is NaN"),
-        (X, Y, {"steps": -1}, "steps=-1: a number of inner steps"),
+        (X, Y, {"steps": -1}, "steps=-1: the number of inner steps"),
         (X, Y, {"head": "new"}, "head=new is unknown. Choices: fresh, mean"),
     ],
 )
@@ -253,9 +253,9 @@ def test_a_regressions_mistakes_are_named_too(untrained):
     x = np.linspace(-1, 1, 4)
     with pytest.raises(UserError, match=r"\[rows, 1\], but x has the shape \[4, 2\].* 1 features"):
         learner.adapt(np.stack([x, x], 1), x)
-    with pytest.raises(UserError, match=r"first y\[3\]"):
+    with pytest.raises(UserError, match=r"first in y\[3\]"):
         learner.adapt(x, [0.0, 1.0, 2.0, np.nan])
-    with pytest.raises(UserError, match="predicts 1 numbers for an input"):
+    with pytest.raises(UserError, match="predicts 1 values per input"):
         learner.adapt(x, np.stack([x, x], 1))
     with pytest.raises(UserError, match="head=mean is for classes"):
         learner.adapt(x, x, head="mean")
@@ -265,7 +265,7 @@ def test_a_regressions_mistakes_are_named_too(untrained):
 
 def test_a_class_that_the_support_set_lacks_is_named(untrained):
     adapted = Learner.load(untrained(*IMAGES).path).adapt(X, Y)
-    with pytest.raises(UserError, match=r"9 is no class of the support set \(0, 1, 2, 3, 4\)"):
+    with pytest.raises(UserError, match=r"9 is not a class of the support set \(0, 1, 2, 3, 4\)"):
         adapted.score(X, [9, *Y[1:]])
 
 

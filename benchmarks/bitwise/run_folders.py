@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 import torch
 
-SHOWN = 3  # differences of each file that are printed
-COST = ("episodes_per_second", "memory_mb")  # of a run; no number that it computes
+SHOWN = 3  # printed differences per file
+COST = ("episodes_per_second", "memory_mb")  # columns that describe a run's cost, not its results
 Values = dict[str, object]
 
 
 class Difference(NamedTuple):
-    """One value, or one tensor, that two runs do not share."""
+    """One value or tensor in which two runs differ."""
 
     file: str
     key: str
     before: str
     after: str
-    relative: float | None = None  # the largest relative difference, of numbers alone
+    relative: float | None = None  # largest relative difference, for numbers
 
     def __str__(self) -> str:
         size = "" if self.relative is None else f" (relative difference {self.relative:.1e})"
@@ -32,11 +32,11 @@ def compare(before: Path, after: Path) -> list[Difference]:
     """Compare the numbers in two run folders."""
     found = []
     for file, read in FILES.items():
-        are_there = [(folder / file).is_file() for folder in (before, after)]
-        if all(are_there):
+        exists = [(folder / file).is_file() for folder in (before, after)]
+        if all(exists):
             found += find_differences(file, read(before / file), read(after / file))
-        elif any(are_there) or file not in OPTIONAL:
-            a, b = ("there" if is_there else "missing" for is_there in are_there)
+        elif any(exists) or file not in OPTIONAL:
+            a, b = ("there" if it_does else "missing" for it_does in exists)
             found.append(Difference(file, "the file", a, b))
     return found
 
@@ -78,11 +78,11 @@ FILES: dict[str, Callable[[Path], Values]] = {
     "evaluations/test/episodes.csv": read_table,
     "evaluations/test/confusion.csv": read_table,
 }
-OPTIONAL = ("evaluations/test/confusion.csv",)  # of tasks with classes
+OPTIONAL = ("evaluations/test/confusion.csv",)  # only for tasks with classes
 
 
 def flatten(value: object, key: str = "") -> Values:
-    """Put nested containers into one dict, whose keys are paths a/b/c."""
+    """Flatten nested containers into one dict, whose keys are paths a/b/c."""
     if isinstance(value, Mapping):
         parts = list(value.items())
     elif isinstance(value, list | tuple):
@@ -94,7 +94,7 @@ def flatten(value: object, key: str = "") -> Values:
 
 
 def find_differences(file: str, before: Values, after: Values) -> list[Difference]:
-    """Compare values by their keys: tensors by bits, everything else as it is written."""
+    """Compare values by key: tensors bit by bit, everything else as written."""
     found = []
     for key in dict.fromkeys([*before, *after]):
         a, b = (show(values[key]) if key in values else "missing" for values in (before, after))
@@ -108,26 +108,26 @@ def find_differences(file: str, before: Values, after: Values) -> list[Differenc
 
 
 def show(value: object) -> str:
-    """A tensor's dtype and shape, or the value as it is written, with all digits."""
+    """Show a tensor's dtype and shape, or the value with all digits."""
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} {list(value.shape)}"
     return str(value)
 
 
 def compare_tensors(file: str, key: str, a: torch.Tensor, b: torch.Tensor) -> list[Difference]:
-    """Compare bits of one dtype and shape: -0.0 is not 0.0, and nan is nan."""
+    """Compare bits of tensors of equal dtype and shape: -0.0 differs from 0.0, nan equals nan."""
     bits = [tensor.reshape(-1, 1).view(torch.uint8) for tensor in (a, b)]
-    is_other = (bits[0] != bits[1]).any(1)
-    if not is_other.any():
+    differs = (bits[0] != bits[1]).any(1)
+    if not differs.any():
         return []
-    pairs = list(zip(a.flatten()[is_other].tolist(), b.flatten()[is_other].tolist(), strict=True))
+    pairs = list(zip(a.flatten()[differs].tolist(), b.flatten()[differs].tolist(), strict=True))
     sizes = [relative_difference(*pair) or 0.0 for pair in pairs]
-    (x, y), count = pairs[0], f"first of {len(pairs)} elements of {is_other.numel()}"
+    (x, y), count = pairs[0], f"first of {len(pairs)} elements of {differs.numel()}"
     return [Difference(file, f"{key}, {count}", str(x), str(y), max(sizes))]
 
 
 def relative_difference(a: str | float, b: str | float) -> float | None:
-    """|a - b| / max(|a|, |b|) of numbers, inf where one of them is not finite."""
+    """Compute |a - b| / max(|a|, |b|) for numbers, inf where one of them is not finite."""
     try:
         x, y = float(a), float(b)
     except ValueError:
@@ -138,7 +138,7 @@ def relative_difference(a: str | float, b: str | float) -> float | None:
 
 
 def summarize(found: Sequence[Difference]) -> list[str]:
-    """The first few differences of every file, and the largest of all."""
+    """List the first few differences of every file, and the largest of all."""
     lines: list[str] = []
     for file in dict.fromkeys(one.file for one in found):
         of_file = [one for one in found if one.file == file]

@@ -1,4 +1,4 @@
-"""metaloop's commands as processes: with a time limit, a log, and a line on how far they are."""
+"""Run metaloop's commands as processes, with a time limit, a log, and progress lines."""
 
 import csv
 import signal
@@ -7,12 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-LINE_EVERY = 20.0  # seconds between two lines about a run
-GRACE = 60.0  # seconds in which a stopped run saves
+LINE_EVERY = 20.0  # seconds between two progress lines
+GRACE = 60.0  # seconds for a stopped run to save
 
 
 def start(command: str, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start metaloop-COMMAND by this Python; the process is the run's own."""
+    """Start metaloop-COMMAND with this Python; the process is the run itself."""
     program = f"from metaloop.cli.{command} import main; main()"
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -21,16 +21,16 @@ def start(command: str, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes], log: Path, runs: Path, seconds: float) -> bool:
-    """Wait for a command's end, and stop it when the time is over; return whether it ended.
+    """Wait for a command to end, or stop it after some time; return whether it ended by itself.
 
     Args:
-        process: of `start`.
+        process: returned by `start`.
         log: its output.
-        runs: where its run folder is.
-        seconds: for it.
+        runs: folder that contains its run folder.
+        seconds: time limit.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: if it failed.
 
     """
     end = time.perf_counter() + seconds
@@ -53,24 +53,24 @@ def finish(process: subprocess.Popen[bytes], log: Path, runs: Path, seconds: flo
 
 
 def run(command: str, *arguments: str, log: Path, runs: Path, seconds: float = 600.0) -> bool:
-    """Start a command and wait for its end."""
+    """Start a command and wait for it to end."""
     return finish(start(command, *arguments, log=log), log, runs, seconds)
 
 
 def last_line(log: Path) -> str:
-    """The last line with words in it; of a traceback the error."""
+    """Return the last line with words in it; in a traceback this is the error."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "it printed nothing"
 
 
 def warnings_in(log: Path) -> list[str]:
-    """What a run has warned of: that it is not compiled, for one."""
+    """Collect a run's warnings, for instance that it is not compiled."""
     lines = log.read_text(errors="replace").splitlines()
     return [line.partition("Warning: ")[2] for line in lines if "Warning: " in line]
 
 
 def meta_step(runs: Path) -> int:
-    """The last meta-step that the newest run in a folder has logged; 0 before."""
+    """Return the last meta-step logged by the newest run in a folder; 0 if none."""
     logged = sorted(runs.glob("*/metrics.csv"))
     if not logged:
         return 0

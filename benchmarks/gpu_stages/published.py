@@ -1,4 +1,4 @@
-"""The stages `omniglot` and `faithful`: rows of published tables, trained and tested whole."""
+"""The stages `omniglot` and `faithful`: rows of published tables, trained and tested in full."""
 
 import json
 import time
@@ -13,14 +13,14 @@ GOAL = 180.0  # seconds for Omniglot 5-way 1-shot, from the command to the resul
 
 
 class Row(NamedTuple):
-    """A preset; `tested` are the changes to its config that the published value is tested with."""
+    """A preset; `tested` changes its config to that of the published test."""
 
     experiment: str
     tested: tuple[str, ...] = ()
 
 
 FIRST = Row("finn2017/omniglot_5way_1shot")
-# those that take least first
+# the fastest first
 FURTHER = {
     "first-order MAML, 5-way 1-shot": Row("finn2017/first_order_omniglot_5way_1shot"),
     "Meta-SGD, 5-way 1-shot": Row("li2017/omniglot_5way_1shot"),
@@ -37,12 +37,12 @@ TINY = (
 
 
 def omniglot(setting: Setting, record: Record) -> None:
-    """Omniglot 5-way 1-shot, the paper's whole schedule and its test, under three minutes."""
+    """Omniglot 5-way 1-shot: the paper's full schedule and its test, under three minutes."""
     record.item("MAML, 5-way 1-shot", lambda: train_and_test(FIRST, setting, record, goal=GOAL))
 
 
 def faithful(setting: Setting, record: Record) -> None:
-    """Further rows of Omniglot, whole: as many as the minutes hold."""
+    """Further rows of Omniglot in full: as many as the time allows."""
     for name, row in FURTHER.items():
         record.item(name, partial(train_and_test, row, setting, record))
 
@@ -50,7 +50,7 @@ def faithful(setting: Setting, record: Record) -> None:
 def train_and_test(
     row: Row, setting: Setting, record: Record, goal: float | None = None
 ) -> Outcome:
-    """Train a preset by metaloop-train and test it; its value next to the published one."""
+    """Train a preset with metaloop-train and test it; compare its value with the published one."""
     if setting.data_dir is None or not setting.data_dir.is_dir():
         return skipped("Omniglot's archives are missing; name their folder by --data-dir")
     if (seconds := record.seconds_left()) <= 0:

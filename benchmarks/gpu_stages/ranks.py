@@ -1,7 +1,7 @@
-"""Two ranks meta-train every algorithm to the weights of one: by gloo on one card, by NCCL on two.
+"""Meta-train every algorithm with two ranks and with one: by gloo on one GPU, by NCCL on two.
 
-Started by torchrun: -m gpu_stages.ranks DEVICE BACKEND FILE. metaloop-train itself gives each rank
-a card of its own, so that two on one card are Lightning's DDP strategy with that card named twice.
+Started by torchrun: -m gpu_stages.ranks DEVICE BACKEND FILE. metaloop-train gives each rank its own
+GPU, so two ranks on one GPU use Lightning's DDP strategy with that GPU listed twice.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A stage's record: each item's values, or why there are none, saved as soon as it is done."""
+"""A stage's record: each item's values, or why there are none, saved as soon as it is measured."""
 
 import json
 import platform
@@ -24,18 +24,18 @@ State = Literal["passed", "failed", "skipped", "untested", "waiting"]
 
 @dataclass(frozen=True)
 class Setting:
-    """How the stages run.
+    """Settings of the stages.
 
     Attributes:
         device: cuda or cpu.
         tiny: a rehearsal, with the fewest steps.
         data_dir: Omniglot's archives.
         reference: the reference meta-gradients.
-        minutes: after which a stage starts nothing more, and stops a training run.
-        items: run only the items whose name contains one of these; none: all.
-        commit: of the sources, where they are no git checkout.
-        out: where the records are.
-        folder: for files that nobody needs afterwards.
+        minutes: time after which a stage starts nothing new, and stops a training run.
+        items: run only items whose name contains one of these; empty means all.
+        commit: commit of the sources, if they are not a git checkout.
+        out: folder of the records.
+        folder: folder for temporary files.
 
     """
 
@@ -51,7 +51,7 @@ class Setting:
 
 
 class Outcome(NamedTuple):
-    """An item's state: `waiting` is one that the time did not hold, for the next run."""
+    """An item's state; `waiting` means that the time was not enough, and the next run continues."""
 
     state: State
     values: Values
@@ -85,9 +85,9 @@ def error_line(error: BaseException) -> str:
 
 
 class Record:
-    """What a stage found, in OUT/STAGE.json.
+    """Results of a stage, in OUT/STAGE.json.
 
-    A record that is not complete is gone on with: what has passed stays as it is.
+    An incomplete record is continued: items that have passed are kept.
     """
 
     def __init__(self, stage: str, setting: Setting) -> None:

@@ -1,4 +1,4 @@
-"""Meta-gradients against the independent reference, at every precision and in every way."""
+"""Compare meta-gradients with the independent reference, in every precision and way."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

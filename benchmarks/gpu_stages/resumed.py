@@ -1,4 +1,4 @@
-"""A deterministic run that is killed and resumed, against one that is not."""
+"""Compare a deterministic run that is killed and resumed with one that is not."""
 
 import subprocess
 import time

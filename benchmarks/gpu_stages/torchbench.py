@@ -1,4 +1,4 @@
-"""The work of TorchBench's functorch_maml_omniglot: its own way by torch.func, and metaloop's.
+"""The work of TorchBench's functorch_maml_omniglot, by its own code and by metaloop.
 
 Three unpadded convolutions of 64 filters, batch norm, ReLU and max-pooling; 32 tasks, 5-way 5-shot
 with 15 queries a class; five inner steps of 0.1, and Adam on the sum of the tasks' query losses.

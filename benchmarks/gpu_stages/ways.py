@@ -1,4 +1,4 @@
-"""Eager, compiled, recorded as a CUDA graph: the same meta-gradient in each of these ways."""
+"""The same meta-gradient in three ways: eager, compiled, recorded as a CUDA graph."""
 
 import warnings
 from collections.abc import Iterator

@@ -79,7 +79,7 @@ def test_a_description_says_what_goes_in_what_comes_out_and_by_whom(images):
     assert (about["run"], about["norm_mode"]) == (run.path.name, "inductive")
     assert about["metaloop"] == version("metaloop")
     words = in_words(about)
-    assert "Resize it to 28 x 28 by Pillow's LANCZOS, whatever its proportions." in words
+    assert "Resize it to 28 x 28 with Pillow's LANCZOS, ignoring its proportions." in words
     assert "Invert it" in words
     assert "a row of probabilities of the classes, in this order:\n- a\n- b\n" in words
 

@@ -85,13 +85,13 @@ def test_what_depends_on_the_batch_is_refused_with_the_way_out(untrained, tmp_pa
         adapted = Learner.load(run.path, norm_mode=norm_mode).adapt(x, y)
         with pytest.raises(UserError, match=f"norm_mode={norm_mode} a prediction depends on"):
             adapted.export(tmp_path / "adapted.pt2")
-    with pytest.raises(UserError, match="no statistics before there is a support set"):
+    with pytest.raises(UserError, match="have no statistics without a support set"):
         Learner.load(run.path, norm_mode="inductive").export(tmp_path / "learner.pt2")
     assert not list(tmp_path.glob("*.pt2"))
 
 
 def test_a_file_of_another_format_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"is to end in .pt2 \(torch.export\) or .onnx"):
+    with pytest.raises(UserError, match=r"must end in .pt2 \(torch.export\) or .onnx"):
         export(Network(nn.Linear(1, 1), None), torch.zeros(1, 1), tmp_path / "network.h5", {})
 
 

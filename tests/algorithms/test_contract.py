@@ -73,7 +73,7 @@ def test_newtons_step_makes_any_adjoint_take_hessians_forward():
     assert algorithm.needs_forward_mode
 
 
-def test_of_an_algorithm_of_a_users_own_the_most_is_assumed():
+def test_a_users_algorithm_is_assumed_to_need_second_derivatives():
     class Own(Algorithm):
         def adapt(self, meta, support, steps):
             yield meta
@@ -267,9 +267,9 @@ def test_a_minibatch_as_large_as_the_support_set_is_the_support_set():
             {"part": "tail"},
             "part=tail is unknown. Choices: everything, head, body, context, match:",
         ),
-        ({"part": "match:nothing"}, "part=match:nothing finds none of the model's parameters"),
+        ({"part": "match:nothing"}, "part=match:nothing matches none of the model's learned"),
         ({"outer_loss": MultiStepLoss([1.0])}, "one weight for each of the 2 inner steps, not 1"),
-        ({"outer_loss": SquaredDistance()}, "adjoint=unrolled would change nothing"),
+        ({"outer_loss": SquaredDistance()}, "adjoint=unrolled would have no effect"),
     ],
 )
 def test_combinations_that_make_no_sense_are_refused_with_the_reason(pieces, says):
@@ -286,7 +286,7 @@ def test_combinations_that_make_no_sense_are_refused_with_the_reason(pieces, say
 def test_a_model_without_a_head_is_refused_for_anil_with_the_remedy():
     headless = Objective(model=nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1)), loss=F.mse_loss)
     for name in ("anil", "boil"):
-        with pytest.raises(UserError, match="Call the model's last layer `head`"):
+        with pytest.raises(UserError, match="Name the model's last layer `head`"):
             recipe(name, headless)
 
 

@@ -72,7 +72,7 @@ def test_schedules_are_functions_of_the_step_alone():
     assert late_then_early.outer_loss == algorithm.at(15).outer_loss  # frozen once it is at a step
 
 
-def test_every_step_has_a_scale_and_shift_of_its_own_which_do_not_adapt():
+def test_every_step_has_its_own_scale_and_shift_which_do_not_adapt():
     algorithm, episodes = recipe("maml_plus_plus", classifier()), random_episodes("conv")
     meta, name = initial_meta(algorithm), "body.1.weight"
     rows = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)[:, None].expand(3, 4)
@@ -85,7 +85,7 @@ def test_every_step_has_a_scale_and_shift_of_its_own_which_do_not_adapt():
     assert (gradient[f"per_step.{name}"].norm(dim=1) > 0).all()
 
 
-def test_what_no_gradient_would_reach_is_refused():
+def test_a_parameter_without_a_gradient_is_refused():
     pieces = {"objective": classifier(), "update": Update([StepSize(0.1)])}
     with pytest.raises(UserError, match=r"per_step\.body\.1\.weight .* would never be learned"):
         GradientBased(
@@ -154,7 +154,7 @@ def test_the_context_adapts_from_zero_and_is_never_learned(model):
 
 
 def test_a_model_that_declares_no_context_is_refused_with_the_remedy():
-    with pytest.raises(UserError, match=r"part=context finds none.*Set model\.context_size"):
+    with pytest.raises(UserError, match=r"part=context matches none.*Set model\.context_size"):
         recipe("cavia", Objective(model=MLP(1, 1, hidden=[5]), loss=F.mse_loss))
 
 
@@ -191,7 +191,7 @@ def test_its_meta_gradient_is_that_of_the_distances():
 def test_prototypes_of_numbers_or_without_a_linear_head_are_refused():
     objective = Objective(model=MLP(1, 1, hidden=[5]).double(), loss=F.mse_loss)
     algorithm, task = Prototypical(objective), first_task(random_episodes("mlp"))
-    with pytest.raises(UserError, match="takes means of classes"):
+    with pytest.raises(UserError, match="averages the examples of each class"):
         list(algorithm.adapt(initial_meta(algorithm), task.support, 1))
     headless = Objective(model=nn.Sequential(nn.Linear(1, 2)), loss=F.cross_entropy)
     with pytest.raises(UserError, match=r"the model's `head`.*it is none\. Name the model's last"):
@@ -240,9 +240,9 @@ def test_pretraining_fine_tunes_as_maml_adapts():
     assert torch.equal(found["query_loss"], expected["query_loss"])
 
 
-def test_pretraining_on_classes_nobody_counted_is_refused():
+def test_pretraining_without_the_number_of_classes_is_refused():
     algorithm = pretrain(
         classifier(), classes=0, inner_lr=0.1, inner_steps=1, eval_inner_steps=1, part="everything"
     )
-    with pytest.raises(UserError, match="its attribute `classes`"):
+    with pytest.raises(UserError, match="an attribute `classes`"):
         meta_gradient(algorithm, initial_meta(algorithm), random_episodes("conv"))

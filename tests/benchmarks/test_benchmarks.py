@@ -30,7 +30,7 @@ def test_a_step_is_measured_against_the_plain_loops_after_their_gradients_are_co
     )
     # 32 tasks of nine passes over five support images and three over five of the query set, each
     # 2.65 million products; the first layer's need no way back to the images
-    flops = [float(f) for f in re.findall(r"([\d.]+) GFLOP a meta-step", done.stdout)]
+    flops = [float(f) for f in re.findall(r"([\d.]+) GFLOP per meta-step", done.stdout)]
     assert flops[1] == pytest.approx(32 * (9 + 3) * 5 * 2 * 2.65e-3, rel=0.05)
 
 
@@ -151,7 +151,7 @@ def test_the_loader_alone_is_measured_in_its_parts_and_whole(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     measured = json.loads((tmp_path / "out.json").read_text())["meta_batches_a_second"]
     assert {"drawing", "gathering and turning", "both, one process"} < set(measured)
-    assert re.search(r"(drawing|turning) bounds it \(\d+%\)", done.stdout)
+    assert re.search(r"the bottleneck is .*(drawing|turning) \(\d+%\)", done.stdout)
 
 
 def test_a_part_of_the_conformance_table_says_what_is_exact(tmp_path):

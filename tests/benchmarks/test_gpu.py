@@ -170,7 +170,7 @@ def test_the_next_stage_is_the_first_without_a_whole_record(tmp_path, gpu):
     items = items_of(tmp_path / "faithful.json")
     assert len(items) == 5
     assert all("--data-dir" in item["reason"] for item in items.values())
-    assert "Every stage has its record" in gpu("--out", tmp_path, *REHEARSAL)[1]
+    assert "Every stage has a record" in gpu("--out", tmp_path, *REHEARSAL)[1]
 
 
 def test_rows_that_the_minutes_do_not_hold_wait_for_the_next_time(tmp_path, omniglot, gpu):

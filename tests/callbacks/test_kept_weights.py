@@ -30,7 +30,7 @@ def files(tmp_path) -> DurableCheckpointIO:
     return DurableCheckpointIO(kept=KeptWeights(tmp_path / "checkpoints"))
 
 
-def test_the_best_that_a_checkpoint_names_is_there_again_when_a_run_goes_on_from_it(files):
+def test_the_best_checkpoint_is_restored_when_a_run_resumes(files):
     kept = files.kept
     save(files, "best.ckpt", 350)
     beside = named(kept)
@@ -55,7 +55,7 @@ def test_members_of_an_ensemble_are_those_that_the_checkpoint_names(files):
     assert members == ["step=100.ckpt", "step=200.ckpt"]
 
 
-def test_what_no_checkpoint_to_resume_from_names_any_more_is_gone(files):
+def test_weights_that_no_checkpoint_names_are_removed(files):
     kept = files.kept
     for step in (50, 150, 250):
         save(files, "best.ckpt", step)
@@ -64,7 +64,7 @@ def test_what_no_checkpoint_to_resume_from_names_any_more_is_gone(files):
     assert superseded == [150]  # which the checkpoint before the last names; that of 50 is gone
 
 
-def test_a_run_without_a_checkpoint_has_no_best_yet_and_files_of_others_stay(files):
+def test_a_run_without_checkpoint_has_no_best_and_foreign_files_stay(files):
     kept = files.kept
     save(files, "best.ckpt", 50)
     torch.save({"weight": torch.zeros(1)}, kept.folder / "mine.ckpt")  # tells no meta-step
@@ -72,7 +72,7 @@ def test_a_run_without_a_checkpoint_has_no_best_yet_and_files_of_others_stay(fil
     assert sorted(p.name for p in kept.folder.iterdir()) == ["abandoned", "mine.ckpt"]
 
 
-def test_a_run_that_goes_on_otherwise_is_judged_by_weights_that_it_had(tmp_path):
+def test_a_changed_run_is_evaluated_with_its_own_earlier_weights(tmp_path):
     # it fails at 70, after a checkpoint at 60 and better validations at 64 and 68, and goes on with
     # a learning rate of nothing: all weights from 60 on are those of 60
     folder = broken(

@@ -39,9 +39,7 @@ def poisoned(root, *overrides: str, after: int, rank: int = 0) -> RunFolder:
         (8, "is not finite after meta-step 8"),  # found in what was to be saved
     ],
 )
-def test_it_ends_at_the_first_meta_gradient_and_keeps_the_last_good_checkpoint(
-    after, says, tmp_path
-):
+def test_a_diverged_run_stops_at_once_and_keeps_the_last_good_checkpoint(after, says, tmp_path):
     folder = poisoned(tmp_path, after=after)
     with pytest.raises(Diverged, match=says):
         train(folder)
@@ -50,7 +48,7 @@ def test_it_ends_at_the_first_meta_gradient_and_keeps_the_last_good_checkpoint(
     assert not folder.evaluations.exists()
 
 
-def test_it_is_a_state_of_its_own_with_the_reason_and_the_remedy(tmp_path, capsys):
+def test_a_machine_error_is_a_separate_state_with_reason_and_remedy(tmp_path, capsys):
     folder = poisoned(tmp_path, after=6)
     assert work([str(folder.path)]) == DIVERGED == 3
     assert folder.state() == "diverged"
@@ -61,15 +59,13 @@ def test_it_is_a_state_of_its_own_with_the_reason_and_the_remedy(tmp_path, capsy
     assert f"metaloop-resume {folder.path} optimizer.lr=LOWER --accept-changes" in said
 
 
-def test_a_step_size_far_too_large_ends_a_run_however_short(make_run):
+def test_a_far_too_large_step_size_stops_even_a_short_run(make_run):
     folder = make_run("algorithm.inner_lr=1e20")
     with pytest.raises(Diverged, match="Lower the inner step size"):
         train(folder)
 
 
-def test_a_run_that_is_to_go_on_all_the_same_does_and_early_stopping_says_why_it_ends_it(
-    tmp_path, capsys
-):
+def test_a_run_continues_if_asked_and_early_stopping_says_why_it_stops(tmp_path, capsys):
     arguments = (
         "callbacks=early_stopping",
         "training.stop_when_diverged=false",
@@ -86,7 +82,7 @@ def test_a_run_that_is_to_go_on_all_the_same_does_and_early_stopping_says_why_it
 
 
 @pytest.mark.slow
-def test_processes_agree_on_the_step_though_one_alone_has_diverged(tmp_path):
+def test_all_processes_stop_if_one_has_diverged(tmp_path):
     two = ("device=ddp", "device.accelerator=cpu", "data.meta_batch_size=4")
     # 4 and 8 are saved; rank 1 alone is poisoned, and spoils the gradient that both share
     folder = poisoned(tmp_path, *two, after=9, rank=1)

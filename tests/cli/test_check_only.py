@@ -38,6 +38,6 @@ def test_a_refusal_ends_with_status_1_and_the_piece_at_fault(elsewhere, said):
     config.mkdir(parents=True)
     (config / "wide.yaml").write_text("_target_: mine.Wide\n")
     result = said("train", "check_only=true", "--config-dir=conf", "model=wide", status=1)
-    assert "The model Wide puts out [3] for one input" in result.err
+    assert "The model Wide returns [3] for one input" in result.err
     assert "Refused." in result.out
     assert {path.name for path in elsewhere.iterdir()} <= {"mine.py", "conf", "__pycache__"}

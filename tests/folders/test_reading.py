@@ -54,7 +54,7 @@ def damage(path: Path, number: int, whole: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_whatever_is_there_in_its_place_a_record_is_read_or_named(name, folder):
+def test_anything_in_a_records_place_is_read_or_reported(name, folder):
     path = folder.path / name
     whole, refusals = path.read_bytes(), []
     for number in range(40):
@@ -77,22 +77,22 @@ def test_whatever_is_there_in_its_place_a_record_is_read_or_named(name, folder):
         ("config.yaml", b"", "it is empty"),
         ("config.yaml", b"a: [", "while parsing a flow node"),
         ("config.yaml", b"a: 1", "it is no run's config, for it says nothing of task"),
-        ("overrides.yaml", b"a: 1", "it holds a dict, no list"),
+        ("overrides.yaml", b"a: 1", "it holds a dict, not a list"),
         ("status.json", b'{"state": "runn', "Invalid JSON: EOF while parsing a string"),
-        ("status.json", b"\xff\xfe", "it is no text, from byte 0 on"),
+        ("status.json", b"\xff\xfe", "it is not text from byte 0 on"),
         ("changes.json", b'{"accepted": [3]}', "accepted.0: Input should be an object"),
-        ("metrics.csv", b"step,a\n1,x\n", "line 2 is no row of numbers by step"),
-        ("metrics.csv", b"step,a\n1\n", "line 2 has not as many cells as the header"),
+        ("metrics.csv", b"step,a\n1,x\n", "line 2 is not a row of numbers by step"),
+        ("metrics.csv", b"step,a\n1\n", "line 2 and the header differ in length"),
         ("evaluations/test/results.json", b"{}", "metrics: Field required"),
     ],
 )
-def test_the_reason_says_what_was_found(name, content, reason, folder):
+def test_the_reason_names_the_fault(name, content, reason, folder):
     (folder.path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name} cannot be read: {reason}"):
         READERS[name](folder)
 
 
-def test_a_missing_file_of_a_record_is_no_damage_but_a_missing_config_is(folder):
+def test_only_a_missing_config_is_refused(folder):
     for name in WHOLE:
         (folder.path / name).unlink()
     folder.overrides.unlink()
@@ -102,7 +102,7 @@ def test_a_missing_file_of_a_record_is_no_damage_but_a_missing_config_is(folder)
     assert folder.read_accepted() == []
     assert read_results(folder, "test").metrics == {}
     folder.config.unlink()
-    with pytest.raises(UserError, match=r"its config\.yaml is gone"):
+    with pytest.raises(UserError, match=r"its config\.yaml is missing"):
         load_config(folder)
 
 
@@ -115,5 +115,5 @@ def test_what_a_sweeps_command_wrote_is_named_too(tmp_path):
     with pytest.raises(UserError, match=r"000001\.json cannot be read"):
         sweep.records()
     (tmp_path / ".sweep" / "command.json").unlink()
-    with pytest.raises(UserError, match=r"command\.json cannot be read: it is gone"):
+    with pytest.raises(UserError, match=r"command\.json cannot be read: it is missing"):
         _ = sweep.leader

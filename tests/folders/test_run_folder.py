@@ -27,7 +27,7 @@ def record(folder: RunFolder) -> tuple:
     return folder.config_text(), folder.overrides_text(), folder.read_accepted()
 
 
-def test_a_change_that_is_killed_anywhere_is_made_whole_or_not_at_all(folder):
+def test_a_killed_change_is_applied_completely_or_not_at_all(folder):
     found = []
     for number in range(6):
         folder.change(BEFORE)
@@ -50,7 +50,7 @@ def _texts(decided: Decided) -> tuple[str, str]:
     return decided.config, decided.overrides
 
 
-def test_a_change_that_is_not_yet_settled_makes_a_completed_run_composed(folder):
+def test_an_unfinished_change_makes_a_completed_run_composed_again(folder):
     folder.write_status("completed")
 
     def change():
@@ -90,7 +90,7 @@ def test_an_agent_keeps_the_folder_for_its_ranks_alone(folder, monkeypatch):
         pass
 
 
-def test_a_folder_is_removed_with_those_that_it_had_to_make_and_no_others(tmp_path):
+def test_removing_a_folder_removes_only_the_parents_it_created(tmp_path):
     first = RunFolder.create(tmp_path / "a" / "runs", "one")
     assert first.made == tmp_path / "a"
     second = RunFolder.create(tmp_path / "a" / "runs", "one")

@@ -67,7 +67,7 @@ def test_at_the_minimum_it_is_the_reference(reference, tasks_at_once):
 
 
 @pytest.mark.parametrize(("steps", "cg_steps"), [(1200, 10), (1200, 20), (600, 80)])
-def test_away_from_it_the_report_bounds_the_error(reference, steps, cg_steps):
+def test_away_from_the_minimum_the_report_bounds_the_error(reference, steps, cg_steps):
     maml, meta, episodes, _ = reference_case(reference, "mlp", "maml")
     expected = {n: torch.from_numpy(reference[f"mlp/imaml/theta/{n}"]) for n in meta}
     strength = float(reference["mlp/imaml/input_strength"])
@@ -91,7 +91,7 @@ def numbers():
     return Episode(Examples(*parts[:2]), Examples(*parts[2:]), torch.zeros(2, 0))
 
 
-def test_a_part_that_does_not_adapt_gets_its_gradient_through_the_minimum():
+def test_a_part_that_does_not_adapt_gets_the_implicit_gradient():
     algorithm, episodes = ridge("head"), numbers()
     meta = {n: p.clone().requires_grad_() for n, p in initial_meta(algorithm).items()}
 
@@ -170,18 +170,21 @@ def test_memory_does_not_grow_with_the_steps(hessian_free_steps):
 @pytest.mark.parametrize(
     ("pieces", "says"),
     [
-        ({"chain": [StepSize(0.1)]}, "without a pull towards theta there is none"),
+        ({"chain": [StepSize(0.1)]}, "this update has no pull towards theta"),
         (
             {"chain": [TowardsTheta(1.0), LearnedStepSize(0.1, "element")]},
             r"step_size\.0\.weight \(one of 4\) would never be learned",
         ),
-        ({"outer_loss": MultiStepLoss([0.5, 0.5])}, "knows phi_K alone: MultiStepLoss"),
+        (
+            {"outer_loss": MultiStepLoss([0.5, 0.5])},
+            "sees only phi_K, so it does not fit MultiStepLoss",
+        ),
         ({"cg_steps": None}, "adjoint=implicit and cg_steps belong together"),
         ({"adjoint": "unrolled"}, "adjoint=implicit and cg_steps belong together"),
-        ({"batch_size": 2}, "over the whole support set"),
+        ({"batch_size": 2}, "on the whole support set"),
         (
             {"adjoint": "first_order", "cg_steps": None, "per_step_norm": True},
-            "the loss at phi_K reaches the last row alone",
+            "the loss at phi_K only reaches the last row",
         ),
     ],
 )

@@ -41,7 +41,7 @@ def normalised_by(batch, model, inputs):
     return model.head(torch.tanh((convolved - mean) / std).flatten(1))
 
 
-def test_support_plus_one_sees_one_query_example_with_the_support_set_at_a_time():
+def test_support_plus_one_normalises_each_query_example_with_the_support_set():
     algorithm, episode = learner("support_plus_one"), task()
     found = algorithm.objective.predict_query(initial_meta(algorithm), episode)
     for row, example in zip(found, episode.query.inputs, strict=True):
@@ -80,7 +80,7 @@ def test_norm_adapts_says_which_of_the_norms_parameters_move(norm_adapts, moving
     assert {"body.0.weight", "head.weight"} <= moved
 
 
-def test_per_step_statistics_are_running_averages_of_what_each_step_meets():
+def test_per_step_statistics_are_running_averages_of_each_step():
     algorithm, episodes = learner("per_step"), random_episodes("conv", tasks=2)
     meta, name = initial_meta(algorithm), "statistics.body.1.mean"
     assert meta[name].shape == (3, 4)  # phi_0, phi_1, phi_2
@@ -126,7 +126,7 @@ def test_evaluation_normalises_by_the_rows_of_its_step():
     assert rows == pytest.approx([1, 2, 3, 3, 3])  # steps beyond those trained take the last
 
 
-def test_frozen_norms_of_a_pretrained_network_are_constants_and_stay_as_they_are():
+def test_frozen_norms_of_a_pretrained_network_do_not_change():
     algorithm, episodes = learner("frozen", norm=nn.BatchNorm2d), random_episodes("conv")
     norm = algorithm.objective.model.body[1]
     norm.running_mean.copy_(torch.arange(4) / 10)
@@ -146,7 +146,7 @@ def test_frozen_norms_of_a_pretrained_network_are_constants_and_stay_as_they_are
     assert torch.equal(norm.running_mean, before)
 
 
-def test_frozen_norms_of_our_own_read_what_was_stored_and_learn_nothing_of_it():
+def test_frozen_norms_read_the_stored_statistics_and_do_not_change_them():
     algorithm, episodes = learner("frozen"), random_episodes("conv")
     meta, episode = initial_meta(algorithm), task()
     statistics = algorithm.objective.measure_statistics(meta, episode.support.inputs)
@@ -175,13 +175,13 @@ def test_several_modes_are_judged_side_by_side():
 
 
 @pytest.mark.parametrize("norm_mode", ["frozen", "per_step"])
-def test_a_norm_with_no_place_for_statistics_is_refused_where_they_are_stored(norm_mode):
-    with pytest.raises(UserError, match=rf"norm_mode={norm_mode} .*body.1 .*no place for any"):
+def test_a_norm_that_cannot_store_statistics_is_refused_if_they_are_needed(norm_mode):
+    with pytest.raises(UserError, match=rf"norm_mode={norm_mode} .*body.1 .*does not store any"):
         learner(norm_mode, norm=lambda n: nn.BatchNorm2d(n, track_running_stats=False))
 
 
 @pytest.mark.parametrize("norm_mode", ["transductive", "inductive", "support_plus_one"])
-def test_a_norm_without_running_statistics_follows_the_mode_as_one_with_them_does(norm_mode):
+def test_norms_with_and_without_running_statistics_follow_the_same_mode(norm_mode):
     untracked = learner(norm_mode, norm=lambda n: nn.BatchNorm2d(n, track_running_stats=False))
     tracked, episodes = learner(norm_mode), random_episodes("conv")
     found, expected = (
@@ -191,7 +191,7 @@ def test_a_norm_without_running_statistics_follows_the_mode_as_one_with_them_doe
     assert all(torch.equal(found[n], g) for n, g in expected.items())
 
 
-def test_a_pretrained_networks_own_statistics_are_what_frozen_starts_from():
+def test_frozen_starts_from_the_pretrained_networks_statistics():
     trained = nn.BatchNorm2d(4)
     with torch.no_grad():
         trained(3 + torch.randn(50, 4, 2, 2))  # what a pretraining leaves in it
@@ -202,7 +202,7 @@ def test_a_pretrained_networks_own_statistics_are_what_frozen_starts_from():
     assert not algorithm.lacks_statistics
 
 
-def test_a_norm_kept_in_eval_normalises_by_what_it_holds_also_when_all_are_in_eval():
+def test_a_norm_in_eval_uses_its_stored_statistics_even_if_all_are_in_eval():
     algorithm = learner()
     model = algorithm.objective.model
     model.train()

@@ -27,19 +27,19 @@ def unprintable() -> Figure:
     return figure
 
 
-def test_what_cannot_be_drawn_or_printed_is_left_out_with_one_line(tmp_path, capsys):
+def test_a_failed_figure_is_skipped_with_one_line(tmp_path, capsys):
     drawings = {"good": drawn, "bad": unfit, "title": unprintable, "none": lambda: None}
     for _ in range(2):  # two validations
         assert list(save_figures(drawings, tmp_path)) == ["good"]
     bad, title, none = capsys.readouterr().out.splitlines()
     assert bad == f"No picture {tmp_path / 'bad.png'}: IndexError: list index out of range"
     assert title.startswith(f"No picture {tmp_path / 'title.png'}: ValueError")
-    assert none == f"No picture {tmp_path / 'none.png'}: tasks of this kind have none."
+    assert none == f"No picture {tmp_path / 'none.png'}: this kind of task has none."
     assert [path.name for path in tmp_path.iterdir()] == ["good.png"]
 
 
 @pytest.mark.parametrize("error", [Interrupted(signal.SIGINT, "there"), OSError(28, "full")])
-def test_a_stop_signal_or_a_full_disk_is_no_picture_that_does_not_fit(error, tmp_path):
+def test_stop_signals_and_full_disks_are_not_taken_for_failed_figures(error, tmp_path):
     def interrupted():
         raise error
 

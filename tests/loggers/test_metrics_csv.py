@@ -26,7 +26,7 @@ def test_rows_of_different_columns_share_one_header(tmp_path):
     ]
 
 
-def test_reopening_keeps_the_rows_and_rewinding_drops_what_will_come_again(tmp_path):
+def test_reopening_keeps_all_rows_and_rewinding_drops_later_ones(tmp_path):
     path = tmp_path / "m.csv"
     log(path, *TRAIN[:2], VALIDATION, *TRAIN[2:])
     whole = path.read_text()

@@ -24,7 +24,7 @@ RUN = ("experiment=smoke", "device=cpu", "compose_only=true")
         ("", "", "offline"),
     ],
 )
-def test_disabled_by_its_older_word_it_is_disabled(mode, disabled, expected, monkeypatch):
+def test_the_older_word_for_disabled_still_works(mode, disabled, expected, monkeypatch):
     for name, value in (("WANDB_MODE", mode), ("WANDB_DISABLED", disabled)):
         monkeypatch.setenv(name, value or "")
         if value is None:
@@ -47,9 +47,7 @@ def test_what_wandb_would_refuse_is_refused_when_the_logger_is_made(arguments, s
         OutageProofWandbLogger(**{"project": "p", **arguments})
 
 
-def test_a_run_is_called_as_the_environment_says_unless_its_config_does(
-    tmp_path, monkeypatch, said
-):
+def test_the_config_names_a_run_before_the_environment_does(tmp_path, monkeypatch, said):
     monkeypatch.chdir(tmp_path)
     for name, value in {
         "WANDB_PROJECT": "elsewhere",
@@ -76,7 +74,7 @@ def test_a_run_is_called_as_the_environment_says_unless_its_config_does(
     assert "WANDB_NAME=${seed}: " in heard.err
 
 
-def test_jobs_of_a_sweep_are_told_apart_by_what_varies_whatever_they_are_all_called():
+def test_jobs_of_a_sweep_are_named_by_what_varies():
     config = {"logger": {"wandb": {"name": "mine"}}}
     label_job(config, "sweep", ["seed=1"])
     assert config["logger"]["wandb"] == {"name": "mine seed=1", "group": "sweep"}

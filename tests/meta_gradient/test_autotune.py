@@ -18,10 +18,10 @@ def tried(**left_open):
     theta = objective.meta_parameters()
     said = []
     way = find_fastest(algorithm, theta, episodes, announce=said.append, **left_open)
-    return way, [line.partition(": ")[0] for line in said if line.endswith("ms a meta-step")]
+    return way, [line.partition(": ")[0] for line in said if line.endswith("ms per meta-step")]
 
 
-def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():
+def test_powers_of_two_and_all_tasks_at_once_are_timed():
     way, found = tried(tasks_at_once=None, chunks_at_once=1, compile=False)
     sizes = [int(line.split()[0]) for line in found]
     # no further once the last were much slower
@@ -31,11 +31,12 @@ def test_powers_of_two_and_all_tasks_at_once_are_tried_and_one_of_them_wins():
     assert not way.compile
 
 
-def test_more_tasks_at_once_are_compared_by_chunk_numbers_that_are_the_same():
+def test_numbers_of_tasks_are_compared_at_the_same_number_of_chunks():
     one, other = Way(1, 4, compile=False), Way(2, 1, compile=False)
-    assert not one.is_beside(other)  # four chunks may be four times as fast: it says nothing of two
-    assert one.is_beside(Way(1, 2, compile=False))
-    assert other.is_beside(Way(1, 1, compile=False))
+    # four chunks may be four times as fast as one, whatever the number of tasks
+    assert not one.is_neighbour(other)
+    assert one.is_neighbour(Way(1, 2, compile=False))
+    assert other.is_neighbour(Way(1, 1, compile=False))
 
 
 def test_what_is_fixed_is_not_tried():
@@ -55,7 +56,7 @@ def test_as_many_chunks_are_tried_as_there_are_and_threads():
         assert way.chunks_at_once in expected
 
 
-def test_a_layer_that_vmap_gets_wrong_is_tried_task_by_task_alone(recwarn):
+def test_a_layer_that_vmap_gets_wrong_is_only_tried_task_by_task(recwarn):
     class Hidden(torch.nn.BatchNorm2d):
         """Somebody's own norm, whose function no substitute sees."""
 
@@ -72,7 +73,7 @@ def test_a_layer_that_vmap_gets_wrong_is_tried_task_by_task_alone(recwarn):
     assert way.tasks_at_once == 1
 
 
-def test_trying_leaves_chance_and_parameters_as_they_were():
+def test_timing_keeps_the_random_state_and_parameters():
     algorithm, theta, episodes = random_case("mlp")
     before, state = {n: p.clone() for n, p in theta.items()}, torch.get_rng_state()
     find_fastest(algorithm, theta, episodes, tasks_at_once=None, chunks_at_once=1, compile=False)
@@ -86,7 +87,7 @@ def test_by_size_is_every_chunk_size_to_rounding(monkeypatch):
     module = importlib.import_module("metaloop.meta_gradient.chunks")
     # 5 + 7 input numbers a task: all fit at once, then four, then fewer than are worth it
     for limit, sizes in ((60, [5]), (48, [3, 2]), (36, [1] * 5), (1, [1] * 5)):
-        monkeypatch.setattr(module, "NUMBERS_AT_ONCE", limit)
+        monkeypatch.setattr(module, "ELEMENTS_AT_ONCE", limit)
         parts = module.chunks(episodes, "by_size")
         assert [len(part.classes) for part in parts] == sizes
         found, report = meta_gradient(algorithm, theta, episodes, tasks_at_once="by_size")

@@ -59,7 +59,7 @@ def assert_compiled_is_eager(algorithm, meta, episodes, tasks_at_once="all"):
 
 
 @needs_compiler
-def test_compiled_equals_eager_for_every_chunk_size_and_compiles_each_once():
+def test_compiled_equals_eager_for_every_chunk_size():
     algorithm, theta, episodes = small_case(tasks=3)
     of_chunk = assert_compiled_is_eager(algorithm, theta, episodes, tasks_at_once=2)
     meta_gradient(algorithm, theta, episodes, tasks_at_once=2, of_chunk=of_chunk)
@@ -135,7 +135,7 @@ def test_the_next_run_finds_a_graph_of_convolutions_compiled(tmp_path, monkeypat
 
 
 @needs_compiler
-def test_a_run_finds_graphs_of_its_own_number_of_threads_alone(tmp_path, monkeypatch):
+def test_cached_graphs_are_only_reused_for_the_same_number_of_threads(tmp_path, monkeypatch):
     # a graph has the number in its code: another's would sum in another order
     monkeypatch.setenv("METALOOP_CACHE", str(tmp_path))
     found = []
@@ -192,7 +192,9 @@ def test_without_a_working_compiler_it_runs_eagerly_and_says_so(tmp_path):
     script = str(tmp_path / "eager.py")
     done = run_command("python", script, env={**os.environ, **nowhere}, cold=True)
     assert done.returncode == 0, done.stderr
-    assert "Not compiled, running eagerly: no C++ compiler works here; install g++" in done.stderr
+    assert (
+        "Not compiled, running eagerly: no working C++ compiler found; install g++" in done.stderr
+    )
 
 
 def test_a_graph_that_differs_from_eager_is_not_used(monkeypatch):
@@ -213,7 +215,7 @@ def test_a_graph_that_differs_from_eager_is_not_used(monkeypatch):
     assert all(torch.equal(found[n], eager[n]) for n in eager)
 
 
-def test_shapes_after_the_first_ones_are_computed_eagerly_and_that_is_said_once(monkeypatch):
+def test_shapes_after_the_first_run_eagerly_and_this_is_printed_once(monkeypatch):
     monkeypatch.setattr(compiled, "MOST_GRAPHS", 0)
     algorithm, theta, episodes = random_case("mlp", tasks=3)
     said = []

@@ -44,14 +44,14 @@ def test_recorded_equals_eager_at_every_meta_step(network):
             torch.testing.assert_close(recorded[name], value, rtol=1e-9, atol=1e-11)
 
 
-def test_what_is_bound_by_its_kernels_is_not_recorded():
+def test_no_cuda_graph_if_kernels_are_the_bottleneck():
     def product(a: torch.Tensor) -> list[torch.Tensor]:
         return [a @ a]
 
     assert one_launch(product, [torch.ones(8192, 8192, device="cuda")]) is product
 
 
-def test_what_is_bound_by_launches_is_recorded_and_keeps_its_results():
+def test_a_cuda_graph_is_used_if_launches_are_the_bottleneck():
     def many(a: torch.Tensor) -> list[torch.Tensor]:
         for _ in range(200):
             a = a + 1

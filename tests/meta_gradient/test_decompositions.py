@@ -56,7 +56,7 @@ def test_a_large_product_with_a_side_of_one_is_the_librarys():
 
 @pytest.mark.parametrize("keepdim", [False, True])
 @pytest.mark.parametrize("dims", [[0], [-1], [0, 2], [1, 0], [0, 1, 2]])
-def test_a_sum_over_a_transposed_tensor_goes_through_its_memory_in_order(dims, keepdim):
+def test_a_sum_over_a_transposed_tensor_reads_memory_in_order(dims, keepdim):
     x = random(3, 5, 4, is_transposed=True)
     assert_same(sum_in_memory_order(x, dims, keepdim), x.sum(dims, keepdim))
     graph = make_fx(lambda x: x.sum(dims, keepdim), DECOMPOSITIONS)(x)

@@ -106,7 +106,7 @@ def test_one_chunks_graph_at_a_time_bounds_the_memory():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_one_tasks_images_lie_channels_last_and_grey_ones_are_not_moved_for_it(channels):
+def test_images_of_one_task_are_channels_last_and_grey_images_are_not_copied(channels):
     """A grey image's memory is the same in both orders: its strides say which it is."""
     images, labels = torch.rand(1, 5, channels, 8, 8), torch.zeros(1, 5, dtype=torch.long)
     episode = Episode(Examples(images, labels), Examples(images, labels), labels)

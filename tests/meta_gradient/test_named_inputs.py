@@ -141,11 +141,11 @@ def changed(**tensors):
 WRONG = {
     r"inputs\['numbers'\] holds nan": {"numbers": torch.full((3, 6, 2), torch.nan).double()},
     r"support has 5 inputs and 6 targets": {"words": torch.zeros(3, 5, 4, dtype=torch.int64)},
-    r"words \[3\], numbers \[2\], and the task's input_shapes is words \[4\]": {
+    r"words \[3\], numbers \[2\], but the task's input_shapes is words \[4\]": {
         "words": torch.zeros(3, 6, 3, dtype=torch.int64)
     },
     r"support.inputs\['more'\] has the shape \[3\] for 3 tasks": {"more": torch.zeros(3)},
-    r"more \[1\], and the task's input_shapes is": {"more": torch.zeros(3, 6, 1)},
+    r"more \[1\], but the task's input_shapes is": {"more": torch.zeros(3, 6, 1)},
 }
 
 
@@ -175,7 +175,7 @@ class Others(Reader):
         ),
     ],
 )
-def test_a_network_at_odds_with_named_inputs_is_refused_by_name(model, says):
+def test_a_network_that_does_not_fit_named_inputs_is_refused(model, says):
     of = Objective(model=model.double(), loss=F.cross_entropy)
     with pytest.raises(UserError, match=says):
         verdict(make_maml(of), episodes(), Mixed())

@@ -24,7 +24,7 @@ from metaloop.meta_gradient import (
     warn_of_slower,
 )
 from metaloop.meta_gradient.chunks import chunks
-from metaloop.meta_gradient.side_by_side import FEWEST_NUMBERS, side_by_side
+from metaloop.meta_gradient.side_by_side import FEWEST_ELEMENTS, side_by_side
 from metaloop.models import MLP
 from tests.conftest import needs_compiler
 from tests.episodes import RECIPES, initial_meta, objective, random_case, random_episodes, recipe
@@ -93,7 +93,7 @@ def test_the_meta_gradient_is_the_same(name, norm_mode):
         assert_identical(one, other)
 
 
-def test_the_path_of_an_evaluation_is_the_same_and_leaves_the_model_as_it_was():
+def test_evaluation_takes_the_same_path_and_does_not_change_the_model():
     algorithm = recipe("maml", objective("conv", norm_mode="inductive"))
     model, before = algorithm.objective.model, dict(algorithm.objective.model.named_parameters())
     meta, episodes = initial_meta(algorithm), random_episodes("conv", tasks=5)
@@ -123,7 +123,7 @@ def test_half_precision_reaches_every_chunk():
     assert not torch.equal(found["0.weight"], exact["0.weight"])
 
 
-def test_results_come_in_the_order_of_the_chunks_whichever_is_done_first():
+def test_results_come_in_the_order_of_the_chunks():
     algorithm, _, episodes = random_case("mlp", tasks=2)
     first, second = parts(episodes)
     is_done = threading.Event()
@@ -141,7 +141,7 @@ def test_results_come_in_the_order_of_the_chunks_whichever_is_done_first():
     assert (one[2], other[2]) == (1, 1)  # each its share of two
 
 
-def test_what_fails_in_a_chunk_is_raised_and_the_others_are_given_up():
+def test_an_error_in_a_chunk_is_raised_and_the_others_are_cancelled():
     algorithm, _, episodes = random_case("mlp", tasks=6)
     computed = []
 
@@ -157,7 +157,7 @@ def test_what_fails_in_a_chunk_is_raised_and_the_others_are_given_up():
     assert len(computed) == after  # nothing goes on behind one's back
 
 
-def test_a_result_is_held_until_it_is_taken_and_no_longer():
+def test_a_result_is_freed_once_it_is_taken():
     algorithm, _, episodes = random_case("mlp", tasks=6)
     held = weakref.WeakSet()
 
@@ -207,11 +207,11 @@ def empty(rows: int) -> Episode:
 @pytest.mark.parametrize(
     ("rows", "chunks_at_once", "expected"),
     [
-        (FEWEST_NUMBERS // 2, "by_size", 2),
-        (FEWEST_NUMBERS // 2 - 1, "by_size", 1),
+        (FEWEST_ELEMENTS // 2, "by_size", 2),
+        (FEWEST_ELEMENTS // 2 - 1, "by_size", 1),
         (1, 2, 2),
         (1, 8, 2),
-        (FEWEST_NUMBERS, 1, 1),
+        (FEWEST_ELEMENTS, 1, 1),
     ],
 )
 def test_large_chunks_are_computed_two_at_a_time_or_as_many_as_asked(
@@ -224,9 +224,9 @@ def test_one_thread_computes_one_chunk_at_a_time():
     assert one_after_another(most_at_once, empty(1), 2) == 1
 
 
-def test_by_size_leaves_no_core_out():
+def test_by_size_uses_every_core():
     torch.set_num_threads(3)
-    assert most_at_once(empty(FEWEST_NUMBERS), "by_size") == 1
+    assert most_at_once(empty(FEWEST_ELEMENTS), "by_size") == 1
     torch.set_num_threads(2)
 
 
@@ -238,7 +238,7 @@ def test_by_size_leaves_no_core_out():
         ("maml", {"update": Update([Newton(0.7, 5), StepSize(1.0)])}),
     ],
 )
-def test_forward_mode_is_in_one_thread_at_a_time_unless_it_is_compiled(name, change):
+def test_uncompiled_forward_mode_runs_in_one_thread_at_a_time(name, change):
     # torch keeps one stack of forward-mode levels for all threads, and crashes where two use it
     algorithm = replace(recipe(name, objective("conv", name)), **change)
     assert most_at_once(empty(1), 2, algorithm) == 1
@@ -261,7 +261,7 @@ def drawing(p: float, *, training: bool = True, of_others: bool = False):
 
 
 @pytest.mark.parametrize("training", [True, False])  # validation may come first
-def test_what_draws_chance_is_computed_chunk_by_chunk(training, recwarn):
+def test_random_models_are_computed_chunk_by_chunk(training, recwarn):
     algorithm, episodes = drawing(0.5, training=training), random_episodes("mlp")
     place, chance = (algorithm, initial_meta(algorithm), episodes), torch.get_rng_state()
     assert checked(*place, BY_DEFAULT)["chunks_at_once"] == 1
@@ -276,9 +276,7 @@ def test_what_draws_chance_is_computed_chunk_by_chunk(training, recwarn):
     ("of_others", "asked", "expected"),
     [(False, "by_size", "by_size"), (False, 2, 2), (True, "by_size", 1), (True, 2, 2)],
 )
-def test_layers_of_others_are_computed_by_several_threads_where_that_is_asked(
-    of_others, asked, expected
-):
+def test_foreign_layers_use_several_threads_only_if_asked(of_others, asked, expected):
     algorithm = drawing(0.0, of_others=of_others)
     place = algorithm, initial_meta(algorithm), random_episodes("mlp")
     at_once = checked(*place, AtOnce(tasks_at_once=2, chunks_at_once=asked))

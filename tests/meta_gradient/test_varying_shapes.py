@@ -72,7 +72,7 @@ def test_the_meta_gradient_is_that_of_a_loop_over_the_tasks(name):
             torch.testing.assert_close(found[n], value, rtol=1e-9, atol=1e-11)
 
 
-def test_logits_of_classes_that_an_episode_lacks_change_nothing_and_are_never_answered():
+def test_logits_of_absent_classes_have_no_effect_and_are_never_predicted():
     algorithm, meta = case("maml")
     (few, *_) = EPISODES
     louder = {**meta, "head.bias": meta["head.bias"] + torch.tensor([0.0, 0.0, 50.0])}
@@ -86,7 +86,7 @@ def test_logits_of_classes_that_an_episode_lacks_change_nothing_and_are_never_an
     assert not gradient["head.weight"][2].any()
 
 
-def test_an_ensemble_averages_the_probabilities_of_the_classes_that_are_there():
+def test_an_ensemble_averages_the_probabilities_of_present_classes():
     algorithm, meta = case("maml")
     (few, *_) = EPISODES
     members = [meta, {**meta, "head.bias": meta["head.bias"] + torch.tensor([0.5, 0.0, 9.0])}]

@@ -93,9 +93,12 @@ def test_the_residual_networks_take_images_of_any_size(size):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: ResNet12((5,), 5, widths=[4, 4, 4, 4]), r"ResNet12 takes images.*shape \(5,\)"),
+        (lambda: ResNet12((5,), 5, widths=[4, 4, 4, 4]), r"ResNet12 needs images.*shape \(5,\)"),
         (lambda: ResNet12((3, 8, 8), 5, widths=[4, 4, 4, 4]), "needs 16 x 16 .* not 8 x 8.*conv4"),
-        (lambda: WideResNet((3, 8, 8), 5, depth=12, width=1), "28 ..\\), not 12. Set model.depth"),
+        (
+            lambda: WideResNet((3, 8, 8), 5, depth=12, width=1),
+            "28 ..\\), not 12. Change model.depth",
+        ),
     ],
 )
 def test_the_residual_networks_refuse_what_does_not_fit(make, says):

@@ -57,7 +57,10 @@ def test_attention_begins_as_the_plain_mean():
     ("make", "says"),
     [
         (lambda: MLP(32, 5, hidden=[4], vocabulary_size=100), "tokens .* model=word_attention"),
-        (lambda: WordAttention(5, 0, embedding_size=4, hidden_size=4), "numbers. Choose task=cli"),
+        (
+            lambda: WordAttention(5, 0, embedding_size=4, hidden_size=4),
+            "real values. Choose task=cli",
+        ),
     ],
 )
 def test_models_refuse_inputs_of_the_other_kind(make, says):
@@ -76,7 +79,7 @@ def test_a_run_whose_model_does_not_read_the_tasks_inputs_is_refused(change):
 def test_an_encoder_that_transformers_does_not_know_is_refused():
     pytest.importorskip("transformers")
     for pretrained, architecture in (("/no/such/folder", {}), (None, {"model_type": "nothing"})):
-        with pytest.raises(UserError, match="makes no encoder of transformers"):
+        with pytest.raises(UserError, match="does not give a transformers encoder"):
             HFEncoder(3, 50, pretrained=pretrained, architecture=architecture)
 
 
@@ -129,7 +132,7 @@ def test_an_encoder_is_vectorised_with_the_mask_that_transformers_makes(architec
     torch.testing.assert_close(hf_encoder(tasks[0]), model(tasks[0]))
 
 
-def test_an_encoder_reads_its_own_tokens_and_their_mask_as_it_reads_the_tasks():
+def test_an_encoder_reads_its_own_tokens_and_mask_like_the_tasks():
     model = hf_encoder().double()
     tokens = torch.tensor([[4, 9, 30, 0], [7, 7, 2, 11]])
     mask = (tokens > 0).long()

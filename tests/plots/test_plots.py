@@ -90,7 +90,7 @@ def test_a_regression_task_is_drawn_before_and_after():
     assert drawn["after 3 steps"] == pytest.approx(expected.numpy(), abs=1e-5)
 
 
-def test_a_policys_rollouts_are_drawn_from_the_origin_on_before_and_after():
+def test_rollouts_of_a_policy_are_plotted_before_and_after_adaptation():
     task = PointNavigation(shots=4, queries=3, horizon=6, action_std=0.5)
     objective = Objective(
         model=torch.nn.Linear(2, 2), loss=task.loss, metrics=task.metrics, forward=task.forward
@@ -117,7 +117,7 @@ def test_a_policys_rollouts_are_drawn_from_the_origin_on_before_and_after():
     assert sum("after 2 steps, return -" in label for label in labels) == 1
 
 
-def test_an_image_episode_shows_every_image_and_tells_right_from_wrong_at_a_glance():
+def test_an_image_episode_shows_every_image_and_marks_right_and_wrong():
     algorithm, theta, episodes = random_case("conv")
     figure = draw_one_task(algorithm, theta, episodes)
     shown = [axis for axis in figure.axes if axis.images]
@@ -135,13 +135,13 @@ def test_an_image_episode_shows_every_image_and_tells_right_from_wrong_at_a_glan
         sides = [axis.spines["left"] for axis in axes]
         assert {colors.to_hex(side.get_edgecolor()) for side in sides} == {color}
         assert {side.get_linestyle() for side in sides} == {dashes}
-        assert f"0 of 9 right before, {number} after adaptation" in figure.get_suptitle()
+        assert f"0 of 9 right before adaptation, {number} after" in figure.get_suptitle()
         first = axes[0].get_title()
         assert first == ("right, 100%" if number else "bee, 100%")
     assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()] == names
 
 
-def test_images_without_global_ids_are_drawn_and_targets_that_are_images_are_not():
+def test_images_without_global_ids_are_plotted_but_image_targets_are_not():
     algorithm, theta, episodes = random_case("conv")
     bare = episodes._replace(classes=episodes.classes[:, :0])
     figure = draw_one_task(algorithm, theta, bare, "no {}".format)
@@ -159,7 +159,7 @@ def answered(answers):
     return Answered(classes, torch.tensor([[0, 1, 2]] * 2), torch.tensor(answers))
 
 
-def test_the_confusion_shows_how_often_a_class_was_chosen_of_the_times_it_could_have_been():
+def test_the_confusion_matrix_counts_only_episodes_with_both_classes():
     # 5 taken for 7 in the one episode that had both; 9 for 5 in one of two
     confusion = count_confusion(answered([[1, 1, 2], [1, 1, 2]]))
     assert confusion.classes.tolist() == [5, 6, 7, 9]
@@ -175,7 +175,7 @@ def test_the_confusion_shows_how_often_a_class_was_chosen_of_the_times_it_could_
         [0.5, 0.0, 0.0, 0.5],
     ]
     np.testing.assert_allclose(share, expected)
-    assert "66.7% right of 6" in figure.get_suptitle()
+    assert "66.7% correct of 6" in figure.get_suptitle()
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
         "no 5",
         "no 6",
@@ -184,7 +184,7 @@ def test_the_confusion_shows_how_often_a_class_was_chosen_of_the_times_it_could_
     ]
 
 
-def test_episodes_of_fewer_classes_count_in_the_confusion_with_what_they_have():
+def test_the_confusion_matrix_accepts_episodes_of_fewer_classes():
     values = EpisodeValues()
     for index, classes, answers in ((1, [9, 5], [1, 1]), (0, [5, 7, 9], [1, 1, 2])):
         targets = torch.arange(len(classes))[None]
@@ -200,7 +200,7 @@ def test_episodes_of_fewer_classes_count_in_the_confusion_with_what_they_have():
     assert rows_of(confusion) == [(5, 7, 1, 1), (9, 5, 1, 2)]
 
 
-def test_of_many_classes_the_worst_are_shown():
+def test_the_worst_of_many_classes_are_shown():
     classes = torch.arange(40).view(20, 2)
     answers = torch.tensor([[0, 1]] * 18 + [[1, 1]] + [[0, 0]])
     many = Answered(classes, torch.tensor([[0, 1]] * 20), answers)
@@ -238,7 +238,7 @@ def test_what_has_no_picture_has_none():
     assert draw_one_task(still, theta, wide) is None
 
 
-def test_one_quantity_has_one_panel_whatever_set_or_norm_mode_it_is_of():
+def test_one_quantity_has_one_panel_for_all_sets_and_norm_modes():
     values = Estimate(torch.tensor([2.0, 1.0]), torch.tensor([0.1, 0.1]), 600)
     names = ("support_loss", "query_loss", "query_loss@inductive", "accuracy", "support_accuracy")
     left, right = draw_adaptation_curve(dict.fromkeys(names, values), "title").axes

@@ -17,21 +17,21 @@ def raised(work) -> Exception:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
-def test_a_disk_that_takes_nothing_is_told_wherever_the_file_is(number):
+def test_a_full_disk_is_reported_for_any_file(number):
     wrapping = RuntimeError("hides it")
     wrapping.__cause__ = OSError(number, "", "/some/where")
     assert "/some/where" in machine_error(wrapping).what
 
 
-def test_a_file_that_is_gone_or_in_the_way_is_told_in_the_runs_folder_alone(tmp_path):
+def test_a_missing_file_or_one_in_the_way_is_explained_only_in_the_run_folder(tmp_path):
     (tmp_path / "file").touch()
     gone = raised(lambda: (tmp_path / "no" / "file").open())
     no_file = raised(lambda: tmp_path.write_text(""))
     no_folder = raised(lambda: (tmp_path / "file" / "x").write_text(""))
     for error, says in (
-        (gone, f"the folder is gone ({tmp_path}/no/file)"),
-        (no_file, "a folder lies where a file belongs"),
-        (no_folder, "a file lies where a folder belongs"),
+        (gone, f"the folder is missing ({tmp_path}/no/file)"),
+        (no_file, "there is a folder in place of a file"),
+        (no_folder, "there is a file in place of a folder"),
         (PermissionError(errno.EACCES, "", str(tmp_path)), "there is no permission to write"),
     ):
         assert machine_error(error, tmp_path).what.startswith(says)

@@ -33,7 +33,7 @@ sys.exit(7)
 
 
 @pytest.mark.parametrize("output", ["| head -1", ">&-", ">&- 2>&- <&-", "> /dev/full 2>&1"])
-def test_where_output_goes_changes_neither_status_nor_files(output, tmp_path):
+def test_redirected_output_changes_neither_status_nor_files(output, tmp_path):
     file = tmp_path / "file"
     python = f"{sys.executable} -c '{TALKATIVE}' {file}"
     done = subprocess.run(
@@ -67,7 +67,7 @@ def handled():
 
 def test_a_terminal_that_is_closed_saves_and_stops_a_run(tmp_path, handled):
     folder = write(tmp_path, f"+callbacks.hangs_up._target_={__name__}.HangsUp")
-    with pytest.raises(Interrupted, match="SIGHUP at meta-step 3, which is saved"):
+    with pytest.raises(Interrupted, match="SIGHUP at meta-step 3, which was saved"):
         train(folder)
     assert saved_step(folder) == 3
 
@@ -89,4 +89,4 @@ def test_ctrl_c_that_takes_the_reader_away_too_saves_and_stops(tmp_path):
     assert worker.wait(timeout=60) == 128 + signal.SIGINT
     status = folder.read_status()
     assert status["state"] == "interrupted"
-    assert status["reason"] == f"SIGINT at meta-step {saved_step(folder)}, which is saved"
+    assert status["reason"] == f"SIGINT at meta-step {saved_step(folder)}, which was saved"

@@ -134,13 +134,13 @@ def test_a_file_that_cannot_be_written_ends_the_run_with_one_clear_message(tmp_p
     worker = start(folder)
     said = worker.communicate()[0]
     assert worker.returncode == 1
-    assert "Error: a file would grow over the limit on its size (ulimit -f)" in said
+    assert "Error: a file would exceed the size limit (ulimit -f)" in said
     assert f"Kept is the checkpoint {folder.last_checkpoint}. Make room. To go on:" in said
     assert f"metaloop-resume {folder.path}" in said
     assert "Traceback" not in said
     status = folder.read_status()
     assert status["state"] == "failed"
-    assert "limit on its size" in status["error"]
+    assert "size limit" in status["error"]
     assert saved_step(folder) == 60
     assert sorted(p.name for p in folder.checkpoints.iterdir() if p.is_file()) == [
         "best.ckpt",
@@ -157,8 +157,8 @@ def test_a_folder_that_is_moved_away_ends_the_run_in_words_and_is_not_made_anew(
     folder = failing(tmp_path, LosesFolder)
     assert work([str(folder.path)]) == 1
     said = capsys.readouterr().err
-    assert f"Error: the folder is gone ({folder.path}" in said
-    assert "Put back what was moved or removed." in said
+    assert f"Error: the folder is missing ({folder.path}" in said
+    assert "Restore what was moved or removed." in said
     assert not folder.path.exists()
     back = RunFolder((tmp_path / "moved").rename(folder.path))
     assert back.state() == "running"  # nobody could write otherwise

@@ -69,12 +69,12 @@ def test_a_dict_that_does_not_fit_is_refused_by_name(untrained):
             **x,
             "numbers": x["numbers"][:5],
         },
-        r"x\['numbers'\] holds NaN": {**x, "numbers": np.full((6, 2), np.nan)},
+        r"x\['numbers'\] has NaN": {**x, "numbers": np.full((6, 2), np.nan)},
     }
     for says, wrong in refused.items():
         with pytest.raises(UserError, match=says):
             learner.adapt(wrong, y)
-    with pytest.raises(UserError, match="x has 6 rows and y 5"):
+    with pytest.raises(UserError, match="x has 6 rows, but y has 5"):
         learner.adapt(x, y[:5])
 
 

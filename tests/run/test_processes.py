@@ -52,7 +52,7 @@ def test_ranks_end_with_the_agent_that_is_killed_and_save_before(tmp_path):
     folder = write(tmp_path, *TWO, *ENDLESS)
     kill("agent", folder)
     assert folder.read_status()["state"] == "interrupted"
-    assert f"at meta-step {saved_step(folder)}, which is saved" in folder.read_status()["reason"]
+    assert f"at meta-step {saved_step(folder)}, which was saved" in folder.read_status()["reason"]
     with folder.lock():
         pass  # nobody holds it
 

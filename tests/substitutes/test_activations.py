@@ -203,7 +203,7 @@ def test_rrelu_draws_slopes_between_its_bounds_for_each_task():
     assert not torch.equal(first, second)
 
 
-def test_torchs_gumbel_softmax_is_refused_where_logits_are_shared_and_ours_draws_for_each_task():
+def test_torchs_gumbel_softmax_refuses_shared_logits_and_ours_draws_for_each_task():
     logits = torch.log(torch.tensor([0.2, 0.8]))
 
     def sample(_):
@@ -242,12 +242,16 @@ def test_an_empty_bag_is_zero_as_torchs():
     ("layer", "inputs", "words"),
     [
         (nn.Embedding(4, 2, max_norm=1.0), [INDICES[0] % 4], "changes its weights in place"),
-        (nn.Embedding(4, 2, scale_grad_by_freq=True), [INDICES[0] % 4], "scale_grad_by_freq out"),
+        (
+            nn.Embedding(4, 2, scale_grad_by_freq=True),
+            [INDICES[0] % 4],
+            "Leave out scale_grad_by_freq",
+        ),
         (nn.EmbeddingBag(4, 2, max_norm=1.0), [INDICES[0] % 4], "changes its weights in place"),
-        (nn.EmbeddingBag(6, 2), [INDICES[0, 0], torch.tensor([0, 2])], "bags of one size"),
+        (nn.EmbeddingBag(6, 2), [INDICES[0, 0], torch.tensor([0, 2])], "bags of equal size"),
     ],
 )
-def test_what_no_composition_can_give_is_refused_in_words(layer, inputs, words):
+def test_embeddings_without_exact_gradients_are_refused(layer, inputs, words):
     with Replacing(TABLE), pytest.raises(UserError, match=words):
         layer(*inputs)
 

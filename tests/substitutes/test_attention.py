@@ -137,7 +137,7 @@ def test_half_precision_is_rounded_once(name, dtype):
     assert difference([t.float() for t in found], expected) < torch.finfo(dtype).eps
 
 
-def test_a_query_that_may_look_at_nothing_gets_zero():
+def test_a_fully_masked_query_gets_zero():
     for mask in (SHOWN, ADDED, SHOWN[None, None]):
         y, *slopes = value_and_slope(ALWAYS, *XS, attn_mask=mask)
         assert (y[..., 1, :] == 0).all()

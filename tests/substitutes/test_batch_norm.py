@@ -45,7 +45,7 @@ def test_statistics_of_the_first_rows_normalise_all_rows():
     torch.testing.assert_close(under(BatchNorms({}, rows=3), layer, x), (x - mean) / std)
 
 
-def test_stored_statistics_normalise_whatever_the_batch():
+def test_stored_statistics_do_not_depend_on_the_batch():
     layer, x = layer_of(2), torch.randn(4, 2, dtype=DOUBLE)
     layer.running_mean[:], layer.running_var[:] = torch.tensor([1.0, -2.0]), 4.0
     names = {id(layer.running_mean): "norm"}
@@ -62,10 +62,10 @@ def test_measured_statistics_are_the_batchs_mean_and_biased_variance():
     torch.testing.assert_close(measured["norm"].variance, x.var(0, correction=0))
 
 
-def test_one_value_a_channel_is_refused_and_the_positions_of_one_image_are_not():
-    with pytest.raises(UserError, match="one row alone, which has no statistics.*inductive"):
+def test_one_value_per_channel_is_refused_but_one_image_has_several():
+    with pytest.raises(UserError, match="single row, which has no statistics.*inductive"):
         under(BatchNorms({}), layer_of(3), torch.randn(1, 3, dtype=DOUBLE))
-    with pytest.raises(UserError, match="one row alone"):
+    with pytest.raises(UserError, match="single row"):
         under(BatchNorms({}, rows=1), layer_of(3), torch.randn(4, 3, dtype=DOUBLE))
     assert under(BatchNorms({}), layer_of(3, 4), torch.randn(1, 3, 2, 2, dtype=DOUBLE)).std() > 0
 
@@ -186,7 +186,7 @@ class KernelsOrders(TorchDispatchMode):
         return function(*arguments, **(named or {}))
 
 
-def test_the_kernels_meet_one_order_in_memory_whatever_comes_back():
+def test_kernels_get_one_memory_format_in_forward_and_backward():
     """Where two orders meet, torch's kernels are many times slower."""
     x, weight, bias = _case()
     found = []

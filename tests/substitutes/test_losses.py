@@ -273,7 +273,7 @@ def test_a_negative_variance_is_not_a_number():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: losses.mse_loss(torch.ones(2), torch.ones(2), reduction="avg"), "none, mean and"),
+        (lambda: losses.mse_loss(torch.ones(2), torch.ones(2), reduction="avg"), "none, mean or"),
         (lambda: losses.huber_loss(torch.ones(2), torch.ones(2), delta=0.0), "delta above 0"),
         (lambda: losses.mse_loss(torch.ones(2), torch.ones(2), weight=torch.ones(1)), "shape"),
         (

@@ -29,7 +29,7 @@ def slopes(function):
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 7)])
-def test_it_is_the_largest_of_each_window_and_an_odd_edge_is_left_out(size):
+def test_it_is_the_largest_value_of_each_window(size):
     x = images(3, 2, *size)
     windows = x[:, :, : size[0] // 2 * 2, : size[1] // 2 * 2].unfold(2, 2, 2).unfold(3, 2, 2)
     assert torch.equal(pool(x), windows.amax((4, 5)))
@@ -42,7 +42,7 @@ def test_its_derivatives_are_what_differences_say(size):
     assert torch.autograd.gradgradcheck(pool, x, check_undefined_grad=False)
 
 
-def test_of_equal_numbers_one_has_the_derivative():
+def test_only_one_of_equal_numbers_gets_the_derivative():
     x = torch.ones(1, 1, 2, 2, requires_grad=True)
     (slope,) = torch.autograd.grad(pool(x).sum(), x)
     (expected,) = torch.autograd.grad(theirs(x).sum(), x)

@@ -156,9 +156,9 @@ def test_an_instance_norm_with_running_statistics_is_vectorised(use_input_stats)
 
 def test_a_norm_over_what_is_not_there_is_refused_as_torch_does():
     with Substituting(ROWS):
-        with pytest.raises(ValueError, match=r"\[5\] got an input of shape \[3, 6\]"):
+        with pytest.raises(ValueError, match=r"\[5\] does not fit an input of shape \[3, 6\]"):
             F.layer_norm(torch.zeros(3, 6), (5,))
-        with pytest.raises(ValueError, match="more than one value a channel"):
+        with pytest.raises(ValueError, match="more than one value per channel"):
             F.instance_norm(torch.zeros(3, 6, 1))
 
 
@@ -194,6 +194,6 @@ def test_group_norm_takes_forward_mode_where_channels_come_last(call):
     ],
     ids=["group", "rms", "local response", "normalize"],
 )
-def test_torchs_own_are_exact_where_no_row_is(norm):
+def test_torchs_own_are_exact_if_no_row_is_fully_masked(norm):
     theta = [MIX, SCALE, SHIFT]
     assert difference(vectorised(norm, ROWS, theta, XS), task_by_task(norm, theta, XS)) < EXACT

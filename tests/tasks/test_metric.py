@@ -57,11 +57,11 @@ def config(task: type = Judged, **callbacks: dict) -> dict:
         ("mae_ci95", None),
     ],
 )
-def test_the_direction_of_all_that_is_logged_is_the_metrics(name, mode):
+def test_logged_values_have_the_metrics_direction(name, mode):
     assert best_mode(Judged(shots=2, queries=2).metrics, name) == mode
 
 
-def test_the_packages_own_metrics_say_theirs():
+def test_metaloops_metrics_have_their_directions():
     walk = PointNavigation(shots=2, queries=2, horizon=2, action_std=1.0)
     assert best_mode(walk.metrics, walk.monitor) == "max"
     omniglot = build(composed("task=omniglot")).task
@@ -81,7 +81,7 @@ def test_checkpoints_and_early_stopping_ask_the_metric_that_they_monitor(tmp_pat
     assert (named["early_stopping"].monitor, named["early_stopping"].mode) == ("val/mae", "min")
 
 
-def test_what_searches_compare_asks_it_too():
+def test_sweeps_use_the_metrics_direction():
     pieces = build(config())
     modes = {
         named: choose_target_metric(named, pieces, LOGGER).mode
@@ -90,7 +90,7 @@ def test_what_searches_compare_asks_it_too():
     assert modes == {"val/mae": "min", "val/r2": "max", "test/query_loss": "min", None: "max"}
 
 
-def test_one_that_does_not_say_chooses_nothing(tmp_path):
+def test_a_metric_without_direction_cannot_be_monitored(tmp_path):
     says = r"metric worst does not say whether higher is better.*metaloop.Metric\(function"
     with pytest.raises(UserError, match=says):
         build(config(Undecided))
@@ -104,6 +104,6 @@ def test_one_that_does_not_say_chooses_nothing(tmp_path):
     assert build_callbacks(content, RunFolder(tmp_path), task)["early_stopping"].mode == "max"
 
 
-def test_a_task_that_says_it_in_the_metrics_stead_is_told_where_it_belongs():
-    with pytest.raises(UserError, match="has to be the name alone.*metaloop.Metric"):
+def test_a_task_that_gives_the_metrics_direction_is_refused():
+    with pytest.raises(UserError, match="must be only a name.*metaloop.Metric"):
         type("Old", (RegressionTask,), {"monitor": ("mae", "min")})

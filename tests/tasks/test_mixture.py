@@ -44,7 +44,7 @@ def test_which_source_and_which_shape_do_not_depend_on_each_other():
     assert float((ways == 5).double().mean()) == pytest.approx(0.5, abs=0.06)
 
 
-def test_every_episode_is_its_sources_own_with_class_ids_after_those_of_the_sources_before():
+def test_class_ids_of_a_source_follow_those_of_earlier_sources():
     task = mixture()
     (few, many), offsets = task.sources.values(), (0, 120)
     batch = gather(task, draw(task, 0, "train", torch.arange(40)), torch.float64)
@@ -95,9 +95,12 @@ class Wide(Sinusoid):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"of": {}}, r"task\.of names no source"),
-        ({"weights": {"few": 1}}, r"task\.weights=.* has to give each source .*few, many"),
-        ({"weights": {"few": 0, "many": 0}}, "one of them more than 0"),
+        ({"of": {}}, r"task\.of has no sources"),
+        (
+            {"weights": {"few": 1}},
+            r"task\.weights=.* must give a number to each source .*few, many",
+        ),
+        ({"weights": {"few": 0, "many": 0}}, "at least one above 0"),
         (
             {"of": {"a": Sinusoid(shots=1, queries=1), "b": Wide(shots=1, queries=1)}},
             r"task\.of\.a and task\.of\.b .* input shapes differ \(\(1,\) and \(2,\)\)",
@@ -111,10 +114,13 @@ class Wide(Sinusoid):
             },
             r"kinds of targets differ",
         ),
-        ({"of": {"a": images(), "b": uncounted()}}, r"task\.of\.b does not say how many classes"),
+        (
+            {"of": {"a": images(), "b": uncounted()}},
+            r"task\.of\.b does not give its number of classes",
+        ),
     ],
 )
-def test_sources_that_no_one_learner_can_take_are_refused_by_name(changes, says):
+def test_sources_that_do_not_fit_one_learner_are_refused_by_name(changes, says):
     with pytest.raises(UserError, match=says):
         mixture(**changes)
 

@@ -33,7 +33,7 @@ def test_philox_gives_the_published_known_answers(counter, key, expected):
     assert words[:, 0].tolist() == expected
 
 
-def test_an_episode_draws_the_same_whatever_is_drawn_beside_it():
+def test_an_episode_does_not_depend_on_the_rest_of_its_batch():
     together, alone = streams(3, 900_000_000_000, 7), streams(900_000_000_000)
     for one, many in (
         (alone.uniform(5), together.uniform(5)),

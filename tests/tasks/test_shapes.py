@@ -23,7 +23,7 @@ def test_every_size_of_both_ranges_appears_as_often_and_no_other():
     assert all(set(row[row > 0].tolist()) == {int(row.max())} for row in rows)
 
 
-def test_a_block_of_consecutive_episodes_has_one_shape_whatever_is_drawn_with_it():
+def test_a_block_of_consecutive_episodes_has_one_shape():
     shapes = Shapes(ways=[2, 9], shots=[1, 9], block=5)
     rows = drawn(shapes, range(100))
     assert torch.equal(rows[::5].repeat_interleave(5, 0), rows)
@@ -65,7 +65,7 @@ def test_an_episode_of_a_range_is_the_one_that_fixed_sizes_give():
     )
 
 
-def test_an_uneven_episode_has_each_classs_shots_and_as_many_queries_of_each():
+def test_an_uneven_episode_has_different_shots_and_equal_queries_per_class():
     task = make(ways=[2, 4], shots=[1, 3])
     task.shapes = Shapes(ways=[2, 4], shots=[1, 3], block=4, uneven=True)
     (shots,) = drawn(task.shapes, [8], seed=0)

@@ -56,5 +56,5 @@ def test_metric_learning_takes_it_too(tmp_path):
 def test_pretraining_asks_for_the_number_of_classes(tmp_path):
     config, folder = run(tmp_path, "algorithm=pretrain")
     build(config)
-    with pytest.raises(UserError, match="how many global class ids .* `classes`"):
+    with pytest.raises(UserError, match="the number of global class ids.* `classes`"):
         train(folder)

@@ -90,7 +90,7 @@ def test_the_verdict_is_said_once_in_one_line(capsys):
 
 
 def test_a_task_that_is_no_function_of_its_seed_is_refused():
-    with pytest.raises(UserError, match="FromTorch draws from torch's global generator"):
+    with pytest.raises(UserError, match="FromTorch uses torch's global generator"):
         trainer().fit(learner(nn.Tanh()), datamodule=data(FromTorch))
 
 

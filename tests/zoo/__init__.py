@@ -21,19 +21,19 @@ IN_EVAL = "draws random numbers in eval() too"
 # What no vmap takes: exact, task by task, and the words of the reason.
 ONE_BY_ONE = {
     "FractionalMaxPool2d": IN_EVAL,
-    "LSTM, packed": "Python branch on a value",
-    "GRU, packed": "Python branch on a value",
+    "LSTM, packed": "Python branch on a tensor's value",
+    "GRU, packed": "Python branch on a tensor's value",
     "noise": IN_EVAL,
     "Gumbel softmax": IN_EVAL,
     "Gumbel softmax, hard": IN_EVAL,
     "variational encoder": IN_EVAL,
     "channels last": "memory_format",
     "custom function without a rule": "does not have vmap support",
-    "custom function in the old style": "autograd.Function in the old style",
-    "branch by value": "Python branch on a value",
-    "rows by a mask": "selection of rows by a mask",
+    "custom function in the old style": "an old-style autograd.Function",
+    "branch by value": "Python branch on a tensor's value",
+    "rows by a mask": "selecting rows by a mask",
     "autograd.grad inside": "torch.autograd.grad inside a forward pass",
-    "backward hook": "no full backward hook",
+    "backward hook": "full backward hook",
     "scripted layer norm": "is off by .* (RecursiveScriptModule)",
 }
 # What has no exact meta-gradient in torch either, or a wrong one, and the words of the refusal.

@@ -1,4 +1,4 @@
-"""A trained learner on somebody's own examples."""
+"""Adapt a trained learner to a user's own examples."""
 
 from metaloop.adapted.adapted import Adapted, adapt_to
 from metaloop.adapted.curve import judge_path, leave_one_out

@@ -1,4 +1,4 @@
-"""A learner adapted to somebody's few examples: it predicts, scores and saves."""
+"""A learner adapted to a few examples of a user: it predicts, scores and saves."""
 
 import json
 from collections.abc import Hashable, Iterator
@@ -12,11 +12,11 @@ from torch import Tensor
 from metaloop.adapted.arrays import (
     find_classes,
     is_regression,
-    named,
+    to_array,
     to_indices,
     to_inputs,
     to_labels,
-    to_numbers,
+    to_values,
 )
 from metaloop.adapted.description import Description, describe, describe_outputs
 from metaloop.adapted.export import export, freeze
@@ -29,20 +29,20 @@ from metaloop.inner_loop import Parameters
 from metaloop.tasks import Task
 from metaloop.tasks.readers.arrays import Array, Arrays, Labels
 
-ROWS_AT_ONCE = 1024  # of predictions that do not depend on each other
+ROWS_AT_ONCE = 1024  # for predictions that do not depend on each other
 
 
 class Adapted:
-    """phi_K: a learner after K inner steps on a support set. `adapt_to` makes it.
+    """phi_K: a learner after K inner steps on a support set, created by `adapt_to`.
 
     Attributes:
-        algorithm: whose inner loop it was, for as many classes as the support set has.
-        meta: theta and what the algorithm has learned beside it.
+        algorithm: the algorithm, for the number of classes in the support set.
+        meta: theta and the algorithm's learned parameters.
         task: the family that the learner was trained on.
-        support: the examples it adapted to, sorted by class; targets are 0..N-1 or numbers.
+        support: the examples it adapted to, sorted by class; targets are 0..N-1 or real values.
         classes_: the labels, in the order of probabilities; None in regression.
         steps: K.
-        run: the name of the run that trained the learner, where it is known.
+        run: name of the run that trained the learner, if known.
         phi: the adapted parameters, by the model's names.
 
     """
@@ -62,42 +62,43 @@ class Adapted:
         self.run = run
         self.algorithm, self.meta, self.task = algorithm, meta, task
         self.support, self.steps, self.is_flat = support, steps, is_flat
-        self.classes_ = None if classes is None else named(classes)
+        self.classes_ = None if classes is None else to_array(classes)
         *_, phi = self.path()
         self.phi = {name: p.detach() for name, p in phi.items()}
         if not all(bool(p.isfinite().all()) for p in self.phi.values()):
             raise UserError(
-                f"The learner diverged in {steps} inner steps: its weights are no numbers any "
-                "more. Take fewer steps, or bring the inputs into the scale of the run's."
+                f"The learner diverged in {steps} inner steps: its weights are not finite. Take "
+                "fewer steps, or bring the inputs into the scale of the training data."
             )
 
     def path(self) -> Iterator[Parameters]:
-        """phi_0 .. phi_K, once more."""
+        """Yield phi_0 .. phi_K again."""
         with torch.no_grad():
             yield from self.algorithm.adapt(self.meta, self.support, self.steps)
 
     def predict(self, x: Arrays) -> Array:
-        """The most probable label of each row; in regression numbers, shaped as y was.
+        """Predict the most probable label of each row; in regression values, shaped like y.
 
-        With norm_mode=transductive the rows of x are normalised by each other's statistics, as an
-        episode's query set is in evaluation: pass together what belongs together.
+        With norm_mode=transductive, the rows of x are normalised by their common statistics, like
+        an episode's query set in evaluation, so predictions depend on which rows are passed
+        together.
         """
         outputs = self.outputs(x)
         if self.classes_ is not None:
             labels: Array = self.classes_[outputs.argmax(1).cpu().numpy()]
             return labels
-        numbers: Array = outputs.cpu().numpy()
-        return numbers[:, 0] if self.is_flat else numbers
+        values: Array = outputs.cpu().numpy()
+        return values[:, 0] if self.is_flat else values
 
     def predict_proba(self, x: Arrays) -> Array:
-        """The probability of each class for each row, [rows, classes] as in `classes_`."""
+        """Predict the probability of each class, [rows, classes], in the order of `classes_`."""
         if self.classes_ is None:
-            raise UserError("A regression has no classes, so no probabilities. Use predict.")
+            raise UserError("A regression learner has no class probabilities. Use predict.")
         probabilities: Array = self.outputs(x).softmax(1).cpu().numpy()
         return probabilities
 
     def score(self, x: Arrays, y: Labels) -> float:
-        """Accuracy; in regression R^2, the share of y's variance that is explained."""
+        """Compute the accuracy; in regression R^2, the explained share of y's variance."""
         query = Examples(self.to_inputs(x), self.to_targets(y))
         require_as_many(query)
         outputs = self.outputs_of(self.phi, query.inputs)
@@ -108,11 +109,11 @@ class Adapted:
         return float(1 - error / (targets - targets.mean(0)).square().sum())
 
     def outputs(self, x: Arrays) -> Tensor:
-        """The network's outputs: logits of the classes [rows, classes], or numbers."""
+        """Compute the network's outputs: logits [rows, classes], or real values."""
         return self.outputs_of(self.phi, self.to_inputs(x))
 
     def outputs_of(self, phi: Parameters, inputs: Inputs) -> Tensor:
-        """The same under any phi of the path, of inputs already in the run's scale."""
+        """Compute the outputs for any phi of the path, from inputs in the run's scale."""
         rows = count_rows(inputs)
         size = self._rows_at_once(rows)
         cuts = (slice(start, start + size) for start in range(0, rows, size))
@@ -124,24 +125,24 @@ class Adapted:
         return torch.cat(parts)
 
     def to_inputs(self, x: Arrays) -> Inputs:
-        """Inputs in the run's scale."""
+        """Convert inputs to the run's scale."""
         return to_inputs(self.task, x, *self._kind)
 
     def to_targets(self, y: Labels) -> Tensor:
-        """Labels as class numbers, or numbers as they are."""
+        """Convert labels to class indices; real values stay as they are."""
         if self.classes_ is None:
-            return to_numbers(self.task, y, *self._kind)
+            return to_values(self.task, y, *self._kind)
         return to_indices(to_labels(y), self.classes_.tolist(), self._kind[1])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The adapted weights by the model's names, its buffers among them."""
+        """Return the adapted weights and the buffers, by the model's names."""
         held = {n: p.detach() for n, p in self.algorithm.objective.model.state_dict().items()}
         return {name: self.phi.get(name, p) for name, p in held.items()}
 
     def save(self, path: str | Path) -> None:
         """Write {"state_dict": weights, "classes": labels}, for torch.load.
 
-        To a path that ends in .safetensors: the weights, and as metadata the labels as JSON.
+        If the path ends in .safetensors, write the weights, with the labels as JSON metadata.
         """
         weights = {name: p.cpu().clone() for name, p in self.state_dict().items()}
         classes = None if self.classes_ is None else self.classes_.tolist()
@@ -155,10 +156,10 @@ class Adapted:
     def export(self, path: str | Path) -> None:
         """Write the adapted network as .pt2 or .onnx: inputs in the run's scale, any batch size.
 
-        It gives probabilities of the classes, in order, or numbers, and holds `describe()` as JSON
-        for programs without metaloop. With norm_mode=inductive the
-        support set's statistics are part of it; what depends on the batch (transductive,
-        support_plus_one) is refused, unless the model has no batch norms.
+        Its outputs are the classes' probabilities, in order, or real values. The file contains
+        `describe()` as JSON for programs without metaloop. With norm_mode=inductive the support
+        set's statistics are part of the network. Modes that depend on the batch (transductive,
+        support_plus_one) are refused unless the model has no batch norms.
         """
         classes = self._names
         inputs = self.support.inputs
@@ -168,7 +169,7 @@ class Adapted:
         export(network, inputs, Path(path), self.describe(), classes)
 
     def describe(self) -> Description:
-        """What an exported file takes and gives, by which run: `in_words` says it to a reader."""
+        """Describe inputs and outputs of an exported file; `in_words` turns this into text."""
         return describe(
             self.task,
             self.support.inputs,
@@ -187,12 +188,12 @@ class Adapted:
         return kind_of(self.meta)
 
     def _episode(self, inputs: Inputs, cut: slice) -> Episode:
-        nothing = tensors_of(inputs)[0].new_empty(0)  # neither targets nor classes are asked for
+        nothing = tensors_of(inputs)[0].new_empty(0)  # targets and classes are not used
         seen = map_inputs(lambda tensor: tensor[cut], inputs)
         return Episode(self.support, Examples(seen, nothing), nothing)
 
     def _rows_at_once(self, rows: int) -> int:
-        """All where they are normalised together, else so many that they fit in memory."""
+        """Count the rows per pass: all if they are normalised together, else what fits."""
         mode = self.algorithm.objective.mode
         return mode.rows_at_once(rows, count_rows(self.support.inputs), ROWS_AT_ONCE)
 
@@ -209,39 +210,39 @@ def adapt_to(
     seed: Seed = 0,
     run: str | None = None,
 ) -> Adapted:
-    """Adapt to labelled examples; classes may differ in how many they have.
+    """Adapt to labelled examples; classes may have different numbers of examples.
 
-    phi_0 .. phi_K by the algorithm's own inner loop on the mean support loss, so that a class
-    with more examples weighs more.
+    Runs the algorithm's inner loop, phi_0 .. phi_K, on the mean support loss, so a class with more
+    examples has more weight.
 
     Args:
-        algorithm: how the learner adapts.
+        algorithm: the algorithm of the learner.
         meta: what was meta-learned.
         task: the family it was trained on: scale and shape of inputs, kind of targets.
         x: inputs [rows, *X]; images as uint8 or as floats in 0..1, channels first; a dict of
-            arrays where the network takes several by name.
-        y: labels of any hashable kind, or numbers.
+            arrays if the network has several named inputs.
+        y: labels of any hashable kind, or real values.
         steps: K; None takes the algorithm's eval_inner_steps.
         head: for another number of classes than the learner's; see `fit_ways`.
-        seed: of a fresh head.
-        run: the name of the run that trained the learner.
+        seed: seed of a fresh head.
+        run: name of the run that trained the learner.
 
     Raises:
-        UserError: what arrived does not fit the learner.
+        UserError: if the examples do not fit the learner.
 
     """
     meta = {name: p.detach() for name, p in meta.items()}
     steps = algorithm.eval_inner_steps if steps is None else steps
     if steps < 0:
-        raise UserError(f"steps={steps}: a number of inner steps is 0 or more.")
+        raise UserError(f"steps={steps}: the number of inner steps must be 0 or more.")
     if head not in (None, "fresh", "mean"):
         raise UserError(f"head={head} is unknown. Choices: fresh, mean.")
     kind = kind_of(meta)
     inputs, is_flat = to_inputs(task, x, *kind), False
     if is_regression(task, y):
         if head is not None:
-            raise UserError(f"head={head} is for classes, and the task's targets are numbers.")
-        support, classes = Examples(inputs, to_numbers(task, y, *kind)), None
+            raise UserError(f"head={head} is for classes, but the task's targets are real values.")
+        support, classes = Examples(inputs, to_values(task, y, *kind)), None
         is_flat = np.ndim(y) == 1  # type: ignore[arg-type]
         require_as_many(support)
     else:
@@ -249,7 +250,7 @@ def adapt_to(
         classes = find_classes(labels) if labels else []
         support = Examples(inputs, to_indices(labels, classes, kind[1]))
         require_as_many(support)
-        order = support.targets.argsort(stable=True)  # as episodes have it
+        order = support.targets.argsort(stable=True)  # as in episodes
         support = support.map(lambda tensor: tensor[order])
         algorithm, meta = fit_ways(
             algorithm, meta, outputs=task.output_size, ways=len(classes), head=head, seed=seed
@@ -259,15 +260,15 @@ def adapt_to(
 
 
 def kind_of(meta: Parameters) -> tuple[torch.dtype, torch.device]:
-    """The float type of the parameters and where they are."""
+    """Return dtype and device of the parameters."""
     first = next(iter(meta.values()))
     return first.dtype, first.device
 
 
 def require_as_many(examples: Examples) -> None:
-    """Refuse inputs and targets of different numbers."""
+    """Refuse different numbers of inputs and targets."""
     if (rows := count_rows(examples.inputs)) != len(examples.targets):
         raise UserError(
-            f"x has {rows} rows and y {len(examples.targets)}: each example needs "
+            f"x has {rows} rows, but y has {len(examples.targets)}: each example needs "
             "one label or target."
         )

@@ -1,4 +1,4 @@
-"""How an adaptation goes, inner step by inner step, example by example."""
+"""Evaluate an adaptation at every inner step, example by example."""
 
 from dataclasses import replace
 
@@ -11,11 +11,11 @@ from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Report
 from metaloop.meta_gradient import AtOnce, adaptation_path, preflight_check, warn_of_slower
 
-EXAMPLES_AT_ONCE = 512  # support examples of all the tasks that are vectorised together
+EXAMPLES_AT_ONCE = 512  # support examples of all the tasks vectorised together
 
 
 def judge_path(adapted: Adapted, query: Examples | None) -> Report:
-    """Judge phi_0 .. phi_K on each support example and, where there are any, query example.
+    """Evaluate phi_0 .. phi_K on each support example and on each query example, if any.
 
     Shapes:
         report[name]  [examples, K+1]  support_loss, support_<metrics>, query_loss, <metrics>
@@ -37,15 +37,15 @@ def judge_path(adapted: Adapted, query: Examples | None) -> Report:
 
 
 def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
-    """Adapt anew without each support example in turn, and judge it by that.
+    """Adapt again without each support example in turn, and evaluate on that example.
 
-    An example that is the only one of its class stays. The adaptations are vectorised over the
-    examples left out. Norms that take the query set's own statistics (transductive) have nothing
-    to take them from in a single example: they take the support set's, as in `inductive`.
+    The only example of a class is never left out. The adaptations are vectorised over the examples
+    left out. With norm_mode=transductive a single query example has no statistics, so the norms
+    use the support set's, as with `inductive`.
 
     Returns:
-        the report, [examples left out, K+1], and the norm mode; None where each class has one
-        example: nothing can be left out.
+        the report, [examples left out, K+1], and the norm mode; None if every class has only one
+        example, so that nothing can be left out.
 
     """
     algorithm, support = adapted.algorithm, adapted.support
@@ -63,7 +63,7 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
     episodes = Episode(
         support.map(lambda part: part[kept]),
         support.map(lambda part: part[left_out[:, None]]),
-        rows.new_zeros(len(left_out), 0),  # class ids are asked for nowhere
+        rows.new_zeros(len(left_out), 0),  # class ids are not used
     )
     at_once = max(1, EXAMPLES_AT_ONCE // len(rows))
     verdict = preflight_check(
@@ -85,7 +85,7 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
 
 
 def _each(algorithm: Algorithm, predictions: Tensor, targets: Tensor) -> Report:
-    """Loss and metrics of each example by itself, [examples]."""
+    """Compute loss and metrics of each single example, [examples]."""
 
     def judge(prediction: Tensor, target: Tensor) -> Report:
         return algorithm.objective.judge(prediction[None], target[None])[1]

@@ -1,4 +1,4 @@
-"""What an exported network takes and gives, for programs without metaloop: as JSON and in words."""
+"""Describe an exported network's inputs and outputs, as JSON and as text."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from metaloop.user_text import readable
 Description = Mapping[str, object]
 # the file in a .pt2, and the entry of an ONNX file's metadata
 DESCRIPTION = "description.json"
-INPUT, OUTPUT = "x", "outputs"  # how ONNX names them
+INPUT, OUTPUT = "x", "outputs"  # their names in ONNX
 
 
 def describe(
@@ -27,15 +27,15 @@ def describe(
     norm_mode: NormModeName,
     steps: int,
 ) -> Description:
-    """Describe a network that was made for a family of tasks.
+    """Describe a network that was trained on a family of tasks.
 
     Args:
-        task: says how examples become inputs.
-        example: some inputs, [rows, *X], or several by name.
-        outputs: what they are; see `describe_outputs`.
-        run: the training run's name.
-        norm_mode: whose statistics are part of the network.
-        steps: the inner steps that it was adapted in.
+        task: describes how examples become inputs.
+        example: example inputs, [rows, *X], or several by name.
+        outputs: description of the outputs; see `describe_outputs`.
+        run: name of the training run.
+        norm_mode: the norm mode whose statistics are part of the network.
+        steps: number of inner steps of its adaptation.
 
     """
     named = {INPUT: example} if isinstance(example, Tensor) else example
@@ -55,26 +55,26 @@ def describe(
 
 
 def describe_outputs(task: Task, classes: Sequence[str] | None) -> Description:
-    """Probabilities of the classes, in this order; or the numbers of a regression."""
+    """Describe outputs: probabilities of the classes, in this order, or regression values."""
     if classes is not None:
         return {"kind": "probabilities", "classes": list(classes)}
     return {"kind": "numbers", "names": list(task.target_names)}
 
 
 def in_words(description: Description) -> str:
-    """The same for a reader."""
+    """Turn a description into text."""
     inputs, outputs = (cast(Description, description[key]) for key in ("inputs", "outputs"))
     tensors = cast(Sequence[Description], inputs.get("tensors", [inputs]))
     lines = [
-        f"{' '.join(map(_of_tensor, tensors))} A row is made so:",
+        f"{' '.join(map(_of_tensor, tensors))} To make a row:",
         *(f"- {step}" for step in cast(Sequence[str], inputs["steps"])),
         "",
         *_of_outputs(outputs),
         "",
         f"Made by metaloop {description['metaloop']} from the run {description['run']}, "
         f"norm_mode={description['norm_mode']}, adapted in {description['inner_steps']} inner "
-        f"steps. Machines read the same in {DESCRIPTION}: an extra file of the .pt2, and the entry "
-        "of that name in the ONNX file's metadata.",
+        f"steps. The same description as JSON is in {DESCRIPTION}: an extra file of the .pt2, and "
+        "an entry of the ONNX file's metadata.",
     ]
     wrapped = (
         textwrap.fill(line, 100, subsequent_indent="  " * line.startswith("- ")) for line in lines
@@ -94,10 +94,10 @@ def _of_tensor(tensor: Description) -> str:
 def _of_outputs(outputs: Description) -> list[str]:
     row = f"Output `{OUTPUT}`: a row of"
     if outputs["kind"] == "logits":
-        return [f"{row} logits: their softmax are probabilities of classes."]
-    is_of_classes = outputs["kind"] == "probabilities"
-    names = cast(Sequence[str], outputs["classes" if is_of_classes else "names"])
-    what = "probabilities of the classes" if is_of_classes else "numbers"
+        return [f"{row} logits; their softmax gives class probabilities."]
+    has_classes = outputs["kind"] == "probabilities"
+    names = cast(Sequence[str], outputs["classes" if has_classes else "names"])
+    what = "probabilities of the classes" if has_classes else "values"
     if not names:
         return [f"{row} {what}."]
     return [f"{row} {what}, in this order:", *(f"- {name}" for name in names)]

@@ -1,4 +1,4 @@
-"""Networks for programs without metaloop: torch.export's .pt2 and ONNX, any batch size."""
+"""Export networks for programs without metaloop: torch.export's .pt2 and ONNX, any batch size."""
 
 import contextlib
 import copy
@@ -22,11 +22,11 @@ from metaloop.inner_loop import STATISTICS, Objective, Parameters
 
 Format = Literal["pt2", "onnx"]
 ONNX = ("onnx", "onnxscript")
-CLASSES = "classes.json"  # the file in a .pt2, and the entry of an ONNX file's metadata
+CLASSES = "classes.json"  # an extra file of a .pt2, and an entry of an ONNX file's metadata
 
 
 class Network(nn.Module):
-    """A model under given parameters: probabilities of `ways` classes, or numbers."""
+    """A model with given parameters: probabilities of `ways` classes, or real values."""
 
     def __init__(self, model: nn.Module, ways: int | None) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Network(nn.Module):
 
 
 class NamedNetwork(Network):
-    """The same of a model that takes several tensors by these names."""
+    """A network whose model takes several tensors by these names."""
 
     def __init__(self, model: nn.Module, ways: int | None, names: Sequence[str]) -> None:
         super().__init__(model, ways)
@@ -48,7 +48,7 @@ class NamedNetwork(Network):
         def forward(**inputs: Tensor) -> Tensor:
             return self._answer(self.model(**inputs))
 
-        # torch.export reads the names here; of **inputs by themselves it takes no sizes that vary
+        # torch.export reads the names here: for plain **inputs it does not support dynamic sizes
         parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
         forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         self.forward = forward  # type: ignore[assignment]
@@ -61,13 +61,13 @@ def freeze(
     ways: int | None,
     names: Sequence[str] = (),
 ) -> Network:
-    """The model with phi as its weights and its norms' statistics as constants.
+    """Return the model with phi as its weights and its norms' statistics as constants.
 
-    With norm_mode=inductive those are of the support set; frozen and per_step bring stored ones.
-    `names` are those of the model's inputs where it takes several.
+    With norm_mode=inductive the statistics are the support set's; frozen and per_step have stored
+    ones. `names` are those of the model's inputs if it has several.
 
     Raises:
-        UserError: the norms' statistics depend on what is predicted together.
+        UserError: if the norms' statistics depend on the inputs predicted together.
 
     """
     require_fixed_norms(objective, has_support=support is not None)
@@ -89,18 +89,18 @@ def freeze(
 
 
 def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:
-    """Refuse what a network cannot be exported with: norms whose statistics the batch decides.
+    """Refuse norms whose statistics depend on the batch, which cannot be exported.
 
     Raises:
-        UserError: with the way out.
+        UserError: with a remedy.
 
     """
     unnamed = [name for name, norm in objective.norms.items() if norm.running_mean is None]
     if unnamed:
         raise UserError(
-            f"{unnamed[0]} has no place for statistics and takes those of whatever batch it is "
-            "given, so that what is exported would predict differently for each batch size. Make "
-            "it with track_running_stats=True."
+            f"{unnamed[0]} does not store statistics and uses those of its current batch, so an "
+            "exported network would predict differently for each batch. Create it with "
+            "track_running_stats=True."
         )
     if objective.norms:
         objective.mode.require_fixed(has_support=has_support)
@@ -115,19 +115,18 @@ def export(
 ) -> None:
     """Write a network as .pt2 or .onnx, for any number of rows of `example`'s shape.
 
-    What it takes and gives goes with it, and the classes' names once more by themselves: in a .pt2
-    as its extra files `description.json` and `classes.json`, in ONNX as the metadata of these
-    names.
+    The file contains its description, and separately the names of the classes: a .pt2 as extra
+    files `description.json` and `classes.json`, an ONNX file as metadata of these names.
 
     Raises:
-        UserError: another ending, packages missing, or a model that torch cannot export.
+        UserError: for another file type, missing packages, or a model that torch cannot export.
 
     """
     format_ = path.suffix.removeprefix(".")
     if format_ not in get_args(Format):
-        raise UserError(f"{path} is to end in .pt2 (torch.export) or .onnx.")
+        raise UserError(f"{path} must end in .pt2 (torch.export) or .onnx.")
     require_format(cast(Format, format_))
-    # one row would be taken for a constant
+    # two rows, since a single one would be exported as a constant
     rows = map_inputs(lambda tensor: torch.cat([tensor[:1]] * 2).cpu(), example)
     given, named = ((), rows) if isinstance(rows, dict) else ((rows,), {})
     shape = {0: torch.export.Dim("rows", min=1)}
@@ -149,7 +148,7 @@ def export(
                 output_names=[OUTPUT],
                 verbose=False,
             )
-        except Exception as error:  # whatever in a model of the user's own torch cannot trace
+        except Exception as error:  # anything in a user's model that torch cannot trace
             raise UserError(
                 f"torch cannot export {type(network.model).__name__}: {error}"
             ) from error
@@ -159,7 +158,7 @@ def export(
 
 
 def require_format(format_: Format) -> None:
-    """Refuse ONNX where its packages are missing."""
+    """Refuse ONNX if its packages are missing."""
     if format_ == "onnx" and (
         lacking := [name for name in ONNX if importlib.util.find_spec(name) is None]
     ):
@@ -171,7 +170,7 @@ def require_format(format_: Format) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Torch's exporters log and warn about their own insides."""
+    """Silence the logs and warnings of torch's exporters about their internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

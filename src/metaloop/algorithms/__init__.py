@@ -1,4 +1,4 @@
-"""One short recipe per paper over one inner loop."""
+"""Meta-learning algorithms: one short recipe per paper."""
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.anil import anil

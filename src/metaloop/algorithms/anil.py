@@ -13,15 +13,15 @@ def anil(
     eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
-    """MAML whose inner loop moves the head alone (section 4).
+    """MAML whose inner loop adapts only the head (section 4).
 
         head_{k+1} = head_k - alpha * grad_head L(body, head_k; support)
 
-    The body is meta-learned through the query loss and, by the mixed second derivatives, through
-    what it does to the head's gradients; at test it is a fixed feature extractor. With
-    `first_order` that second way is dropped.
+    The body is meta-learned in two ways: through the query loss and, by mixed second derivatives,
+    through its effect on the head's gradients. In evaluation it is a fixed feature extractor.
+    `first_order` drops the second way.
 
-    The model's last layer has to be its attribute `head`. Args: as in `maml`.
+    The model's last layer must be its attribute `head`. Args: as in `maml`.
     """
     return GradientBased(
         objective=objective,

@@ -13,14 +13,14 @@ def boil(
     eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
-    """MAML whose inner loop moves everything but the head (section 3, eq. 2).
+    """MAML whose inner loop adapts everything except the head (section 3, eq. 2).
 
         body_{k+1} = body_k - alpha * grad_body L(body_k, head; support)
 
-    The head is meta-learned and stays fixed within a task, so that the representation has to
-    change from task to task: the opposite of ANIL.
+    The head is meta-learned and stays fixed within a task, so the representation has to change
+    from task to task: the opposite of ANIL.
 
-    The model's last layer has to be its attribute `head`. Args: as in `maml`.
+    The model's last layer must be its attribute `head`. Args: as in `maml`.
     """
     return GradientBased(
         objective=objective,

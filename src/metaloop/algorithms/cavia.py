@@ -13,21 +13,21 @@ def cavia(
     eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
-    """MAML whose inner loop moves a few context parameters alone, inputs of the network.
+    """MAML whose inner loop adapts only a few context parameters, which are network inputs.
 
     Inner loop (eq. 7), from phi_0 = 0 for every task:
 
         phi_{k+1} = phi_k - alpha * grad_phi L(phi_k, theta; support)
 
-    Outer loop (eq. 8): theta descends the query loss through the adapted context. The context
-    itself is not meta-learned: it starts at zero.
+    Outer loop (eq. 8): theta descends the query loss through the adapted context. The context is
+    not meta-learned: it starts at zero.
 
-    The model has to declare its context: `model.context_size` of mlp (concatenated to the input)
-    and conv4 (scale and shift of a block's channels), or a parameter named `context` of a model
-    of your own.
+    The model must declare its context: `model.context_size` of mlp (concatenated to the input) or
+    conv4 (scale and shift of one block's channels). In your own model, it is a parameter named
+    `context`.
 
-    Deviation: conv4's channels are scaled by 1 + W phi, the paper's by W phi + b; equal up to
-    how b starts.
+    Deviation: conv4 scales its channels by 1 + W phi, the paper by W phi + b. They differ only in
+    the initial b.
 
     Args: as in `maml`.
     """

@@ -13,11 +13,11 @@ def fomaml(
     inner_steps: Count,
     eval_inner_steps: Count,
 ) -> GradientBased:
-    """MAML with the Hessians dropped: theta moves along grad L(phi_K; query), taken at phi_K.
+    """MAML without Hessians: theta moves along grad L(phi_K; query), evaluated at phi_K.
 
-    With d phi_{k+1} / d phi_k replaced by I the meta-gradient is the query gradient at the
-    adapted parameters. It costs no second derivative; on miniImageNet it loses little, on
-    20-way Omniglot several points.
+    Replacing d phi_{k+1} / d phi_k by I makes the meta-gradient the query gradient at the adapted
+    parameters. It needs no second derivative. It loses little on miniImageNet and several points
+    on 20-way Omniglot.
 
     Args: as in `maml`.
     """

@@ -1,4 +1,4 @@
-"""Every algorithm that adapts by gradient steps: part x update x adjoint x outer loss."""
+"""Algorithms that adapt by gradient steps: part x update x adjoint x outer loss."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.algorithms.composition import Composition, check_composition
+from metaloop.algorithms.composition import check_composition
 from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
 from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples, Inputs
@@ -17,6 +17,7 @@ from metaloop.inner_loop import (
     FIRST_ORDER,
     Adjoint,
     AdjointName,
+    Composition,
     InnerStep,
     Objective,
     Parameters,
@@ -24,32 +25,32 @@ from metaloop.inner_loop import (
     Report,
     Update,
     adapt,
-    adapting,
     own_scales_and_shifts,
     own_statistics,
     refuse_to_split,
     scales_and_shifts,
+    select_part,
     tracking_loss,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientBased(Algorithm):
-    """Four orthogonal pieces; every recipe in this package is a choice of them.
+    """Four independent pieces; most recipes in this package are a choice of them.
 
     Attributes:
-        part: which parameters adapt: everything, head, body, context, or match:REGEX.
+        part: parameters that adapt: everything, head, body, context, or match:REGEX.
         update: one inner step, a chain of gradient transformations.
         adjoint: how the meta-gradient flows back through the steps.
-        outer_loss: which losses along the path count.
+        outer_loss: combines losses along the path into the meta-loss.
         inner_steps: K in meta-training.
         eval_inner_steps: K in evaluation.
-        batch_size: support examples a step; None takes them all.
-        first_order_steps: meta-steps, from the start on, that drop the Hessians whatever the
-            adjoint (derivative-order annealing: Antoniou et al. 2019, arXiv:1810.09502).
-        per_step_norm: scale and shift of every norm are learned for each of phi_0 .. phi_K and
-            do not adapt (the same paper).
-        cg_steps: steps of conjugate gradient, of adjoint=implicit.
+        batch_size: support examples per step; None uses all.
+        first_order_steps: number of first meta-steps without Hessians, whatever the adjoint
+            (derivative-order annealing: Antoniou et al. 2019, arXiv:1810.09502).
+        per_step_norm: learn scale and shift of every norm separately for each of phi_0 .. phi_K;
+            they do not adapt (same paper).
+        cg_steps: conjugate-gradient steps of adjoint=implicit.
 
     """
 
@@ -68,28 +69,30 @@ class GradientBased(Algorithm):
     def __post_init__(self) -> None:
         refuse_to_split(self.part, self.objective.shared_names())
         self.update.check(self.names)
+        self.outer_loss.check(self.inner_steps)
         check_composition(
+            self._adjoint,
             Composition(
                 part=self.part,
                 update=self.update,
-                adjoint=self._adjoint,
-                outer_loss=self.outer_loss,
-                inner_steps=self.inner_steps,
+                outer_loss=type(self.outer_loss).__name__,
+                differentiates_path=self.outer_loss.differentiates_path,
+                reads_only_end=isinstance(self.outer_loss, QueryLoss),
                 batch_size=self.batch_size,
                 cg_steps=self.cg_steps,
                 is_annealed=self.first_order_steps > 0,
                 own=self._own_of_the_path(),
-            )
+            ),
         )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The parameters that adapt."""
+        """Names of the parameters that adapt."""
         fixed = self.objective.fixed_norm_parameters
         if self.per_step_norm:
             fixed = frozenset(scales_and_shifts(self.objective.model))
         movable = [n for n in self.objective.meta_parameters() if n not in fixed]
-        return adapting(self.part, movable)
+        return select_part(self.part, movable)
 
     @property
     def adapts_by(self) -> tuple[object, ...]:
@@ -120,7 +123,7 @@ class GradientBased(Algorithm):
 
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
         theta, own = self._divide(meta)
-        if self.part == "context":  # starts every task at the same constant: nothing to learn
+        if self.part == "context":  # constant start: not meta-learned
             theta = {n: p.detach() if n in self.names else p for n, p in theta.items()}
         return adapt(
             self.objective,
@@ -166,10 +169,10 @@ class GradientBased(Algorithm):
     def scheduled(self) -> tuple[float, ...]:
         return self.outer_loss.scheduled
 
-    def with_scheduled(self, numbers: Sequence[float | Tensor]) -> "GradientBased":
+    def with_scheduled(self, values: Sequence[float | Tensor]) -> "GradientBased":
         if not self.scheduled:
             return self
-        return replace(self, outer_loss=self.outer_loss.with_scheduled(numbers))
+        return replace(self, outer_loss=self.outer_loss.with_scheduled(values))
 
     def describe(self) -> dict[str, float | int | str]:
         optional = {"batch_size": self.batch_size, "cg_steps": self.cg_steps}
@@ -188,12 +191,12 @@ class GradientBased(Algorithm):
         return ADJOINTS[self.adjoint]
 
     def _divide(self, meta: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The model's parameters, theta, and the algorithm's own."""
+        """Split meta into the model's parameters, theta, and the algorithm's."""
         theta = {name: meta[name] for name in self.objective.meta_parameters()}
         return theta, {name: p for name, p in meta.items() if name not in theta}
 
     def _own_of_the_path(self) -> dict[str, Tensor]:
-        """What is learned by the gradient through the inner loop."""
+        """Parameters learned by the gradient through the inner loop."""
         theta = self.objective.meta_parameters()
         parts = {name: theta[name].detach() for name in self.names}
         own = self.update.own_parameters(parts, self.inner_steps)

@@ -22,18 +22,18 @@ def imaml(
     cg_steps: Count,
     hessian_free_steps: Count | None,
 ) -> GradientBased:
-    """MAML whose meta-gradient depends on where the inner loop ends, not on the way there.
+    """MAML whose meta-gradient depends only on the inner loop's end, not on its path.
 
     Inner problem (eq. 3), solved by K steps of gradient descent or of Newton's method:
 
         phi = argmin L(phi; support) + lambda / 2 * |phi - theta|^2
 
-    Meta-gradient (eq. 6 and 7), by conjugate gradient with Hessian-vector products alone:
+    Meta-gradient (eq. 6 and 7), by conjugate gradient on Hessian-vector products:
 
         (I + H(phi) / lambda)^-1 * grad L(phi; query)
 
-    Memory does not grow with K. What is not exact is reported: `cg_residual` of the linear
-    system, `proximal_gradient` of the inner problem.
+    Memory does not grow with K. Two inexact parts are reported: `cg_residual` of the linear
+    system and `proximal_gradient` of the inner problem.
 
     Deviation: the authors' code damps the linear system on some problems; this one does not.
 
@@ -43,9 +43,9 @@ def imaml(
         inner_steps: K in meta-training.
         eval_inner_steps: K in evaluation.
         strength: lambda.
-        cg_steps: steps of conjugate gradient for the meta-gradient.
-        hessian_free_steps: descend along Newton's direction instead, by so many steps of conjugate
-            gradient each ("Hessian-free" inside); inner_lr is then a fraction of a Newton step.
+        cg_steps: conjugate-gradient steps for the meta-gradient.
+        hessian_free_steps: if given, descend along Newton's direction, found by this many steps of
+            conjugate gradient ("Hessian-free"); inner_lr is then a fraction of a Newton step.
 
     """
     chain: list[Transformation] = [TowardsTheta(strength)]

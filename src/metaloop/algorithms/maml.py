@@ -13,7 +13,7 @@ def maml(
     eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
-    """An initialisation from which a few gradient steps solve a new task.
+    """Learn an initialisation from which a few gradient steps solve a new task.
 
     Inner loop (eq. 1), for k = 0 .. K-1 from phi_0 = theta:
 
@@ -23,11 +23,11 @@ def maml(
 
         theta <- theta - beta * grad_theta L(phi_K(theta); query)
 
-    The gradient in theta goes through the inner steps, so it holds the Hessians of the support
+    The gradient in theta goes through the inner steps, so it contains Hessians of the support
     loss: d phi_{k+1} / d phi_k = I - alpha * H(phi_k).
 
     Deviation: alpha multiplies the gradient of the *mean* support loss. Finn's code divides the
-    summed loss by the shots, so his alpha is ours divided by the ways.
+    summed loss by the shots, so Finn's alpha is ours divided by the ways.
 
     Args:
         objective: model, loss and metrics.

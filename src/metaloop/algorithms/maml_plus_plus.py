@@ -28,34 +28,34 @@ def maml_plus_plus(
     learned_step_sizes: bool,
     per_step_norm: bool,
 ) -> GradientBased:
-    """MAML with five remedies, each a switch of its own ("How to train your MAML").
+    """MAML with five improvements, each with its own switch ("How to train your MAML").
 
-    - multi-step loss (eq. 2), annealed over the first epochs to the loss at phi_K alone;
-    - a learned step size for every tensor and step (eq. 4, "LSLR"), which starts at inner_lr;
+    - multi-step loss (eq. 2), annealed over the first epochs to the loss at phi_K;
+    - a learned step size per tensor and step (eq. 4, "LSLR"), initially inner_lr;
     - derivative-order annealing: no Hessians in the first epochs;
-    - scale and shift of the norms learned for every step ("BNWB"); with `norm_mode=per_step`
-      their statistics are stored for every step too ("BNRS");
+    - scale and shift of the norms learned for every step ("BNWB"); `norm_mode=per_step` also
+      stores their statistics for every step ("BNRS");
     - cosine decay of the meta learning rate: `scheduler=cosine`.
 
-    Evaluation may average the probabilities of the best checkpoints in validation:
+    Evaluation may average the class probabilities of the best validation checkpoints:
     `evaluation.checkpoint=ensemble`.
 
-    Deviations: phi_k carries the k-th row of scale and shift in its support and its query loss,
-    K+1 rows in all; the authors judge phi_{k+1} on the query set with row k. Step sizes are kept
-    for every tensor (theirs: the same) and the head adapts with all others.
+    Deviations: phi_k uses row k of scale and shift in both its support and its query loss, K+1
+    rows in all; the authors use row k for phi_{k+1} on the query set. Step sizes are kept
+    per tensor (as theirs), and the head adapts with everything else.
 
     Args:
         objective: model, loss and metrics.
-        inner_lr: alpha, fixed or where the learned step sizes start.
+        inner_lr: alpha, fixed or the initial value of the learned step sizes.
         inner_steps: K in meta-training.
         eval_inner_steps: K in evaluation.
         adjoint: as in `maml`.
         part: which parameters adapt, as in `anil` (head) or `boil` (body).
-        epoch_steps: meta-steps in an epoch; the authors' 500.
-        multi_step_epochs: epochs until only phi_K counts; 0 has it so from the start.
+        epoch_steps: meta-steps per epoch; the authors use 500.
+        multi_step_epochs: epochs until only phi_K counts; 0 uses phi_K from the start.
         first_order_epochs: epochs without Hessians.
         learned_step_sizes: whether step sizes are learned.
-        per_step_norm: whether scale and shift differ step by step.
+        per_step_norm: whether scale and shift are learned per step.
 
     """
     size: Transformation = (

@@ -13,15 +13,15 @@ def meta_curvature(
     eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
-    """MAML that also learns to turn the inner gradient: a block-diagonal preconditioner.
+    """MAML that also learns to transform the inner gradient: a block-diagonal preconditioner.
 
         phi_{k+1} = phi_k - alpha * MC(grad L(phi_k; support))        (eq. 11)
 
-    MC multiplies the gradient of every tensor by a learned matrix along each of its modes
-    (outputs, inputs, kernel positions: eq. 10), a Kronecker-factored matrix for each tensor.
-    Theta and the matrices, which start as the identity, descend the mean query loss together.
+    MC multiplies each tensor's gradient by a learned matrix along each of its modes (outputs,
+    inputs, kernel positions: eq. 10), a Kronecker-factored matrix for each tensor. Theta and the
+    matrices, initially the identity, descend the mean query loss together.
 
-    Deviation: biases and norm parameters get a matrix of their own, the paper speaks of weights.
+    Deviation: biases and norm parameters also get a matrix; the paper only mentions weights.
 
     Args: as in `maml`.
     """

@@ -13,17 +13,17 @@ def meta_sgd(
     eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
-    """MAML that also learns the direction: a step size for every element of every parameter.
+    """MAML that also learns the direction: a step size for each element of each parameter.
 
         phi_{k+1} = phi_k - alpha * grad L(phi_k; support), alpha of theta's shape (eq. 3)
 
-    Outer loop (Algorithm 1): theta and alpha together descend the mean query loss. An element of
-    alpha may become negative or vanish: it is a learned diagonal preconditioner.
+    Outer loop (Algorithm 1): theta and alpha descend the mean query loss together. An element of
+    alpha may become negative or zero: alpha is a learned diagonal preconditioner.
 
-    Deviations: alpha starts at one number, where the paper draws it from [0.005, 0.1]; the paper
-    takes one inner step, here inner_steps reuse the same alpha.
+    Deviations: all of alpha starts at inner_lr, where the paper samples it from [0.005, 0.1]. The
+    paper takes one inner step; here inner_steps share the same alpha.
 
-    Args: as in `maml`; inner_lr is where alpha starts.
+    Args: as in `maml`; inner_lr is the initial alpha.
     """
     return GradientBased(
         objective=objective,

@@ -1,4 +1,4 @@
-"""Which losses along phi_0 .. phi_K make the meta-loss."""
+"""Outer losses: combine the losses along phi_0 .. phi_K into the meta-loss."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from metaloop.inner_loop import Objective, Parameters, Report
 
 
 class OuterLoss:
-    """The contract: a meta-loss from the path of a learner and the episode.
+    """The contract: compute the meta-loss from a learner's path and the episode.
 
     Attributes:
         differentiates_path: whether its gradient flows through the inner steps, so that the
-            adjoint matters.
+            choice of adjoint matters.
 
     """
 
@@ -26,27 +26,27 @@ class OuterLoss:
     def __call__(
         self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
     ) -> tuple[Tensor, Report]:
-        """Return the meta-loss, and the report of the query set at phi_K."""
+        """Return the meta-loss, and the query set's report at phi_K."""
         raise NotImplementedError
 
     def check(self, inner_steps: int) -> None:
-        """Refuse what does not fit this number of inner steps."""
+        """Raise a UserError if the outer loss does not fit this number of inner steps."""
 
     def at(self, meta_step: int) -> "OuterLoss":
-        """The outer loss as it is at this meta-step: schedules are functions of the step."""
+        """Return the outer loss at this meta-step: schedules are functions of the step."""
         return self
 
     @property
     def scheduled(self) -> tuple[float, ...]:
-        """Numbers that `at` changes: see Algorithm.scheduled."""
+        """Values that `at` changes; see Algorithm.scheduled."""
         return ()
 
-    def with_scheduled(self, numbers: Sequence[float | Tensor]) -> "OuterLoss":
-        """The same outer loss with other such numbers."""
+    def with_scheduled(self, values: Sequence[float | Tensor]) -> "OuterLoss":
+        """Copy with other such values."""
         return self
 
 
-@dataclass(frozen=True)  # equal to every other: `at` makes new ones
+@dataclass(frozen=True)  # compared by value, since `at` makes new ones
 class QueryLoss(OuterLoss):
     """L(phi_K; query): Finn et al. 2017 (arXiv:1703.03400), Algorithm 1, line 8."""
 
@@ -65,7 +65,7 @@ class MultiStepLoss(OuterLoss):
     The multi-step loss of MAML++: Antoniou et al. 2019 (arXiv:1810.09502), eq. 2.
 
     Attributes:
-        weights: one for each inner step.
+        weights: one per inner step.
 
     """
 
@@ -74,7 +74,7 @@ class MultiStepLoss(OuterLoss):
     def __call__(
         self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
     ) -> tuple[Tensor, Report]:
-        steps = iter(path)  # zip is strict: `check` has compared their number
+        steps = iter(path)  # `check` has compared the lengths for the strict zip
         next(steps)  # phi_0 has no weight
         judged = [objective.judge_query(phi, episode) for phi in steps]
         losses = [w * loss for w, (loss, _) in zip(self.weights, judged, strict=True)]
@@ -91,25 +91,25 @@ class MultiStepLoss(OuterLoss):
     def scheduled(self) -> tuple[float, ...]:
         return tuple(float(weight) for weight in self.weights)
 
-    def with_scheduled(self, numbers: Sequence[float | Tensor]) -> "MultiStepLoss":
-        return MultiStepLoss(tuple(numbers))
+    def with_scheduled(self, values: Sequence[float | Tensor]) -> "MultiStepLoss":
+        return MultiStepLoss(tuple(values))
 
 
 @dataclass(frozen=True)
 class AnnealedMultiStepLoss(OuterLoss):
-    """A multi-step loss whose weight moves to the last step, epoch by epoch, until it is there.
+    """A multi-step loss whose weight moves to the last step, epoch by epoch.
 
     At epoch e of E, with K inner steps (the authors' code; the paper gives no formula),
 
         w_k = max(1/K - e/(K E), 0.03/K) for k < K,    w_K = 1 - sum of those
 
-    and from epoch E on the query loss at phi_K alone. Antoniou et al. 2019 (arXiv:1810.09502),
+    and from epoch E on only the query loss at phi_K. Antoniou et al. 2019 (arXiv:1810.09502),
     section 4, "multi-step loss optimization".
 
     Attributes:
         inner_steps: K.
         epochs: E.
-        epoch_steps: meta-steps in an epoch; the authors' 500.
+        epoch_steps: meta-steps per epoch; the authors use 500.
 
     """
 
@@ -125,7 +125,8 @@ class AnnealedMultiStepLoss(OuterLoss):
     def check(self, inner_steps: int) -> None:
         if self.inner_steps != inner_steps:
             raise UserError(
-                f"outer_loss.inner_steps={self.inner_steps} must be the algorithm's {inner_steps}."
+                f"outer_loss.inner_steps={self.inner_steps} differs from the algorithm's "
+                f"inner_steps={inner_steps}. Make them equal."
             )
 
     def at(self, meta_step: int) -> OuterLoss:
@@ -142,8 +143,8 @@ class AnnealedMultiStepLoss(OuterLoss):
 class SquaredDistance(OuterLoss):
     """|theta - phi_K|^2 / 2 with phi_K a constant: its gradient is theta - phi_K.
 
-    Reptile's: Nichol et al. 2018 (arXiv:1803.02999), Algorithm 1. It sees no query set, and
-    nothing flows through the inner loop; the report is of the query set all the same.
+    The loss of Reptile: Nichol et al. 2018 (arXiv:1803.02999), Algorithm 1. It does not use the
+    query set and does not differentiate the inner loop; the report is still the query set's.
     """
 
     differentiates_path = False

@@ -1,4 +1,4 @@
-"""Pretraining on all tasks at once: the baseline of Finn et al. 2017 (arXiv:1703.03400)."""
+"""Pretraining on all tasks together: the baseline of Finn et al. 2017 (arXiv:1703.03400)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ ALL_CLASSES = {WEIGHT: "all_classes.weight", BIAS: "all_classes.bias"}
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(GradientBased):
-    """Ordinary training, no inner loop; at test the learner is fine-tuned by gradient descent.
+    """Ordinary training without an inner loop; evaluation fine-tunes by gradient descent.
 
-    Regression (section 5.1): one network for all tasks descends the mean loss over their
-    examples. Classification: a head over all classes learns their global ids, and at test a
-    fresh head, the model's as it was initialised, is fine-tuned with the rest.
+    Regression (section 5.1): one network descends the mean loss over the examples of all tasks.
+    Classification: a head over all classes learns the global class ids. Evaluation replaces it by
+    the model's initial head and fine-tunes.
 
-    Running averages of the norms' statistics are kept (own `statistics.*`), which another
-    run takes up with `init_from` and `norm_mode=frozen`.
+    Running averages of the norms' statistics are stored (`statistics.*`); another run reads them
+    with `init_from` and `norm_mode=frozen`.
 
     Attributes:
-        classes: how many global class ids there are, over all splits; 0 in regression.
+        classes: number of global class ids over all splits; 0 in regression.
 
     """
 
@@ -48,8 +48,8 @@ class Pretrain(GradientBased):
         super().__post_init__()
         if self.objective.mode.tracks_path or self.per_step_norm:
             raise UserError(
-                "Pretraining takes no inner steps, so that nothing can be learned or stored for "
-                "each of them. Choose another norm_mode, and per_step_norm=false."
+                "Pretraining takes no inner steps, so nothing can be learned or stored per step. "
+                "Choose another norm_mode, and per_step_norm=false."
             )
 
     @property
@@ -83,14 +83,14 @@ class Pretrain(GradientBased):
     def _classify(self, theta: Parameters, own: Parameters, inputs: Inputs, ids: Tensor) -> Tensor:
         if not self.classes:
             raise UserError(
-                "Pretraining on classes needs their number: the task has to say how many global "
-                "class ids there are (its attribute `classes`)."
+                "Pretraining on classes needs the number of global class ids: the task must have "
+                "an attribute `classes`."
             )
-        head = {name: own[mine] for name, mine in ALL_CLASSES.items()}
+        head = {name: own[ours] for name, ours in ALL_CLASSES.items()}
         return self.objective.loss(self.objective.predict({**theta, **head}, inputs), ids)
 
     def _report(self, meta: Parameters, episode: Episode) -> Report:
-        """The query set's, after fine-tuning."""
+        """Compute the query set's report after fine-tuning."""
         constant: Mapping[str, Tensor] = {name: p.detach() for name, p in meta.items()}
         *_, tuned = self.adapt(constant, episode.support, self.inner_steps)
         return self.objective.judge_query(tuned, episode)[1]
@@ -105,20 +105,20 @@ def pretrain(
     eval_inner_steps: Count,
     part: Part,
 ) -> Pretrain:
-    """Train on all tasks as if they were one, fine-tune on the one at hand (section 5.1).
+    """Train on all tasks as if they were one, fine-tune on a new one (section 5.1).
 
         theta <- theta - beta * grad mean_tasks L(theta; support and query)
-        phi_{k+1} = phi_k - alpha * grad L(phi_k; support), at test
+        phi_{k+1} = phi_k - alpha * grad L(phi_k; support), in evaluation
 
-    With `training.max_steps=0` nothing is trained: the baseline `random`.
+    `training.max_steps=0` trains nothing, which gives the baseline `random`.
 
     Args:
         objective: model, loss and metrics.
-        classes: global class ids over all splits, 0 in regression; the task knows.
+        classes: global class ids over all splits, 0 in regression; the task knows it.
         inner_lr: alpha of the fine-tuning.
-        inner_steps: K of the fine-tuning that training reports.
+        inner_steps: K of the fine-tuning behind the training reports.
         eval_inner_steps: K in evaluation.
-        part: which parameters are fine-tuned: everything, or the head.
+        part: parameters that are fine-tuned: everything, or the head.
 
     """
     return Pretrain(

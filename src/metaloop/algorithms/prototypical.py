@@ -14,17 +14,17 @@ from metaloop.inner_loop import Objective, Parameters, Report
 
 
 class Prototypical(Algorithm):
-    """The metric-learning baseline: the class means of the support set are the head.
+    """The metric-learning baseline: the support set's class means form the head.
 
     With f the network below its head and c_n the mean of f over class n's support examples,
 
         p(n | x) = softmax_n(-|f(x) - c_n|^2)        (eq. 2)
 
-    -|f - c|^2 = 2 c.f - |c|^2 - |f|^2, and the last term is the same for all classes: so the
-    prototypes are a linear head, weight 2 c_n and bias -|c_n|^2 (section 2.4), and the adapted
-    learner is a phi like any other. phi_0 = theta; phi_1 has that head; there is no second step.
+    -|f - c|^2 = 2 c.f - |c|^2 - |f|^2, where the last term is the same for all classes. So the
+    prototypes form a linear head, weight 2 c_n and bias -|c_n|^2 (section 2.4), and the adapted
+    learner is an ordinary phi. phi_0 = theta, phi_1 has that head, and further steps repeat it.
 
-    Deviation: the paper trains with more ways than it tests; here ways are the task's.
+    Deviation: the paper trains with more ways than it tests; here the ways are the task's.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -60,11 +60,11 @@ class Prototypical(Algorithm):
         return {**super().describe(), "part": "head", "distance": "squared euclidean"}
 
     def _class_means(self, theta: Parameters, support: Examples) -> Tensor:
-        """The prototypes [N, features]; shots may differ from class to class."""
+        """Compute the prototypes [N, features]; shots may differ from class to class."""
         if support.targets.is_floating_point():
             raise UserError(
-                "algorithm=prototypical takes means of classes, but the task's targets are "
-                "numbers. Choose a task of classes, or another algorithm for regression."
+                "algorithm=prototypical averages the examples of each class, but the task's "
+                "targets are real numbers. Choose a classification task, or another algorithm."
             )
         ways = len(theta[WEIGHT])
         embedded = features(self.objective, theta, support.inputs)

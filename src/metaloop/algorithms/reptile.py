@@ -16,23 +16,23 @@ def reptile(
     beta2: Fraction,
     batch_size: Count | None,
 ) -> GradientBased:
-    """Go towards where a few steps of training on the task end: no query set, no Hessian.
+    """Move towards the end of a few training steps on a task: no query set, no Hessian.
 
     Inner loop, K steps of Adam on minibatches of the support set. Outer loop (Algorithm 2):
 
         theta <- theta + epsilon * mean_tasks (phi_K - theta)
 
-    which is gradient descent with step size epsilon on |theta - phi_K|^2 / 2, phi_K constant:
-    take `optimizer=sgd`, its learning rate epsilon annealed linearly to 0 (`scheduler=linear`).
+    which is gradient descent with step size epsilon on |theta - phi_K|^2 / 2 for constant phi_K:
+    use `optimizer=sgd` with its learning rate epsilon annealed linearly to 0 (`scheduler=linear`).
 
-    Deviations: Adam starts anew for every task, where the authors' code carries its state from
-    task to task (anything else could not be vectorised or split over processes); minibatches go
-    round through the support set, where the authors draw them at random.
+    Deviations: Adam's state is reset for every task, where the authors' code carries it over
+    (which could not be vectorised or split over processes). Minibatches cycle through the support
+    set, where the authors sample them.
 
     Args:
-        inner_lr, beta1, beta2: Adam's; the authors' beta1 is 0.
+        inner_lr, beta1, beta2: of Adam; the authors' beta1 is 0.
         inner_steps, eval_inner_steps: K in meta-training and in evaluation.
-        batch_size: support examples a step; None takes them all.
+        batch_size: support examples per step; None uses all.
 
     """
     return GradientBased(

@@ -1,4 +1,4 @@
-"""When to save, draw, show progress and stop."""
+"""Callbacks that save, draw, show progress and stop."""
 
 from metaloop.callbacks.best_checkpoint import BestCheckpoint, EnsembleCheckpoints
 from metaloop.callbacks.checkpoint_io import DurableCheckpointIO

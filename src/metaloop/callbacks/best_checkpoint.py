@@ -1,4 +1,4 @@
-"""The best checkpoints in validation."""
+"""Keep the checkpoints of the best validations."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -9,12 +9,12 @@ Mode = Literal["min", "max"]
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps best.ckpt, the weights of the best validation; also in a folder that was moved.
+    """Keeps best.ckpt, the weights of the best validation; also works in a moved folder.
 
     Args:
-        dirpath: where it goes.
+        dirpath: folder of the checkpoint.
         monitor: the logged value that decides.
-        mode: whether it should be small or large.
+        mode: whether lower (min) or higher (max) is better.
 
     """
 
@@ -38,7 +38,7 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # Lightning forgets the best score where the folder has another name than when it saved
+        # Lightning forgets the best score if the folder has moved since the checkpoint was saved
         best = {
             k: str(self._here(v)) for k, v in state_dict.items() if k == "best_model_path" and v
         }
@@ -56,8 +56,8 @@ class BestCheckpoint(ModelCheckpoint):
 class EnsembleCheckpoints(BestCheckpoint):
     """Keeps the weights of the `size` best validations, as ensemble/step=N.ckpt.
 
-    Their average is judged with `evaluation.checkpoint=ensemble` (Antoniou et al. 2019,
-    arXiv:1810.09502, section 5).
+    `evaluation.checkpoint=ensemble` evaluates the average of their predictions (Antoniou et al.
+    2019, arXiv:1810.09502, section 5).
     """
 
     def __init__(self, dirpath: str | Path, *, monitor: str, mode: Mode, size: int) -> None:

@@ -1,4 +1,4 @@
-"""How a checkpoint gets to the disk, and says where it comes from."""
+"""Write checkpoints safely to disk, with their origin."""
 
 import os
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from metaloop.callbacks.kept_weights import KeptWeights
 
-# The checkpoint's key that says what it is of: config, versions, layout.
+# The checkpoint's key for its origin: config, versions, format.
 ORIGIN = "origin"
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target, to the disk, then renames: never a torn file.
+    """Writes a checkpoint next to its target, syncs, then renames: never a torn file.
 
-    Lightning's own passes through a temporary folder, which may lie on another file system.
+    Lightning's version passes through a temporary folder, possibly on another file system.
 
     Args:
-        origin: plain values that every checkpoint carries under `ORIGIN`.
-        read: checkpoints read and checked before, by their paths: each is handed out once instead
-            of being read again.
-        kept: what is told before a file is replaced or removed.
+        origin: plain values that every checkpoint contains under `ORIGIN`.
+        read: checkpoints that are already read and checked, by path; each is returned once
+            instead of being read again.
+        kept: notified before a file is replaced or removed.
 
     """
 
@@ -42,9 +42,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
         if self.origin is not None:
             checkpoint = {**checkpoint, ORIGIN: self.origin}
         path = Path(path)
-        # a run's own folder is not made anew where it has been moved away
+        # do not recreate a run folder that was moved away
         path.parent.mkdir(parents=self.kept is None, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")  # one worker a folder: a fixed name suffices
+        part = path.with_name(f".{path.name}.part")  # a fixed name: one worker per folder
         try:
             with part.open("wb") as file:
                 _save(checkpoint, file)
@@ -70,8 +70,8 @@ class DurableCheckpointIO(TorchCheckpointIO):
         super().remove_checkpoint(path)
 
 
-class _Remembering:
-    """A file that remembers why a write failed."""
+class _ErrorKeeper:
+    """A file that keeps the error of a failed write."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.flush = file, file.flush
@@ -86,8 +86,8 @@ class _Remembering:
 
 
 def _save(checkpoint: Mapping[str, object], file: BinaryIO) -> None:
-    """Save, failing by the OSError: torch's zip writer would hide it behind one of its own."""
-    target = _Remembering(file)
+    """Save, raising the original OSError: torch's zip writer would replace it by its own error."""
+    target = _ErrorKeeper(file)
     try:
         torch.save(checkpoint, target)  # type: ignore[arg-type]
     except RuntimeError as hiding:

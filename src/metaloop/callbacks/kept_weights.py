@@ -1,4 +1,4 @@
-"""Weights of validations beside the checkpoints to resume from, of one state with them."""
+"""Keep the weights of validations consistent with the checkpoints to resume from."""
 
 import os
 import shutil
@@ -7,17 +7,18 @@ from pathlib import Path
 
 import torch
 
-# The checkpoint's key that names the weights beside it: their files and meta-steps.
+# The checkpoint's key for the weights next to it: their files and meta-steps.
 BESIDE = "weights_beside"
 TO_RESUME_FROM = ("last.ckpt", "previous.ckpt", "new.ckpt")
 
 
 class KeptWeights:
-    """best.ckpt, ensemble/ and what else a run's callbacks save in its checkpoints/.
+    """best.ckpt, ensemble/ and other weights that callbacks save in a run's checkpoints/.
 
-    A checkpoint to resume from names those that lie beside it. What last.ckpt names and is then
-    replaced or removed stays in superseded/ until previous.ckpt has gone too; so a run that goes
-    on from there finds the best of its own past, and none of a future that it may not have.
+    A checkpoint to resume from lists the weights next to it. If a file that last.ckpt lists is
+    replaced or removed, a copy stays in superseded/ until previous.ckpt is gone too. So a run that
+    resumes from an older checkpoint finds the best weights of its past, and none from a discarded
+    future.
 
     Args:
         folder: checkpoints/ of the run.
@@ -26,15 +27,15 @@ class KeptWeights:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._named: Mapping[str, int] = {}  # by last.ckpt
+        self._named: Mapping[str, int] = {}  # listed by last.ckpt
 
     def beside(self) -> dict[str, int]:
-        """Name the weights that are there now: the meta-step of each file."""
+        """List the current weights: the meta-step of each file."""
         found = {name: meta_step_of(path) for name, path in self._files()}
         return {name: step for name, step in found.items() if step is not None}
 
     def keep(self, path: Path) -> None:
-        """Keep what is about to be replaced or removed, if last.ckpt names it."""
+        """Keep a file that is about to be replaced or removed, if last.ckpt lists it."""
         name = path.relative_to(self.folder).as_posix() if self._holds(path) else ""
         step = self._named.get(name)
         if step is None or meta_step_of(path) != step:
@@ -49,7 +50,7 @@ class KeptWeights:
             shutil.copyfile(path, target)
 
     def commit(self, beside: Mapping[str, int]) -> None:
-        """Take note of what the new last.ckpt names; forget what only an older one did."""
+        """Note the weights listed by the new last.ckpt; delete what only an older one needed."""
         needed = {self._superseded(*named) for of in (self._named, beside) for named in of.items()}
         for path in self.folder.glob("superseded/**/*.ckpt"):
             if path not in needed:
@@ -57,10 +58,10 @@ class KeptWeights:
         self._named = beside
 
     def restore(self, beside: Mapping[str, int], meta_step: int) -> None:
-        """Bring the folder to what the checkpoint of this meta-step names.
+        """Restore the folder to the state that the checkpoint of this meta-step lists.
 
-        Weights of later steps are set aside, in abandoned/: unless nothing changes the run makes
-        them again.
+        Weights of later steps are moved to abandoned/. If nothing changes, the run makes them
+        again.
         """
         for name, path in list(self._files()):
             step = meta_step_of(path)
@@ -89,10 +90,10 @@ class KeptWeights:
 
 
 def meta_step_of(path: Path) -> int | None:
-    """The meta-step that a file's weights are of, tensors unread; None where it tells none."""
+    """Read the meta-step of a file's weights without its tensors; None if it has none."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         step = content["global_step"]
-    except Exception:  # torn in whatever way its bytes happen to be, or no checkpoint
+    except Exception:  # a torn file, or not a checkpoint
         return None
     return step if isinstance(step, int) else None

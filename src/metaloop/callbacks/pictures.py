@@ -1,4 +1,4 @@
-"""Pictures of a run while it trains: in its folder and in W&B."""
+"""Draw pictures of a run during training, for its folder and its loggers."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from metaloop.training.meta_learner import MetaLearner
 
 
 class Pictures(pl.Callback):
-    """After every validation: one task before and after adaptation, the adaptation curve, and
-    which classes are mistaken for which.
+    """Draws after every validation: one task before and after adaptation, the adaptation curve,
+    the confusion of classes, and learned step sizes if there are any.
 
-    Where the algorithm learns step sizes, those too. What does not fit a task is left out.
+    Pictures that do not fit the task are left out.
 
     Args:
-        folder: where the pictures go; each validation replaces them, W&B keeps all.
+        folder: folder of the pictures; each validation replaces them, W&B keeps all.
 
     """
 
@@ -69,7 +69,7 @@ class Pictures(pl.Callback):
 
 
 def family_of(trainer: pl.Trainer) -> Task:
-    """The task family that a trainer's episodes are of."""
+    """Return the task family of a trainer's episodes."""
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(datamodule, EpisodicDataModule)
     return datamodule.task

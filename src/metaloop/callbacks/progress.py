@@ -1,4 +1,4 @@
-"""What the terminal shows while a run trains."""
+"""Show the progress of a run in the terminal."""
 
 import sys
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from metaloop.user_text import say
 class Progress(TQDMProgressBar):
     """A bar over all meta-steps with loss and accuracy, before -> after adaptation.
 
-    Where the output is no terminal (a log file) it prints a line a validation instead.
+    If the output is not a terminal (a log file), it prints a line per validation instead.
 
     Args:
-        refresh_rate: meta-steps between two drawings of the bar.
+        refresh_rate: meta-steps between two updates of the bar.
 
     """
 
@@ -32,7 +32,7 @@ class Progress(TQDMProgressBar):
             super().enable()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: object) -> None:
-        # Lightning's epoch has no end here: the bar counts meta-steps up to max_steps
+        # the only epoch never ends: the bar counts meta-steps up to max_steps
         self.train_progress_bar.reset(total=trainer.max_steps)
         self.train_progress_bar.initial = trainer.global_step
         self.train_progress_bar.set_description("Meta-training")
@@ -46,7 +46,7 @@ class Progress(TQDMProgressBar):
             self.train_progress_bar.set_postfix(before_after(pl_module.shown))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: object) -> None:
-        """Leave the bar as the last step drew it."""
+        """Keep the bar as the last step drew it."""
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
@@ -63,9 +63,9 @@ class Progress(TQDMProgressBar):
 
 
 def before_after(metrics: Mapping[str, float]) -> dict[str, str]:
-    """Pair "<stage>/<name>_before" with what came after: {"loss": "4.2 -> 0.6", ..}.
+    """Pair "<stage>/<name>_before" with the value after adaptation: {"loss": "4.2 -> 0.6", ..}.
 
-    That is `<name>_after` where a stage has it, of the same meta-step, or `<name>`.
+    That value is `<name>_after`, of the same meta-step, if the stage has it, else `<name>`.
     """
     shown = {}
     for name, value in metrics.items():

@@ -1,4 +1,4 @@
-"""Checkpoints to resume from, saved where a step is over and the next not begun."""
+"""Save checkpoints to resume from, between two meta-steps."""
 
 import signal
 import time
@@ -16,26 +16,26 @@ from metaloop.process.signals import Interrupted, stop_signals
 from metaloop.process.terminal import say_in_handler
 from metaloop.training.datamodule import MetaBatch
 
-# Seconds within which signals count as one: Ctrl-C reaches a process from the terminal, and once
-# more from a launcher that passes it on.
+# Seconds within which signals count as one: a launcher may pass on a Ctrl-C that the process also
+# gets from the terminal.
 ONE_PRESS = 0.5
-# The checkpoint's key that says whether a callback had ended the run before max_steps.
+# The checkpoint's key that tells whether a callback had ended the run before max_steps.
 STOPPED = "is_stopped"
 
 
 class ResumeCheckpoint(pl.Callback):
     """Keeps last.ckpt, and the one before it as previous.ckpt.
 
-    Saves at the start of a step: then all that belongs to the step before is done, its row of
-    metrics and its validation included, so a resumed run repeats nothing and misses nothing.
+    Saves at the start of a step, when everything of the previous step is done, including its row
+    of metrics and its validation. So a resumed run repeats and misses nothing.
 
-    A stop signal saves at the next step and ends the run by `Interrupted`; Ctrl-C after that ends
-    it at once. (SIGTERM does not: Slurm has it follow on what it has sent before.)
+    A stop signal saves at the next step and ends the run by `Interrupted`. Another Ctrl-C ends it
+    immediately. (Another SIGTERM does not: Slurm sends it after the first signal.)
 
     Args:
-        folder: where the checkpoints go.
+        folder: folder of the checkpoints.
         every: meta-steps between them.
-        kept: the weights beside them, which each of them names.
+        kept: the weights next to them, which each checkpoint lists.
 
     """
 
@@ -53,7 +53,7 @@ class ResumeCheckpoint(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, handler in self._handlers.items():
-            # a terminal's SIGHUP is followed by its shell's, which is not to end what is ending
+            # the terminal's SIGHUP is followed by its shell's, which must not end the clean-up
             is_second = number == self._signal == signal.SIGHUP
             signal.signal(number, signal.SIG_IGN if is_second else handler)
         self._handlers.clear()
@@ -62,7 +62,7 @@ class ResumeCheckpoint(pl.Callback):
         self._saved_step = trainer.global_step
         if trainer.world_size > 1:  # a signal reaches the ranks at different steps
             self._agreement = Agreement()
-        # not earlier: Lightning sets a handler of its own for SIGTERM just before
+        # not earlier: Lightning sets its own handler for SIGTERM just before
         for number in stop_signals():
             self._handlers[number] = signal.signal(number, self._on_signal)
 
@@ -79,7 +79,7 @@ class ResumeCheckpoint(pl.Callback):
         if number or trainer.global_step % self.every == 0:
             self._save(trainer)
         if number:
-            where = f"at meta-step {trainer.global_step}, which is saved"
+            where = f"at meta-step {trainer.global_step}, which was saved"
             raise Interrupted(number, where, is_agreed=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -93,9 +93,9 @@ class ResumeCheckpoint(pl.Callback):
         pl_module: pl.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
-        # Lightning counts the batch at hand as "ready" already. It has not begun: without this
-        # the resumed run counts it twice, and validates a step off.
-        checkpoint[STOPPED] = trainer.should_stop  # by early stopping: then there is no more to do
+        # Lightning already counts the current batch as "ready", though it has not begun. Without
+        # this, the resumed run would count it twice and validate one step off.
+        checkpoint[STOPPED] = trainer.should_stop  # by early stopping
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for counts in (progress["total"], progress["current"]):
             counts["ready"] = counts["completed"]
@@ -112,13 +112,15 @@ class ResumeCheckpoint(pl.Callback):
                 self.last.replace(self.previous)
             new.replace(self.last)
             self._kept.commit(self._beside)
-        trainer.strategy.barrier()  # nobody looks for the file before it has its name
+        trainer.strategy.barrier()  # no process looks for the file before it is renamed
         self._saved_step = trainer.global_step
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signal is None:
-            say_in_handler("\nStopping after this meta-step; Ctrl-C now to stop at once.")
+            say_in_handler(
+                "\nStopping after this meta-step; press Ctrl-C again to stop immediately."
+            )
         elif number == signal.SIGINT and now - self._signalled > ONE_PRESS:
-            raise Interrupted(number, "at once, back to the last checkpoint")
+            raise Interrupted(number, "immediately; the last checkpoint is kept")
         self._signal, self._signalled = number, now

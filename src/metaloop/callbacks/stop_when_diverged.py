@@ -1,4 +1,4 @@
-"""A run that has diverged ends, and what it had saved before is kept."""
+"""End a run that has diverged, keeping what was saved before."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 from metaloop.errors import Diverged
 from metaloop.training.meta_learner import MetaLearner
 
-LOOK_EVERY = 50  # meta-steps between two looks where a look makes somebody wait
+LOOK_EVERY = 50  # meta-steps between checks where a check makes a process wait
 REMEDY = (
     "Lower the inner step size (inner_lr) or the meta learning rate (the optimizer's lr), or clip "
     "the meta-gradient (clip_norm)."
@@ -20,23 +20,23 @@ REMEDY = (
 class StopWhenDiverged(pl.Callback):
     """Ends training by `Diverged` at the first meta-gradient that is not finite.
 
-    No step waits for it: what a step starts its backward pass from, sum (p * gradient), is kept on
-    the device. A single process on a processor reads it at once. An accelerator, and processes
-    that have to agree, are asked every 50 meta-steps, and before a validation and whatever is
-    saved. So no checkpoint holds weights that are not finite.
+    It checks the scalar from which each step starts its backward pass, sum (p * gradient). A single
+    process on a CPU checks it in every step. To avoid waiting, an accelerator or several processes
+    are checked every 50 meta-steps, and before each validation and checkpoint. So no checkpoint
+    has weights that are not finite.
     """
 
     def __init__(self) -> None:
-        self._sums: list[Tensor] = []  # since the last look
-        self._step = 0  # that of the last of them
+        self._sums: list[Tensor] = []  # since the last check
+        self._step = 0  # meta-step of the last sum
 
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
     ) -> None:
         self._sums.append(loss.detach())
         self._step = trainer.global_step + 1
-        costs_nothing = loss.device.type == "cpu" and trainer.world_size == 1
-        if costs_nothing or len(self._sums) == LOOK_EVERY:
+        is_cheap = loss.device.type == "cpu" and trainer.world_size == 1
+        if is_cheap or len(self._sums) == LOOK_EVERY:
             self._look(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -57,10 +57,10 @@ class StopWhenDiverged(pl.Callback):
                 )
 
     def _look(self, trainer: pl.Trainer) -> None:
-        """Read what was kept; all processes find the same step.
+        """Check the kept sums; all processes find the same step.
 
         Raises:
-            Diverged: at the first that is not finite.
+            Diverged: at the first sum that is not finite.
 
         """
         if not self._sums:

@@ -1,6 +1,6 @@
-"""changes.json: what a user wanted otherwise of a run, and the one write that makes it so.
+"""changes.json: changes to a run that the user accepted, and the write that applies them.
 
-Imports no torch: commands stay quick.
+Imports no torch, so that commands stay fast.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from pathlib import Path
 from metaloop.folders.atomic_write import write_json
 from metaloop.folders.reading import parse_json, read_text
 
-REMEDY = "Delete it, and accept the changes again: metaloop-resume FOLDER --accept-changes."
+REMEDY = "Delete it, then accept the changes again: metaloop-resume FOLDER --accept-changes."
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """What the user wanted otherwise from a meta-step on: before and after, by key."""
+    """Changes accepted at a meta-step: values before and after, by key."""
 
     meta_step: int
     changes: dict[str, tuple[object, object]]
@@ -23,7 +23,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Decided:
-    """The texts of config.yaml and overrides.yaml that a change replaces together."""
+    """New texts of config.yaml and overrides.yaml, which are replaced together."""
 
     config: str
     overrides: str
@@ -31,17 +31,17 @@ class Decided:
 
 @dataclass(frozen=True)
 class Changes:
-    """All that was accepted, and a change that is not yet written into its own files."""
+    """Everything that was accepted, and a change whose files are not written yet."""
 
     accepted: Sequence[Accepted] = field(default_factory=list)
     decided: Decided | None = None
 
 
 def read_changes(path: Path) -> Changes:
-    """Read changes.json; nothing where there is none.
+    """Read changes.json; empty if there is none.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: if it cannot be read.
 
     """
     text = read_text(path, REMEDY)
@@ -49,7 +49,7 @@ def read_changes(path: Path) -> Changes:
 
 
 def write_changes(path: Path, changes: Changes) -> None:
-    """Replace changes.json, or remove it where it would say nothing."""
+    """Replace changes.json, or remove it if it would be empty."""
     content = {name: value for name, value in asdict(changes).items() if value}
     if content:
         write_json(path, content)

@@ -1,7 +1,6 @@
-"""Reading what a run has written: a file that cannot be read is named, whoever asked.
+"""Read the files of a run; an unreadable file is always reported by name and with a remedy.
 
-Every reader of a record goes through here, with the remedy that fits its file. Imports no torch:
-commands stay quick.
+All readers of a run's files use this module. Imports no torch, so that commands stay fast.
 """
 
 import csv
@@ -16,15 +15,15 @@ Shape = TypeVar("Shape")
 
 
 def unreadable(path: Path, reason: str, remedy: str) -> UserError:
-    """Name a file that cannot be read, why, and what to do."""
+    """Describe a file that cannot be read, with reason and remedy."""
     return UserError(f"{path} cannot be read: {reason}. {remedy}")
 
 
 def read_text(path: Path, remedy: str) -> str | None:
-    """Read a text file whole; None where there is none.
+    """Read a whole text file; None if there is none.
 
     Raises:
-        UserError: it is a folder, no text, or not to be opened.
+        UserError: if it is a folder, not text, or cannot be opened.
 
     """
     try:
@@ -32,24 +31,24 @@ def read_text(path: Path, remedy: str) -> str | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise unreadable(path, f"it is no text, from byte {error.start} on", remedy) from error
+        raise unreadable(path, f"it is not text from byte {error.start} on", remedy) from error
     except OSError as error:
         raise unreadable(path, explain(error), remedy) from error
 
 
 def explain(error: OSError) -> str:
-    """Say in words why a file could not be opened or written."""
+    """Explain why a file could not be opened or written."""
     return (error.strerror or str(error)).lower()
 
 
 def parse_json(text: str, path: Path, shape: type[Shape], remedy: str) -> Shape:
-    """Read JSON of this shape: a dataclass, of whose keys more may be there, or a plain type.
+    """Parse JSON into a plain type or a dataclass, whose unknown keys are ignored.
 
     Raises:
-        UserError: it is empty, cut short, or of another shape.
+        UserError: if it is empty, truncated, or has another shape.
 
     """
-    from pydantic import TypeAdapter, ValidationError  # here: commands that only help need none
+    from pydantic import TypeAdapter, ValidationError  # slow, and not needed for --help
 
     try:
         return TypeAdapter(shape).validate_json(text)
@@ -63,28 +62,28 @@ def parse_json(text: str, path: Path, shape: type[Shape], remedy: str) -> Shape:
 def parse_yaml(
     text: str, path: Path, read: Callable[[io.StringIO], object], kind: type[Shape], remedy: str
 ) -> Shape:
-    """Read YAML by `read`, which makes a `kind` of it.
+    """Parse YAML by `read`, which must return a `kind`.
 
     Raises:
-        UserError: it is empty, no YAML, or of another kind.
+        UserError: if it is empty, not YAML, or of another kind.
 
     """
     try:
         content = read(io.StringIO(text))
-    except Exception as error:  # YAML's errors and OmegaConf's have no class in common
+    except Exception as error:  # YAML and OmegaConf share no error class
         reason = _or_empty(text, " ".join(str(error).split()) or type(error).__name__)
         raise unreadable(path, reason, remedy) from error
     if not isinstance(content, kind) or not text.strip():
-        reason = _or_empty(text, f"it holds a {type(content).__name__}, no {kind.__name__}")
+        reason = _or_empty(text, f"it holds a {type(content).__name__}, not a {kind.__name__}")
         raise unreadable(path, reason, remedy)
     return content
 
 
 def parse_csv(text: str, path: Path, remedy: str) -> list[dict[str, str]]:
-    """Read the rows of a CSV file; a last line that was cut short is left out.
+    """Parse the rows of a CSV file; a truncated last line is ignored.
 
     Raises:
-        UserError: a row is of another length than its header.
+        UserError: if a row and the header differ in length.
 
     """
     whole = text[: text.rfind("\n") + 1]
@@ -95,7 +94,7 @@ def parse_csv(text: str, path: Path, remedy: str) -> list[dict[str, str]]:
         raise unreadable(path, f"line {reader.line_num}: {error}", remedy) from error
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise unreadable(path, f"line {number} has not as many cells as the header", remedy)
+            raise unreadable(path, f"line {number} and the header differ in length", remedy)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The folder of one run: its paths, record and lock. Imports no torch: commands stay quick."""
+"""The folder of one run: paths, status, lock. Imports no torch, so that commands stay fast."""
 
 import os
 import shutil
@@ -18,46 +18,46 @@ from metaloop.folders.run_lock import RunLock
 State = Literal["composed", "running", "interrupted", "diverged", "failed", "completed"]
 
 
-CONFIG_REMEDY = "Put a copy of it back, or train the run again."
-OVERRIDES_REMEDY = "Delete it: the run goes on without, and only forgets what was changed."
+CONFIG_REMEDY = "Restore it from a copy, or train the run again."
+OVERRIDES_REMEDY = "Delete it: the run continues without it, and only forgets what was changed."
 
 
 class RunFolder:
     """Paths and status of one run.
 
-    config.yaml          the resolved config          overrides.yaml   what the user changed
+    config.yaml          the resolved config          overrides.yaml   the user's overrides
     environment.json     versions, git state          status.json      composed ... completed
-    changes.json         accepted on resuming; decides over config and overrides
-    best_modes.json      whether min or max is the best value of each metric
-    checkpoints/         last, previous, best         metrics.csv      one row a logging step
-    plots/  wandb/       pictures; W&B's own files    evaluations/     one folder an evaluation
-                                                      adaptations/     one folder an adaptation
-    log.txt              what a job of a sweep said, where several run at once
+    changes.json         changes accepted on resuming; overrides config.yaml and overrides.yaml
+    best_modes.json      whether each metric is best at its min or max
+    checkpoints/         last, previous, best         metrics.csv      one row per logging step
+    plots/  wandb/       pictures; W&B's files        evaluations/     one folder per evaluation
+                                                      adaptations/     one folder per adaptation
+    log.txt              output of a sweep's job, if several run at once
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        # the topmost of the folders that had to be made for it, by this process; None: it was there
+        # topmost folder that this process had to create for it; None if it existed
         self.made: Path | None = None
         self._held: list[RunLock] = []
 
     @classmethod
     def create(cls, root: str | Path, name: str) -> "RunFolder":
-        """Make a new folder root/name; name-2, name-3 .. where it is taken."""
+        """Create a new folder root/name, or name-2, name-3 .. if it exists."""
         number = 1
         while True:
             folder = cls(Path(root) / (name if number == 1 else f"{name}-{number}"))
             try:
-                folder.make()  # exclusive: of two processes only one makes it
+                folder.make()  # exclusive: only one of two processes succeeds
                 return folder
             except FileExistsError:
                 number += 1
 
     def make(self) -> None:
-        """Make the folder, and those that it lies in.
+        """Create the folder and its parents.
 
         Raises:
-            FileExistsError: it is there.
+            FileExistsError: if it exists.
 
         """
         missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
@@ -65,12 +65,12 @@ class RunFolder:
         self.made = missing[-1] if missing else None
 
     def remove(self, made: Path) -> None:
-        """Remove the folder, and those up to `made` that nothing else lies in."""
+        """Remove the folder, and its parents up to `made` that are otherwise empty."""
         shutil.rmtree(self.path, ignore_errors=True)
         for path in self.path.parents:
             if not path.is_relative_to(made):
                 break
-            with suppress(OSError):  # another run's folder lies in it
+            with suppress(OSError):  # it contains another run
                 path.rmdir()
 
     @classmethod
@@ -78,7 +78,7 @@ class RunFolder:
         """Open an existing run or evaluation.
 
         Raises:
-            UserError: it is no folder, or no config.yaml is in it.
+            UserError: if it is not a folder, or contains no config.yaml.
 
         """
         folder = cls(path)
@@ -86,17 +86,17 @@ class RunFolder:
         return folder
 
     def require(self) -> None:
-        """Refuse a path without a run or evaluation.
+        """Refuse a path that is not a run or evaluation.
 
         Raises:
-            UserError: it is no folder, or no config.yaml is in it.
+            UserError: if it is not a folder, or contains no config.yaml.
 
         """
         if not os.path.isdir(self.path):  # noqa: PTH112 - pathlib raises for long names
             raise UserError(f"There is no folder {self.path}. Name a run folder under outputs/.")
         if not self.config.exists():
             raise UserError(
-                f"{self.path} is no run folder: it has no config.yaml. "
+                f"{self.path} is not a run folder: it has no config.yaml. "
                 "Name the folder that metaloop-train printed."
             )
 
@@ -161,20 +161,20 @@ class RunFolder:
         return self.path / "adaptations"
 
     def write_status(self, state: State, **details: str | int | None) -> None:
-        """Replace status.json, atomically."""
+        """Replace status.json atomically."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(self._status, {"state": state, "time": now, **details})
 
     def read_status(self) -> dict[str, str | int | None]:
-        """Read status.json; {} where there is none."""
-        remedy = "Delete it: the run writes it anew when it goes on."
+        """Read status.json; {} if there is none."""
+        remedy = "Delete it: the run writes it again when it continues."
         text = read_text(self._status, remedy)
         if text is None or self._changes().decided is not None:
             return {}
         return parse_json(text, self._status, dict[str, str | int | None], remedy)
 
     def state(self) -> str:
-        """The state of status.json, but "killed" for a run whose process is gone."""
+        """Return the state in status.json, or "killed" for a run whose process has disappeared."""
         status = self.read_status()
         state, pid = str(status.get("state", "composed")), status.get("pid")
         is_here = status.get("host") == socket.gethostname()
@@ -185,16 +185,16 @@ class RunFolder:
         except ProcessLookupError:
             return "killed"
         except (PermissionError, OverflowError):
-            pass  # it lives, as someone else's
+            pass  # it is alive, but belongs to someone else
         return state
 
     def why_ended(self) -> str:
-        """Why the run did not complete, where status.json says so; else an empty string."""
+        """Return the reason why the run did not complete, if status.json has one; else ""."""
         status = self.read_status()
         return str(status.get("error") or status.get("reason") or "")
 
     def read_best_modes(self) -> dict[str, str | None]:
-        """Read whether min or max is the best value of each metric; {} where nothing is said."""
+        """Read whether each metric is best at its min or max; {} if unknown."""
         remedy = "Delete it: the table then shows no best values."
         text = read_text(self.best_modes, remedy)
         return (
@@ -202,44 +202,44 @@ class RunFolder:
         )
 
     def config_text(self) -> str:
-        """What config.yaml says.
+        """Read the text of config.yaml.
 
         Raises:
-            UserError: there is none, or it cannot be read.
+            UserError: if there is none, or it cannot be read.
 
         """
         if (decided := self._changes().decided) is not None:
             return decided.config
         text = read_text(self.config, CONFIG_REMEDY)
         if text is None:
-            raise UserError(f"{self.path} is no run folder any more: its config.yaml is gone.")
+            raise UserError(f"{self.path} is no longer a run folder: its config.yaml is missing.")
         return text
 
     def overrides_text(self) -> str | None:
-        """What overrides.yaml says; None where there is none."""
+        """Read the text of overrides.yaml; None if there is none."""
         decided = self._changes().decided
         return decided.overrides if decided else read_text(self.overrides, OVERRIDES_REMEDY)
 
     def read_accepted(self) -> Sequence[Accepted]:
-        """Read what the user accepted on resuming."""
+        """Read the changes that the user accepted on resuming."""
         return self._changes().accepted
 
     def write_accepted(self, accepted: Sequence[Accepted]) -> None:
-        """Replace what the user accepted. Hold the folder, and settle it before."""
+        """Replace the accepted changes. Call `hold` and `settle` first."""
         if accepted != self.read_accepted():
             write_changes(self.changes, Changes(accepted))
 
     def change(self, decided: Decided, accepted: Sequence[Accepted] = ()) -> None:
-        """Replace config and overrides, and all that was accepted: everything or nothing.
+        """Replace config, overrides and accepted changes, all or nothing.
 
-        The replacement of changes.json decides: whoever reads the folder after it reads what it
-        says, and `settle` ends a change that was cut short. Hold the folder meanwhile.
+        Replacing changes.json is the commit: later readers get the new texts from it, and `settle`
+        completes an interrupted change. Hold the folder meanwhile.
         """
         write_changes(self.changes, Changes(accepted, decided))
         self.settle()
 
     def settle(self) -> None:
-        """Write what was decided into its files, where that is still to be done."""
+        """Write the new texts of an interrupted change to their files."""
         changes = self._changes()
         if changes.decided is None:
             return
@@ -249,13 +249,13 @@ class RunFolder:
         write_changes(self.changes, Changes(changes.accepted))
 
     def hold(self, wait: float = 0) -> None:
-        """Hold the folder for one worker, until `let_go` or the end of the process.
+        """Lock the folder for one worker, until `let_go` or the end of the process.
 
         Args:
-            wait: seconds for another process to let it go.
+            wait: seconds to wait for another process to release it.
 
         Raises:
-            UserError: another process works in this folder.
+            UserError: if another process works in this folder.
 
         """
         lock = RunLock(self.path)
@@ -263,12 +263,12 @@ class RunFolder:
         self._held.append(lock)
 
     def let_go(self) -> None:
-        """End what the last `hold` began."""
+        """Release the last `hold`."""
         self._held.pop().release()
 
     @contextmanager
     def lock(self, wait: float = 0) -> Iterator[None]:
-        """Hold the folder within."""
+        """Hold the folder inside."""
         self.hold(wait)
         try:
             yield
@@ -276,10 +276,10 @@ class RunFolder:
             self.let_go()
 
     def hand_on(self) -> Mapping[str, str]:
-        """Keep the held folder for the ranks of the agent that this process becomes.
+        """Keep the folder locked for the ranks of the torchrun agent that this process becomes.
 
         Returns:
-            what the agent's environment needs.
+            variables for the agent's environment.
 
         """
         return self._held[-1].hand_on()

@@ -1,6 +1,6 @@
-"""One folder, one worker: a lock from the reading of a folder to the end of the work in it.
+"""One worker per folder: a lock from reading a folder to the end of the work in it.
 
-Imports no torch: commands stay quick.
+Imports no torch, so that commands stay fast.
 """
 
 import fcntl
@@ -12,16 +12,17 @@ import filelock
 
 from metaloop.errors import UserError
 
-# set in the environment of torchrun's agent: the folder that it holds for its ranks
+# environment variable of torchrun's agent: the folder that it holds for its ranks
 HELD_FOR_RANKS = "METALOOP_HELD_FOLDER"
 
 
 class RunLock:
-    """Holds a folder until it lets go, or until its process is gone.
+    """A lock on a folder, until it is released or its process ends.
 
-    Several in one process count as one: a command takes it before it reads, and the worker that
-    it becomes takes it again. Of several processes a command becomes torchrun's agent, which keeps
-    a second file locked, so that nobody comes in between before its first rank holds the folder.
+    Several locks in one process count as one: a command locks the folder before reading it, and
+    the worker that it becomes locks it again. With several processes, a command becomes torchrun's
+    agent. It keeps a second file locked, so that no other process can take the folder before its
+    first rank does.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,10 +31,10 @@ class RunLock:
         self._lock = filelock.FileLock(self.folder / ".lock", is_singleton=True)
 
     def acquire(self, wait: float) -> None:
-        """Take the folder, within so many seconds.
+        """Lock the folder, waiting up to `wait` seconds.
 
         Raises:
-            UserError: another process works in it.
+            UserError: if another process works in it.
 
         """
         try:
@@ -45,19 +46,19 @@ class RunLock:
             raise self._taken()
 
     def release(self) -> None:
-        """Let the folder go."""
+        """Release the folder."""
         self._lock.release()
 
     def hand_on(self) -> Mapping[str, str]:
-        """Keep the folder for the ranks of the agent that this process becomes.
+        """Keep the folder locked for the ranks of the torchrun agent that this process becomes.
 
         Returns:
-            what their environment needs: they know by it that it is theirs.
+            variables for their environment, which identify them as the owner's ranks.
 
         """
         agent = os.open(self._agent, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(agent, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.set_inheritable(agent, True)  # it stays open, and locked, as long as the agent lives
+        os.set_inheritable(agent, True)  # stays open and locked while the agent lives
         return {HELD_FOR_RANKS: str(self.folder)}
 
     def _is_held_by_other_agent(self) -> bool:
@@ -72,6 +73,6 @@ class RunLock:
 
     def _taken(self) -> UserError:
         return UserError(
-            f"Another process is working in {self.folder}: one folder is one run. "
-            "Wait for it, stop it, or start a run of your own with metaloop-train."
+            f"Another process is working in {self.folder}, and a folder is one run. "
+            "Wait for it, stop it, or start another run with metaloop-train."
         )

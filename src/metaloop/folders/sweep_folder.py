@@ -1,6 +1,6 @@
-"""The folder of one sweep: who leads it, who works on which job, and the sign to stop.
+"""The folder of one sweep: its leading command, its jobs, and the sign to stop.
 
-Imports no torch: commands stay quick. It may lie on a file system that several machines share.
+Imports no torch, so that commands stay fast. Several machines may share it on a file system.
 """
 
 import os
@@ -18,59 +18,59 @@ from metaloop.folders.atomic_write import write_json
 from metaloop.folders.reading import parse_json, read_text, unreadable
 from metaloop.folders.run_folder import RunFolder
 
-HYDRAS = "multirun.yaml"  # what Hydra writes into a sweep's folder
-GPUS = "CUDA_VISIBLE_DEVICES"  # the environment's name for those that a process sees
+HYDRAS = "multirun.yaml"  # Hydra's file in a sweep's folder
+GPUS = "CUDA_VISIBLE_DEVICES"
 Shape = TypeVar("Shape")
-REMEDY = "Delete the folder .sweep, and start the sweep again: its runs go on."
+REMEDY = "Delete the folder .sweep, and start the sweep again: its runs continue."
 
 
 class Leader(NamedTuple):
-    """The command that leads a sweep: what it gives the jobs, and the GPUs that it sees."""
+    """The command that leads a sweep, with the arguments of its jobs and its visible GPUs."""
 
-    arguments: Sequence[str]  # several values of a key together
+    arguments: Sequence[str]  # several values per key
     host: str
     pid: int
-    gpus: str | None  # what CUDA_VISIBLE_DEVICES says
+    gpus: str | None  # value of CUDA_VISIBLE_DEVICES
 
 
 class JobRecord(NamedTuple):
-    """How a job of the sweep's last command ended; `error` is empty where it went well."""
+    """The end of a job of the sweep's last command; `error` is empty if it succeeded."""
 
     overrides: Sequence[str]
     folder: str
     error: str
-    ended: str = "completed"  # or composed, checked, where no more was asked for
+    ended: str = "completed"  # or composed, checked, if no more was requested
 
 
 class SweepFolder:
-    """Run folders side by side, one a job, and what the jobs of one command share.
+    """The run folders of a sweep, one per job, and the files that its jobs share.
 
-    <task>_<algorithm>_<identity>/   a run folder a job
+    <task>_<algorithm>_<identity>/   the run folder of a job
     .sweep/command.json              the command that leads the sweep: arguments, host, GPUs
-    .sweep/lead                      the lock of that command
-    .sweep/jobs/                     how each of its jobs ended
-    .sweep/locks/                    a job is worked on once, whoever starts it again
-    .sweep/stop                      there while the sweep is to stop
+    .sweep/lead                      lock of that command
+    .sweep/jobs/                     the end of each of its jobs
+    .sweep/locks/                    locks of the jobs, so that each runs once at a time
+    .sweep/stop                      present while the sweep is to stop
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._own = self.path / ".sweep"
-        self._made = self.path  # the topmost folder that had to be made for it
+        self._made = self.path  # topmost folder that had to be created for it
 
     @classmethod
     def create(cls, path: str | Path) -> "SweepFolder":
-        """Make a new folder; with -2, -3 .. where another sweep has that name."""
+        """Create a new folder, with suffix -2, -3 .. if the name is taken."""
         folder = RunFolder.create(Path(path).parent, Path(path).name)
         sweep = cls(folder.path)
         sweep._made = folder.made or folder.path
         return sweep
 
     def begin(self, arguments: Sequence[str]) -> None:
-        """Take the lead until this process ends: forget an earlier command's jobs, keep its runs.
+        """Lead the sweep until this process ends: forget an earlier command's jobs, keep its runs.
 
         Raises:
-            UserError: another command leads the sweep.
+            UserError: if another command leads the sweep.
 
         """
         self._own.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ class SweepFolder:
             leader = self.leader
             raise UserError(
                 f"Another command works in the sweep {self.path}: process {leader.pid} on "
-                f"{leader.host}. Wait for it or stop it, or start a sweep of your own without "
-                f"hydra.sweep.dir; metaloop-sweep {self.path} shows how far it is."
+                f"{leader.host}. Wait for it or stop it, or start another sweep without "
+                f"hydra.sweep.dir; metaloop-sweep {self.path} shows its progress."
             ) from None
         shutil.rmtree(self._own / "jobs", ignore_errors=True)
         for folder in (self._own / "jobs", self._own / "locks"):
@@ -93,9 +93,9 @@ class SweepFolder:
         write_json(self._own / "command.json", leader._asdict())
 
     def discard(self) -> None:
-        """Remove the folder where it holds nothing but what a sweep writes of itself.
+        """Remove the folder if it contains only the sweep's own files.
 
-        Folders that were made for it go too, unless something else lies in them.
+        Parent folders that were created for it go too, unless they contain anything else.
         """
         if {path.name for path in self.path.iterdir()} <= {self._own.name, HYDRAS}:
             RunFolder(self.path).remove(self._made)
@@ -105,35 +105,35 @@ class SweepFolder:
         """The command that leads the sweep.
 
         Raises:
-            UserError: what it wrote cannot be read.
+            UserError: if its file cannot be read.
 
         """
         return _read(self._own / "command.json", Leader)
 
     def stop(self) -> None:
-        """Put up the sign: jobs save and end, and none begins."""
+        """Set the stop sign: running jobs save and end, and no new one starts."""
         self._stop_sign.touch()
 
     def is_stopping(self) -> bool:
-        """Whether the sign is up."""
+        """Check whether the stop sign is set."""
         return self._stop_sign.exists()
 
     def run_folder(self, name: str, identity: str) -> RunFolder:
-        """The run folder of a job: always the same for the same identity."""
+        """Return a job's run folder, which depends only on its identity."""
         return RunFolder(self.path / f"{name}_{identity}")
 
     @contextmanager
     def claim(self, identity: str) -> Iterator[None]:
-        """Hold a job; wait while another process works on it. The claim dies with its process."""
+        """Hold a job, waiting while another process works on it; released if the process dies."""
         with filelock.FileLock(self._own / "locks" / identity):
             yield
 
     def record(self, number: int, job: JobRecord) -> None:
-        """Write down how a job ended."""
+        """Record the end of a job."""
         write_json(self._own / "jobs" / f"{number:06}.json", job._asdict())
 
     def records(self) -> list[JobRecord]:
-        """How the command's jobs ended, in their order."""
+        """Read the ends of the command's jobs, in their order."""
         paths = sorted((self._own / "jobs").glob("*.json"))
         return [_read(path, JobRecord) for path in paths]
 
@@ -144,5 +144,5 @@ class SweepFolder:
 
 def _read(path: Path, shape: type[Shape]) -> Shape:
     if (text := read_text(path, REMEDY)) is None:
-        raise unreadable(path, "it is gone", REMEDY)
+        raise unreadable(path, "it is missing", REMEDY)
     return parse_json(text, path, shape, REMEDY)

@@ -1,9 +1,9 @@
-"""Paths as a user names them."""
+"""Paths as users write them."""
 
 import os
 from pathlib import Path
 
 
 def user_path(text: str | Path) -> Path:
-    """A path whose ~ is the user's home; pathlib raises RuntimeError where ~name is nobody's."""
+    """Expand ~ to the user's home; pathlib would raise RuntimeError for an unknown ~name."""
     return Path(os.path.expanduser(text))  # noqa: PTH111

@@ -1,7 +1,7 @@
-"""How a learner adapts to one task."""
+"""The inner loop: adapt a learner to one task."""
 
 from metaloop.inner_loop.adapt import adapt
-from metaloop.inner_loop.adjoint import ADJOINTS, FIRST_ORDER, Adjoint, AdjointName, Composed
+from metaloop.inner_loop.adjoint import ADJOINTS, FIRST_ORDER, Adjoint, AdjointName, Composition
 from metaloop.inner_loop.curvature import Curvature
 from metaloop.inner_loop.inner_step import InnerStep, gradient_of
 from metaloop.inner_loop.newton import Newton
@@ -9,7 +9,7 @@ from metaloop.inner_loop.norm_modes import NormMode, NormModeName
 from metaloop.inner_loop.norms import has_statistics, scales_and_shifts
 from metaloop.inner_loop.objective import STATISTICS, NormAdapts, Objective, Parameters, Report
 from metaloop.inner_loop.optimizers import Adagrad, Adam, AdamW, Momentum, RMSprop
-from metaloop.inner_loop.part import Part, adapting, refuse_to_split
+from metaloop.inner_loop.part import Part, refuse_to_split, select_part
 from metaloop.inner_loop.per_step import (
     PER_STEP,
     own_scales_and_shifts,
@@ -47,7 +47,7 @@ __all__ = [
     "AdjointName",
     "ClipNorm",
     "ClipValue",
-    "Composed",
+    "Composition",
     "Curvature",
     "GroupedStepSize",
     "InnerStep",
@@ -74,7 +74,6 @@ __all__ = [
     "Update",
     "WeightDecay",
     "adapt",
-    "adapting",
     "gradient_of",
     "has_statistics",
     "learned_step_sizes",
@@ -82,5 +81,6 @@ __all__ = [
     "own_statistics",
     "refuse_to_split",
     "scales_and_shifts",
+    "select_part",
     "tracking_loss",
 ]

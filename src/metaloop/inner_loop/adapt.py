@@ -1,4 +1,4 @@
-"""The inner loop: how a learner adapts to one task."""
+"""The inner loop: adapt a learner to one task by gradient steps."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -25,22 +25,22 @@ def adapt(
 ) -> Iterator[Parameters]:
     """Adapt theta to one task by gradient steps on its support set.
 
-    phi_0 = theta and phi_{k+1} = update(phi_k, grad L(phi_k; support)) in the parameters `names`,
-    the others staying theta, kept differentiable as the adjoint says. Finn et al. 2017
-    (arXiv:1703.03400), eq. 1. `own` is what the algorithm learns beside theta.
+    phi_0 = theta and phi_{k+1} = update(phi_k, grad L(phi_k; support)) for the parameters `names`;
+    the others stay theta. The adjoint decides how the path is differentiable. Finn et al. 2017
+    (arXiv:1703.03400), eq. 1. `own` holds the algorithm's learned parameters.
 
-    With batch_size each step sees so many of the support examples, in turns; see `minibatch`.
+    With batch_size each step uses a minibatch of the support set; see `minibatch`.
 
     Shapes (legend in episode.py):
         support.inputs   [S, *X]
         support.targets  [S] or [S, *Y]
 
     Yields:
-        phi_0 .. phi_steps, one at a time: a path is held only by who collects it.
+        phi_0 .. phi_steps, one at a time, so that only callers who collect them store the path.
 
     """
     inner = InnerStep(objective, update)
-    here = at_step(objective, theta, own, 0)  # theta, but for norms that differ step by step
+    here = at_step(objective, theta, own, 0)  # theta, with this step's norm parameters
     state = update.start({name: here[name] for name in names})
     yield {**here, **state.phi}
     for step in range(steps):
@@ -51,11 +51,11 @@ def adapt(
 
 
 def minibatch(support: Examples, size: int, step: int) -> Examples:
-    """The step's share of the support set: `size` examples, going round and round.
+    """Select this step's `size` support examples, cycling through the set.
 
-    The examples stand sorted by class, in an order that the episode drew. Going through them
-    with a stride near S / size spreads each minibatch over the classes. (Nichol et al. 2018 draw
-    minibatches at random; the episode's own order is the chance here.)
+    The examples are sorted by class, in the episode's random order. A stride near S / size spreads
+    each minibatch over the classes. (Nichol et al. 2018 sample minibatches; here only the episode's
+    order is random.)
     """
     examples = count_rows(support.inputs)
     if size >= examples:

@@ -1,4 +1,4 @@
-"""How the meta-gradient flows back through the inner loop: one class a kind."""
+"""Adjoints: ways in which the meta-gradient flows back through the inner loop."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import ClassVar, Literal, NamedTuple
@@ -20,18 +20,18 @@ AdjointName = Literal["unrolled", "recomputed", "first_order", "implicit"]
 PathLoss = Callable[[Objective, Parameters, Iterable[Parameters], Episode], tuple[Tensor, Report]]
 
 
-class Composed(NamedTuple):
-    """What an adjoint is composed with, as far as the two may contradict each other."""
+class Composition(NamedTuple):
+    """The pieces of an algorithm, as far as they may contradict each other."""
 
     part: Part
     update: Update
-    outer_loss: str  # its class's name
+    outer_loss: str  # name of its class
     differentiates_path: bool  # of the outer loss
-    reads_end_alone: bool  # the outer loss is the query loss at phi_K
+    reads_only_end: bool  # the outer loss is the query loss at phi_K
     batch_size: int | None
     cg_steps: int | None
-    is_annealed: bool  # first order for a while, exact after
-    own: Collection[str]  # what the gradient through the inner loop would learn beside theta
+    is_annealed: bool  # first order at first, exact later
+    own: Collection[str]  # extra parameters, learned by the gradient through the inner loop
 
 
 class Adjoint:
@@ -39,13 +39,13 @@ class Adjoint:
 
     Attributes:
         name: its name in a config.
-        evaluates_twice: whether a step's loss is evaluated again on the way back, so that the
-            model has to give the same value again.
-        needs_forward_mode: whether it takes Hessian products by torch's forward mode.
-        needs_second_derivative: whether the support loss is differentiated twice.
-        keeps_path: whether the gradient flows back along phi_K .. phi_0; if not, they are
-            constants, and what the update has learned is not reached.
-        takes_cg_steps: whether it solves a linear system by so many steps.
+        evaluates_twice: whether the backward pass evaluates a step's loss again, so that the model
+            must return the same value again.
+        needs_forward_mode: whether it computes Hessian products by torch's forward mode.
+        needs_second_derivative: whether it differentiates the support loss twice.
+        keeps_path: whether the gradient flows back along phi_K .. phi_0. If not, the path is
+            constant and the update's learned parameters get no gradient.
+        takes_cg_steps: whether it solves a linear system in cg_steps steps.
 
     """
 
@@ -65,7 +65,7 @@ class Adjoint:
         support: Examples,
         step: int,
     ) -> State:
-        """Take one inner step; `own` is what the update has learned."""
+        """Take one inner step; `own` holds the update's learned parameters."""
         raise NotImplementedError
 
     def meta_loss(
@@ -79,14 +79,14 @@ class Adjoint:
         names: Sequence[str],
         cg_steps: int | None,
     ) -> tuple[Tensor, Report]:
-        """Judge the path phi_0 .. phi_K: the outer loss, unless the adjoint has its own."""
+        """Compute the meta-loss of the path phi_0 .. phi_K: by default the outer loss."""
         return outer_loss(inner.objective, theta, path, episode)
 
-    def check(self, pieces: Composed) -> None:
-        """Refuse pieces that this adjoint does not go with.
+    def check(self, pieces: Composition) -> None:
+        """Refuse pieces that do not fit this adjoint.
 
         Raises:
-            UserError: which ones, why, and what to change.
+            UserError: which pieces, why, and what to change.
 
         """
         if self.takes_cg_steps != (pieces.cg_steps is not None):
@@ -97,7 +97,7 @@ class Adjoint:
 
 
 class Unrolled(Adjoint):
-    """Exact: the step's graph is kept, with the Hessian that its gradient depends on."""
+    """Exact: keep the graph of each step, and with it the Hessian."""
 
     name: ClassVar[AdjointName] = "unrolled"
 
@@ -115,10 +115,10 @@ class Unrolled(Adjoint):
 
 
 class Recomputed(Adjoint):
-    """Exact: the step's graph is thrown away, and its derivative computed anew on the way back.
+    """Exact: drop the graph of each step and recompute its derivative in the backward pass.
 
-    Memory grows by a copy of the adapted state and its gradient a step, not by a graph a step;
-    compare Kemaev et al. 2025 (arXiv:2505.00793).
+    Per step, memory grows by a copy of the adapted state and its gradient rather than by a graph.
+    Compare Kemaev et al. 2025 (arXiv:2505.00793).
     """
 
     name: ClassVar[AdjointName] = "recomputed"
@@ -136,20 +136,20 @@ class Recomputed(Adjoint):
     ) -> State:
         return recompute(inner, state, theta, own, support, step)
 
-    def check(self, pieces: Composed) -> None:
+    def check(self, pieces: Composition) -> None:
         super().check(pieces)
         if pieces.update.reads_hessian:
             raise UserError(
-                "adjoint=recomputed differentiates an update of the gradient alone, and this one "
-                "also reads the Hessian (Newton). Use adjoint=implicit, or unrolled."
+                "adjoint=recomputed differentiates updates that depend only on the gradient, but "
+                "this one also reads the Hessian (Newton). Use adjoint=implicit or unrolled."
             )
 
 
 class FirstOrder(Adjoint):
-    """Biased: the gradient is a constant, so every Hessian drops out.
+    """Biased: the gradient is treated as a constant, so all Hessians drop out.
 
-    Finn et al. 2017 (arXiv:1703.03400), section 5.2, "first-order approximation". What the update
-    itself has learned (step sizes) still gets its exact gradient at that constant.
+    Finn et al. 2017 (arXiv:1703.03400), section 5.2, "first-order approximation". The update's
+    learned parameters (step sizes) still get their exact gradient, given that constant.
     """
 
     name: ClassVar[AdjointName] = "first_order"
@@ -170,21 +170,21 @@ class FirstOrder(Adjoint):
         at = {**fixed, **constant}
         return inner.move(state, gradient, theta, own, support, step, at=at)
 
-    def check(self, pieces: Composed) -> None:
+    def check(self, pieces: Composition) -> None:
         super().check(pieces)
         rows = [name for name in pieces.own if name.startswith(PER_STEP)]
         if rows and pieces.differentiates_path and not pieces.is_annealed:
             raise UserError(
-                f"per_step_norm learns a row of {rows[0]} for every inner step, and with "
-                "adjoint=first_order the loss at phi_K reaches the last row alone. Use "
+                f"per_step_norm learns a row of {rows[0]} for every inner step, but with "
+                "adjoint=first_order the loss at phi_K only reaches the last row. Use "
                 "adjoint=unrolled or recomputed, or per_step_norm=false."
             )
 
 
 class Implicit(FirstOrder):
-    """The meta-gradient at the minimum of a proximal inner problem: see implicit.py.
+    """The meta-gradient at the minimum of a proximal inner problem; see implicit.py.
 
-    The way there is a constant, walked in first order.
+    The path to the minimum is computed in first order and treated as constant.
     """
 
     name: ClassVar[AdjointName] = "implicit"
@@ -218,29 +218,29 @@ class Implicit(FirstOrder):
             cg_steps=cg_steps,
         )
 
-    def check(self, pieces: Composed) -> None:
+    def check(self, pieces: Composition) -> None:
         Adjoint.check(self, pieces)
         rule = "adjoint=implicit differentiates the minimum of a proximal inner problem"
         if pieces.update.strength <= 0:
             raise UserError(
-                f"{rule}: without a pull towards theta there is none. Take algorithm=imaml, or "
+                f"{rule}, but this update has no pull towards theta. Use algorithm=imaml, or "
                 "add metaloop.TowardsTheta to the update."
             )
         shifting = [type(t).__name__ for t in pieces.update.chain if t.shifts_minimum]
         if shifting:
             raise UserError(
-                f"{rule}, and {shifting[0]} ends elsewhere. Leave it out, or use adjoint=unrolled "
-                "or recomputed."
+                f"{rule}, but {shifting[0]} moves the end away from it. Leave it out, or use "
+                "adjoint=unrolled or recomputed."
             )
-        if not pieces.reads_end_alone:
+        if not pieces.reads_only_end:
             raise UserError(
-                f"{rule} and knows phi_K alone: {pieces.outer_loss} does not go with it. Use the "
+                f"{rule} and sees only phi_K, so it does not fit {pieces.outer_loss}. Use the "
                 "query loss at phi_K."
             )
         if pieces.batch_size is not None or pieces.part == "context":
             raise UserError(
-                f"{rule} over the whole support set, which starts at theta: batch_size and "
-                "part=context do not go with it. Leave them out, or use adjoint=unrolled."
+                f"{rule} on the whole support set, starting at theta, so it does not fit "
+                "batch_size or part=context. Leave them out, or use adjoint=unrolled."
             )
 
 

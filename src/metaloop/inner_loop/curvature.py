@@ -13,23 +13,23 @@ PREFIX = "curvature."
 
 @dataclass(frozen=True)
 class Curvature(Transformation):
-    """Multiply every tensor's gradient by a learned matrix along each of its modes.
+    """Multiply each tensor's gradient by a learned matrix along each of its modes.
 
     For a convolution's gradient G of shape [out, in, kernel], with x_i the product along mode i,
 
         MC(G) = G x_3 M_kernel x_2 M_in x_1 M_out
 
     Park and Oliva 2019 (arXiv:1902.03356), eq. 10. A linear layer has no kernel mode, a bias or
-    norm parameter one mode only. All matrices start as the identity.
+    norm parameter a single mode. All matrices are initially the identity.
 
-    Own parameters, by the name of the parameter they turn:
+    Learned parameters, by the name of the parameter whose gradient they transform:
         curvature.NAME.0 / .1 / .2   [size, size] of mode out, in, kernel positions
     """
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
     ) -> tuple[Parameters, Memory]:
-        return {name: _turned(name, d, moment.own) for name, d in direction.items()}, memory
+        return {name: _precondition(name, d, moment.own) for name, d in direction.items()}, memory
 
     def own_parameters(self, theta: Parameters, inner_steps: int) -> dict[str, Tensor]:
         return {
@@ -43,13 +43,14 @@ class Curvature(Transformation):
 
 
 def _modes(tensor: Tensor) -> Tensor:
-    """The tensor with the positions of its kernel as one mode."""
+    """Flatten the kernel positions of a tensor into one mode."""
     return tensor.flatten(2) if tensor.ndim > 2 else tensor
 
 
-def _turned(name: str, gradient: Tensor, own: Parameters) -> Tensor:
-    turned = _modes(gradient)
-    for mode in range(turned.ndim):
+def _precondition(name: str, gradient: Tensor, own: Parameters) -> Tensor:
+    result = _modes(gradient)
+    for mode in range(result.ndim):
         matrix = own[f"{PREFIX}{name}.{mode}"]
-        turned = torch.tensordot(turned, matrix, dims=([0], [1]))  # its result goes last: a cycle
-    return turned.reshape(gradient.shape)
+        # each product moves its mode to the end, so the order is restored after all modes
+        result = torch.tensordot(result, matrix, dims=([0], [1]))
+    return result.reshape(gradient.shape)

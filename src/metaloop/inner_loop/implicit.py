@@ -1,4 +1,4 @@
-"""The meta-gradient at the end of a proximal inner loop, whatever way led there."""
+"""The meta-gradient at the end of a proximal inner loop, independent of the path to it."""
 
 from collections.abc import Sequence
 
@@ -21,24 +21,24 @@ def implicit_meta_loss(
     strength: float,
     cg_steps: int,
 ) -> tuple[Tensor, Report]:
-    """A scalar whose gradient in theta is the implicit meta-gradient.
+    """Return a scalar whose gradient in theta is the implicit meta-gradient.
 
     phi minimises L(phi; support) + lambda / 2 |phi - theta|^2 in the parameters `names`, so
 
         d phi / d theta = (I + H / lambda)^-1     Rajeswaran et al. 2019 (arXiv:1909.04630), eq. 6
         v = (I + H / lambda)^-1 grad L(phi; query)    by conjugate gradient, eq. 7
 
-    and v is the meta-gradient. A parameter that does not adapt has its own gradient less
-    1 / lambda times its rows of H v.
+    and v is the meta-gradient. For a parameter that does not adapt, the meta-gradient is its
+    gradient minus 1 / lambda times its rows of H v.
 
-    The report has, beside the query set's, `cg_residual` |(I + H / lambda) v - g| / |g|, and
-    `proximal_gradient` |grad L + lambda (phi - theta)| / |grad L|: how far phi is from the
-    minimum that all of this supposes.
+    The report adds `cg_residual` |(I + H / lambda) v - g| / |g| and `proximal_gradient`
+    |grad L + lambda (phi - theta)| / |grad L|: the distance of phi from the minimum that the
+    formulas assume.
     """
     end = {name: p.detach() for name, p in phi.items()}
     start = {name: theta[name].detach() for name in names}
     gradient, (loss, report) = torch.func.grad(
-        lambda phi: _with_loss(*inner.objective.judge_query(phi, episode)), has_aux=True
+        lambda phi: _loss_with_aux(*inner.objective.judge_query(phi, episode)), has_aux=True
     )(end)
     target = {name: gradient[name] for name in names}
 
@@ -64,5 +64,5 @@ def implicit_meta_loss(
     return loss + dot(shift, {n: g.detach() for n, g in meta_gradient.items()}), report
 
 
-def _with_loss(loss: Tensor, report: Report) -> tuple[Tensor, tuple[Tensor, Report]]:
+def _loss_with_aux(loss: Tensor, report: Report) -> tuple[Tensor, tuple[Tensor, Report]]:
     return loss, (loss.detach(), report)

@@ -1,4 +1,4 @@
-"""One step of the inner loop, without a word on how it is differentiated."""
+"""One step of the inner loop, independent of how it is differentiated."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from metaloop.inner_loop.update import State, Update
 
 @dataclass(frozen=True)
 class InnerStep:
-    """From one state to the next: the support loss's gradient at phi_k, then the update.
+    """One inner step: the support loss's gradient at phi_k, then the update.
 
-    theta holds all of the model's learned parameters; those in state.phi adapt.
+    theta holds all of the model's learned parameters, state.phi those that adapt.
     """
 
     objective: Objective
     update: Update
 
     def gradient(self, phi: Parameters, theta: Parameters, support: Examples) -> Parameters:
-        """Differentiate L(phi_k; support) in the parameters that adapt."""
+        """Differentiate L(phi_k; support) with respect to the parameters that adapt."""
 
         def loss(phi: Parameters) -> Tensor:
             return self.objective.support_loss({**theta, **phi}, support)
@@ -42,7 +42,7 @@ class InnerStep:
         *,
         at: Parameters | None = None,
     ) -> State:
-        """Update phi_k along the gradient; `at`, where a Hessian is taken if not at phi_k."""
+        """Update phi_k along the gradient; a Hessian is taken at `at`, by default phi_k."""
         adapting = {n: theta[n] for n in state.phi}
         if not self.update.reads_hessian:
             return self.update(state, gradient, adapting, own, step)
@@ -57,17 +57,17 @@ class InnerStep:
 def gradient_of(
     loss: Callable[[Parameters], Tensor], phi: Parameters, others: Iterable[Tensor] = ()
 ) -> Parameters:
-    """Differentiate a loss at phi; `others` are what else it reads that may require a gradient.
+    """Differentiate a loss at phi; `others` are its other inputs that may require a gradient.
 
-    Where no transform is around, plain autograd does as torch.func.grad, without its layer over
-    every operation, and takes what torch.func refuses.
+    Without an enclosing transform, plain autograd gives the same as torch.func.grad with less
+    overhead, and also supports operations that torch.func refuses.
     """
     if torch._C._are_functorch_transforms_active():
         return cast(Parameters, torch.func.grad(loss)(dict(phi)))
     tensors = (*phi.values(), *others)
     is_recorded = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     with torch.enable_grad():
-        # views: nothing else of the loss that reads the same tensors counts
+        # views, so that the loss's other uses of the same tensors do not count
         here = {
             n: p.view_as(p) if is_recorded and p.requires_grad else p.detach().requires_grad_()
             for n, p in phi.items()

@@ -1,4 +1,4 @@
-"""Newton's direction, without ever forming a Hessian."""
+"""Newton's direction, without forming a Hessian."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,9 @@ from metaloop.inner_loop.transformations import Memory, Moment, Transformation
 class Newton(Transformation):
     """Divide the direction by H + damping, by conjugate gradient (Martens 2010, "Hessian-free").
 
-    After TowardsTheta(lambda) with damping = lambda this is Newton's method on the proximal inner
-    problem of iMAML (Rajeswaran et al. 2019, arXiv:1909.04630), H the support loss's Hessian.
+    After TowardsTheta(lambda) and with damping = lambda, this is Newton's method on the proximal
+    inner problem of iMAML (Rajeswaran et al. 2019, arXiv:1909.04630). H is the Hessian of the
+    support loss.
     """
 
     damping: float

@@ -1,4 +1,4 @@
-"""What a task asks of a model: losses and metrics of given parameters."""
+"""The objective of a task: loss and metrics as functions of the model's parameters."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -20,33 +20,33 @@ Parameters = Mapping[str, Tensor]
 Report = dict[str, Tensor]
 Network = Callable[[Inputs], Tensor]
 NormAdapts = Literal["all", "scale", "shift", "none"]
-STATISTICS = "statistics."  # entries of phi so named are no weights: norms normalise by them
+STATISTICS = "statistics."  # prefix of the entries of phi that are statistics, not weights
 
 
 def one_pass(network: Network, inputs: Inputs) -> Tensor:
-    """Predictions are what the network puts out for the inputs."""
+    """Predict by one call of the network."""
     return network(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A model seen as a function of its parameters, with a task's loss and metrics.
+    """A model as a function of its parameters, with a task's loss and metrics.
 
-    Works on one task at a time: no leading T in its shapes. Parameters that `requires_grad`
-    excludes and buffers stay what the model holds.
+    Works on one task at a time: no leading T in its shapes. Buffers, and parameters without
+    requires_grad, keep the model's values.
 
     Attributes:
         model: any module.
         loss: mean loss of (predictions, targets), a scalar.
         metrics: further scalars of (predictions, targets), reported by name.
-        forward: from (network, inputs) to predictions: one pass, or whatever a task makes of a
-            network, the rollouts of a policy for one.
-        norm_mode: whose statistics batch norms take, see `norm_modes/`.
-        norm_adapts: which of the norms' parameters the inner loop may move.
-        pinned: batch norms that always normalise by the running statistics that they hold; None
-            finds those that are in eval() while the model is in train().
-        ways: how many of the outputs, from the first on, are classes of the episode; the others
-            get no gradient. None where episodes have a class for every output.
+        forward: from (network, inputs) to predictions. The default is a single call; a
+            reinforcement-learning task may run the rollouts of a policy, for instance.
+        norm_mode: where batch norms take their statistics from; see `norm_modes/`.
+        norm_adapts: the norm parameters that the inner loop may adapt.
+        pinned: batch norms that always use the running statistics stored in them; None selects
+            those in eval() while the model is in train().
+        ways: number of leading outputs that are classes of the episode; the other outputs get no
+            gradient. None if episodes have a class for every output.
 
     """
 
@@ -64,7 +64,7 @@ class Objective:
             if isinstance(p, nn.parameter.UninitializedParameter):
                 raise UserError(
                     f"{type(self.model).__name__} is lazy: {name} has no shape yet. Call the model "
-                    "once on an input before it is given to an algorithm."
+                    "once on an input before passing it to an algorithm."
                 )
         refuse_unfit_norms(self.model, self.norm_mode, stores=self.mode.stores)
         if self.pinned is None:
@@ -74,11 +74,11 @@ class Objective:
 
     @property
     def mode(self) -> NormMode:
-        """The norm mode's object."""
+        """The norm mode object."""
         return NORM_MODES[self.norm_mode]
 
     def for_ways(self, ways: int) -> Self:
-        """The objective of episodes of so many classes, where their number varies."""
+        """Copy the objective for episodes of this many classes, where the number varies."""
         if self.ways is None or ways in (0, self.ways):
             return self
         other = copy.copy(self)
@@ -86,46 +86,46 @@ class Objective:
         return other
 
     def meta_parameters(self) -> dict[str, Tensor]:
-        """The model's parameters that are learned, by name: theta."""
+        """Collect the model's learned parameters, theta, by name."""
         return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
 
     def shared_names(self) -> list[tuple[str, ...]]:
-        """Every learned parameter that stands in several places: its names, theta's first."""
+        """List the names of each learned parameter that the model uses in several modules."""
         names: dict[nn.Parameter, tuple[str, ...]] = {}
         for name, p in self.model.named_parameters(remove_duplicate=False):
             names[p] = (*names.get(p, ()), name)
-        return [several for p, several in names.items() if p.requires_grad and len(several) > 1]
+        return [aliases for p, aliases in names.items() if p.requires_grad and len(aliases) > 1]
 
     @cached_property
-    def _further_places(self) -> list[tuple[str, str]]:
-        """Where else a shared parameter stands: its name there and its name in theta.
+    def _aliases(self) -> list[tuple[str, str]]:
+        """Further names of shared parameters, each with the parameter's name in theta.
 
-        functional_call's own tie_weights names a module twice that is registered twice, and then
-        leaves a dead tensor in the place of its parameter.
+        functional_call's tie_weights names a module twice if it is registered twice, and then
+        leaves a dead tensor in place of its parameter.
         """
         first: dict[nn.Parameter, str] = {}
-        places = [
+        named_parameters = [
             (f"{path}.{name}" if path else name, p)
             for path, module in self.model.named_modules()
             for name, p in module.named_parameters(recurse=False, remove_duplicate=False)
         ]
-        named = [(place, first.setdefault(p, place)) for place, p in places]
-        return [(place, name) for place, name in named if place != name]
+        names = [(alias, first.setdefault(p, alias)) for alias, p in named_parameters]
+        return [(alias, name) for alias, name in names if alias != name]
 
     @cached_property
     def norms(self) -> dict[str, _BatchNorm]:
-        """The model's batch norms, by name."""
+        """Batch norms of the model, by name."""
         return batch_norms(self.model)
 
     @cached_property
     def fixed_norm_parameters(self) -> frozenset[str]:
-        """Scales and shifts that norm_adapts keeps out of the inner loop."""
+        """Scales and shifts that norm_adapts excludes from the inner loop."""
         kinds = scales_and_shifts(self.model).items()
         return frozenset(n for n, kind in kinds if self.norm_adapts not in ("all", kind))
 
     @property
     def reads_statistics(self) -> bool:
-        """Whether the norms take the statistics that phi brings along."""
+        """True if the norms use the statistics contained in phi."""
         return self.mode.reads_stored(is_training=self.model.training)
 
     def predict(
@@ -135,16 +135,16 @@ class Objective:
         rows: int | None = None,
         measured: dict[str, Statistics] | None = None,
     ) -> Tensor:
-        """The model's outputs under phi, float32 or better: a loss in half precision drifts.
+        """Compute the model's outputs under phi, in float32 or better: half precision drifts.
 
         Args:
             phi: parameters by name, and the norms' statistics where they are stored.
-            inputs: [rows, *X], or a dict of such.
-            rows: how many first rows give the batch norms' statistics; None: all of them.
-            measured: takes the statistics of the batch norms, by name.
+            inputs: [rows, *X], or a dict of such tensors.
+            rows: number of leading rows that give the batch norms' statistics; None means all.
+            measured: if given, collects the statistics of the batch norms, by name.
 
         """
-        tensors, names = self._placed(phi)
+        tensors, names = self._bind(phi)
         reads_stored = self.reads_statistics and measured is None
         stored = self.norms.keys() if reads_stored else self.pinned or ()
         mode = Substitutes(BatchNorms(names, stored, rows, measured))
@@ -152,7 +152,7 @@ class Objective:
         def network(inputs: Inputs) -> Tensor:
             given, named = ((), inputs) if isinstance(inputs, dict) else ((inputs,), None)
             with mode:
-                # None takes a buffer away, which torch's annotation does not know
+                # None removes a buffer, which torch's annotation does not allow
                 held = cast(dict[str, Tensor], tensors)
                 outputs: Tensor = torch.func.functional_call(
                     self.model, held, given, named, tie_weights=False
@@ -163,30 +163,30 @@ class Objective:
         return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
     def predict_support(self, phi: Parameters, inputs: Inputs) -> Tensor:
-        """The outputs for the support set, those of the episode's classes."""
-        return self._of_ways(self.predict(phi, inputs))
+        """Predict the support set; outputs of the episode's classes only."""
+        return self._select_ways(self.predict(phi, inputs))
 
     def predict_query(self, phi: Parameters, episode: Episode) -> Tensor:
-        """The outputs for the query set, under the norm mode: those of the episode's classes."""
+        """Predict the query set under the norm mode; outputs of the episode's classes only."""
 
         def predict(inputs: Inputs, rows: int | None) -> Tensor:
             return self.predict(phi, inputs, rows)
 
         support, query = episode.support.inputs, episode.query.inputs
-        return self._of_ways(self.mode.predict_query(predict, support, query))
+        return self._select_ways(self.mode.predict_query(predict, support, query))
 
     def support_loss(self, phi: Parameters, support: Examples) -> Tensor:
-        """L(phi; support), the loss that the inner loop descends."""
+        """Compute L(phi; support), the loss that the inner loop descends."""
         predictions = self.predict_support(phi, support.inputs)
         with Substitutes():
             return self.loss(predictions, support.targets)
 
     def judge_query(self, phi: Parameters, episode: Episode) -> tuple[Tensor, Report]:
-        """L(phi; query) and the report {query_loss, <metrics>}, which carries no gradient."""
+        """Compute L(phi; query) and its report {query_loss, <metrics>}, which has no gradient."""
         return self.judge(self.predict_query(phi, episode), episode.query.targets)
 
     def judge(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Report]:
-        """The loss of predictions for a query set, and its report."""
+        """Compute the loss of predictions for a query set, and its report."""
         with Substitutes():
             loss = self.loss(predictions, targets)
             report = {"query_loss": loss.detach()}
@@ -195,7 +195,7 @@ class Objective:
         return loss, report
 
     def measure_statistics(self, phi: Parameters, inputs: Inputs) -> Report:
-        """The statistics by which the norms would normalise this batch, as constants."""
+        """Measure the batch statistics that the norms would use, as constants."""
         constant = {n: p.detach() for n, p in phi.items() if not n.startswith(STATISTICS)}
         measured: dict[str, Statistics] = {}
         self.predict(constant, inputs, measured=measured)
@@ -205,15 +205,15 @@ class Objective:
             for kind, value in statistics._asdict().items()
         }
 
-    def _of_ways(self, predictions: Tensor) -> Tensor:
+    def _select_ways(self, predictions: Tensor) -> Tensor:
         return predictions if self.ways is None else predictions[..., : self.ways]
 
-    def _placed(self, phi: Parameters) -> tuple[dict[str, Tensor | None], dict[int, str]]:
-        """Phi as the model's tensors, and its batch norms by the ids of their running means."""
+    def _bind(self, phi: Parameters) -> tuple[dict[str, Tensor | None], dict[int, str]]:
+        """Map phi to the model's tensors, and the ids of running means to batch norms."""
         tensors: dict[str, Tensor | None] = {
             n: p for n, p in phi.items() if not n.startswith(STATISTICS)
         }
-        tensors |= {place: phi[name] for place, name in self._further_places if name in phi}
+        tensors |= {alias: phi[name] for alias, name in self._aliases if name in phi}
         names: dict[int, str] = {}
         for name, norm in self.norms.items():
             mean = norm.running_mean
@@ -222,6 +222,6 @@ class Objective:
             if (stored := phi.get(f"{STATISTICS}{name}.mean")) is not None:
                 mean = tensors[f"{name}.running_mean"] = stored
                 tensors[f"{name}.running_var"] = phi[f"{STATISTICS}{name}.variance"]
-            tensors[f"{name}.num_batches_tracked"] = None  # nothing counts: no buffer changes
+            tensors[f"{name}.num_batches_tracked"] = None  # do not count batches: no buffer changes
             names[id(mean)] = name
         return tensors, names

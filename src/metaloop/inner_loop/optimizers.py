@@ -1,6 +1,6 @@
-"""The directions of torch.optim's optimizers; after each, the chain scales by a step size.
+"""The directions of torch.optim's optimizers; a step size follows them in the chain.
 
-Every step equals torch.optim's to rounding. Their state starts anew for every task.
+Every step equals torch.optim's up to rounding. The state is reset for every task.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,10 +17,10 @@ from metaloop.inner_loop.transformations import Memory, Moment, Transformation
 
 @dataclass(frozen=True)
 class Momentum(Transformation):
-    """Remember v <- decay * v + (1 - dampening) * direction and go along v (Polyak 1964).
+    """Update v <- decay * v + (1 - dampening) * direction and step along v (Polyak 1964).
 
-    At the first step v = direction, undampened, as in torch.optim.SGD. With nesterov, go along
-    direction + decay * v (Sutskever et al. 2013). After RMSprop it is RMSprop's momentum.
+    In the first step v = direction, undampened, as in torch.optim.SGD. With nesterov, step along
+    direction + decay * v (Sutskever et al. 2013). After RMSprop it acts as RMSprop's momentum.
     """
 
     decay: NonNegative
@@ -30,8 +30,8 @@ class Momentum(Transformation):
     def check(self, names: Collection[str]) -> None:
         if self.nesterov and (self.decay == 0 or self.dampening != 0):
             raise UserError(
-                "Nesterov's momentum needs decay > 0 and no dampening, but "
-                f"decay={self.decay} and dampening={self.dampening}. Set them so, or "
+                "Nesterov momentum needs decay > 0 and dampening = 0, but "
+                f"decay={self.decay} and dampening={self.dampening}. Change them, or set "
                 "nesterov=false."
             )
 
@@ -61,7 +61,7 @@ class Momentum(Transformation):
 
 @dataclass(frozen=True)
 class Adam(Transformation):
-    """Go along m / (sqrt(v) + eps), bias-corrected (Kingma and Ba 2015, Algorithm 1).
+    """Step along m / (sqrt(v) + eps), bias-corrected (Kingma and Ba 2015, Algorithm 1).
 
     m <- beta1 * m + (1 - beta1) * direction and v <- beta2 * v + (1 - beta2) * direction^2; at
     step k, counted from 1, m / (1 - beta1^k) and v / (1 - beta2^k) are used.
@@ -91,16 +91,16 @@ class Adam(Transformation):
         return scaled, (first, second)
 
     def describe(self) -> dict[str, float | int | str]:
-        numbers = f"beta1={self.beta1}, beta2={self.beta2}, eps={self.eps}"
-        return {"inner_optimizer": f"adam({numbers})"}
+        settings = f"beta1={self.beta1}, beta2={self.beta2}, eps={self.eps}"
+        return {"inner_optimizer": f"adam({settings})"}
 
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Go along Adam's direction + weight_decay * phi: decoupled decay.
+    """Step along Adam's direction + weight_decay * phi: decoupled decay.
 
-    Adam, then WeightDecay. Loshchilov and Hutter 2019 (arXiv:1711.05101), Algorithm 2, where the
-    step size multiplies the decay too, as in torch.optim.AdamW.
+    Loshchilov and Hutter 2019 (arXiv:1711.05101), Algorithm 2. The step size also multiplies the
+    decay, as in torch.optim.AdamW.
     """
 
     weight_decay: NonNegative = 0.01
@@ -118,11 +118,11 @@ class AdamW(Adam):
 
 @dataclass(frozen=True)
 class RMSprop(Transformation):
-    """Go along direction / (sqrt(v) + eps), v <- alpha * v + (1 - alpha) * direction^2.
+    """Step along direction / (sqrt(v) + eps), v <- alpha * v + (1 - alpha) * direction^2.
 
-    Tieleman and Hinton 2012, lecture 6.5. centered divides by the root of v - m^2, a running
+    Tieleman and Hinton 2012, lecture 6.5. With centered=True, v - m^2 replaces v: a running
     variance, m <- alpha * m + (1 - alpha) * direction (Graves 2013, arXiv:1308.0850, eq. 38-45).
-    With momentum: Momentum(decay) is the next link.
+    For RMSprop's momentum add Momentum(decay) after it.
     """
 
     alpha: Fraction = 0.99
@@ -136,29 +136,29 @@ class RMSprop(Transformation):
         self, direction: Parameters, memory: Memory, moment: Moment
     ) -> tuple[Parameters, Memory]:
         assert isinstance(memory, tuple)
-        squares = self._averaged(memory[0], {n: d.square() for n, d in direction.items()})
+        squares = self._average(memory[0], {n: d.square() for n, d in direction.items()})
         remembered, variances = [squares], squares
         if self.centered:
-            means = self._averaged(memory[1], direction)
+            means = self._average(memory[1], direction)
             remembered.append(means)
             variances = {name: v - means[name].square() for name, v in squares.items()}
         scaled = {name: d / (_root(variances[name]) + self.eps) for name, d in direction.items()}
         return scaled, tuple(remembered)
 
     def describe(self) -> dict[str, float | int | str]:
-        numbers = f"alpha={self.alpha}, eps={self.eps}, centered={self.centered}"
-        return {"inner_optimizer": f"rmsprop({numbers})"}
+        settings = f"alpha={self.alpha}, eps={self.eps}, centered={self.centered}"
+        return {"inner_optimizer": f"rmsprop({settings})"}
 
-    def _averaged(self, average: Parameters, new: Parameters) -> Parameters:
+    def _average(self, average: Parameters, new: Parameters) -> Parameters:
         return {n: self.alpha * average[n] + (1 - self.alpha) * value for n, value in new.items()}
 
 
 @dataclass(frozen=True)
 class Adagrad(Transformation):
-    """Go along direction / (sqrt(v) + eps), v the sum of all squared directions so far.
+    """Step along direction / (sqrt(v) + eps), v the sum of all squared directions so far.
 
-    Duchi et al. 2011, section 1.2, its diagonal form. At step k, counted from 0, the direction is
-    divided by 1 + k * lr_decay too, as in torch.optim.Adagrad.
+    Duchi et al. 2011, section 1.2, the diagonal form. At step k, counted from 0, the direction is
+    also divided by 1 + k * lr_decay, as in torch.optim.Adagrad.
 
     Attributes:
         initial_accumulator: v before the first step.
@@ -184,8 +184,8 @@ class Adagrad(Transformation):
         return scaled, sums
 
     def describe(self) -> dict[str, float | int | str]:
-        numbers = f"lr_decay={self.lr_decay}, initial_accumulator={self.initial_accumulator}"
-        return {"inner_optimizer": f"adagrad({numbers}, eps={self.eps})"}
+        settings = f"lr_decay={self.lr_decay}, initial_accumulator={self.initial_accumulator}"
+        return {"inner_optimizer": f"adagrad({settings}, eps={self.eps})"}
 
 
 def _zeros(phi: Parameters) -> dict[str, Tensor]:
@@ -193,9 +193,9 @@ def _zeros(phi: Parameters) -> dict[str, Tensor]:
 
 
 def _root(square: Tensor) -> Tensor:
-    """The square root, its derivative zero where the square is zero.
+    """Compute the square root, with a zero derivative at zero.
 
-    Rounding may leave the difference of two squares below zero: that counts as zero. There the
-    root is that of the smallest normal number, nothing beside any eps.
+    Rounding may make a difference of two squares negative, which counts as zero. There the result
+    is the root of the smallest normal number, negligible compared with any eps.
     """
     return square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()

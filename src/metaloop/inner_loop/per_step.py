@@ -1,11 +1,11 @@
-"""Scale, shift and statistics of the norms, apart for every inner step.
+"""Scale, shift and statistics of the norms, separate for each inner step.
 
-MAML++ (Antoniou et al. 2019, arXiv:1810.09502), section 4: activations at phi_0 and at phi_5 are
-distributed differently, so norms shared by all steps fit none of them.
+MAML++ (Antoniou et al. 2019, arXiv:1810.09502), section 4: the distributions of activations at
+phi_0 and at phi_5 differ, so norms shared by all steps fit neither.
 
-Own parameters, one row for each of phi_0 .. phi_K; steps beyond K use the last:
-    per_step.NAME               [rows, features]  in place of the model's scale or shift NAME
-    statistics.NORM.mean        [rows, features]  running averages of what that norm met
+Learned parameters, one row for each of phi_0 .. phi_K; steps beyond K use the last row:
+    per_step.NAME               [rows, features]  replaces the model's scale or shift NAME
+    statistics.NORM.mean        [rows, features]  running averages of that norm's batch statistics
     statistics.NORM.variance    [rows, features]
 """
 
@@ -20,7 +20,7 @@ PER_STEP = "per_step."
 
 
 def own_scales_and_shifts(objective: Objective, rows: int) -> dict[str, Tensor]:
-    """Rows that start as copies of the model's own scales and shifts."""
+    """Create rows that are initially copies of the model's scales and shifts."""
     theta = objective.meta_parameters()
     return {
         PER_STEP + name: theta[name][None].repeat_interleave(rows, 0).detach()
@@ -30,7 +30,7 @@ def own_scales_and_shifts(objective: Objective, rows: int) -> dict[str, Tensor]:
 
 
 def own_statistics(objective: Objective, rows: int) -> dict[str, Tensor]:
-    """Rows that start as the norms' running statistics: mean 0 and variance 1 where none are."""
+    """Create rows that are initially the norms' running statistics (by default mean 0, var. 1)."""
     return {
         f"{STATISTICS}{name}.{kind}": value[None].repeat_interleave(rows, 0)
         for name, norm in objective.norms.items()
@@ -40,7 +40,7 @@ def own_statistics(objective: Objective, rows: int) -> dict[str, Tensor]:
 
 
 def at_step(objective: Objective, theta: Parameters, own: Parameters, step: int) -> Parameters:
-    """Theta with the rows of this inner step in it."""
+    """Insert the rows of this inner step into theta."""
     here = dict(theta)
     for name, rows in own.items():
         if name.startswith(PER_STEP):
@@ -53,9 +53,9 @@ def at_step(objective: Objective, theta: Parameters, own: Parameters, step: int)
 def tracking_loss(
     objective: Objective, own: Parameters, phi: Parameters, row: int, inputs: Inputs
 ) -> Tensor:
-    """|stored - measured|^2 / 2 of one row, what is measured at phi on this batch a constant.
+    """Compute |stored - measured|^2 / 2 for one row; the statistics measured at phi are constant.
 
-    Its gradient is stored - measured: a descent of step size r is a running average of rate r.
+    Its gradient is stored - measured, so descent with step size r is a running average of rate r.
     """
     measured = objective.measure_statistics(phi, inputs)
     squares = [(own[name][row] - value).square().sum() for name, value in measured.items()]

@@ -1,4 +1,4 @@
-"""An inner step whose derivative is computed on the way back, forward-over-reverse."""
+"""An inner step whose derivative is computed in the backward pass, forward-over-reverse."""
 
 from typing import Protocol, cast
 
@@ -14,7 +14,7 @@ from metaloop.inner_loop.update import State
 
 
 class _Context(Protocol):
-    """What autograd keeps between a function's forward and its backward."""
+    """The values that autograd keeps between forward and backward."""
 
     saved_tensors: tuple[Tensor, ...]
     inner: InnerStep
@@ -34,9 +34,9 @@ def recompute(
     support: Examples,
     step: int,
 ) -> State:
-    """Take one inner step, keeping no graph of it.
+    """Take one inner step without keeping its graph.
 
-    Differentiable once: the derivative that it gives is a constant.
+    Differentiable once: the derivative is a constant.
     """
     leaves, spec = pytree.tree_flatten((state, dict(theta), dict(own), support))
     state_leaves, state_spec = pytree.tree_flatten(state)
@@ -49,13 +49,13 @@ def recompute(
 class _Recomputed(torch.autograd.Function):
     """state_k -> state_{k+1}, and the gradient it used.
 
-    Going back, with lambda_{k+1} the cotangent of state_{k+1}:
+    The backward pass, with lambda_{k+1} the cotangent of state_{k+1}:
 
         (state_bar, gradient_bar, theta_bar, own_bar) = vjp(update)(lambda_{k+1})
         lambda_k = state_bar + H(phi_k) gradient_bar
 
-    H is the support loss's Hessian over all of the model's parameters, its tangent zero in those
-    that do not adapt: their rows are the gradient that reaches them through the inner loop.
+    H is the support loss's Hessian over all of the model's parameters. Its tangent is zero for
+    those that do not adapt; their rows are the gradient that reaches them through the inner loop.
     """
 
     generate_vmap_rule = True
@@ -67,7 +67,7 @@ class _Recomputed(torch.autograd.Function):
         state, theta, own, support = pytree.tree_unflatten(list(leaves), spec)
         gradient = inner.gradient(state.phi, theta, support)
         new = inner.move(state, gradient, theta, own, support, step)
-        # an output may not be an input: what the step leaves as it is, is copied
+        # autograd does not allow an input as an output, so copy what the step leaves unchanged
         return (
             *(leaf.clone() for leaf in pytree.tree_leaves(new)),
             *(gradient[name] for name in state.phi),
@@ -86,8 +86,8 @@ class _Recomputed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _Context, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        # torch.func.grad asks for a graph of the way back too: it would hold every step's. What
-        # is taken apart here is constant to it: no meta-gradient is differentiated again.
+        # torch.func.grad also asks for a graph of the backward pass, which would hold every
+        # step's. Detaching is safe: no meta-gradient is differentiated again.
         saved = [tensor.detach() for tensor in ctx.saved_tensors]
         cotangents = tuple(bar.detach() for bar in cotangents)
         size = ctx.spec.num_leaves
@@ -108,5 +108,5 @@ class _Recomputed(torch.autograd.Function):
         phi_bar = {name: bar + product[name] for name, bar in state_bar.phi.items()}
         theta_bar = {name: theta_bar.get(name, product[name]) for name in theta}
         bars = pytree.tree_leaves((state_bar._replace(phi=phi_bar), theta_bar, own_bar))
-        nothing = [None] * len(pytree.tree_leaves(support))
-        return (None, None, None, None, *bars, *nothing)
+        no_gradient = [None] * len(pytree.tree_leaves(support))
+        return (None, None, None, None, *bars, *no_gradient)

@@ -1,4 +1,4 @@
-"""Step sizes that change from one inner step to the next, by a schedule set beforehand."""
+"""Step sizes that change between inner steps, by a fixed schedule."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class ScheduledStepSize(Transformation):
 
 @dataclass(frozen=True)
 class StepSizeDecay(Transformation):
-    """Multiply the direction by a factor that falls from 1 at step 0 to `end` at step `steps`.
+    """Multiply the direction by a factor that decays from 1 at step 0 to `end` at step `steps`.
 
     With t = min(k / steps, 1) at step k, counted from 0, the factor is
 
@@ -38,11 +38,11 @@ class StepSizeDecay(Transformation):
         cosine   end + (1 - end) * (1 + cos(pi * t)) / 2    Loshchilov and Hutter 2017
                                                             (arXiv:1608.03983), eq. 5
 
-    so steps from `steps` on, in evaluation perhaps, all have the factor `end`. It follows the
-    step size of any kind, and decays that; a decoupled weight decay before it decays alike.
+    so all steps from `steps` on, possible in evaluation, have the factor `end`. It follows a step
+    size of any kind in the chain, and also scales a decoupled weight decay before it.
 
     Attributes:
-        steps: how many inner steps the decay takes; as a rule inner_steps.
+        steps: number of inner steps that the decay takes; usually inner_steps.
 
     """
 
@@ -54,8 +54,8 @@ class StepSizeDecay(Transformation):
         self, direction: Parameters, memory: Memory, moment: Moment
     ) -> tuple[Parameters, Memory]:
         t = min(moment.step / self.steps, 1.0)
-        left = 1 - t if self.shape == "linear" else (1 + math.cos(math.pi * t)) / 2
-        factor = self.end + (1 - self.end) * left
+        remaining = 1 - t if self.shape == "linear" else (1 + math.cos(math.pi * t)) / 2
+        factor = self.end + (1 - self.end) * remaining
         return {name: factor * d for name, d in direction.items()}, memory
 
     def describe(self) -> dict[str, float | int | str]:

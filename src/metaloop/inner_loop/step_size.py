@@ -1,4 +1,4 @@
-"""Alpha, the inner step size: one number, one for each group of parameters, or learned."""
+"""Alpha, the inner step size: a single one, one per group of parameters, or learned."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -37,9 +37,9 @@ class StepSize(Transformation):
 class GroupedStepSize(Transformation):
     """Multiply the direction by one alpha for each group of parameters.
 
-    A group is a regular expression; a parameter belongs to the first that finds its name, as
-    part=match:REGEX does. {bias$: 0.01, .*: 0.1}: every bias by 0.01, all others by 0.1. The
-    counterpart of torch.optim's parameter groups.
+    A group is a regular expression; a parameter belongs to the first that matches its name, as
+    with part=match:REGEX. {bias$: 0.01, .*: 0.1} is 0.01 for every bias and 0.1 for all others.
+    It corresponds to torch.optim's parameter groups.
 
     Attributes:
         inner_lrs: alpha by regular expression, in order.
@@ -53,16 +53,16 @@ class GroupedStepSize(Transformation):
         missed = [name for name, group in groups.items() if group is None]
         if missed:
             raise UserError(
-                f"Every parameter that adapts needs a step size, and no pattern of inner_lrs "
-                f"({', '.join(self.inner_lrs)}) finds {', '.join(missed)}. Add one that does, "
+                "Every parameter that adapts needs a step size, but no pattern of inner_lrs "
+                f"({', '.join(self.inner_lrs)}) matches {', '.join(missed)}. Add one that does, "
                 'or a last one for the rest: ".*": 0.1'
             )
         idle = [group for group in self.inner_lrs if group not in groups.values()]
         if idle:
             raise UserError(
-                f"inner_lrs has the pattern {idle[0]!r}, which sets no parameter's step size: of "
-                f"those that adapt ({', '.join(names)}) it finds none that an earlier pattern does "
-                "not. Correct it, move it up, or leave it out."
+                f"inner_lrs has the pattern {idle[0]!r}, which sets no step size: no earlier "
+                f"pattern leaves it a match among the parameters that adapt ({', '.join(names)}). "
+                "Correct it, move it up, or leave it out."
             )
 
     def __call__(
@@ -84,23 +84,23 @@ class GroupedStepSize(Transformation):
 
 @dataclass(frozen=True)
 class LearnedStepSize(Transformation):
-    """Multiply the direction by a meta-learned alpha, which starts at inner_lr.
+    """Multiply the direction by a meta-learned alpha, initially inner_lr.
 
-    `element`: one for every element of every parameter (Meta-SGD, Li et al. 2017,
-    arXiv:1707.09835, eq. 3). `tensor_and_step`: one for every tensor and inner step (LSLR,
-    Antoniou et al. 2019, arXiv:1810.09502, eq. 4); steps beyond those trained reuse the last.
+    `element`: one for each element of each parameter (Meta-SGD, Li et al. 2017,
+    arXiv:1707.09835, eq. 3). `tensor_and_step`: one for each tensor and inner step (LSLR,
+    Antoniou et al. 2019, arXiv:1810.09502, eq. 4); steps beyond the trained ones use the last.
 
-    Own parameters, by the name of the parameter they move:
+    Learned parameters, by the name of the parameter whose step they scale:
         step_size.NAME   its shape, or [inner_steps]
     """
 
-    inner_lr: Positive = field(compare=False)  # where it starts: what it does is in `own`
+    inner_lr: Positive = field(compare=False)  # only the initial value
     granularity: Granularity
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
     ) -> tuple[Parameters, Memory]:
-        return {name: self._of(name, moment) * d for name, d in direction.items()}, memory
+        return {name: self._alpha(name, moment) * d for name, d in direction.items()}, memory
 
     def own_parameters(self, theta: Parameters, inner_steps: int) -> dict[str, Tensor]:
         return {
@@ -113,7 +113,7 @@ class LearnedStepSize(Transformation):
     def describe(self) -> dict[str, float | int | str]:
         return {"inner_lr": self.inner_lr, "learned_step_size": self.granularity}
 
-    def _of(self, name: str, moment: Moment) -> Tensor:
+    def _alpha(self, name: str, moment: Moment) -> Tensor:
         alpha = moment.own[PREFIX + name]
         if self.granularity == "element":
             return alpha
@@ -121,16 +121,16 @@ class LearnedStepSize(Transformation):
 
 
 class LearnedAlpha(NamedTuple):
-    """One tensor's learned step sizes: one for each inner step, or for each of its elements."""
+    """Learned step sizes of one tensor: one per inner step, or one per element."""
 
     values: Tensor
     is_per_step: bool
 
 
 def learned_step_sizes(meta: Mapping[str, Tensor]) -> dict[str, LearnedAlpha]:
-    """What LearnedStepSize has learned, by the name of the parameter that it moves."""
+    """Collect the step sizes that LearnedStepSize has learned, by parameter name."""
     alphas = {n.removeprefix(PREFIX): a.detach() for n, a in meta.items() if n.startswith(PREFIX)}
-    # one tensor alone may have as many elements as there are steps; all of them cannot
+    # a single tensor may have as many elements as there are steps, but not all tensors
     is_per_step = any(alpha.shape != meta[name].shape for name, alpha in alphas.items())
     return {name: LearnedAlpha(alpha, is_per_step) for name, alpha in alphas.items()}
 
@@ -140,6 +140,6 @@ def _finds(pattern: str, name: str) -> bool:
         return re.search(pattern, name) is not None
     except re.error as error:
         raise UserError(
-            f"inner_lrs has {pattern!r}, which is no regular expression: {error}. Correct it; a "
-            "point, star or bracket that is meant as such is written with a backslash."
+            f"inner_lrs has {pattern!r}, which is not a regular expression: {error}. Correct it; "
+            "write a backslash before a literal dot, star or bracket."
         ) from error

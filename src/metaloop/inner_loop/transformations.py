@@ -1,7 +1,7 @@
-"""What may happen to a gradient on its way to a step; a chain of these is an update.
+"""Gradient transformations; an update is a chain of them.
 
-In the spirit of optax: each is a pure function that takes a direction and what it remembers of
-the steps before, and returns both anew.
+As in optax, each is a pure function of a direction and its memory of earlier steps, and returns
+both anew.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,10 +19,10 @@ NOTHING: Memory = ()
 
 
 class Moment(NamedTuple):
-    """The place in the inner loop at which a step is taken.
+    """The point in the inner loop at which a step is taken.
 
-    step counts from 0; phi, theta hold the parameters that adapt; own holds what the chain itself
-    has meta-learned; hessian multiplies a direction by the support loss's Hessian at phi.
+    step counts from 0; phi and theta hold the parameters that adapt; own holds the chain's learned
+    parameters; hessian multiplies a direction by the support loss's Hessian at phi.
     """
 
     step: int
@@ -33,45 +33,45 @@ class Moment(NamedTuple):
 
 
 class Transformation:
-    """The contract; a transformation that remembers or learns nothing overrides __call__ alone."""
+    """The contract; a transformation without memory or learned parameters overrides __call__."""
 
-    # Whether it asks for moment.hessian.
+    # whether it uses moment.hessian
     reads_hessian: ClassVar[bool] = False
-    # Whether phi comes to rest away from the minimum of support loss and pull towards theta.
+    # whether it moves the end of the inner loop away from the minimum of support loss plus pull
     shifts_minimum: ClassVar[bool] = False
 
     def check(self, names: Collection[str]) -> None:
-        """Refuse arguments that contradict each other, or do not fit the parameters that adapt."""
+        """Refuse arguments that contradict each other or do not fit the parameters that adapt."""
 
     def start(self, phi: Parameters) -> Memory:
-        """What is remembered before the first step."""
+        """Return the memory before the first step."""
         return NOTHING
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
     ) -> tuple[Parameters, Memory]:
-        """Return the direction changed, and what to remember."""
+        """Return the transformed direction and the new memory."""
         raise NotImplementedError
 
     def own_parameters(self, theta: Parameters, inner_steps: int) -> dict[str, Tensor]:
-        """What the transformation meta-learns, by name, at its initial values."""
+        """Return the transformation's learned parameters by name, at their initial values."""
         return {}
 
     def describe(self) -> dict[str, float | int | str]:
-        """What a result's protocol has to name."""
+        """Describe the transformation for a result's protocol."""
         return {}
 
 
 @dataclass(frozen=True)
 class ClipNorm(Transformation):
-    """Shrink the direction to this norm, over all its tensors together, where it is longer."""
+    """Scale the direction down to this norm, over all tensors together, where it is longer."""
 
     max_norm: Positive
 
     def __call__(
         self, direction: Parameters, memory: Memory, moment: Moment
     ) -> tuple[Parameters, Memory]:
-        # the square of a tiny number first: a square root has no derivative at zero
+        # the square of a tiny value is added, since the root has no derivative at zero
         square = torch.stack([d.square().sum() for d in direction.values()]).sum()
         factor = (self.max_norm / (square + 1e-24).sqrt()).clamp(max=1.0)
         return {name: d * factor for name, d in direction.items()}, memory
@@ -82,7 +82,7 @@ class ClipNorm(Transformation):
 
 @dataclass(frozen=True)
 class ClipValue(Transformation):
-    """Cut every element of the direction to this size."""
+    """Clip every element of the direction to this absolute value."""
 
     max_value: Positive
 
@@ -122,8 +122,8 @@ class TowardsTheta(Transformation):
 class WeightDecay(Transformation):
     """Add rate * phi, the gradient of rate / 2 * |phi|^2.
 
-    Its place in the chain says which decay it is. First, it is coupled: what follows sees it, as
-    in torch.optim's SGD(weight_decay=rate) and Adam(weight_decay=rate). Right before the step
+    Its position in the chain decides the kind of decay. First, it is coupled: later links see it,
+    as in torch.optim's SGD(weight_decay=rate) and Adam(weight_decay=rate). Just before the step
     size alpha, it is decoupled: phi <- phi - alpha * rate * phi, whatever the direction, as in
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101, Algorithms 1 and 2).
     """

@@ -11,7 +11,7 @@ from metaloop.inner_loop.transformations import Memory, Moment, TowardsTheta, Tr
 
 
 class State(NamedTuple):
-    """phi_k, the parameters that adapt, with what the chain remembers of the steps before."""
+    """phi_k, the parameters that adapt, with the chain's memory of earlier steps."""
 
     phi: Parameters
     memories: tuple[Memory, ...]
@@ -19,22 +19,22 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Update:
-    """phi_{k+1} = phi_k - chain(gradient): a pure function of state, gradient, theta and own.
+    """phi_{k+1} = phi_k - chain(gradient), a pure function of state, gradient, theta and own.
 
     Attributes:
-        chain: the gradient's transformations, in order; the last one scales by the step size.
+        chain: gradient transformations, in order; the last one scales by the step size.
 
     """
 
     chain: Sequence[Transformation]
 
     def check(self, names: Collection[str]) -> None:
-        """Refuse links that do not fit the parameters that adapt."""
+        """Refuse transformations that do not fit the parameters that adapt."""
         for transformation in self.chain:
             transformation.check(names)
 
     def start(self, phi: Parameters) -> State:
-        """The state before the first step."""
+        """Return the state before the first step."""
         return State(phi, tuple(t.start(phi) for t in self.chain))
 
     def __call__(
@@ -56,23 +56,23 @@ class Update:
 
     @property
     def strength(self) -> float:
-        """How strongly the chain pulls towards theta: iMAML's lambda."""
+        """Strength of the pull towards theta: iMAML's lambda."""
         return sum(t.strength for t in self.chain if isinstance(t, TowardsTheta))
 
     @property
     def reads_hessian(self) -> bool:
-        """Whether the chain asks for the support loss's Hessian."""
+        """True if the chain uses the support loss's Hessian."""
         return any(t.reads_hessian for t in self.chain)
 
     def own_parameters(self, theta: Parameters, inner_steps: int) -> dict[str, Tensor]:
-        """What the chain meta-learns, by name, at its initial values."""
+        """Return the chain's learned parameters by name, at their initial values."""
         own: dict[str, Tensor] = {}
         for transformation in self.chain:
             own |= transformation.own_parameters(theta, inner_steps)
         return own
 
     def describe(self) -> dict[str, float | int | str]:
-        """What a result's protocol has to name, and the order of the links."""
+        """Describe the chain for a result's protocol, with the order of its links."""
         described: dict[str, float | int | str] = {}
         for transformation in self.chain:
             for key, value in transformation.describe().items():

@@ -1,4 +1,4 @@
-"""Where logged values and figures go."""
+"""Destinations of logged values and figures."""
 
 from metaloop.loggers.figures import log_figures, save_figures
 from metaloop.loggers.metrics_csv import MetricsCsv

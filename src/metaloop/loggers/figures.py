@@ -1,4 +1,4 @@
-"""Figures on their way out: into a folder, and to the loggers."""
+"""Save figures in a folder and send them to the loggers."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,18 +13,18 @@ from pytorch_lightning.loggers import Logger
 from metaloop.process.signals import Interrupted
 from metaloop.user_text import say
 
-Draw = Callable[[], Figure | None]  # None: there is no such picture of this task
+Draw = Callable[[], Figure | None]  # None: this task has no such picture
 
 
 def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Path]:
-    """Draw each figure and write it as folder/<name>.png; return the files written, by name."""
+    """Draw each figure and save it as folder/<name>.png; return the files by name."""
     folder.mkdir(exist_ok=True)
     written = {}
     for name, draw in drawings.items():
         path = folder / f"{name}.png"
-        with _leave_out(f"picture {path}"):
+        with _skip_failure(f"picture {path}"):
             if (figure := draw()) is None:
-                _say_once(f"No picture {path}: tasks of this kind have none.")
+                _say_once(f"No picture {path}: this kind of task has none.")
             else:
                 figure.savefig(path, dpi=120)
                 written[name] = path
@@ -34,17 +34,18 @@ def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Path]:
 def log_figures(
     written: Mapping[str, Path], loggers: Sequence[Logger], step: int | None = None
 ) -> None:
-    """Send the figures in these files to the loggers that take some, at this meta-step or the last.
+    """Send the figures in these files to the loggers that accept figures.
 
-    Those are loggers with a method `log_image(key, images, step)`, as Lightning's for W&B, and
-    those whose `experiment` has TensorBoard's `add_image`.
+    `step` is the meta-step; None takes the last one. These loggers have a method
+    `log_image(key, images, step)`, such as Lightning's for W&B, or an `experiment` with
+    TensorBoard's `add_image`.
     """
     for logger in loggers:
         log_image = getattr(logger, "log_image", None)
         add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
         for name, path in written.items():
             key = f"pictures/{name}"
-            with _leave_out(f"picture of {name} in {type(logger).__name__}"):
+            with _skip_failure(f"picture of {name} in {type(logger).__name__}"):
                 if callable(log_image):
                     log_image(key, [_pixels(path)], step)
                 elif callable(add_image):
@@ -52,8 +53,8 @@ def log_figures(
 
 
 @contextmanager
-def _leave_out(what: str) -> Iterator[None]:
-    """Go on without what does not fit a task or a logger; one line says why."""
+def _skip_failure(what: str) -> Iterator[None]:
+    """Continue without a picture that does not fit a task or logger; say why in one line."""
     try:
         yield
     except (Interrupted, OSError):
@@ -63,7 +64,7 @@ def _leave_out(what: str) -> Iterator[None]:
         _say_once(f"No {what}: {type(error).__name__}{': ' * bool(reason)}{reason}")
 
 
-@functools.cache  # not again at every validation
+@functools.cache  # not at every validation
 def _say_once(line: str) -> None:
     say(line)
 

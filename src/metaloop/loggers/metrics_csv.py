@@ -1,4 +1,4 @@
-"""metrics.csv: one row a logged step, continued exactly by a resumed run."""
+"""metrics.csv: one row per logged step, continued exactly by a resumed run."""
 
 import argparse
 import csv
@@ -13,14 +13,14 @@ from metaloop.folders.atomic_write import write_text
 from metaloop.folders.reading import parse_csv, read_text, unreadable
 
 Row = dict[str, str]
-REMEDY = "Put a copy of it back, or move it away: the run then begins a new one where it goes on."
+REMEDY = "Restore it from a copy, or move it away: the run then continues in a new one."
 
 
 class MetricsCsv(Logger):
-    """Writes every logged step as one row, columns as they come.
+    """Writes each logged step as one row, adding columns as needed.
 
-    Lightning's CSVLogger deletes the file of a run that is opened again. This one keeps it, and
-    `rewind` takes back what was logged after the checkpoint that a run resumes from.
+    Lightning's CSVLogger deletes the file when a run is opened again. This one keeps it, and
+    `rewind` removes what was logged after the checkpoint from which a run resumes.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -38,7 +38,7 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: argparse.Namespace | dict[str, object]) -> None:
-        """Do nothing: the run's config.yaml stands beside the file."""
+        """Do nothing: the run folder has a config.yaml."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -53,17 +53,18 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def rewind(self, step: int, *, is_extended: bool = False) -> None:
-        """Drop the rows after this meta-step: the run that resumes there logs them again.
+        """Drop the rows after this meta-step: the resumed run logs them again.
 
-        Of a run that is extended also what was logged in the middle of a log window, at its end.
+        If the run is extended, also drop the training row of its last step, which may end in the
+        middle of a log window.
         """
         self._rows = [
             row
             for row in self._rows
-            if int(row["step"]) <= step and not (is_extended and _is_of_end(row, step))
+            if int(row["step"]) <= step and not (is_extended and _is_last_of_training(row, step))
         ]
         if self._rows:
-            self._rewrite()  # also without the line that a crash cut short
+            self._rewrite()  # this also removes a truncated line
         else:
             self.path.unlink(missing_ok=True)
 
@@ -77,17 +78,17 @@ class MetricsCsv(Logger):
         write_text(self.path, text.getvalue())
 
 
-def _is_of_end(row: Row, step: int) -> bool:
-    """Whether training logged a row at this step."""
-    is_of_training = any(name.startswith("train") for name, value in row.items() if value)
-    return int(row["step"]) == step and is_of_training
+def _is_last_of_training(row: Row, step: int) -> bool:
+    """Check whether training logged a row at this step."""
+    is_training = any(name.startswith("train") for name, value in row.items() if value)
+    return int(row["step"]) == step and is_training
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read the rows of a metrics.csv; a last line cut short by a crash is left out.
+    """Read the rows of a metrics.csv; a truncated last line is ignored.
 
     Raises:
-        UserError: it is no table of numbers by meta-step.
+        UserError: if it is not a table of numbers by meta-step.
 
     """
     rows = parse_csv(read_text(path, REMEDY) or "", path, REMEDY)
@@ -97,6 +98,6 @@ def read_rows(path: Path) -> list[Row]:
             for value in row.values():
                 float(value or 0)
         except (KeyError, ValueError) as error:
-            reason = f"line {number} is no row of numbers by step ({error})"
+            reason = f"line {number} is not a row of numbers by step ({error})"
             raise unreadable(path, reason, REMEDY) from error
     return rows

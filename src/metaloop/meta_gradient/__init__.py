@@ -1,4 +1,4 @@
-"""How a meta-gradient is computed: chunks of a meta-batch, vectorised, compiled, checked."""
+"""Compute a meta-gradient: chunks of a meta-batch, vectorised, compiled and checked."""
 
 from metaloop.meta_gradient.adaptation_path import adaptation_path
 from metaloop.meta_gradient.autotune import Way, find_fastest

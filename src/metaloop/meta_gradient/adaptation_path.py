@@ -1,4 +1,4 @@
-"""How learners adapt, judged at every inner step: what evaluation and the reports look at."""
+"""Adapt learners and measure losses and metrics at every inner step, for evaluation and reports."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,21 +27,22 @@ def adaptation_path(
     is_detailed: bool = False,
     with_answers: bool = False,
 ) -> Report:
-    """Adapt to every task and judge each phi_0 .. phi_steps; no outer graph is kept.
+    """Adapt to every task and report phi_0 .. phi_steps; no outer graph is kept.
 
-    Of several `meta`, an ensemble, each adapts and their predictions are averaged: probabilities
-    of classes, or numbers (Antoniou et al. 2019, arXiv:1810.09502, section 5).
+    If `meta` is a sequence, it is an ensemble: each member adapts, and their predictions are
+    averaged (class probabilities, or real values: Antoniou et al. 2019, arXiv:1810.09502,
+    section 5).
 
-    Of the norm modes beside the objective's own, `query_loss@MODE` and the metrics likewise.
+    `norm_modes_beside` are extra norm modes, reported as `query_loss@MODE` and metrics `NAME@MODE`.
 
-    In detail, of the (first) learner: `support_gradient_norm`, `query_gradient_norm` and
-    `gradient_cosine`, of the losses' gradients in the parameters that adapt; a cosine near one
-    means that what helps on the support set helps on the query set.
+    `is_detailed` adds `support_gradient_norm`, `query_gradient_norm` and `gradient_cosine` of the
+    (first) learner: losses' gradients in the parameters that adapt. A cosine near one means that
+    progress on the support set is progress on the query set.
 
     Shapes:
         episodes      [T, ...], or a list of such, one for each shape of its tasks
         report[name]  [T, steps+1]  support_loss, query_loss, the metrics of both sets
-        report["answers"]  [T, queries]  the largest logit's class after the last step, if asked
+        report["answers"]  [T, queries]  predicted classes after the last step, if with_answers
     """
     members = [meta] if isinstance(meta, Mapping) else list(meta)
     constant = [{name: p.detach() for name, p in member.items()} for member in members]
@@ -64,7 +65,7 @@ def adaptation_path(
 
 
 def average_predictions(predictions: Sequence[Tensor], targets: Tensor) -> Tensor:
-    """The mean of numbers; for classes, logits of the mean probabilities."""
+    """Average real values; for classes, return the logits of the mean probabilities."""
     if len(predictions) == 1:
         return predictions[0]
     stacked = torch.stack(list(predictions))

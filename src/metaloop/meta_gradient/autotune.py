@@ -1,4 +1,4 @@
-"""The fastest way to compute a meta-gradient here, found by trying on throw-away results."""
+"""Find the fastest way to compute a meta-gradient on this machine, by timing trial runs."""
 
 import os
 import resource
@@ -20,19 +20,19 @@ from metaloop.meta_gradient.random_state import keep_random_state
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce
 
 REPEATS = 3
-SLOWER = 1.5  # than the best beside: more tasks or chunks at once are slower still
-COMPILED_SIZES = 2  # a compilation takes a minute: the fastest numbers of tasks alone are compiled
+SLOWER = 1.5  # stop adding tasks or chunks at once when this much slower than the best neighbour
+COMPILED_SIZES = 2  # compile only the fastest few sizes: a compilation takes a minute
 
 
 class Way(NamedTuple):
-    """How to compute: in meta_gradient's words (1 task at once: without vmap), compiled or not."""
+    """A way to compute: the arguments of meta_gradient (1 task: no vmap), compiled or not."""
 
     tasks_at_once: TasksAtOnce
     chunks_at_once: ChunksAtOnce
     compile: bool
 
-    def is_beside(self, other: "Way") -> bool:
-        """Whether the two differ in one number of their tasks and chunks at most."""
+    def is_neighbour(self, other: "Way") -> bool:
+        """Check whether the two differ only in tasks or only in chunks at once."""
         return self.tasks_at_once == other.tasks_at_once or (
             self.chunks_at_once == other.chunks_at_once
         )
@@ -54,37 +54,37 @@ def find_fastest(
 ) -> Way:
     """Time the ways that are left open (None) on one meta-batch, and return the fastest.
 
-    More tasks and chunks at once are not tried where their memory would not fit, and no further
-    once the last were much slower than the best. Only what equals the eager gradient counts as
-    compiled.
+    The search stops before more tasks or chunks at once would exceed the memory, and once they are
+    much slower than the best. A compiled way counts only if it equals the eager gradient.
     """
     found: dict[Way, float] = {}
     exact = AtOnce(tasks_at_once="all", chunks_at_once="by_size")
     if tasks_at_once is None or chunks_at_once is None:
-        exact = _exact(algorithm, meta, episodes, exact)
+        exact = _find_exact(algorithm, meta, episodes, exact)
     open_sizes = _sizes(episodes, exact)
     sizes: Iterable[TasksAtOnce] = open_sizes if tasks_at_once is None else [tasks_at_once]
     memory = _Memory(episodes)
 
-    def is_worth_more(way: Way) -> bool:
-        """Try it; whether more at once may be faster still."""
+    def should_continue(way: Way) -> bool:
+        """Time one way; True if more at once may be faster."""
         if not memory.fits():
-            announce(f"{way} are not tried: they may not fit the memory.")
+            announce(f"{way}: not tried, since it may not fit into memory.")
             return False
         try:
             found[way] = _seconds(algorithm, meta, episodes, way)
         except torch.cuda.OutOfMemoryError:
-            announce(f"{way} do not fit the memory.")
+            announce(f"{way}: does not fit into memory.")
             return False
-        announce(f"{way}: {1e3 * found[way]:.1f} ms a meta-step")
-        return found[way] <= SLOWER * min(found[other] for other in found if way.is_beside(other))
+        announce(f"{way}: {1e3 * found[way]:.1f} ms per meta-step")
+        best = min(found[other] for other in found if way.is_neighbour(other))
+        return found[way] <= SLOWER * best
 
     for size in sizes:
-        numbers = _chunks(episodes, exact, size, chunks_at_once)
-        if not is_worth_more(Way(size, next(numbers), compile=False)):
+        counts = _chunk_counts(episodes, exact, size, chunks_at_once)
+        if not should_continue(Way(size, next(counts), compile=False)):
             break
-        for number in numbers:
-            if not is_worth_more(Way(size, number, compile=False)):
+        for count in counts:
+            if not should_continue(Way(size, count, compile=False)):
                 break
     eager = sorted(found, key=found.__getitem__)
     if compile is False:
@@ -94,31 +94,31 @@ def find_fastest(
         seconds = _seconds(algorithm, meta, episodes, way, of_chunk)
         if of_chunk.is_used:
             found[way] = seconds
-            announce(f"{way}: {1e3 * seconds:.1f} ms a meta-step")
+            announce(f"{way}: {1e3 * seconds:.1f} ms per meta-step")
     compiled = [way for way in found if way.compile]
     return min(compiled if compile and compiled else found, key=found.__getitem__)
 
 
-def _exact(algorithm: Algorithm, meta: Parameters, episodes: Episode, asked: AtOnce) -> AtOnce:
+def _find_exact(algorithm: Algorithm, meta: Parameters, episodes: Episode, asked: AtOnce) -> AtOnce:
     verdict = preflight_check(algorithm, meta, episodes, asked)
     warn_of_slower(verdict)
     return verdict.at_once
 
 
 def _sizes(episodes: Episode, exact: AtOnce) -> Iterator[int]:
-    """1, 2, 4 .. tasks at once, and all; 1 alone where vmap is not exact."""
+    """Yield 1, 2, 4 .. tasks at once, up to all; only 1 where vmap is not exact."""
     yield 1
     if exact["tasks_at_once"] != 1:
-        yield from _doubled(len(episodes.classes))
+        yield from _powers_up_to(len(episodes.classes))
 
 
-def _chunks(
+def _chunk_counts(
     episodes: Episode,
     exact: AtOnce,
     tasks_at_once: TasksAtOnce,
     chunks_at_once: ChunksAtOnce | None,
 ) -> Iterator[ChunksAtOnce]:
-    """Those asked for; else 1, 2, 4 .. as far as there are chunks and threads, if it is exact."""
+    """Yield the given number, else 1, 2, 4 .. up to the chunks and threads there are, if exact."""
     if chunks_at_once is not None:
         yield chunks_at_once
         return
@@ -127,15 +127,15 @@ def _chunks(
     if episodes.classes.device.type == "cpu":
         most = min(torch.get_num_threads(), len(list(chunks(episodes, tasks_at_once))))
     if most > 1 and exact["chunks_at_once"] != 1:
-        yield from _doubled(most)
+        yield from _powers_up_to(most)
 
 
-def _doubled(most: int) -> Iterator[int]:
-    """2, 4, 8 .. and the most."""
-    number = 1
-    while number < most:
-        number = min(2 * number, most)
-        yield number
+def _powers_up_to(most: int) -> Iterator[int]:
+    """Yield 2, 4, 8 .. and finally `most`."""
+    count = 1
+    while count < most:
+        count = min(2 * count, most)
+        yield count
 
 
 def _seconds(
@@ -145,7 +145,7 @@ def _seconds(
     way: Way,
     of_chunk: CompiledChunkGradient | None = None,
 ) -> float:
-    """The median time of a meta-gradient, after one that is not counted."""
+    """Measure the median time of a meta-gradient, after a warm-up."""
     times = []
     with keep_random_state(episodes.classes.device):
         for _ in range(1 + REPEATS):
@@ -165,19 +165,19 @@ def _seconds(
 
 
 class _Memory:
-    """Whether more tasks at once may be tried: what the last ones took is taken to double."""
+    """Estimate whether twice the tasks at once fit: the memory used so far is doubled."""
 
     def __init__(self, episodes: Episode) -> None:
-        self.on_cuda = episodes.classes.is_cuda  # where running out of memory can be survived
+        self.on_cuda = episodes.classes.is_cuda  # running out of GPU memory is recoverable
         self.before, self.free = _resident(), _free()
 
     def fits(self) -> bool:
-        """Ask before each number of tasks; of the first nothing is known."""
+        """Check before each size; always true before the first."""
         return self.on_cuda or 2 * (_resident() - self.before) < 0.8 * self.free
 
 
 def _resident() -> int:
-    """The most bytes that this process has held."""
+    """Return the peak memory of this process in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

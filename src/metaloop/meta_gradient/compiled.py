@@ -1,4 +1,4 @@
-"""The chunk's gradient as one compiled graph, used only where it equals the eager one."""
+"""Compile a chunk's gradient into one graph, used only where it equals the eager gradient."""
 
 import os
 import threading
@@ -24,10 +24,10 @@ from metaloop.meta_gradient.decompositions import DECOMPOSITIONS
 from metaloop.meta_gradient.meta_gradient import Gradient, chunk_gradient
 from metaloop.meta_gradient.random_state import keep_random_state
 
-# of a gradient tensor's norm: the compiled graph sums in another order
+# relative to the norm of a gradient tensor: the compiled graph sums in another order
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 5e-2}
-MOST_GRAPHS = 16  # each takes up to a minute and, on a GPU, memory: further shapes stay eager
-KINK = 100.0  # times that, what a number on the other side of a kink may change
+MOST_GRAPHS = 16  # each takes up to a minute and GPU memory; further shapes stay eager
+KINK = 100.0  # times the tolerance: possible effect of an element on the other side of a kink
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 Result = tuple[Gradient, Report]
 Scheduled = tuple[Tensor, ...]  # Algorithm.scheduled
@@ -35,24 +35,25 @@ Compiled = Callable[[Parameters, Episode, Scheduled], Result]
 
 
 class CompiledChunkGradient:
-    """A stand-in for `chunk_gradient`, compiled once for each shape and algorithm it meets.
+    """A replacement of `chunk_gradient`, compiled once for each shape and algorithm.
 
-    Numbers that an algorithm's schedule changes are an input of its graph, not another algorithm.
+    Values that an algorithm's schedule changes are inputs of its graph.
 
-    The first result of every graph is compared with the eager one: where they differ, or nothing
-    can be compiled, eager it stays, with a warning. So does a shape after MOST_GRAPHS others.
+    The first result of each graph is compared with the eager one. If they differ, or compilation
+    fails, the gradient stays eager, with a warning. It also stays eager for new shapes after
+    MOST_GRAPHS.
 
-    Several threads may call it at once: one compiles while the others wait, and eagerly, where the
-    model holds the parameters of its task, one computes at a time.
+    It may be called from several threads: one compiles while the others wait. Eager calls run one
+    at a time, since the model holds the parameters of its current task.
 
     Args:
-        announce: told what is being compiled, and how long it took.
+        announce: called with messages on what is compiled, and how long it took.
 
     """
 
     def __init__(self, announce: Callable[[str], None] = lambda _: None) -> None:
         self.announce = announce
-        self.is_used = True  # until one graph has to stay eager
+        self.is_used = True  # False once a graph had to stay eager
         self._is_full = False
         self._lock = threading.RLock()
         self._graphs: list[tuple[object, Algorithm, Compiled]] = []
@@ -65,7 +66,7 @@ class CompiledChunkGradient:
         algorithm = algorithm.with_scheduled((0.0,) * len(scheduled))
         inputs = _leaves(meta, chunk, scheduled)
         shapes = (tasks, inputs[0].dtype, inputs[0].device, *[t.shape for t in inputs])
-        graph = self._known(shapes, algorithm)
+        graph = self._find(shapes, algorithm)
         if graph is None:
 
             def eager(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> Result:
@@ -73,7 +74,7 @@ class CompiledChunkGradient:
                     return chunk_gradient(algorithm.with_scheduled(scheduled), meta, chunk, tasks)
 
             with self._lock:
-                graph = self._known(shapes, algorithm)  # by the thread that was waited for
+                graph = self._find(shapes, algorithm)  # another thread may have compiled it
                 if graph is None and len(self._graphs) >= MOST_GRAPHS:
                     graph = self._stay_eager(eager)
                 elif graph is None:
@@ -81,24 +82,24 @@ class CompiledChunkGradient:
                     self._graphs.append((shapes, algorithm, graph))
         return graph(meta, chunk, scheduled)
 
-    def _known(self, shapes: object, algorithm: Algorithm) -> Compiled | None:
+    def _find(self, shapes: object, algorithm: Algorithm) -> Compiled | None:
         for known, owner, graph in self._graphs:
-            # the same object nearly always: comparing two takes longer than a small step's kernels
+            # usually the same object; comparing two takes longer than a small step's kernels
             if known == shapes and (owner is algorithm or owner == algorithm):
                 return graph
         return None
 
-    def _as_tensors(self, numbers: tuple[float, ...], like: Tensor) -> Scheduled:
-        """The numbers as a graph takes them; the same as in the last meta-step nearly always."""
-        if self._scheduled[0] != numbers:
-            self._scheduled = numbers, like.new_tensor(numbers).unbind()
+    def _as_tensors(self, values: tuple[float, ...], like: Tensor) -> Scheduled:
+        """Convert scheduled values to graph inputs; cached, since they rarely change."""
+        if self._scheduled[0] != values:
+            self._scheduled = values, like.new_tensor(values).unbind()
         return self._scheduled[1]
 
     def _stay_eager(self, eager: Compiled) -> Compiled:
         if not self._is_full:
             self.announce(
-                f"{MOST_GRAPHS} shapes of chunks are compiled; others are computed eagerly. Where "
-                "ways or shots vary, task.shape_block=data.meta_batch_size makes fewer shapes."
+                f"{MOST_GRAPHS} chunk shapes are compiled; further ones run eagerly. If ways or "
+                "shots vary, task.shape_block=data.meta_batch_size makes fewer shapes."
             )
         self._is_full = True
         return eager
@@ -106,13 +107,13 @@ class CompiledChunkGradient:
     def _compile_or_stay_eager(
         self, eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled
     ) -> Compiled:
-        self.announce(f"Compiling the meta-gradient, tasks at once: {len(chunk.classes)} ..")
+        self.announce(f"Compiling the meta-gradient for {len(chunk.classes)} tasks at once ..")
         start = time.perf_counter()
         try:
             graph = compile_graph(eager, meta, chunk, scheduled)
             is_same = _agree(graph, eager, meta, chunk, scheduled)
         except Exception as error:
-            warnings.warn(f"Not compiled, running eagerly: {_why(error)}", stacklevel=4)
+            warnings.warn(f"Not compiled, running eagerly: {_reason(error)}", stacklevel=4)
         else:
             self.announce(f"Compiled in {time.perf_counter() - start:.0f} s.")
             if is_same:
@@ -128,14 +129,14 @@ class CompiledChunkGradient:
 def compile_graph(
     eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled
 ) -> Compiled:
-    """Compile a function of these inputs for their very shapes.
+    """Compile a function for exactly the shapes of these inputs.
 
-    make_fx unrolls torch.func's transforms into plain operations, which Inductor takes; Dynamo
-    refuses the transforms themselves, and would check its guards at every call.
+    make_fx unrolls torch.func's transforms into plain operations that Inductor accepts. Dynamo
+    rejects the transforms, and would check guards at every call.
     """
     inputs, names = _leaves(meta, chunk, scheduled), list(meta)
     tensors, form = pytree.tree_flatten(chunk)
-    found: list[list[str]] = []  # names of the gradient's tensors and of the report's
+    found: list[list[str]] = []  # names of the tensors in the gradient and in the report
 
     def flat(*leaves: Tensor) -> tuple[Tensor, ...]:
         start, end = len(names), len(names) + len(tensors)
@@ -149,14 +150,13 @@ def compile_graph(
     trace = make_fx(flat, DECOMPOSITIONS, tracing_mode="fake", _allow_non_fake_inputs=True)
     traced = trace(*inputs)
     options = {
-        "fallback_random": True,  # chance as eager draws it
-        "cpp.threads": torch.get_num_threads(),  # written into its code: part of the cache's key
-        # the calls between kernels in C++: they take long, and Python takes one thread at a time
+        "fallback_random": True,  # the same random numbers as eager
+        "cpp.threads": torch.get_num_threads(),  # compiled in, so part of the cache key
+        # call the kernels from C++: Python's calls are slow and hold the interpreter lock
         "cpp_wrapper": inputs[0].device.type == "cpu",
-        # one task's images lie channels last; of several tasks' they would be turned to and fro
-        "layout_optimization": len(chunk.classes) == 1,
+        # only a single task's images are channels-last; others would be converted back and forth
     }
-    # Inductor finds what it has compiled before only where there are symbols of shapes, if unused
+    # Inductor's cache is used only with a shape environment, even if it has no symbols
     shapes = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     with tracing(TracingContext(shapes)):
         compiled = torch._inductor.compile(
@@ -180,16 +180,16 @@ def _leaves(meta: Parameters, chunk: Episode, scheduled: Scheduled) -> list[Tens
     return [*meta.values(), *examples, chunk.classes, *scheduled]
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "InvalidCxxCompiler" in reason:
-        return f"no C++ compiler works here; install g++, or name one by CXX ({reason})"
+        return f"no working C++ compiler found; install g++, or set CXX ({reason})"
     return reason
 
 
 def _keep_compiled_code() -> None:
-    """Keep what the compiler makes among the user's caches: a resumed run or a sweep finds it."""
-    # torch writes its own default, a temporary folder, into the environment
+    """Cache compiled code in the user's cache folder, for resumed runs and sweeps."""
+    # torch writes its default, a temporary folder, into the environment
     if os.environ.get(CACHE, default_cache_dir()) == default_cache_dir():
         folder = user_path(os.environ.get("METALOOP_CACHE", "~/.cache/metaloop"))
         os.environ[CACHE] = str(folder / "compiled")
@@ -198,11 +198,11 @@ def _keep_compiled_code() -> None:
 def _agree(
     graph: Compiled, eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled
 ) -> bool:
-    """Whether both give the same, from the same state of chance, which is left as it was.
+    """Check that both give the same from the same random state, which is restored.
 
-    Rounding can put a number on the other side of a kink (of a ReLU, of max-pooling), where the
-    slope is another. So they are compared near `meta` again where they are close but not the same;
-    a graph that is wrong is the same as eager nowhere.
+    Rounding can move an element across a kink (of a ReLU or max-pooling), where the slope differs.
+    So if the results are close but not equal, they are compared again at points near `meta`. A
+    wrong graph equals eager at none of them.
     """
     for point in _points(meta):
         results = []
@@ -217,7 +217,7 @@ def _agree(
 
 
 def _points(meta: Parameters) -> Iterator[Parameters]:
-    """The meta-parameters themselves, then some others near them."""
+    """Yield the meta-parameters, then a few points near them."""
     yield meta
     generator = torch.Generator().manual_seed(0)
     for _ in range(4):
@@ -228,7 +228,7 @@ def _points(meta: Parameters) -> Iterator[Parameters]:
 
 
 def _is_within(tolerances: float, one: Gradient, other: Gradient) -> bool:
-    """Compare tensor by tensor; one that is tiny beside the whole gradient may be noise."""
+    """Compare tensor by tensor; a tensor that is tiny relative to the gradient may be noise."""
     norm = torch.stack([g.norm() for g in other.values()]).norm()
     return all(
         bool((one[n] - g).norm() <= tolerances * TOLERANCE[g.dtype] * (g.norm() + 1e-3 * norm))

@@ -1,4 +1,4 @@
-"""A compiled graph as one launch on a GPU, where launching its kernels is what takes the time."""
+"""Launch a compiled graph as one CUDA graph, where launching its kernels dominates the time."""
 
 import time
 import warnings
@@ -9,50 +9,50 @@ from torch import Tensor
 
 from metaloop.meta_gradient.random_state import keep_random_state
 
-LAUNCH_BOUND = 0.5  # the share of a call that the processor takes to launch its kernels
-WARM_UP = 3  # calls before a recording, in which libraries choose kernels and take workspaces
+LAUNCH_BOUND = 0.5  # share of a call's time that the CPU spends launching kernels
+WARM_UP = 3  # calls before recording, in which libraries choose kernels and allocate workspaces
 
 Function = Callable[..., Sequence[Tensor]]
 
 
 def one_launch(function: Function, inputs: Sequence[Tensor]) -> Function:
-    """The function recorded as a CUDA graph, if it is bound by launches; else as it is.
+    """Record the function as a CUDA graph if it is bound by launches; else return it unchanged.
 
-    A recording computes with the same kernels in the same order, and draws the same chance. It
-    keeps the function's memory for itself, which a large network, whose kernels take longer than
-    their launches, would only lose.
+    A recording runs the same kernels in the same order, with the same random numbers. It reserves
+    the function's memory, which is not worth it for a large network, whose kernels take longer
+    than their launches.
 
     Args:
-        function: of CUDA tensors alone; the same kernels for all inputs of these shapes.
-        inputs: some such tensors, left as they are.
+        function: of CUDA tensors only; runs the same kernels for all inputs of these shapes.
+        inputs: example tensors, left unchanged.
 
     """
     device = inputs[0].device
     with torch.cuda.device(device), keep_random_state(device), torch.no_grad():
-        places = [tensor.clone() for tensor in inputs]
-        _warm_up(function, places)
-        if _launching(function, places) < LAUNCH_BOUND:
+        static = [tensor.clone() for tensor in inputs]
+        _warm_up(function, static)
+        if _launch_share(function, static) < LAUNCH_BOUND:
             return function
         graph = torch.cuda.CUDAGraph()
         try:
-            # other threads (one that pins memory, NCCL's watchdog) may use the GPU meanwhile
+            # other threads (memory pinning, NCCL's watchdog) may use the GPU meanwhile
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                results = function(*places)
+                results = function(*static)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             warnings.warn(f"Compiled, but not recorded as a CUDA graph: {reason}", stacklevel=2)
             return function
 
     def replay(*inputs: Tensor) -> list[Tensor]:
-        torch._foreach_copy_(places, inputs)
+        torch._foreach_copy_(static, inputs)
         graph.replay()
-        return [result.clone() for result in results]  # the next replay writes over its own
+        return [result.clone() for result in results]  # the next replay overwrites them
 
     return replay
 
 
 def _warm_up(function: Function, inputs: Sequence[Tensor]) -> None:
-    """Call it on a stream of its own, as a recording will."""
+    """Call it on a separate stream, as recording requires."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -61,8 +61,8 @@ def _warm_up(function: Function, inputs: Sequence[Tensor]) -> None:
     torch.cuda.current_stream().wait_stream(stream)
 
 
-def _launching(function: Function, inputs: Sequence[Tensor]) -> float:
-    """The share of a call's time after which all its kernels were launched."""
+def _launch_share(function: Function, inputs: Sequence[Tensor]) -> float:
+    """Measure the share of a call's time after which all its kernels are launched."""
     torch.cuda.synchronize()
     start = time.perf_counter()
     function(*inputs)

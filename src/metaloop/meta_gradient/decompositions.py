@@ -1,7 +1,7 @@
-"""Operations of a compiled graph written another way, where a processor's libraries are slow.
+"""Rewrites of operations in a compiled graph that a CPU's libraries compute slowly.
 
-Each takes an operation's arguments, and returns the same numbers, or NotImplemented where the
-operation stays as it is. Traced by make_fx, whose decomposition table this is.
+Each takes an operation's arguments and returns the same values, or NotImplemented to keep the
+operation. make_fx uses them as its decomposition table.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 Rewritten = object  # a Tensor, or NotImplemented
-THIN = 2**15  # numbers of a thin matrix product for which a library's call would cost more
-LANES = 16  # float32 numbers of a vector register, of which a product's rows are made
+THIN = 2**15  # most elements of a thin matrix product for which a library call does not pay
+LANES = 16  # float32 elements in a vector register
 
 
 def small_product(a: Tensor, b: Tensor) -> Rewritten:
-    """[M, K] times [K, N]: with a side of one, so that the kernels around it can take it in."""
+    """Multiply [M, K] by [K, N] with a side of one, so that neighbouring kernels can fuse it."""
     if a.device.type == "cpu" and a.numel() + b.numel() <= THIN:
         if a.shape[1] == 1:
             return a * b
@@ -25,7 +25,7 @@ def small_product(a: Tensor, b: Tensor) -> Rewritten:
 
 
 def narrow_product(a: Tensor, b: Tensor) -> Rewritten:
-    """[.., M, K] times [.., K, N] from the other side, B^T A^T, where its rows would be narrow.
+    """Multiply [.., M, K] by [.., K, N] as (B^T A^T)^T where the result's rows are narrow.
 
     For 10 columns MKL takes three to ten times as long as for 10 rows.
     """
@@ -33,8 +33,8 @@ def narrow_product(a: Tensor, b: Tensor) -> Rewritten:
     is_narrow = 1 < columns < min(rows, 2 * LANES) and columns % LANES and rows >= LANES
     if a.device.type != "cpu" or not is_narrow:
         return NotImplemented
-    other_side = torch.matmul(b.transpose(-2, -1), a.transpose(-2, -1))
-    return other_side.transpose(-2, -1)
+    transposed = torch.matmul(b.transpose(-2, -1), a.transpose(-2, -1))
+    return transposed.transpose(-2, -1)
 
 
 def sum_in_memory_order(
@@ -44,10 +44,10 @@ def sum_in_memory_order(
     *,
     dtype: torch.dtype | None = None,
 ) -> Rewritten:
-    """A sum over a transposed tensor, its dimensions in the order in which they lie in memory.
+    """Sum a transposed tensor with its dimensions in memory order.
 
-    Inductor goes through a sum's result in the order of the dimensions: over a transposed tensor
-    number by number.
+    Inductor loops over a sum's result in the order of the dimensions, which makes it read a
+    transposed tensor element by element.
     """
     strides = x.stride()
     order = sorted(range(x.ndim), key=strides.__getitem__, reverse=True)
@@ -55,9 +55,9 @@ def sum_in_memory_order(
     if x.device.type != "cpu" or not dims or not is_transposed:
         return NotImplemented
     summed = [d % x.ndim for d in dims]
-    places = [order.index(d) for d in range(x.ndim)]
-    result: Tensor = x.permute(order).sum([places[d] for d in summed], keepdim=True, dtype=dtype)
-    kept = result.permute(places)
+    positions = [order.index(d) for d in range(x.ndim)]
+    result: Tensor = x.permute(order).sum([positions[d] for d in summed], keepdim=True, dtype=dtype)
+    kept = result.permute(positions)
     return kept if keepdim else kept.squeeze(tuple(summed))
 
 

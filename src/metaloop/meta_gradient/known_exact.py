@@ -1,7 +1,7 @@
-"""Pieces that the package's own tests prove exact, so that no run need check them again.
+"""Pieces that metaloop's tests prove exact, so that no run needs to check them again.
 
-Types are compared, never names of classes or subclasses: one foreign layer, hook, loss or rule
-and everything is checked.
+Exact types are compared, not class names or subclasses: with a single foreign layer, hook, loss or
+update rule, everything is checked.
 """
 
 import functools
@@ -17,7 +17,7 @@ from metaloop.algorithms.prototypical import Prototypical
 from metaloop.inner_loop import Objective
 from metaloop.tasks import Metric
 
-# torch's layers that metaloop's own networks are made of
+# torch layers in metaloop's networks
 LAYERS: frozenset[type[nn.Module]] = frozenset(
     {
         nn.Sequential,
@@ -42,12 +42,12 @@ LOSSES = (F.mse_loss, F.cross_entropy)
 
 
 def is_known_model(model: nn.Module) -> bool:
-    """Whether a network is metaloop's and made of nothing but metaloop's and torch's layers."""
+    """Check whether a network is metaloop's and contains only metaloop's and torch's layers."""
     return _is_ours(type(model), "models") and all(map(_is_known_layer, model.modules()))
 
 
 def is_known_exact(algorithm: Algorithm) -> bool:
-    """Whether everything that a meta-gradient is computed from is known to be exact."""
+    """Check whether every piece of a meta-gradient is known to be exact."""
     objective = algorithm.objective
     if type(algorithm) not in ALGORITHMS or type(objective) is not Objective:
         return False

@@ -1,7 +1,7 @@
-"""The one function that the trainer calls: from a meta-batch to its meta-gradient.
+"""Compute the meta-gradient of a meta-batch: the one function that the trainer calls.
 
-The gradient is taken chunk by chunk, so that only the graphs of the chunks being computed exist: a
-vmap whose loss waits for a later backward would hold every chunk's.
+The gradient is taken chunk by chunk, so that only the current chunks' graphs are in memory. A
+vmapped loss with a later backward would hold the graphs of all chunks.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ChunkGradient = Callable[[Algorithm, Parameters, Episode, int], tuple[Gradient, 
 
 
 class AtOnce(TypedDict):
-    """How a meta-batch is split and computed: see `chunks` and `side_by_side`."""
+    """Arguments that split a meta-batch; see `chunks` and `side_by_side`."""
 
     tasks_at_once: TasksAtOnce
     chunks_at_once: ChunksAtOnce
@@ -36,11 +36,11 @@ def meta_gradient(
     chunks_at_once: ChunksAtOnce = 1,
     of_chunk: ChunkGradient | None = None,
 ) -> tuple[Gradient, Report]:
-    """The gradient of the mean meta-loss over a meta-batch, detached, with the reports.
+    """Compute the gradient of the mean meta-loss over a meta-batch, detached, with the reports.
 
     grad_meta 1/T sum_t meta_loss(meta, episode_t): Finn et al. 2017, Algorithm 1, line 8.
-    `of_chunk` computes a chunk's share in any thread; a compiled `chunk_gradient`, for one.
-    `tasks_at_once` and `chunks_at_once` change rounding alone; see `chunks` and `side_by_side`.
+    `of_chunk` replaces `chunk_gradient`, by a compiled one for instance; it must be threadsafe.
+    `tasks_at_once` and `chunks_at_once` only change rounding; see `chunks` and `side_by_side`.
 
     Shapes (legend in episode.py):
         episodes       [T, ...], or a list of such, one for each shape of its tasks
@@ -68,14 +68,14 @@ def meta_gradient(
 def chunk_gradient(
     algorithm: Algorithm, meta: Parameters, chunk: Episode, tasks: int
 ) -> tuple[Gradient, Report]:
-    """One chunk's share of the meta-gradient of `tasks` tasks, with its reports."""
+    """Compute one chunk's share of the meta-gradient of `tasks` tasks, with its reports."""
 
     def share(meta: Parameters) -> tuple[Tensor, Report]:
         model = algorithm.objective.model
         losses, report = over_tasks(lambda task: algorithm.meta_loss(meta, task), chunk, model)
         return losses.sum() / tasks, report
 
-    # not torch.func.grad, which records its own backward for one more derivative
+    # not torch.func.grad, which would record the backward pass for another derivative
     with torch.enable_grad():
         leaves = {name: p.detach().requires_grad_() for name, p in meta.items()}
         loss, report = share(leaves)

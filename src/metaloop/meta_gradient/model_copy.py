@@ -1,4 +1,4 @@
-"""A copy of a model, for a thread or a trial of its own."""
+"""Copy a model, for a thread or a trial."""
 
 import copy
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ from torch.utils import _pytree as pytree
 
 
 def copy_model(model: nn.Module, *, shared: Iterable[Tensor] = ()) -> nn.Module:
-    """Copy a model; of tensors that a graph made (old hooks, kept activations) only the values.
+    """Copy a model; tensors that a graph produced (old hooks, kept activations) are detached.
 
     Args:
         model: any module.
-        shared: tensors that the copy holds themselves.
+        shared: tensors that the copy shares with the model.
 
     """
     memo: dict[int, object] = {id(tensor): tensor for tensor in shared}
@@ -20,5 +20,5 @@ def copy_model(model: nn.Module, *, shared: Iterable[Tensor] = ()) -> nn.Module:
         for tensor in pytree.tree_leaves(vars(module)):
             if isinstance(tensor, Tensor) and not tensor.is_leaf:
                 memo.setdefault(id(tensor), tensor.detach().clone())
-    # deepcopy keeps no reference to what only the memo holds by id: the model does, for both
+    # deepcopy keeps the shared tensors only by id; the model keeps them alive
     return copy.deepcopy(model, memo)

@@ -1,4 +1,4 @@
-"""The state of torch's random number generators around trials and comparisons."""
+"""Save and restore the state of torch's random number generators."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import torch
 def keep_random_state(device: torch.device) -> Iterator[None]:
     """Restore the RNG state afterwards, on the CPU and on this device.
 
-    Of several GPUs only this one is asked: the others belong to other processes.
+    Other GPUs are not touched: they belong to other processes.
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
         yield

@@ -1,7 +1,7 @@
-"""Chunks of a meta-batch at the same time, each on its share of the processor's cores.
+"""Compute chunks of a meta-batch at the same time, each on its share of the CPU's cores.
 
-One task's operations are small: cores that share each of them wait for one another hundreds of
-times, and for a core that is busy with other work. A chunk of their own keeps them apart.
+One task's operations are small. Cores that share each of them wait for one another hundreds of
+times, and for cores that are busy with other work. Separate chunks avoid this.
 """
 
 import functools
@@ -22,10 +22,10 @@ from metaloop.episode import Episode, count_elements
 from metaloop.meta_gradient.model_copy import copy_model
 
 ChunksAtOnce = Count | Literal["by_size"]
-# How many chunks `by_size` computes at a time, since each holds its graph; and of how many input
-# numbers, since Python computes one thing at a time.
+# `by_size`: number of chunks at once, limited since each holds its graph, and the fewest input
+# elements per chunk, since Python runs one thread at a time.
 AT_ONCE = 2
-FEWEST_NUMBERS = 2**15
+FEWEST_ELEMENTS = 2**15
 Result = TypeVar("Result")
 
 
@@ -37,16 +37,16 @@ def side_by_side(
     *,
     is_threadsafe: bool = False,
 ) -> Iterator[Result]:
-    """The function of every chunk, in their order, whichever is done first.
+    """Apply a function to every chunk, in their order.
 
     Args:
-        function: of an algorithm and a chunk; draws no chance where chunks_at_once is not 1.
-        algorithm: what the function is given; or copies, each with a model of its own, as a model
-            holds the parameters of the task that it computes.
+        function: of an algorithm and a chunk; uses no random numbers if chunks_at_once is not 1.
+        algorithm: first argument of the function. Threads get copies with their own model, since
+            a model holds the parameters of its current task.
         chunks: of one meta-batch, at least one.
-        chunks_at_once: at most so many: no more than torch has threads, and on a GPU one;
-            `by_size` is two where they are large and the threads can be halved.
-        is_threadsafe: whether the function needs no copies.
+        chunks_at_once: maximum number of chunks at once. It is limited by torch's threads, and is
+            1 on a GPU; `by_size` is two if chunks are large and the threads can be halved.
+        is_threadsafe: if true, the function needs no copies.
 
     """
     cores = torch.get_num_threads()
@@ -58,7 +58,7 @@ def side_by_side(
     for thread in range(threads):
         free.put(algorithm if is_threadsafe or thread == 0 else _copy(algorithm))
     share = cores // threads
-    # torch keeps these for each thread
+    # torch keeps these settings per thread
     gradients, half = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
     dtype = torch.get_autocast_dtype("cpu")
 
@@ -72,11 +72,11 @@ def side_by_side(
             free.put(own)
 
     pool = _pool(threads)
-    torch.set_num_threads(share)  # a part of it is the process's, not a thread's
+    torch.set_num_threads(share)  # part of this setting is the process's
     waiting = deque(pool.submit(copy_context().run, compute, chunk) for chunk in chunks)
     try:
         while waiting:
-            waiting[0].result()  # in line until it is done: who interrupts waits for it, too
+            waiting[0].result()  # Ctrl-C also waits for the running chunk
             yield waiting.popleft().result()
     finally:
         wait([result for result in waiting if not result.cancel()])
@@ -89,12 +89,12 @@ def _at_once(chunks: Sequence[Episode], chunks_at_once: ChunksAtOnce, cores: int
         return 1
     if chunks_at_once != "by_size":
         return chunks_at_once
-    is_large = sum(map(count_elements, sets)) >= FEWEST_NUMBERS
+    is_large = sum(map(count_elements, sets)) >= FEWEST_ELEMENTS
     return AT_ONCE if is_large and cores % AT_ONCE == 0 else 1
 
 
 def _copy(algorithm: Algorithm) -> Algorithm:
-    """The same algorithm with a model of its own, which holds the same tensors."""
+    """Copy the algorithm with a separate model that shares the same tensors."""
     model = algorithm.objective.model
     copied = copy_model(model, shared=[*model.parameters(), *model.buffers()])
     return algorithm.judged_by(replace(algorithm.objective, model=copied))
@@ -102,7 +102,7 @@ def _copy(algorithm: Algorithm) -> Algorithm:
 
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay: each keeps what libraries have set up in it."""
+    """Create threads that stay alive, since libraries keep set-up work per thread."""
     return ThreadPoolExecutor(threads, thread_name_prefix="chunk")
 
 

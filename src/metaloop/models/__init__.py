@@ -1,4 +1,4 @@
-"""Plain modules that adapt well: each with a body and a head."""
+"""Networks for few-shot learning, each with a body and a head."""
 
 from metaloop.models.conv4 import Conv4
 from metaloop.models.hf_encoder import HFEncoder

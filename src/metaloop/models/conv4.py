@@ -13,18 +13,18 @@ from metaloop.models.images import PositionMean, require_images
 class Conv4(nn.Module):
     """Four blocks of 3x3 convolution, batch norm and ReLU, then a linear head.
 
-    Finn et al. 2017 (arXiv:1703.03400), section 5.2: `stride` halves the image by the
-    convolutions and averages over the remaining positions (Omniglot, 64 filters); `max_pool`
-    halves it by 2x2 pooling and flattens (miniImageNet, 32 filters). Weights by Glorot's rule,
-    biases zero; the convolutions have no bias, which batch statistics would cancel.
+    Finn et al. 2017 (arXiv:1703.03400), section 5.2: `stride` halves the image in the convolutions
+    and averages over the remaining positions (Omniglot, 64 filters); `max_pool` halves it by 2x2
+    pooling and flattens (miniImageNet, 32 filters). Glorot initialisation, zero biases. The
+    convolutions have no bias, since batch statistics would cancel it.
 
     Args:
         input_shape: (channels, height, width).
         output_size: the ways.
         filters: channels of every block.
-        downsample: what halves the image.
-        context_size: numbers, zero at first, that scale and shift the channels of the third
-            block (CAVIA: Zintgraf et al. 2019, arXiv:1810.03642, appendix).
+        downsample: the operation that halves the image.
+        context_size: number of context parameters, initially zero, that scale and shift the
+            channels of the third block (CAVIA: Zintgraf et al. 2019, arXiv:1810.03642, appendix).
 
     """
 
@@ -43,7 +43,7 @@ class Conv4(nn.Module):
         strided = downsample == "stride"
         if not strided and min(height, width) < 16:
             raise UserError(
-                f"Four max-poolings need images of 16 x 16 or more, not {height} x {width}. "
+                f"Four max-pooling layers need images of 16 x 16 or more, not {height} x {width}. "
                 "Set model.downsample=stride."
             )
         blocks = [_block(n, filters, strided) for n in (channels, filters, filters, filters)]
@@ -63,7 +63,7 @@ class Conv4(nn.Module):
 
 
 class ContextScale(nn.Module):
-    """x * (1 + scale) + shift, both a linear function of the context, a channel each."""
+    """x * (1 + scale) + shift, both linear in the context, one pair per channel."""
 
     def __init__(self, context_size: int, channels: int) -> None:
         super().__init__()

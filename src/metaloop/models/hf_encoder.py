@@ -1,4 +1,4 @@
-"""A Hugging Face encoder as learner; wants transformers (pip install 'metaloop[hf]')."""
+"""A Hugging Face encoder as learner; requires transformers (pip install 'metaloop[hf]')."""
 
 from collections.abc import Mapping
 
@@ -8,26 +8,27 @@ from metaloop.arguments import Count, CountOrZero
 from metaloop.errors import UserError
 from metaloop.models.word_attention import require_tokens
 
-MASKED_ATTENTION = "metaloop_masked_attention"  # its name among transformers' implementations
+MASKED_ATTENTION = "metaloop_masked_attention"  # name under which transformers knows it
 
 
 class HFEncoder(nn.Module):
-    """Any encoder of transformers' AutoModel; its outputs' mean over the tokens; a linear head.
+    """Any encoder of transformers' AutoModel, the mean of its outputs over tokens, a linear head.
 
-    Attention is torch's, which metaloop computes exactly, with a mask that is always made:
-    transformers leaves it out where nothing is padded, and to see that it asks for a value in
-    Python, which vmap refuses. Encoders that know no other attention than their own keep that;
-    the check before the first step finds out whether they can be vectorised.
+    Uses torch's attention, which metaloop computes exactly, and always with a mask. Transformers
+    omits the mask if nothing is padded, but that test reads a value in Python, which vmap refuses.
+    Encoders that only support their own attention keep it; the check before the first step then
+    finds out whether they can be vectorised.
 
     Args:
         output_size: the ways.
-        vocabulary_size: the task's token numbers: 0 pads, t > 0 is the encoder's token t - 1.
-        pretrained: a folder or name to load; the task's tokenizer has to be its own. None starts
-            at random.
-        architecture: of an encoder that starts at random, what transformers' AutoConfig takes.
+        vocabulary_size: number of the task's token ids: 0 is padding, t > 0 is the encoder's token
+            t - 1.
+        pretrained: a folder or name to load, whose tokenizer the task must use; None initialises
+            randomly.
+        architecture: arguments of transformers' AutoConfig for a random encoder.
 
     Shapes:
-        input_ids       [rows, tokens]  the task's token numbers; with a mask the encoder's own
+        input_ids       [rows, tokens]  the task's token ids; the encoder's if there is a mask
         attention_mask  [rows, tokens]  0 where a sentence is padded (task.mask=true)
 
     """
@@ -64,7 +65,7 @@ class HFEncoder(nn.Module):
 def _make(
     pretrained: str | None, architecture: Mapping[str, object], tokens: int
 ) -> tuple[nn.Module, int, int]:
-    """The encoder, how many tokens it knows, and its width."""
+    """Create the encoder; return it with its number of tokens and its width."""
     try:
         from transformers import AutoConfig, AutoModel
     except ImportError as error:
@@ -85,24 +86,24 @@ def _make(
     try:
         try:
             return make(MASKED_ATTENTION)
-        except (ValueError, KeyError):  # the encoder knows its own attention alone, or is none
+        except (ValueError, KeyError):  # it only supports its own attention
             return make("eager")
     except (OSError, ValueError, TypeError, KeyError) as error:
         what = "model.architecture" if pretrained is None else f"model.pretrained={pretrained}"
         first_line = str(error).strip().splitlines()[0]
-        raise UserError(f"{what} makes no encoder of transformers: {first_line}") from error
+        raise UserError(f"{what} does not give a transformers encoder: {first_line}") from error
 
 
 def _register_attention() -> None:
-    """Tell transformers of torch's attention with a mask that is never left out."""
+    """Register torch's attention, with a mask that is never omitted, with transformers."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import eager_mask
 
-    def always_made(*args: object, **kwargs: object) -> Tensor:
-        # one that is added: encoders with an attention of their own take it as well
+    def make_mask(*args: object, **kwargs: object) -> Tensor:
+        # an additive mask, which encoders with their own attention accept too
         mask: Tensor = eager_mask(*args, **{**kwargs, "allow_is_bidirectional_skip": False})
         return mask
 
     AttentionInterface.register(MASKED_ATTENTION, sdpa_attention_forward)
-    AttentionMaskInterface.register(MASKED_ATTENTION, always_made)
+    AttentionMaskInterface.register(MASKED_ATTENTION, make_mask)

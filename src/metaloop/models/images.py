@@ -1,4 +1,4 @@
-"""What the networks for images share: the check of their input, and the mean at their end."""
+"""Parts shared by the networks for images: the check of their input, and the final mean."""
 
 from torch import Tensor, nn
 
@@ -6,15 +6,15 @@ from metaloop.errors import UserError
 
 
 def require_images(model: str, input_shape: tuple[int, ...], *, smallest: int = 1) -> int:
-    """Return the channels of inputs (channels, height, width).
+    """Return the number of channels of inputs (channels, height, width).
 
     Raises:
-        UserError: the inputs are no images, or smaller than so many pixels a side.
+        UserError: if the inputs are not images, or smaller than `smallest` pixels a side.
 
     """
     if len(input_shape) != 3:
         raise UserError(
-            f"{model} takes images (channels, height, width), but the task's inputs have the "
+            f"{model} needs images (channels, height, width), but the task's inputs have the "
             f"shape {input_shape}. Choose model=mlp, or a task of images."
         )
     channels, height, width = input_shape
@@ -28,7 +28,7 @@ def require_images(model: str, input_shape: tuple[int, ...], *, smallest: int = 
 
 
 class PositionMean(nn.Module):
-    """Averages [rows, channels, height, width] over the positions."""
+    """Average [rows, channels, height, width] over the positions."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))

@@ -10,18 +10,19 @@ from metaloop.errors import UserError
 
 
 class MLP(nn.Module):
-    """Flatten, then hidden layers with ReLU (and batch norm between, if asked), then a head.
+    """Flatten, hidden layers with ReLU (optionally batch norm before it), a linear head.
 
     Args:
-        input_size: numbers in one input.
-        output_size: numbers in one output.
-        hidden: the widths of the hidden layers.
-        batch_norm: normalise before every ReLU; the paper's Omniglot network does.
-        init_std: weights from a normal of this deviation, truncated at two deviations, and zero
-            biases (Finn: 0.01); None keeps torch's initialisation.
-        context_size: numbers, zero at first, that stand beside every input (CAVIA: Zintgraf et
-            al. 2019, arXiv:1810.03642).
-        vocabulary_size: what the task says of its inputs; tokens are refused.
+        input_size: elements of one input.
+        output_size: elements of one output.
+        hidden: widths of the hidden layers.
+        batch_norm: normalise before every ReLU, as the paper's Omniglot network does.
+        init_std: if given, initialise weights from a normal distribution of this deviation,
+            truncated at two deviations, and biases with zero (Finn: 0.01); None keeps torch's
+            initialisation.
+        context_size: number of context parameters, initially zero, that are concatenated to every
+            input (CAVIA: Zintgraf et al. 2019, arXiv:1810.03642).
+        vocabulary_size: the task's vocabulary; tokens are refused.
 
     """
 
@@ -39,7 +40,7 @@ class MLP(nn.Module):
         super().__init__()
         if vocabulary_size:
             raise UserError(
-                "MLP takes numbers, but the task's inputs are tokens of a text. Choose "
+                "MLP needs real inputs, but the task's inputs are tokens of a text. Choose "
                 "model=word_attention, or model=hf_encoder."
             )
         layers: list[nn.Module] = [nn.Flatten()]
@@ -47,7 +48,7 @@ class MLP(nn.Module):
             self.context = nn.Parameter(torch.zeros(context_size))
             input_size += context_size
         for inputs, outputs in zip([input_size, *hidden], hidden, strict=False):
-            # a bias before batch statistics has no effect, only a gradient of rounding noise
+            # a bias before batch norm has no effect: its gradient is rounding noise
             layers.append(nn.Linear(inputs, outputs, bias=not batch_norm))
             layers += [nn.BatchNorm1d(outputs)] if batch_norm else []
             layers.append(nn.ReLU())

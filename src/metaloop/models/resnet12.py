@@ -7,17 +7,17 @@ from torch import Tensor, nn
 from metaloop.arguments import Count
 from metaloop.models.images import PositionMean, require_images
 
-SLOPE = 0.1  # of the leaky ReLUs, below zero
+SLOPE = 0.1  # of the leaky ReLUs for negative inputs
 
 
 class ResNet12(nn.Module):
-    """A residual block a width, each halving the image, then the mean and a linear head.
+    """Residual blocks, one per width, each halving the image; then the mean and a linear head.
 
     As in TADAM (Oreshkin et al. 2018, arXiv:1805.10123) with the widths of MetaOptNet (Lee et al.
     2019, arXiv:1904.03758): a block is three 3x3 convolutions with batch norm and leaky ReLU 0.1,
-    a 1x1 convolution around them, and 2x2 max-pooling after the sum. MetaOptNet's DropBlock is
-    left out: the shared weights of an inner loop would see another mask in each of its steps.
-    Convolutions are initialised by He's rule for their outputs, as there.
+    a 1x1 convolution as shortcut, and 2x2 max-pooling after the sum. MetaOptNet's DropBlock is
+    left out: it would use a different mask in each inner step. Convolutions are initialised by
+    He's rule for their outputs, as in that code.
 
     Args:
         input_shape: (channels, height, width), 16 x 16 or more for four blocks.

@@ -7,22 +7,22 @@ from metaloop.errors import UserError
 from metaloop.models.images import PositionMean, require_images
 
 STEM = 16  # channels of the first convolution
-GROUPS = 3  # of blocks; the second and the third halve the image
+GROUPS = 3  # groups of blocks; the second and the third halve the image
 
 
 class WideResNet(nn.Module):
     """WRN-depth-width: three groups of pre-activated residual blocks, the mean, a linear head.
 
-    Table 1 of the paper: a 3x3 convolution of 16 channels, then groups of n blocks with 16, 32
-    and 64 times `width` channels, depth = 6 n + 4; a block is norm, ReLU, 3x3 convolution, twice.
-    WRN-28-10 is the large network of few-shot learning (Rusu et al. 2019, arXiv:1807.05960). No
-    dropout, as in the paper's own default. Convolutions are initialised by He's rule.
+    Table 1 of the paper: a 3x3 convolution of 16 channels, then three groups of n blocks with 16,
+    32 and 64 times `width` channels, where depth = 6 n + 4. A block is twice norm, ReLU and 3x3
+    convolution. WRN-28-10 is the large network of few-shot learning (Rusu et al. 2019,
+    arXiv:1807.05960). No dropout, the paper's default. Convolutions are initialised by He's rule.
 
     Args:
         input_shape: (channels, height, width), of any size.
         output_size: the ways.
-        depth: 10, 16, 22, 28 ..
-        width: the factor of the channels.
+        depth: number of layers: 10, 16, 22, 28 ..
+        width: factor of the channels.
 
     """
 
@@ -30,18 +30,18 @@ class WideResNet(nn.Module):
         self, input_shape: tuple[int, ...], output_size: Count, *, depth: Count, width: Count
     ) -> None:
         super().__init__()
-        blocks_a_group, rest = divmod(depth - 4, 2 * GROUPS)
-        if blocks_a_group < 1 or rest:
+        blocks_per_group, rest = divmod(depth - 4, 2 * GROUPS)
+        if blocks_per_group < 1 or rest:
             raise UserError(
                 f"A wide residual network has 6 n + 4 layers (10, 16, 22, 28 ..), not {depth}. "
-                "Set model.depth accordingly."
+                "Change model.depth."
             )
         channels = require_images("WideResNet", input_shape)
         layers: list[nn.Module] = [nn.Conv2d(channels, STEM, 3, padding=1, bias=False)]
         inputs = STEM
         for group in range(GROUPS):
             outputs = 2**group * STEM * width
-            for block in range(blocks_a_group):
+            for block in range(blocks_per_group):
                 stride = 2 if group and not block else 1
                 layers.append(WideBlock(inputs, outputs, stride))
                 inputs = outputs
@@ -58,7 +58,7 @@ class WideResNet(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """Two pre-activated 3x3 convolutions of x, added to x or to a 1x1 convolution of it."""
+    """Two pre-activated 3x3 convolutions of x, added to x or to a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class WideBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         activated = self.activate(x)
-        # where the shape changes, the shortcut starts behind the activation (the authors' code)
+        # where the shape changes, the shortcut starts after the activation, as in the paper's code
         around = x if self.shortcut is None else self.shortcut(activated)
         outputs: Tensor = self.residual(activated) + around
         return outputs

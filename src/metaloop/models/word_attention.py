@@ -1,4 +1,4 @@
-"""A small reader of sentences: the words that matter, averaged."""
+"""A small network for sentences: an attention-weighted mean of word embeddings."""
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,16 @@ class WordAttention(nn.Module):
 
     With e_1 .. e_L the embeddings of a sentence's tokens,
 
-        a = softmax(q . e_1, .., q . e_L), padding left out,    h = relu(W (sum_i a_i e_i) + b)
+        a = softmax(q . e_1, .., q . e_L), ignoring padding,    h = relu(W (sum_i a_i e_i) + b)
 
-    so that words like "please" can be learned to count little, whatever the task (an idea of Bao
-    et al. 2020, arXiv:1908.06039, whose attention reads word frequencies).
+    so that words like "please" can learn to count little in every task (an idea of Bao et al.
+    2020, arXiv:1908.06039, whose attention reads word frequencies).
 
     Args:
         output_size: the ways.
-        vocabulary_size: token numbers, 0 of which pads.
-        embedding_size: numbers that stand for a token.
-        hidden_size: the width of the hidden layer.
+        vocabulary_size: number of token ids; 0 is padding.
+        embedding_size: size of a token's embedding.
+        hidden_size: width of the hidden layer.
 
     Shapes:
         x [rows, tokens] integers
@@ -51,9 +51,9 @@ class WordAttention(nn.Module):
 
 
 class AttentiveMean(nn.Module):
-    """[rows, tokens] -> [rows, embedding_size], attention zero at first: the plain mean.
+    """[rows, tokens] -> [rows, embedding_size]; attention is initially zero: the plain mean.
 
-    Embeddings are small at first: a word that no training task has had says next to nothing.
+    Embeddings are initially small, so that a word unseen in training has little effect.
     """
 
     def __init__(self, vocabulary_size: int, embedding_size: int) -> None:
@@ -65,20 +65,20 @@ class AttentiveMean(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         embedded: Tensor = self.embedding(x)
         padding = (x == 0).to(embedded.dtype)
-        # not infinity: a row of padding alone has to stay a number
+        # a large value rather than infinity, so that a row of only padding does not give NaN
         attention = (embedded @ self.query - 1e4 * padding).softmax(-1)
         return (attention[..., None] * embedded).sum(-2)
 
 
 def require_tokens(model: str, vocabulary_size: int) -> None:
-    """Refuse a task whose inputs are no tokens.
+    """Refuse a task whose inputs are not tokens.
 
     Raises:
-        UserError: they are numbers.
+        UserError: if they are real values.
 
     """
     if vocabulary_size == 0:
         raise UserError(
-            f"{model} reads tokens of a text, but the task's inputs are numbers. Choose "
+            f"{model} needs tokens of a text, but the task's inputs are real values. Choose "
             "task=clinc150 or task=banking77, or another model."
         )

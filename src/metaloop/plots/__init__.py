@@ -1,4 +1,4 @@
-"""Pure functions from numbers to figures."""
+"""Pure functions from values to figures."""
 
 from metaloop.plots.adaptation_curve import draw_adaptation_curve
 from metaloop.plots.comparison import draw_comparison

@@ -1,4 +1,4 @@
-"""How loss and accuracy change from inner step to inner step."""
+"""Draw loss and accuracy over the inner steps."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ def draw_adaptation_curve(
 ) -> Figure:
     """Draw each metric's mean at phi_0 .. phi_K with its 95 % band.
 
-    What is one quantity shares a panel: of the support and the query set, under several norm
-    modes (`accuracy`, `support_accuracy`, `accuracy@inductive`). The support set's is dashed. A
-    dotted line stands where meta-training stops adapting.
+    Variants of one quantity share a panel: on support and query set, under several norm modes
+    (`accuracy`, `support_accuracy`, `accuracy@inductive`). The support set's are dashed. A dotted
+    line marks the number of inner steps in meta-training.
     """
     panels: dict[str, list[str]] = {}
     for name in curves:
@@ -24,7 +24,7 @@ def draw_adaptation_curve(
     for axis, (quantity, names) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        others = (f"C{number}" for number in range(1, 10))  # the query set's, mode by mode
+        others = (f"C{number}" for number in range(1, 10))  # for the query set, one per norm mode
         for name in names:
             is_support = name.startswith("support_")
             mean, half_width = curves[name].mean, curves[name].half_width

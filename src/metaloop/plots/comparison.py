@@ -1,4 +1,4 @@
-"""Results side by side, each with its interval."""
+"""Draw results side by side, each with its interval."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from metaloop.user_text import for_figure
 def draw_comparison(
     results: Mapping[str, tuple[float, float | None]], axis_title: str, title: str
 ) -> Figure:
-    """Draw a row a result: its mean and, where there is one, the half-width of its interval."""
+    """Draw a row per result: its mean and, if given, the half-width of its interval."""
     figure = Figure(figsize=(7.0, 1.3 + 0.32 * len(results)), layout="constrained")
     axis = figure.subplots()
     for row, (mean, half_width) in enumerate(results.values()):

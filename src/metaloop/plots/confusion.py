@@ -1,4 +1,4 @@
-"""Which classes are mistaken for which: a matrix of few, the worst of many."""
+"""Draw the confusion of classes: a matrix for few classes, the worst pairs for many."""
 
 from collections.abc import Callable
 
@@ -10,17 +10,17 @@ from matplotlib.ticker import MaxNLocator
 from metaloop.training.confusion import Confusion, rows_of
 from metaloop.user_text import for_figure
 
-IN_MATRIX = 30  # classes at most
-WORST = 15  # pairs, and classes, where there are more
+IN_MATRIX = 30  # maximum number of classes in the matrix
+WORST = 15  # number of pairs, and of classes, if there are more
 
 ClassName = Callable[[int], str]
 
 
 def draw_confusion(confusion: Confusion, class_name: ClassName, title: str) -> Figure:
-    """Draw what share of the times that a class was a choice it was chosen, by the true class.
+    """Draw the share of episodes with both classes in which one was taken for the other.
 
-    Up to 30 classes as a matrix, its diagonal each class's accuracy. Of more the pairs most often
-    mistaken and the classes hardest to tell.
+    Up to 30 classes are drawn as a matrix with each class's accuracy on its diagonal. For more,
+    the most confused pairs and the hardest classes are drawn.
     """
     names = [for_figure(class_name(int(c))) for c in confusion.classes]
     if len(names) <= IN_MATRIX:
@@ -33,7 +33,7 @@ def draw_confusion(confusion: Confusion, class_name: ClassName, title: str) -> F
         _draw_classes(right, confusion, names)
     figure.set_layout_engine("constrained")
     accuracy = float(confusion.right.sum() / confusion.seen.sum())
-    figure.suptitle(f"{title}: {accuracy:.1%} right of {int(confusion.seen.sum())}", fontsize=10)
+    figure.suptitle(f"{title}: {accuracy:.1%} correct of {int(confusion.seen.sum())}", fontsize=10)
     return figure
 
 
@@ -51,7 +51,7 @@ def _draw_matrix(figure: Figure, axis: Axes, confusion: Confusion, names: list[s
                 axis.text(j, i, label, ha="center", va="center", color=color, fontsize=7)
     axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
     axis.set_yticks(range(len(names)), names, fontsize=7)
-    axis.set_xlabel("answered, where it was a choice")
+    axis.set_xlabel("predicted class (share of the times it was a choice)")
     axis.set_ylabel("true class")
     figure.colorbar(image, ax=axis, shrink=0.8)
 
@@ -74,7 +74,7 @@ def _draw_pairs(axis: Axes, confusion: Confusion, class_name: ClassName) -> None
 
 def _draw_classes(axis: Axes, confusion: Confusion, names: list[str]) -> None:
     wrong = confusion.seen - confusion.right
-    # one mistake in one try is no proof of a hard class: as if each had been right once, wrong once
+    # smoothed by one right and one wrong answer: a single mistake does not prove a class hard
     hardest = ((wrong + 1) / (confusion.seen + 2)).argsort(descending=True, stable=True)[:WORST]
     rows = range(len(hardest))
     axis.barh(rows, confusion.seen[hardest].tolist(), color="0.85", label="seen")

@@ -1,4 +1,4 @@
-"""A regression task with one input and one output, before and after adaptation."""
+"""Draw a regression task with one input and one output, before and after adaptation."""
 
 from collections.abc import Mapping
 
@@ -14,13 +14,13 @@ def draw_fit(
     predictions: Mapping[int, Tensor],
     losses: Mapping[int, float] | None = None,
 ) -> Figure:
-    """Draw one task's points and the learner's curve after some inner steps.
+    """Draw one task's points and the learner's curve after several inner steps.
 
     Shapes:
         episode            one task: inputs and targets [.., 1]
         grid               [G, 1]
-        predictions[k]     [G, 1], the learner phi_k on the grid
-        losses[k]          its query loss
+        predictions[k]     [G, 1], predictions of phi_k on the grid
+        losses[k]          query loss of phi_k
     """
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axis = figure.subplots()

@@ -1,4 +1,4 @@
-"""An episode of images: what the learner saw, what it says before and after adaptation."""
+"""Draw an episode of images with the answers before and after adaptation."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from torch import Tensor
 from metaloop.episode import Episode
 from metaloop.user_text import for_figure
 
-SHOWN = 5  # images of a class at most, of each set
-ROWS = 20  # classes at most
+SHOWN = 5  # maximum images per class and set
+ROWS = 20  # maximum classes
 RIGHT, WRONG, GIVEN = "#1a9641", "#d7191c", "0.55"
-LONGEST = 16  # letters of a name over an image
+LONGEST = 16  # maximum characters of a name over an image
 
 
 def draw_image_episode(
     episode: Episode, before: Tensor, after: Tensor, names: Sequence[str] | None = None
 ) -> Figure:
-    """Draw one row a class: its support images, then its query images with the answers.
+    """Draw one row per class: its support images, then its query images with the answers.
 
-    A frame is green where the adapted learner is right, with its probability; where it is wrong
-    the frame is red and dashed, and its answer stands above. What it said before stands below.
+    A frame is green if the adapted learner is right, with its probability above. If it is wrong,
+    the frame is red and dashed, with its answer above. The answer before adaptation is below.
 
     Shapes:
         episode        one task: inputs [.., channels, height, width]
@@ -50,15 +50,15 @@ def draw_image_episode(
             frame = RIGHT if now == label else WRONG
             show_image(axis, episode.query.inputs[i], frame)
             sure = f"{float(after[i].max()):.0%}"
-            title = f"right, {sure}" if now == label else f"{shortened(names[now])}, {sure}"
+            title = f"right, {sure}" if now == label else f"{shorten(names[now])}, {sure}"
             axis.set_title(title, fontsize=7, pad=2, color=frame, fontweight="bold")
-            axis.set_xlabel(f"before: {shortened(names[was])}", fontsize=6, labelpad=2)
+            axis.set_xlabel(f"before: {shorten(names[was])}", fontsize=6, labelpad=2)
     figure.suptitle(_summary(episode.query.targets, before, after), fontsize=10)
     return figure
 
 
 def show_image(axis: Axes, image: Tensor, frame: str) -> None:
-    """Show an image in a frame; a wrong answer's is dashed, for who does not see red."""
+    """Show an image in a frame; that of a wrong answer is dashed, for colour-blind readers."""
     axis.set_axis_on()
     axis.set_xticks([])
     axis.set_yticks([])
@@ -68,11 +68,13 @@ def show_image(axis: Axes, image: Tensor, frame: str) -> None:
     axis.imshow(pixels, cmap="gray" if len(image) == 1 else None)
 
 
-def shortened(name: str) -> str:
-    """A name that fits over an image; what tells names apart is often their end."""
+def shorten(name: str) -> str:
+    """Shorten a name to fit over an image, keeping its end, which often distinguishes names."""
     return for_figure(name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}..{name[-7:]}")
 
 
 def _summary(targets: Tensor, before: Tensor, after: Tensor) -> str:
     was, now = (int((said.argmax(1) == targets).sum()) for said in (before, after))
-    return f"left given, right asked: {was} of {len(targets)} right before, {now} after adaptation"
+    return (
+        f"left support, right query: {was} of {len(targets)} right before adaptation, {now} after"
+    )

@@ -1,4 +1,4 @@
-"""How a run learned: metrics.csv as a figure."""
+"""Draw a run's learning curves from metrics.csv."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,8 +10,8 @@ Row = Mapping[str, str]
 def draw_learning_curve(rows: Sequence[Row]) -> Figure:
     """Draw loss (and accuracy) before and after adaptation over the meta-steps.
 
-    Of training the mean over all meta-steps, and thin what the rows' own meta-steps were before and
-    after; of validation its 95 % band too. `rows` are those of metrics.csv, of either or both.
+    Training shows the mean over all meta-steps, and as thin lines the values of single meta-steps
+    before and after adaptation. Validation also shows its 95 % band. `rows` are from metrics.csv.
     """
     columns = {name.partition("/")[2] for row in rows for name in row}
     names = [name for name in ("query_loss", "accuracy") if name in columns]
@@ -28,7 +28,7 @@ def draw_learning_curve(rows: Sequence[Row]) -> Figure:
         ):
             steps, values = _series(rows, key)
             if steps:
-                point = {"marker": "."} if len(steps) == 1 else {}  # it has no line
+                point = {"marker": "."} if len(steps) == 1 else {}  # a line would be invisible
                 axis.plot(steps, values, label=label, **{**point, **style})
         steps, after = _series(rows, f"val/{name}")
         _, width = _series(rows, f"val/{name}_ci95")

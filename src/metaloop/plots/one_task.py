@@ -1,4 +1,4 @@
-"""One task before and after adaptation, as the kind of task allows."""
+"""Draw one task before and after adaptation, depending on the kind of task."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,10 +21,10 @@ def draw_one_task(
     episodes: Episode,
     class_name: Callable[[int], str] | None = None,
 ) -> Figure | None:
-    """Adapt to the first task of a meta-batch and draw what that changed.
+    """Adapt to the first task of a meta-batch and draw the change.
 
-    Curves for regression from one number to one number, a grid for images with class labels,
-    the rollouts of a policy in the plane; None for what has no picture, as targets that are images.
+    Draws curves for regression from one real input to one output, a grid for images with class
+    labels, and rollouts for a policy in the plane; returns None for tasks without a picture.
     """
     task = pytree.tree_map(lambda tensor: tensor[0], episodes)
     algorithm = algorithm.for_ways(len(task.classes))
@@ -50,14 +50,14 @@ def draw_one_task(
 
 
 def is_curve(task: Episode) -> bool:
-    """Whether a task is a regression from one number to one number."""
+    """Check whether a task is a regression from one real input to one output."""
     support = task.support
     is_regression = support.targets.is_floating_point() and support.targets.shape[1:] == (1,)
     return is_regression and _shape_of(support) == (1,)
 
 
 def draw_curve(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) -> Figure:
-    """Draw the fit of such a task before, after one step, and after the last."""
+    """Draw the fit of such a task before adaptation, after one step, and after the last."""
     objective, inputs = algorithm.objective, the_tensor(task.support.inputs)
     seen = torch.cat([inputs, the_tensor(task.query.inputs)])
     low, high = float(seen.min()), float(seen.max())
@@ -70,27 +70,27 @@ def draw_curve(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) 
 
 
 def is_walk(task: Episode) -> bool:
-    """Whether a task is point navigation: noise [rollouts, horizon, 2], a goal for each rollout."""
+    """Check whether a task is point navigation: noise [rollouts, horizon, 2], one goal each."""
     targets = task.query.targets
-    is_of_plane = _shape_of(task.query)[1:] == (2,) and targets.shape[1:] == (2,)
-    return is_of_plane and targets.is_floating_point()
+    is_in_plane = _shape_of(task.query)[1:] == (2,) and targets.shape[1:] == (2,)
+    return is_in_plane and targets.is_floating_point()
 
 
 def draw_walk(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) -> Figure:
     """Draw the query rollouts of such a task before adaptation and after the last step."""
     objective = algorithm.objective
-    places, returns = {}, {}
+    positions, returns = {}, {}
     with torch.no_grad():
         for k in sorted({0, len(phis) - 1}):
             rollouts = objective.predict_query(phis[k], task)
-            places[k] = rollouts[..., 1:].float().cpu()
-            # the loss is minus the return in value
+            positions[k] = rollouts[..., 1:].float().cpu()
+            # the loss equals minus the return
             returns[k] = -float(objective.judge_query(phis[k], task)[0])
-    return draw_trajectories(task.query.targets[0].float().cpu(), places, returns)
+    return draw_trajectories(task.query.targets[0].float().cpu(), positions, returns)
 
 
 def _shape_of(examples: Examples) -> tuple[int, ...]:
-    """The shape of one input; () where it is several tensors, which have no picture."""
+    """Return the shape of one input; () for several input tensors, which have no picture."""
     inputs = examples.inputs
     return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
 

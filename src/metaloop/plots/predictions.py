@@ -1,11 +1,11 @@
-"""What an adapted learner says of images, with the truth where it is known."""
+"""Draw an adapted learner's predictions for images, with the true labels if known."""
 
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metaloop.plots.image_episode import GIVEN, RIGHT, WRONG, shortened, show_image
+from metaloop.plots.image_episode import GIVEN, RIGHT, WRONG, shorten, show_image
 
 SHOWN, COLUMNS = 40, 8
 
@@ -13,7 +13,7 @@ SHOWN, COLUMNS = 40, 8
 def draw_predictions(
     images: Tensor, probabilities: Tensor, classes: Sequence[str], labels: Sequence[str] | None
 ) -> Figure:
-    """Draw the first images with answer and probability, framed by whether it is right.
+    """Draw the first images with prediction and probability, framed by correctness.
 
     Shapes:
         images         [Q, channels, height, width]
@@ -32,10 +32,10 @@ def draw_predictions(
         if labels is not None:
             frame = RIGHT if labels[i] == answers[i] else WRONG
         show_image(axis, images[i], frame)
-        title = f"{shortened(answers[i])}, {float(probabilities[i].max()):.0%}"
+        title = f"{shorten(answers[i])}, {float(probabilities[i].max()):.0%}"
         axis.set_title(title, fontsize=7, pad=2, color="black" if labels is None else frame)
         if frame == WRONG and labels is not None:
-            axis.set_xlabel(f"is {shortened(labels[i])}", fontsize=7, labelpad=2)
+            axis.set_xlabel(f"is {shorten(labels[i])}", fontsize=7, labelpad=2)
     title = f"{number} of {len(images)} images"
     if labels is not None:
         right = sum(label == answer for label, answer in zip(labels, answers, strict=True))

@@ -1,4 +1,4 @@
-"""Learned step sizes, tensor by tensor."""
+"""Draw learned step sizes, tensor by tensor."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from metaloop.inner_loop import LearnedAlpha, learned_step_sizes
 from metaloop.user_text import for_figure
 
-SHOWN = 40  # tensors at most
+SHOWN = 40  # maximum number of tensors
 
 
 def draw_step_sizes(meta: Mapping[str, Tensor]) -> Figure | None:
-    """Draw a row a tensor: its step sizes over the inner steps, or over its elements.
+    """Draw a row per tensor: its step sizes over the inner steps, or over its elements.
 
-    None where the algorithm has learned no step sizes.
+    Returns None if the algorithm has no learned step sizes.
     """
     learned = dict(list(learned_step_sizes(meta).items())[:SHOWN])
     if not learned:

@@ -1,4 +1,4 @@
-"""Where a policy walks, before and after adaptation."""
+"""Draw the walks of a policy, before and after adaptation."""
 
 from collections.abc import Mapping
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 
 def draw_trajectories(
-    goal: Tensor, places: Mapping[int, Tensor], returns: Mapping[int, float]
+    goal: Tensor, positions: Mapping[int, Tensor], returns: Mapping[int, float]
 ) -> Figure:
-    """Draw every rollout from the origin on, under the policy before and after its inner steps.
+    """Draw every rollout from the origin, with the policy before and after its inner steps.
 
     Shapes:
         goal        [2]
-        places[k]   [rollouts, horizon, 2] the positions after each action of the policy phi_k
-        returns[k]  the mean return of phi_k
+        positions[k]  [rollouts, horizon, 2] positions after each action of the policy phi_k
+        returns[k]    mean return of phi_k
     """
     figure = Figure(figsize=(4.6, 4.8), layout="constrained")
     axis = figure.subplots()
-    for step, walked in places.items():
+    for step, walked in positions.items():
         label = "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
         label += f", return {returns[step]:.3g}"
         color, dashes = ("C3", "--") if step == 0 else ("C0", "-")

@@ -1,1 +1,1 @@
-"""The process that a run lives in: signals, memory, start-up, refusals. Imports no torch."""
+"""The process of a run: signals, memory, start-up, errors of the machine. Imports no torch."""

@@ -1,4 +1,4 @@
-"""What makes a program of this package start and end sooner. Imports no torch."""
+"""Make programs that use this package start and end faster. Imports no torch."""
 
 import gc
 import sys
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def fast_imports() -> Iterator[None]:
-    """Import within: modules are never garbage, so the collector need not look at them.
+    """Import inside with garbage collection off: modules are never garbage.
 
-    torch and Lightning make a million objects, among which Python would look for garbage many
-    times while it imports them, at every full collection of the run, and once more when it ends:
-    a quarter of the time that a short run takes. Where torch is there already, this program is
-    part of another, whose objects are not to be kept.
+    torch and Lightning create a million objects. Python would search them for garbage many times
+    during import, in every full collection, and at exit: a quarter of a short run's time. If
+    torch is already imported, this does nothing: the objects of the embedding program should not
+    be frozen.
     """
     if "torch" in sys.modules or not gc.isenabled():
         yield

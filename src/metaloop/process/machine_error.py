@@ -1,6 +1,6 @@
-"""What a machine refuses: room on a disk, the right to write, a folder that is gone, memory.
+"""Errors of the machine: full disk, missing permission or folder, no memory.
 
-Imports no torch: commands stay quick.
+Imports no torch, so that commands stay fast.
 """
 
 import errno
@@ -14,26 +14,26 @@ from metaloop.errors import UserError
 
 ROOM = "Make room."
 RIGHT = "Make it writable, or work on a copy that is."
-BACK = "Put back what was moved or removed."
-AWAY = "Move away what lies there."
+BACK = "Restore what was moved or removed."
+AWAY = "Move it away."
 ANYWHERE = {
     errno.ENOSPC: ("the disk is full", ROOM),
     errno.EDQUOT: ("the disk quota is used up", ROOM),
-    errno.EFBIG: ("a file would grow over the limit on its size (ulimit -f)", ROOM),
+    errno.EFBIG: ("a file would exceed the size limit (ulimit -f)", ROOM),
     errno.EROFS: ("the file system is read-only", RIGHT),
 }
-# of a file that a run writes; elsewhere they may be anybody's
+# only for a file in a run's folder; elsewhere they may have other causes
 IN_FOLDER = {
     errno.EACCES: ("there is no permission to write", RIGHT),
     errno.EPERM: ("there is no permission to write", RIGHT),
-    errno.ENOENT: ("the folder is gone", BACK),
-    errno.ESTALE: ("the folder is gone", BACK),
-    errno.ENOTDIR: ("a file lies where a folder belongs", AWAY),
-    errno.EEXIST: ("a file lies where a folder belongs", AWAY),
-    errno.EISDIR: ("a folder lies where a file belongs", AWAY),
-    errno.EIO: ("the disk does not answer", "Try again, or work on a copy elsewhere."),
+    errno.ENOENT: ("the folder is missing", BACK),
+    errno.ESTALE: ("the folder is missing", BACK),
+    errno.ENOTDIR: ("there is a file in place of a folder", AWAY),
+    errno.EEXIST: ("there is a file in place of a folder", AWAY),
+    errno.EISDIR: ("there is a folder in place of a file", AWAY),
+    errno.EIO: ("the disk does not respond", "Try again, or work on a copy elsewhere."),
 }
-# the allocators of processor and GPU, by what they say or raise
+# messages of the allocators of CPU and GPU
 EXHAUSTED = ("can't allocate memory", "not enough memory", "std::bad_alloc", "CUDA out of memory")
 FEWER = (
     "Compute fewer tasks at once: device.tasks_at_once=1, then device.chunks_at_once=1, a smaller "
@@ -42,7 +42,7 @@ FEWER = (
 
 
 class MachineError(NamedTuple):
-    """What was refused, and the remedy."""
+    """An error of the machine, and its remedy."""
 
     what: str
     remedy: str
@@ -52,11 +52,11 @@ class MachineError(NamedTuple):
 
 
 def machine_error(error: BaseException, folder: Path | None = None) -> MachineError | None:
-    """Say what the machine refused, where an error came from that; None where it did not.
+    """Find the machine's error among an error's causes; None if there is none.
 
     Args:
-        error: and those that it came from.
-        folder: that of a run: what is wrong with a single file counts only in it.
+        error: the error, examined with its causes.
+        folder: a run's folder; errors of single files count only in it.
 
     """
     if memory := memory_error(error):
@@ -72,11 +72,11 @@ def machine_error(error: BaseException, folder: Path | None = None) -> MachineEr
 
 
 def memory_error(error: BaseException) -> MachineError | None:
-    """Say that memory is used up, where an error came from that."""
+    """Find an out-of-memory error among an error's causes."""
     for cause in _causes(error):
-        is_torchs = isinstance(cause, RuntimeError) and any(e in str(cause) for e in EXHAUSTED)
-        is_systems = isinstance(cause, OSError) and cause.errno == errno.ENOMEM
-        if isinstance(cause, MemoryError) or is_torchs or is_systems:
+        from_torch = isinstance(cause, RuntimeError) and any(e in str(cause) for e in EXHAUSTED)
+        from_system = isinstance(cause, OSError) and cause.errno == errno.ENOMEM
+        if isinstance(cause, MemoryError) or from_torch or from_system:
             first = str(cause).strip().splitlines()[:1]
             return MachineError(f"the memory is used up ({', '.join(first) or 'malloc'})", FEWER)
     return None
@@ -84,7 +84,7 @@ def memory_error(error: BaseException) -> MachineError | None:
 
 @contextmanager
 def in_words(folder: Path) -> Iterator[None]:
-    """Make a UserError of what the machine refuses within: in a run's folder, or of memory."""
+    """Turn errors of the machine inside, in a run's folder or of memory, into UserErrors."""
     try:
         yield
     except Exception as error:
@@ -94,7 +94,7 @@ def in_words(folder: Path) -> Iterator[None]:
 
 
 def refusal(error: BaseException, folder: Path | None = None) -> MachineError | None:
-    """What the machine refused; of what is in words already, only that memory is used up."""
+    """Find the machine's error; in a UserError, only an out-of-memory error counts."""
     return memory_error(error) if isinstance(error, UserError) else machine_error(error, folder)
 
 

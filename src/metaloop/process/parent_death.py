@@ -1,4 +1,4 @@
-"""A process that must not outlive the one that started it. Imports no torch."""
+"""End a process with the process that started it. Imports no torch."""
 
 import ctypes
 import signal
@@ -8,6 +8,6 @@ PR_SET_PDEATHSIG = 1
 
 
 def stop_with_parent() -> None:
-    """Ask Linux for SIGTERM when the process that started this one ends, however that happens."""
+    """Ask Linux to send SIGTERM when the parent process ends, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

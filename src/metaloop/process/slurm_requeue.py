@@ -1,21 +1,21 @@
-"""A Slurm job that puts itself back into the queue. Imports no torch."""
+"""Put a Slurm job back into the queue. Imports no torch."""
 
 import os
 import re
 import signal
 import subprocess
 
-NO_REQUEUE = "METALOOP_NO_REQUEUE"  # set in the environment, a stopped job stays ended
+NO_REQUEUE = "METALOOP_NO_REQUEUE"  # if set in the environment, a stopped job is not requeued
 
 
 def requeue_job(signal_number: int) -> None:
-    """Have Slurm start this job again, where the signal that stopped its run means that.
+    """Ask Slurm to start this job again, if the signal that stopped its run means that.
 
-    SIGUSR1 does: what `sbatch --signal=USR1@90` has sent before the time is up. SIGTERM comes to
-    a preempted job and to a cancelled one, and Slurm knows which this is: one that ends within
-    its grace time is not requeued by Slurm itself.
+    SIGUSR1 does: `sbatch --signal=USR1@90` sends it before the time limit. SIGTERM is sent to
+    preempted and to cancelled jobs; Slurm knows which one this is, but does not itself requeue a
+    job that ends within its grace time.
 
-    Call it last, from any rank: Slurm ends what is left of the job.
+    Call this last, from any rank: Slurm then ends the rest of the job.
     """
     job = _own_job()
     is_first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
@@ -31,20 +31,20 @@ def requeue_job(signal_number: int) -> None:
 
 
 def _own_job() -> str | None:
-    """The job's name; an element of an array is not to be mistaken for the whole of it."""
+    """Return the job's id; for an element of a job array, the element's."""
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ.get("SLURM_JOB_ID")
 
 
 def _is_preempted(job: str) -> bool:
-    """Whether the job is within its grace time: running still, and to make room."""
+    """Check whether the job is running within its grace time before preemption."""
     said = _scontrol("show", "job", job)[0]
     return "JobState=RUNNING" in said and re.search(r"\bPreemptTime=\d", said) is not None
 
 
 def _scontrol(*arguments: str) -> tuple[str, str]:
-    """What scontrol answers, and what it complains about."""
+    """Run scontrol; return its output and its error."""
     try:
         done = subprocess.run(
             ["scontrol", *arguments], capture_output=True, text=True, check=False, timeout=60

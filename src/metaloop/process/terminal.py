@@ -1,6 +1,6 @@
-"""The terminal, which never ends a run: what nobody can read is lost, and nothing else.
+"""Keep a run alive whatever happens to its terminal: output that nobody can read is dropped.
 
-Imports no torch: it must be there before anything is said.
+Imports no torch: it must be set up before any output.
 """
 
 import io
@@ -13,54 +13,54 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-STANDARD = (0, 1, 2)  # the descriptors of a process: input, output, errors
+STANDARD = (0, 1, 2)  # file descriptors of standard input, output and error
 
 
 class _Forgiving(io.FileIO):
-    """Drops what cannot be written: its reader has gone, its terminal is closed, its disk full."""
+    """A file that drops what cannot be written: closed pipe or terminal, full disk."""
 
     def write(self, data: "ReadableBuffer") -> int:
         try:
             while (written := super().write(data)) is None:
-                select.select([], [self], [])  # somebody else has made it non-blocking
+                select.select([], [self], [])  # another process made it non-blocking
         except OSError:
             return len(memoryview(data))
         return written
 
 
 def survive_lost_output() -> None:
-    """From now on nothing that is said ends this process or changes its exit status.
+    """Make sure that output never ends this process or changes its exit status.
 
-    A pipe whose reader has gone (`| head -1`), a terminal that was closed, a full disk under a log
-    and letters that the encoding lacks are no errors. What was closed from the start (`>&-`) is
-    open on nothing, or the first file of the run would take its place and all that is said.
+    A pipe without a reader (`| head -1`), a closed terminal, a full disk under a log and characters
+    that the encoding lacks are not errors. Streams that were closed from the start (`>&-`) are
+    opened on /dev/null; otherwise the run's first file would get their descriptor, and all output.
 
-    A notebook's or a test's streams stay as they are.
+    The streams of a notebook or a test are not changed.
     """
     for descriptor in STANDARD:
-        _open_on_nothing_if_closed(descriptor)
+        _open_if_closed(descriptor)
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _forgiving(sys.stdout, STANDARD[1])
+        sys.stdout = _make_forgiving(sys.stdout, STANDARD[1])
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _forgiving(sys.stderr, STANDARD[2])
+        sys.stderr = _make_forgiving(sys.stderr, STANDARD[2])
 
 
 def say_in_handler(message: str) -> None:
-    """Say something in a signal handler: a print might meet the one that the signal interrupted."""
+    """Print in a signal handler, where `print` might collide with an interrupted one."""
     with suppress(OSError):
         os.write(STANDARD[2], f"{message}\n".encode())
 
 
-def _open_on_nothing_if_closed(descriptor: int) -> None:
+def _open_if_closed(descriptor: int) -> None:
     try:
         os.fstat(descriptor)
     except OSError:
-        opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+        opened = os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor: this one
         os.set_inheritable(opened, True)
 
 
-def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
-    if stream is None:  # closed from the start; by now its descriptor may be another file's
+def _make_forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
+    if stream is None:  # closed from the start: another file may have its descriptor
         descriptor = os.open(os.devnull, os.O_WRONLY)
     raw = _Forgiving(descriptor, "w", closefd=False)
     if not isinstance(stream, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""Torch functions replaced by exact ones: any nn.Module, exact and vectorised over tasks."""
+"""Exact replacements of torch functions, so that any nn.Module can be vectorised over tasks."""
 
 from metaloop.substitutes.batch_norm import BatchNorms, Statistics
 from metaloop.substitutes.mode import Substitutes

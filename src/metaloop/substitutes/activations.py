@@ -1,4 +1,4 @@
-"""Activations whose second derivative or vmap rule is missing in torch."""
+"""Activations for which torch lacks a second derivative or a vmap rule."""
 
 from collections.abc import Callable
 
@@ -10,19 +10,19 @@ from metaloop.substitutes.precision import full_precision
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """Clip x / 6 + 1 / 2 to 0..1: torch's has no second derivative and no forward mode."""
+    """Clip x / 6 + 1 / 2 to 0..1. Torch's has no second derivative and no forward mode."""
     x = full_precision(input.clone() if inplace else input)
-    # not clamp, whose derivative at the corners is not zero
+    # not clamp: its derivative at the corners is not zero
     flat = torch.where(x >= 3, torch.ones_like(x), torch.zeros_like(x))
     result = torch.where((x > -3) & (x < 3), (x + 3) / 6, flat).to(input.dtype)
     return input.copy_(result) if inplace else result
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """Scale what is not positive by a learned slope, one or one a channel (dimension 1).
+    """Scale non-positive values by a learned slope: a single one, or one per channel (dimension 1).
 
-    He et al. 2015 (arXiv:1502.01852), eq. 1. Torch's resizes outputs, which it calls deprecated,
-    where tasks differ in the slope alone.
+    He et al. 2015 (arXiv:1502.01852), eq. 1. Where only the slope differs between tasks, torch's
+    version resizes its outputs, which is deprecated.
     """
     channels = [1] * (input.dim() - 2)
     slope = weight.reshape(-1, *channels) if weight.numel() > 1 else weight.reshape(())
@@ -36,9 +36,9 @@ def rrelu(
     training: bool = False,
     inplace: bool = False,
 ) -> Tensor:
-    """Scale what is negative by a slope drawn from lower..upper: torch's has no vmap rule.
+    """Scale negative values by a random slope from lower..upper. Torch's has no vmap rule.
 
-    Xu et al. 2015 (arXiv:1505.00853). In evaluation the slope is the mean of the two.
+    Xu et al. 2015 (arXiv:1505.00853). In evaluation the slope is (lower + upper) / 2.
     """
     x = input.clone() if inplace else input
     if training:
@@ -54,7 +54,7 @@ def gumbel_softmax(
 ) -> Tensor:
     """Sample softmax((logits + g) / tau), g = -log(-log u): Jang et al. 2017 (arXiv:1611.01144).
 
-    Torch's draws in place, which vmap refuses where the logits are the same for every task.
+    Torch's version samples in place, which vmap refuses where all tasks share the logits.
     """
     noise = torch.rand_like(full_precision(logits))
     gumbels = -torch.log(-torch.log(noise))
@@ -72,12 +72,12 @@ def _rrelu_in_place(
 
 
 def logsigmoid(input: Tensor) -> Tensor:
-    """Compute -log(1 + exp(-x)); torch's warns of resized outputs in a vmapped forward mode."""
+    """Compute -log(1 + exp(-x)). Torch's warns of resized outputs in vmapped forward mode."""
     return -F.softplus(-full_precision(input), threshold=40).to(input.dtype)
 
 
 ALWAYS: dict[Callable[..., object], Callable[..., object]] = {F.hardsigmoid: hardsigmoid}
-# under any vmap, recorded or not; elsewhere torch's draw the random numbers that a seed promises
+# Under any vmap, recorded or not. Elsewhere torch's versions keep the samples that a seed gives.
 VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
     F.rrelu: rrelu,
     torch.rrelu: rrelu,

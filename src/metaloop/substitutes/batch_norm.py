@@ -1,8 +1,8 @@
-"""Batch normalisation by the statistics that a norm mode names, exact under every transform.
+"""Batch normalisation by the statistics that a norm mode selects, exact under every transform.
 
 Ioffe and Szegedy 2015, Algorithm 1: y = (x - mean) / sqrt(variance + eps) * weight + bias, with
-mean and biased variance a channel. torch's own has a wrong second derivative under vmap (functorch
-issue 534), and writes running statistics that would leak from task to task.
+the mean and the biased variance of each channel. Torch's version has a wrong second derivative
+under vmap (functorch issue 534), and its running statistics would leak from task to task.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -27,13 +27,13 @@ class Statistics(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchNorms:
-    """How the batch norms of one forward pass normalise; it stands in for F.batch_norm.
+    """Normalisation of the batch norms in one forward pass; replaces F.batch_norm.
 
     Attributes:
-        names: the norms by the id of the running mean that torch hands to the function.
-        stored: the norms that normalise by the running statistics handed in.
-        rows: how many of the batch's first rows give the statistics; None: all of them.
-        measured: collects each norm's statistics of its batch, where they are asked for.
+        names: name of each norm, by the id of the running mean that torch passes to the function.
+        stored: names of the norms that use the running statistics they are given.
+        rows: number of leading rows of the batch that give the statistics; None means all rows.
+        measured: if given, collects the batch statistics of each norm.
 
     """
 
@@ -53,20 +53,20 @@ class BatchNorms:
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        """Normalise a batch [rows, channels, *any], whatever `training` and `momentum` say."""
+        """Normalise a batch [rows, channels, *any]; `training` and `momentum` are ignored."""
         name = self.names.get(id(running_mean))
         if name in self.stored:
             assert running_mean is not None
             assert running_var is not None
-            return _by(Statistics(running_mean, running_var), input, weight, bias, eps)
+            return _normalise_by(Statistics(running_mean, running_var), input, weight, bias, eps)
         _refuse_one_value(input, self.rows)
-        asks_more = self.rows is not None or self.measured is not None
-        if not asks_more and input.dtype not in HALF:
-            return by_its_own(input, weight, bias, eps)
+        needs_statistics = self.rows is not None or self.measured is not None
+        if not needs_statistics and input.dtype not in HALF:
+            return normalise_batch(input, weight, bias, eps)
         statistics = measure(input if self.rows is None else input[: self.rows])
         if self.measured is not None and name is not None:
             self.measured[name] = statistics
-        return _by(statistics, input, weight, bias, eps)
+        return _normalise_by(statistics, input, weight, bias, eps)
 
 
 def batch_norm(
@@ -80,31 +80,31 @@ def batch_norm(
     eps: float,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    """Stand in for torch.batch_norm where it is called directly, without a norm mode."""
+    """Replace torch.batch_norm where it is called directly, without a norm mode."""
     if training or running_mean is None or running_var is None:
-        return by_its_own(input, weight, bias, eps)
-    return _by(Statistics(running_mean, running_var), input, weight, bias, eps)
+        return normalise_batch(input, weight, bias, eps)
+    return _normalise_by(Statistics(running_mean, running_var), input, weight, bias, eps)
 
 
-def by_its_own(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+def normalise_batch(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Normalise a batch by its own statistics, with torch's kernels where they are exact."""
     if weight is not None and bias is not None and is_large(x.numel()):
         return normalise(x, weight, bias, eps)
     if tasks_together() == 1:
         return torch.batch_norm(x, weight, bias, None, None, True, 0.0, eps, True)
-    return _by(measure(x), x, weight, bias, eps)
+    return _normalise_by(measure(x), x, weight, bias, eps)
 
 
 def measure(x: Tensor) -> Statistics:
-    """Mean and biased variance of a batch, [channels], float32 or better."""
+    """Compute mean and biased variance of a batch, [channels], in float32 or better."""
     variance, mean = torch.var_mean(full_precision(x), [0, *range(2, x.ndim)], correction=0)
     return Statistics(mean, variance)
 
 
-def _by(
+def _normalise_by(
     statistics: Statistics, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    # the small tensors are multiplied first: one pass over x, and few more on the way back
+    # combine the small tensors first: a single pass over x, forward and backward
     scale = torch.rsqrt(statistics.variance + eps)
     scale = scale if weight is None else scale * weight
     shift = -statistics.mean * scale if bias is None else bias - statistics.mean * scale
@@ -112,13 +112,13 @@ def _by(
 
 
 def _refuse_one_value(x: Tensor, rows: int | None) -> None:
-    """Refuse a batch of one value a channel: it is its own mean, and every output is the bias."""
+    """Refuse a batch of one value per channel: it equals its mean, so the output is the bias."""
     count = (len(x) if rows is None else rows) * x.shape[2:].numel()
     if count == 1:
         raise UserError(
-            "A batch norm is given one row alone, which has no statistics: its output would not "
-            "depend on the input. Give it more rows together, or normalise by those of the support "
-            "set (norm_mode=inductive) or by stored ones (norm_mode=frozen or per_step)."
+            "A batch norm got a single row, which has no statistics: its output would not depend "
+            "on the input. Pass several rows together, or normalise by the support set's "
+            "statistics (norm_mode=inductive) or by stored ones (norm_mode=frozen or per_step)."
         )
 
 

@@ -1,4 +1,4 @@
-"""The connectionist temporal classification loss: torch's has no second derivative."""
+"""Connectionist temporal classification (CTC) loss, since torch's has no second derivative."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from metaloop.errors import UserError
 from metaloop.substitutes.precision import full_precision
 
-IMPOSSIBLE = -1e30  # a log-probability of zero, whose derivatives are zero and not NaN
+IMPOSSIBLE = -1e30  # log-probability of zero, with zero derivatives instead of NaN
 
 
 def ctc_loss(
@@ -21,21 +21,21 @@ def ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> Tensor:
-    """-log p(targets | inputs), by the forward variables: Graves et al. 2006, eqs. 5 to 8.
+    """Compute -log p(targets | inputs) by forward variables: Graves et al. 2006, eqs. 5 to 8.
 
-    Derivatives are those in normalised log_probs, log_softmax's: torch's own has exp(log_probs)
-    added to it, which log_softmax takes away again. Targets that are given one after the other in
-    one dimension are refused: where each begins depends on the data.
+    The derivatives assume normalised log_probs, as log_softmax returns. Torch adds exp(log_probs)
+    to them, which log_softmax's backward removes again. Targets concatenated into one dimension
+    are refused: where each begins depends on the data.
 
-    Shapes: log_probs [T, N, C] or [T, C], targets [N, S] or [S], lengths [N] or one.
+    Shapes: log_probs [T, N, C] or [T, C], targets [N, S] or [S], lengths [N] or a single one.
     """
     is_batched = log_probs.dim() == 3
     if not is_batched:
         log_probs, targets = log_probs.unsqueeze(1), targets.unsqueeze(0)
     if targets.dim() != 2:
         raise UserError(
-            "ctc_loss with all targets in one dimension cannot be differentiated twice. Hand it "
-            "targets [N, S], padded by any class."
+            "ctc_loss with targets concatenated into one dimension cannot be differentiated twice. "
+            "Pass targets [N, S], padded with any class."
         )
     steps, lengths = (
         torch.as_tensor(n, device=log_probs.device).reshape(-1)
@@ -56,14 +56,14 @@ def ctc_loss(
 def _log_probability(
     log_probs: Tensor, targets: Tensor, steps: Tensor, lengths: Tensor, blank: int
 ) -> Tensor:
-    """Sum over all alignments: [N]."""
+    """Sum the probabilities of all alignments: log p, [N]."""
     is_label = torch.arange(targets.shape[1], device=targets.device) < lengths.unsqueeze(1)
     labels = torch.where(is_label, targets, blank)
     blanks = torch.full_like(labels, blank)
     # blank, l_1, blank, l_2, .., blank
     states = F.pad(torch.stack([blanks, labels], -1).flatten(1), (0, 1), value=blank)
     emitted = log_probs.gather(2, states.expand(len(log_probs), *states.shape))
-    # a blank between two labels may be left out, where they are not the same
+    # the blank between two different labels may be skipped
     may_skip = (states != blank) & (states != F.pad(states, (2, 0), value=blank)[:, :-2])
 
     alpha = torch.where(torch.arange(states.shape[1], device=states.device) < 2, 0.0, IMPOSSIBLE)

@@ -1,4 +1,4 @@
-"""Distances between rows: torch's cdist and pdist have no second derivative, no forward mode."""
+"""Distances between rows, since torch's lack second derivatives and forward mode."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from metaloop.substitutes.precision import full_precision
 
-# from so many rows on, torch takes a matrix product for Euclidean distances
+# from this many rows on, torch computes Euclidean distances by a matrix product
 MANY = 25
 
 
@@ -18,7 +18,7 @@ def cdist(
     p: float = 2.0,
     compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
 ) -> Tensor:
-    """||x1_i - x2_j||_p for every pair of rows; derivatives are zero where rows are equal.
+    """Compute ||x1_i - x2_j||_p for every pair of rows; derivatives are zero where rows are equal.
 
     Shapes: x1 [*B, P, M], x2 [*B, R, M], distances [*B, P, R].
     """
@@ -36,17 +36,17 @@ def cdist(
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """||x_i - x_j||_p for every pair i < j of rows [N, M]: [N (N - 1) / 2]."""
+    """Compute ||x_i - x_j||_p for every pair i < j of rows [N, M]: [N (N - 1) / 2]."""
     x = full_precision(input)
     i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
     return _norm(x[i] - x[j], p).to(input.dtype)
 
 
 def _norm(difference: Tensor, p: float) -> Tensor:
-    """The p-norm over the last dimension, with zero derivatives at zero."""
+    """Compute the p-norm over the last dimension, with zero derivatives at zero."""
     size = difference.abs()
     if p == 0:
-        return ((difference != 0) + 0 * difference).sum(-1)  # constant, but with a derivative
+        return ((difference != 0) + 0 * difference).sum(-1)  # constant, with a zero derivative
     if p == 1:
         return size.sum(-1)
     if p == torch.inf:
@@ -59,7 +59,7 @@ def _norm(difference: Tensor, p: float) -> Tensor:
 
 
 def _root(power: Tensor, p: float) -> Tensor:
-    """power^(1/p), whose derivatives at zero would be infinite and are zero instead."""
+    """Compute power^(1/p) with zero derivatives at zero, where they would be infinite."""
     is_zero = power == 0
     away = torch.where(is_zero, 1.0, power)
     return torch.where(is_zero, 0.0, away.sqrt() if p == 2 else away ** (1 / p))

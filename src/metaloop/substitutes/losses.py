@@ -1,6 +1,6 @@
-"""Losses whose second derivative, forward mode or vmap rule is missing in torch.
+"""Losses for which torch lacks a second derivative, a forward mode or a vmap rule.
 
-`size_average` and `reduce` are torch's deprecated arguments, and still its modules' defaults.
+`size_average` and `reduce` are deprecated in torch, but its modules still pass them.
 """
 
 import math
@@ -21,17 +21,17 @@ def huber_loss(
     delta: float = 1.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """z^2 / 2 where |z| <= delta, delta (|z| - delta / 2) beyond; z = input - target.
+    """Compute z^2 / 2 where |z| <= delta and delta (|z| - delta / 2) beyond; z = input - target.
 
-    Huber 1964. Torch's has no forward mode.
+    Huber 1964. Torch's version has no forward mode.
     """
     if delta <= 0:
-        raise UserError(f"huber_loss takes a delta above 0, not {delta}.")
+        raise UserError(f"huber_loss needs a delta above 0, not {delta}.")
     x, y = _broadcast(input, target)
     size = (x - y).abs()
     values = torch.where(size <= delta, 0.5 * size.square(), delta * (size - 0.5 * delta))
     if weight is not None:
-        values = values * _of_size(weight, input)
+        values = values * _check_weight(weight, input)
     return _reduce(values, reduction).to(torch.result_type(input, target))
 
 
@@ -43,13 +43,13 @@ def mse_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """(input - target)^2: the mean of torch's has no forward mode where the target is constant."""
+    """Compute (input - target)^2. Torch's mean has no forward mode for a constant target."""
     x, y = _broadcast(input, target)
     reduction = _reduction(size_average, reduce, reduction)
     values = (x - y).square()
     if weight is None:
         return _reduce(values, reduction).to(torch.result_type(input, target))
-    weight = _of_size(weight, input)
+    weight = _check_weight(weight, input)
     if reduction == "mean":
         return ((values * weight).sum() / weight.sum()).to(torch.result_type(input, target))
     return _reduce(values * weight, reduction).to(torch.result_type(input, target))
@@ -62,8 +62,8 @@ def soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """log(1 + exp(-target input)): torch's has no forward mode."""
-    # beyond the threshold softplus is linear: from 40 on, to the last bit of float64
+    """Compute log(1 + exp(-target input)). Torch's has no forward mode."""
+    # softplus is linear beyond its threshold: from 40 on this is exact in float64
     values = F.softplus(-full_precision(target) * full_precision(input), threshold=40)
     return _reduce(values, _reduction(size_average, reduce, reduction)).to(
         torch.result_type(input, target)
@@ -78,9 +78,9 @@ def hinge_embedding_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The input where target is 1, max(0, margin - input) where it is -1.
+    """Return the input where target is 1, max(0, margin - input) where it is -1.
 
-    Torch's adds in place, which vmap refuses where only one of the two is a task's own.
+    Torch's version adds in place, which vmap refuses where only one of the two differs by task.
     """
     x = full_precision(input)
     far = torch.where(target != 1, (margin - x).clamp(min=0), 0.0)
@@ -100,20 +100,20 @@ def multi_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """w_y sum_{j != y} max(0, margin - x_y + x_j)^p / C: torch's has no second derivative.
+    """Compute w_y sum_{j != y} max(0, margin - x_y + x_j)^p / C: torch's lacks a 2nd derivative.
 
-    Shapes: input [N, C] or [C], target [N] or one class.
+    Shapes: input [N, C] or [C], target [N] or a single class.
     """
     if p not in (1, 2):
-        raise UserError(f"multi_margin_loss takes p=1 or p=2, not {p}.")
+        raise UserError(f"multi_margin_loss needs p=1 or p=2, not {p}.")
     x = full_precision(input)
     y = target.reshape(input.shape[:-1]).unsqueeze(-1)
     distance = torch.relu(margin - x.gather(-1, y) + x)
     powers = distance.square() if p == 2 else distance
     if weight is not None:
         powers = powers * full_precision(weight)[y]
-    is_own = torch.arange(x.shape[-1], device=x.device) == y
-    values = torch.where(is_own, 0.0, powers).sum(-1) / x.shape[-1]
+    is_target = torch.arange(x.shape[-1], device=x.device) == y
+    values = torch.where(is_target, 0.0, powers).sum(-1) / x.shape[-1]
     return _reduce(values, _reduction(size_average, reduce, reduction)).to(input.dtype)
 
 
@@ -124,9 +124,9 @@ def multilabel_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """sum_k sum_{j not in y} max(0, 1 - x_{y_k} + x_j) / C: torch's has no second derivative.
+    """Sum max(0, 1 - x_y + x_j) / C over labels y and non-labels j: torch's lacks a 2nd derivative.
 
-    Shapes: input [N, C] or [C], target as input: labels, ended by the first -1.
+    Shapes: input [N, C] or [C], target like input: labels up to the first -1.
     """
     x = full_precision(input)
     counts = (target < 0).cumsum(-1) == 0
@@ -147,10 +147,10 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """(log v + (input - target)^2 / v) / 2 with v = max(var, eps): Nix and Weigend 1994.
+    """Compute (log v + (input - target)^2 / v) / 2, v = max(var, eps): Nix and Weigend 1994.
 
-    Torch's looks at the values of var, which vmap refuses. The derivative is that of v = var, as
-    torch has it; a negative var gives NaN.
+    Torch's version reads the values of var, which vmap refuses. The derivative is that of v = var,
+    as in torch; a negative var gives NaN.
     """
     x = full_precision(input)
     given = full_precision(var) if isinstance(var, Tensor) else torch.full_like(x, var)
@@ -159,8 +159,8 @@ def gaussian_nll_loss(
             given = given.unsqueeze(-1)
         elif x.dim() != given.dim() or _sizes_that_differ(x, given) != [1]:
             raise UserError(
-                f"The variances of gaussian_nll_loss have the predictions' shape, or 1 in place "
-                f"of one dimension: {list(given.shape)} does not fit {list(x.shape)}."
+                "The variances of gaussian_nll_loss need the predictions' shape, or size 1 in one "
+                f"dimension: {list(given.shape)} does not fit {list(x.shape)}."
             )
     v = given + (given.clamp(min=eps) - given).detach()
     v = torch.where(given < 0, torch.nan, v)
@@ -180,10 +180,10 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """(1 - s) CE + s / C sum_c CE_c: Szegedy et al. 2016 (arXiv:1512.00567), section 7.
+    """Compute (1 - s) CE + s / C sum_c CE_c: Szegedy et al. 2016 (arXiv:1512.00567), section 7.
 
-    Torch's masks in place, which vmap refuses where only the classes are a task's own; without
-    smoothing and for probabilities it is exact.
+    Torch's version masks in place, which vmap refuses where only the targets differ by task.
+    It is exact without smoothing and for class probabilities.
     """
     reduction = _reduction(size_average, reduce, reduction)
     if not label_smoothing or target.is_floating_point():
@@ -195,35 +195,37 @@ def cross_entropy(
             reduction=reduction,
             label_smoothing=label_smoothing,
         )
-    over = 1 if input.dim() > 1 else 0
-    log_p = full_precision(input).log_softmax(over)
+    class_dim = 1 if input.dim() > 1 else 0
+    log_p = full_precision(input).log_softmax(class_dim)
     w = None if weight is None else full_precision(weight)
-    own = F.nll_loss(log_p, target, w, ignore_index=ignore_index, reduction=reduction)
+    plain = F.nll_loss(log_p, target, w, ignore_index=ignore_index, reduction=reduction)
     counts = target != ignore_index
-    weighted = log_p if w is None else log_p * w.reshape(-1, *[1] * (log_p.dim() - over - 1))
-    values = torch.where(counts, -weighted.sum(over), 0.0)
+    dims_after = log_p.dim() - class_dim - 1
+    weighted = log_p if w is None else log_p * w.reshape(-1, *[1] * dims_after)
+    values = torch.where(counts, -weighted.sum(class_dim), 0.0)
     if reduction == "mean":
-        of_each = torch.ones_like(values) if w is None else w[torch.where(counts, target, 0)]
-        spread = values.sum() / torch.where(counts, of_each, 0.0).sum()
+        weights = torch.ones_like(values) if w is None else w[torch.where(counts, target, 0)]
+        uniform = values.sum() / torch.where(counts, weights, 0.0).sum()
     else:
-        spread = _reduce(values, reduction)
-    smoothed = (1 - label_smoothing) * own + label_smoothing / input.shape[over] * spread
+        uniform = _reduce(values, reduction)
+    smoothed = (1 - label_smoothing) * plain + label_smoothing / input.shape[class_dim] * uniform
     return smoothed.to(input.dtype)
 
 
 def _broadcast(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if input.shape != target.shape:
-        F.l1_loss(input.detach(), target.detach())  # torch's warning of another size
+        F.l1_loss(input.detach(), target.detach())  # gives torch's warning of unequal sizes
     x, y = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
         full_precision(input), full_precision(target)
     )
     return x, y
 
 
-def _of_size(weight: Tensor, input: Tensor) -> Tensor:
+def _check_weight(weight: Tensor, input: Tensor) -> Tensor:
     if weight.shape != input.shape:
         raise UserError(
-            f"A loss's weight has its input's shape, {list(input.shape)}, not {list(weight.shape)}."
+            "A loss's weight must have the shape of its input, "
+            f"{list(input.shape)}, not {list(weight.shape)}."
         )
     return full_precision(weight)
 
@@ -233,7 +235,7 @@ def _sizes_that_differ(x: Tensor, other: Tensor) -> list[int]:
 
 
 def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """The reduction that torch's deprecated arguments mean, where one is given."""
+    """Translate torch's deprecated arguments, where given, to a reduction."""
     if size_average is None and reduce is None:
         return reduction
     if reduce is False:
@@ -248,7 +250,7 @@ def _reduce(values: Tensor, reduction: str) -> Tensor:
         return values.sum()
     if reduction == "none":
         return values
-    raise UserError(f"reduction is one of none, mean and sum, not '{reduction}'.")
+    raise UserError(f"reduction must be none, mean or sum, not '{reduction}'.")
 
 
 ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
@@ -260,5 +262,5 @@ ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
     F.gaussian_nll_loss: gaussian_nll_loss,
     F.cross_entropy: cross_entropy,
 }
-# elsewhere torch's is exact, and one call
+# elsewhere torch's version is exact, and a single call
 FORWARD: dict[Callable[..., object], Callable[..., object]] = {F.mse_loss: mse_loss}

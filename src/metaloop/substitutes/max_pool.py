@@ -1,10 +1,11 @@
-"""Max-pooling whose derivatives of any order keep the images' order in memory.
+"""Max-pooling whose derivatives of any order keep the memory format of the images.
 
-y takes the largest number of each window, and its derivative sends g back to where that was. The
-derivative of <v, gx> to g, which a second-order meta-gradient asks for, takes v from there, and
-that to x is zero. torch writes this zero out, with channels first, where the numbers that are
-added to it lie channels last: all that follows passes over two orders at once, many times slower.
-So large images of one task, which lie channels last, are pooled here, and all others by torch.
+y takes the largest element of each window, and its derivative sends g back to that position. A
+second-order meta-gradient also needs the derivative of <v, gx>: with respect to g it gathers v at
+those positions, with respect to x it is zero. Torch materialises this zero with channels first,
+while the tensors it is added to are channels-last; every later operation then mixes two memory
+formats and is many times slower. So large channels-last images of one task are pooled here, and
+all others by torch.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor:
-    """Pool as torch does; large images of one task, in 2 x 2 windows, by derivatives of our own."""
+    """Pool as torch does; large images of one task in 2 x 2 windows use a custom derivative."""
     is_halving = (_pair(kernel_size), _pair(stride or kernel_size)) == ((2, 2), (2, 2))
     is_plain = _pair(padding) == (0, 0) and _pair(dilation) == (1, 1) and not ceil_mode
     is_alone = input.ndim == 4 and tasks_together() == 1
@@ -45,7 +46,7 @@ def _pair(size: Size) -> tuple[int, ...]:
 def pool(x: Tensor) -> Tensor:
     """Take the largest element of each 2 x 2 window; an odd row or column is left out.
 
-    For reverse mode of any order; vmap is exact.
+    Differentiable in reverse mode, to any order; exact under vmap.
 
     Shapes:
         x [rows, channels, height, width] -> [rows, channels, height // 2, width // 2]
@@ -76,21 +77,21 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: _Context, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # no zeros in place of the places' gradient
+        ctx.set_materialize_grads(False)  # no zeros for the indices' missing gradient
         ctx.save_for_backward(inputs[0], output[1])
 
     @staticmethod
     def backward(ctx: _Context, *bars: Tensor) -> Tensor:
-        return cast(Tensor, _apply(_SentBack, bars[0], *ctx.saved_tensors))
+        return cast(Tensor, _apply(_Scatter, bars[0], *ctx.saved_tensors))
 
 
-class _SentBack(torch.autograd.Function):
+class _Scatter(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(g: Tensor, x: Tensor, places: Tensor) -> Tensor:
+    def forward(g: Tensor, x: Tensor, indices: Tensor) -> Tensor:
         window = ([2, 2], [2, 2], [0, 0], [1, 1], False)
-        return cast(Tensor, aten.max_pool2d_with_indices_backward(g, x, *window, places))
+        return cast(Tensor, aten.max_pool2d_with_indices_backward(g, x, *window, indices))
 
     @staticmethod
     def setup_context(ctx: _Context, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -98,14 +99,14 @@ class _SentBack(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: _Context, *bars: Tensor) -> tuple[Tensor | None, ...]:
-        (places,) = ctx.saved_tensors
-        return _taken_from(bars[0], places), None, None
+        (indices,) = ctx.saved_tensors
+        return _gather(bars[0], indices), None, None
 
 
-def _taken_from(v: Tensor, places: Tensor) -> Tensor:
-    """The numbers of v at the places [rows, channels, h, w] of its images."""
-    numbers, at = (t.flatten(2).transpose(1, 2) for t in (v, places))
-    return numbers.gather(1, at).transpose(1, 2).view(places.shape)
+def _gather(v: Tensor, indices: Tensor) -> Tensor:
+    """Gather the elements of v at flat image indices [rows, channels, h, w]."""
+    elements, at = (t.flatten(2).transpose(1, 2) for t in (v, indices))
+    return elements.gather(1, at).transpose(1, 2).view(indices.shape)
 
 
 ALWAYS: dict[Callable[..., object], Callable[..., object]] = {

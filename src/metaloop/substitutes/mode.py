@@ -1,4 +1,4 @@
-"""The mode in which torch functions are replaced by exact ones, entered by `Objective` alone."""
+"""The mode that replaces torch functions by exact ones. Only `Objective` enters it."""
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ from metaloop.substitutes.transforms import (
 
 Function = Callable[..., object]
 Rows = Mapping[Function, Function]
-# Where each substitute acts; elsewhere torch's own is exact, and faster.
+# Where each substitute acts; elsewhere torch's version is exact, and faster.
 ALWAYS: Rows = {
     **activations.ALWAYS,
     **attention.ALWAYS,
@@ -56,13 +56,13 @@ REPLACED = frozenset(ChainMap(*map(dict, (ALWAYS, VECTORISED, VMAPPED, FORWARD, 
 
 
 class Substitutes(TorchFunctionMode):
-    """Replace torch functions that are inexact or missing in second order or under vmap.
+    """Replace torch functions that are wrong or unsupported in second order or under vmap.
 
-    Entered around a call of the network, and around loss and metrics; never nested, and never
-    across a `yield`: torch.autograd.grad and what a substitute calls run with the mode off.
+    Entered around a call of the network, and around loss and metrics. Never nested, and never
+    held across a `yield`. It is off inside torch.autograd.grad and inside a substitute.
 
     Args:
-        batch_norms: how batch norms normalise inside.
+        batch_norms: normalisation of the batch norms inside.
 
     """
 
@@ -86,7 +86,7 @@ class Substitutes(TorchFunctionMode):
 
 
 def _substitute(func: Function, tensors: Sequence[Tensor]) -> Function:
-    """Find what stands in for a function where it is called now; it itself where that is exact."""
+    """Find the function to call in place of `func` here; `func` itself where that is exact."""
     if func in VECTORISED and is_vectorised_and_recorded(tensors):
         return VECTORISED[func]
     if func in VMAPPED and is_vmapped():
@@ -99,7 +99,7 @@ def _substitute(func: Function, tensors: Sequence[Tensor]) -> Function:
 
 
 def _tensors(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Tensor]:
-    """The tensors among some arguments, and in lists and tuples of them."""
+    """Collect the tensors among the arguments, also from lists and tuples."""
     found: list[Tensor] = []
     for value in (*args, *kwargs.values()):
         if isinstance(value, Tensor):

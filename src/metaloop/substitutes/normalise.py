@@ -1,6 +1,6 @@
-"""Batch normalisation of large batches, its two derivatives by torch's own kernels.
+"""Batch normalisation of large batches, with both derivatives computed by torch's kernels.
 
-With m and s the mean and the deviation of a channel, n its numbers, and z = (x - m) / s,
+With m and s a channel's mean and deviation, n its number of elements, and z = (x - m) / s,
 
     y  = w z + b
     gx = w/s P(g),   P(g) = g - mean(g) - z mean(g z)
@@ -12,8 +12,8 @@ The derivative of <v, gx> + <vw, gw> + <vb, gb>, which a second-order meta-gradi
     to w:  n/s c,   c = mean(v g) - mean(v) mean(g) - mean(v z) mean(g z)
     to x:  1/s P((vw - w/s mean(v z)) g - w/s mean(g z) v) - w/s^2 c z
 
-where each P is the kernel of the first derivative again. torch's own second derivative passes
-over the images many more times, most slowly where channels come last.
+where each P is again the kernel of the first derivative. Torch's second derivative passes over
+the images many more times, and is slowest with channels last.
 """
 
 from functools import partial
@@ -27,7 +27,7 @@ Derivatives = tuple[Tensor, Tensor, Tensor]
 
 
 def normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Return w z + b by the batch's own statistics, for reverse mode of any order; vmap is exact.
+    """Normalise x by the batch's statistics to w z + b; reverse mode of any order, exact vmap.
 
     Shapes:
         x [rows, channels, *any], weight and bias [channels]
@@ -59,7 +59,7 @@ class _Normalise(torch.autograd.Function):
         ctx: _Context, inputs: tuple[Tensor, Tensor, Tensor, float], output: Derivatives
     ) -> None:
         x, weight, _, ctx.eps = inputs
-        _, mean, inverse = output  # their share in the derivatives is written out by hand
+        _, mean, inverse = output  # the derivatives below include their share
         ctx.mark_non_differentiable(mean, inverse)
         ctx.save_for_backward(x, weight, mean, inverse)
 
@@ -80,13 +80,13 @@ class _Normalise(torch.autograd.Function):
 
 
 class _Derivative(torch.autograd.Function):
-    """(gx, gw, gb); mean and inverse = 1/s are x's, and not differentiated on their own."""
+    """Compute (gx, gw, gb); mean and inverse = 1/s belong to x and are not differentiated alone."""
 
     @staticmethod
     def forward(
         g: Tensor, x: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor, eps: float
     ) -> Derivatives:
-        return _kernel(_laid_as(x, g), x, weight, mean, inverse, eps)
+        return _kernel(_match_layout(x, g), x, weight, mean, inverse, eps)
 
     @staticmethod
     def setup_context(
@@ -100,9 +100,9 @@ class _Derivative(torch.autograd.Function):
     @staticmethod
     def backward(ctx: _Context, *bars: Tensor) -> tuple[Tensor | None, ...]:
         g, x, weight, *found = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody may differentiate a third time
-            plainly = partial(_plainly, eps=ctx.eps)
-            return (*torch.func.vjp(plainly, g, x, weight)[1](bars), None, None, None)
+        if torch.is_grad_enabled():  # a third derivative may follow
+            composed = partial(_composed_derivative, eps=ctx.eps)
+            return (*torch.func.vjp(composed, g, x, weight)[1](bars), None, None, None)
         return (*_second(bars, g, x, weight, found, ctx.eps), None, None, None)
 
     @staticmethod
@@ -123,9 +123,9 @@ def _second(
     found: list[Tensor],
     eps: float,
 ) -> Derivatives:
-    """Derive <v, gx> + <vw, gw> + <vb, gb>: the formulas of this file's head, a name each."""
+    """Differentiate <v, gx> + <vw, gw> + <vb, gb>: the formulas in this file's docstring."""
     v, vw, vb = bars
-    v, g = _laid_as(x, v), _laid_as(x, g)
+    v, g = _match_layout(x, v), _match_layout(x, g)
     mean, inverse, sum_gz, sum_g = found
     n = x.numel() // x.shape[1]
     projected_v, sum_vz, sum_v = _kernel(v, x, weight, mean, inverse, eps)
@@ -141,8 +141,8 @@ def _second(
     return to_g, projected + affine(x, of_x, -of_x * mean), n * inverse * c
 
 
-def _plainly(g: Tensor, x: Tensor, weight: Tensor, eps: float) -> Derivatives:
-    """(gx, gw, gb) from primitives, which can be differentiated on."""
+def _composed_derivative(g: Tensor, x: Tensor, weight: Tensor, eps: float) -> Derivatives:
+    """Compute (gx, gw, gb) from primitives, which can be differentiated further."""
     axes = [0, *range(2, x.ndim)]
     variance, mean = torch.var_mean(x, axes, correction=0)
     inverse = torch.rsqrt(variance + eps)
@@ -161,8 +161,8 @@ def _kernel(
     return cast(Derivatives, result)
 
 
-def _laid_as(x: Tensor, other: Tensor) -> Tensor:
-    """The other in x's order in memory: the kernels are many times slower where two orders meet."""
+def _match_layout(x: Tensor, other: Tensor) -> Tensor:
+    """Give `other` the memory format of x: kernels are many times slower on mixed formats."""
     last = torch.channels_last
     if x.ndim == 4 and x.is_contiguous(memory_format=last) and not x.is_contiguous():
         return other.contiguous(memory_format=last)
@@ -175,7 +175,7 @@ def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _wide(channels: Tensor, x: Tensor) -> Tensor:
-    """[channels] -> [1, channels, 1 ..], to stand beside x."""
+    """Reshape [channels] to [1, channels, 1 ..], to broadcast over x."""
     return channels.view(1, -1, *[1] * (x.ndim - 2))
 
 
@@ -184,7 +184,7 @@ class _Vmapped(Protocol):
 
 
 def _with_tasks(x: Tensor, dim: int | None, tasks: int) -> Tensor:
-    """T batches as one, whose channels are T times as many: no statistic mixes two tasks."""
+    """Merge T batches into one with T times the channels: no statistic mixes two tasks."""
     x = x[None].expand(tasks, *x.shape) if dim is None else x.movedim(dim, 0)
     return x.movedim(0, 1).flatten(1, 2)
 

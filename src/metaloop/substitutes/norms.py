@@ -1,9 +1,9 @@
-"""Normalisation by the input's own statistics, composed of operations that vmap derives exactly.
+"""Normalisation by the input's statistics, from operations that vmap differentiates exactly.
 
     y = z * weight + bias,   z = (x - mean) / sqrt(variance + eps)
 
-Torch's kernels are exact for one task. Where several tasks are vectorised and the gradient of the
-gradient is taken, their second derivative is wrong without a word (functorch issue 534).
+Torch's kernels are exact for one task. Where tasks are vectorised and second derivatives are
+taken, their second derivative is silently wrong (functorch issue 534).
 """
 
 from collections.abc import Callable, Sequence
@@ -30,10 +30,10 @@ def layer_norm(
     Shapes:
         input [*any, *normalized_shape], weight and bias [*normalized_shape]
     """
-    y, _, _ = _scaled(input, _last(input, normalized_shape), weight, bias, eps)
-    # autocast keeps a layer norm's result in float32 on CUDA, and there alone
-    is_kept = input.device.type == "cuda" and torch.is_autocast_enabled("cuda")
-    return y if is_kept else y.to(input.dtype)
+    y, _, _ = _normalise(input, _axes(input, normalized_shape), weight, bias, eps)
+    # autocast leaves a layer norm's result in float32 on CUDA, and only there
+    stays_float32 = input.device.type == "cuda" and torch.is_autocast_enabled("cuda")
+    return y if stays_float32 else y.to(input.dtype)
 
 
 def native_layer_norm(
@@ -43,8 +43,8 @@ def native_layer_norm(
     bias: Tensor | None,
     eps: float,
 ) -> Triple:
-    """Normalise over the last dimensions: y, the mean and 1 / sqrt(variance + eps)."""
-    y, mean, inverse = _scaled(input, _last(input, normalized_shape), weight, bias, eps)
+    """Normalise over the last dimensions; return y, the mean and 1 / sqrt(variance + eps)."""
+    y, mean, inverse = _normalise(input, _axes(input, normalized_shape), weight, bias, eps)
     return y.to(input.dtype), mean, inverse
 
 
@@ -58,9 +58,9 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise every channel of every example (Ulyanov et al. 2016, arXiv:1607.08022, eq. 4).
+    """Normalise each channel of each example (Ulyanov et al. 2016, arXiv:1607.08022, eq. 4).
 
-    Running statistics are read where the input's are not asked for, and never written to.
+    With use_input_stats=False the running statistics are used. They are never updated.
 
     Shapes:
         input [rows, channels, *any], everything else [channels]
@@ -68,14 +68,14 @@ def instance_norm(
     if use_input_stats:
         if input.shape[2:].numel() == 1:
             raise ValueError(
-                f"An instance norm needs more than one value a channel; its input has the shape "
-                f"{list(input.shape)}."
+                "An instance norm needs more than one value per channel, but its input has the "
+                f"shape {list(input.shape)}."
             )
         axes = list(range(2, input.ndim))
-        y, _, _ = _scaled(input, axes, _wide(weight, input), _wide(bias, input), eps)
+        y, _, _ = _normalise(input, axes, _wide(weight, input), _wide(bias, input), eps)
         return y.to(input.dtype)
     mean, variance = _wide(running_mean, input), _wide(running_var, input)
-    assert mean is not None, "without the input's statistics the running ones count"
+    assert mean is not None, "use_input_stats=False needs running statistics"
     assert variance is not None, "mean and variance come together"
     z = (full_precision(input) - mean) * torch.rsqrt(full_precision(variance) + eps)
     return _affine(z, _wide(weight, input), _wide(bias, input)).to(input.dtype)
@@ -91,7 +91,7 @@ def instance_norm_without_writing(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Hand torch's own no statistics that it would only write to."""
+    """Call torch's version without the running statistics that it would only update."""
     if use_input_stats:
         running_mean = running_var = None
     return F.instance_norm(
@@ -110,7 +110,7 @@ def torch_instance_norm(
     eps: float,
     cudnn_enabled: bool,
 ) -> Tensor:
-    """Normalise every channel of every example; torch.instance_norm's order of arguments."""
+    """Normalise each channel of each example, with torch.instance_norm's argument order."""
     return instance_norm(
         input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
     )
@@ -124,9 +124,9 @@ def group_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    """Hand torch's own a contiguous input: its forward mode fails where channels come last.
+    """Call torch's version with a contiguous input: its forward mode fails on channels-last.
 
-    The result lies in memory as the input does, so that convolutions after it stay fast.
+    The result has the input's memory format, so that later convolutions stay fast.
 
     Shapes:
         input [rows, channels, *any], weight and bias [channels]
@@ -137,10 +137,10 @@ def group_norm(
     return y.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
-def _scaled(
+def _normalise(
     input: Tensor, axes: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Triple:
-    """Find y in full precision, the mean and 1 / sqrt(variance + eps), axes kept as 1."""
+    """Return y in full precision, the mean and 1 / sqrt(variance + eps), with reduced axes kept."""
     x = full_precision(input)
     variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
     inverse = torch.rsqrt(variance + eps)
@@ -155,24 +155,24 @@ def _affine(z: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return z if bias is None else z + full_precision(bias)
 
 
-def _last(input: Tensor, normalized_shape: Sequence[int]) -> list[int]:
-    """The axes of normalized_shape, counted from the end."""
+def _axes(input: Tensor, normalized_shape: Sequence[int]) -> list[int]:
+    """List the axes of normalized_shape, counted from the end."""
     shape = tuple(normalized_shape)
     if not shape or tuple(input.shape[-len(shape) :]) != shape:
         raise ValueError(
-            f"A layer norm over the last dimensions {list(shape)} got an input of shape "
+            f"A layer norm over the last dimensions {list(shape)} does not fit an input of shape "
             f"{list(input.shape)}."
         )
     return list(range(-len(shape), 0))
 
 
 def _wide(channels: Tensor | None, x: Tensor) -> Tensor | None:
-    """[channels] -> [1, channels, 1 ..], to be broadcast over x."""
+    """Reshape [channels] to [1, channels, 1 ..], to broadcast over x."""
     return None if channels is None else channels.view(1, -1, *[1] * (x.ndim - 2))
 
 
 aten = torch.ops.aten
-# the names under which each function reaches a mode: torch.nn.functional's, C++'s, aten's
+# each function has several names under which a mode sees it: torch.nn.functional's, C++'s, aten's
 ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
     F.instance_norm: instance_norm_without_writing,
     F.group_norm: group_norm,

@@ -1,4 +1,4 @@
-"""Full precision for what half precision would round too early."""
+"""Float32 for operations that would lose too much in half precision."""
 
 import torch
 from torch import Tensor
@@ -7,5 +7,5 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """Half precision as float32; everything else as it is."""
+    """Convert half precision to float32; return everything else unchanged."""
     return x.float() if x.dtype in HALF else x

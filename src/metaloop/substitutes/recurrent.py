@@ -1,6 +1,6 @@
 """LSTM, GRU and RNN written from linear maps, sigmoid and tanh.
 
-Torch's fused layers have no vmap rule, no forward derivative in float32 (LSTM) and, by cuDNN, no
+Torch's fused layers have no vmap rule, no forward derivative in float32 (LSTM) and, with cuDNN, no
 second derivative. Elsewhere they are exact, and faster.
 
 Shapes: input [T, N, I] (or [N, T, I], batch_first), hx [layers * directions, N, H], output
@@ -19,7 +19,7 @@ from metaloop.errors import UserError
 from metaloop.substitutes.precision import full_precision
 
 State = tuple[Tensor, ...]  # (h,), or an LSTM's (h, c)
-# from W x + b of one step, the state before it, W_hh, b_hh and an LSTM's W_hr to the state after it
+# (W x + b of one step, previous state, W_hh, b_hh, W_hr of an LSTM) -> next state
 Cell = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None], State]
 
 
@@ -42,7 +42,7 @@ def _gru_step(
 ) -> State:
     """Compute h' = (1 - z) n + z h with n = tanh(W_in x + b_in + r (W_hn h + b_hn)).
 
-    Cho et al. 2014 (arXiv:1406.1078), with the reset after the product, as torch has it.
+    Cho et al. 2014 (arXiv:1406.1078), with the reset applied after the product, as in torch.
     """
     (h,) = state
     r_x, z_x, n_x = x.chunk(3, dim=-1)
@@ -71,7 +71,7 @@ _rnn_relu_step = partial(_rnn_step, activation=torch.relu)
 def _direction(
     cell: Cell, x: Tensor, state: State, weights: Sequence[Tensor], *, has_biases: bool, back: bool
 ) -> tuple[Tensor, State]:
-    """Run one direction of one layer over all steps: outputs [T, N, H] and the last state."""
+    """Run one direction of one layer over all steps; return outputs [T, N, H] and last state."""
     w_ih, w_hh, *rest = weights
     b_ih, b_hh = rest[:2] if has_biases else (None, None)
     w_hr = rest[-1] if len(rest) % 2 else None
@@ -95,7 +95,7 @@ def _run(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, ...]:
-    """Run all layers, dropout between them: outputs and the last state of every layer."""
+    """Run all layers with dropout between them; return outputs and every layer's last state."""
     dtype = x.dtype
     x = full_precision(x.transpose(0, 1) if batch_first else x)
     initial = [full_precision(part).unbind(0) for part in hx]
@@ -125,16 +125,16 @@ def _run(
 
 def _refuse_packed(name: str) -> NoReturn:
     raise UserError(
-        f"{name} was given a packed sequence, which cannot be vectorised over tasks or "
-        "differentiated in forward mode. Hand the padded tensor to the layer and mask what it "
-        "puts out, or use tasks_at_once=1 with adjoint=unrolled."
+        f"{name} got a packed sequence, which cannot be vectorised over tasks or differentiated "
+        "in forward mode. Pass the padded tensor to the layer and mask its output, or use "
+        "tasks_at_once=1 with adjoint=unrolled."
     )
 
 
 def lstm(
     input: Tensor, hx: Sequence[Tensor] | Tensor, params: Sequence[Tensor], *options: object
 ) -> tuple[Tensor, ...]:
-    """Do as torch.lstm; see `_run` for the options."""
+    """Replace torch.lstm; see `_run` for the options."""
     if isinstance(hx, Tensor):
         _refuse_packed("LSTM")
     return _run(_lstm_step, input, tuple(hx), params, *options)  # type: ignore[arg-type]
@@ -148,7 +148,7 @@ def _single_state(
     params: Sequence[Tensor] | Tensor,
     *options: object,
 ) -> tuple[Tensor, ...]:
-    """Do as torch.gru, torch.rnn_tanh and torch.rnn_relu; see `_run` for the options."""
+    """Replace torch.gru, torch.rnn_tanh and torch.rnn_relu; see `_run` for the options."""
     if isinstance(params, Tensor):
         _refuse_packed(name)
     return _run(cell, input, (hx,), params, *options)  # type: ignore[arg-type]
@@ -183,7 +183,7 @@ def lstm_cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
 ) -> State:
-    """Do as torch.lstm_cell, as nn.LSTMCell calls it."""
+    """Replace torch.lstm_cell, which nn.LSTMCell calls."""
     return _one_step(_lstm_step, input, hx, w_ih, w_hh, b_ih, b_hh)
 
 
@@ -196,7 +196,7 @@ def _single_state_cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
 ) -> Tensor:
-    """Do as torch.gru_cell, torch.rnn_tanh_cell and torch.rnn_relu_cell."""
+    """Replace torch.gru_cell, torch.rnn_tanh_cell and torch.rnn_relu_cell."""
     return _one_step(cell, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
@@ -204,7 +204,7 @@ gru_cell = partial(_single_state_cell, _gru_step)
 rnn_tanh_cell = partial(_single_state_cell, _rnn_tanh_step)
 rnn_relu_cell = partial(_single_state_cell, _rnn_relu_step)
 
-# not under any vmap alone, recorded or not: torch's layers add in place to what is not batched
+# under any vmap, recorded or not: torch's layers add in place to tensors that are not batched
 VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
     torch.lstm: lstm,
     torch.gru: gru,
@@ -217,7 +217,7 @@ VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
 }
 # oneDNN's float32 LSTM has no forward derivative
 FORWARD: dict[Callable[..., object], Callable[..., object]] = {torch.lstm: lstm}
-# on CUDA, wherever a gradient is recorded: cuDNN's backward has no derivative
+# on CUDA, wherever a gradient is recorded: cuDNN's backward cannot be differentiated
 CUDNN: dict[Callable[..., object], Callable[..., object]] = {
     row: VMAPPED[row] for row in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 }

@@ -1,4 +1,4 @@
-"""Sampling of images at given places: torch's has no forward mode."""
+"""Sampling of images at given positions, since torch's grid_sample has no forward mode."""
 
 import itertools
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from metaloop.errors import UserError
 from metaloop.substitutes.precision import full_precision
 
-A = -0.75  # Keys 1981, the cubic's slope at 1, as torch has it
-Tap = tuple[Tensor, Tensor | float]  # a whole coordinate, and its weight
+A = -0.75  # slope of the cubic at 1 (Keys 1981), as in torch
+Tap = tuple[Tensor, Tensor | float]  # an integer coordinate and its weight
 
 
 def grid_sample(
@@ -21,25 +21,26 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """Interpolate input at the places of grid, -1..1 in x, y (and z): Jaderberg et al. 2015.
+    """Interpolate input at positions of grid, -1..1 in x, y (and z): Jaderberg et al. 2015.
 
     Shapes: input [N, C, *S], grid [N, *P, dimensions], samples [N, C, *P].
     """
     sizes = input.shape[2:]
     if mode not in ("bilinear", "nearest", "bicubic") or (mode == "bicubic" and len(sizes) != 2):
-        raise UserError(f"grid_sample of {len(sizes)} dimensions has no mode '{mode}'.")
+        raise UserError(f"grid_sample in {len(sizes)} dimensions has no mode '{mode}'.")
     if padding_mode not in ("zeros", "border", "reflection"):
-        raise UserError(f"padding_mode is zeros, border or reflection, not '{padding_mode}'.")
-    places = full_precision(grid)
+        raise UserError(f"padding_mode must be zeros, border or reflection, not '{padding_mode}'.")
+    positions = full_precision(grid)
     taps = [
-        _taps(places[..., -1 - d], size, mode, padding_mode, bool(align_corners))
+        _taps(positions[..., -1 - d], size, mode, padding_mode, bool(align_corners))
         for d, size in enumerate(sizes)  # grid has x first, sizes have it last
     ]
     pixels = full_precision(input).flatten(2)
     total = pixels.new_zeros(())
     for corner in itertools.product(*taps):
-        inside = torch.ones_like(places[..., 0], dtype=torch.bool)
-        index, weight = torch.zeros_like(inside, dtype=torch.long), torch.ones_like(places[..., 0])
+        inside = torch.ones_like(positions[..., 0], dtype=torch.bool)
+        index = torch.zeros_like(inside, dtype=torch.long)
+        weight = torch.ones_like(positions[..., 0])
         for (coordinate, share), size in zip(corner, sizes, strict=True):
             inside = inside & (coordinate >= 0) & (coordinate < size)
             index = index * size + coordinate.detach().clamp(0, size - 1).long()
@@ -51,26 +52,26 @@ def grid_sample(
     return total.to(input.dtype)
 
 
-def _taps(place: Tensor, size: int, mode: str, padding: str, align_corners: bool) -> list[Tap]:
-    """The pixels of one dimension that a sample is made of, with their weights."""
-    x = (place + 1) / 2 * (size - 1) if align_corners else ((place + 1) * size - 1) / 2
+def _taps(position: Tensor, size: int, mode: str, padding: str, align_corners: bool) -> list[Tap]:
+    """Find the pixels along one dimension that make up a sample, with their weights."""
+    x = (position + 1) / 2 * (size - 1) if align_corners else ((position + 1) * size - 1) / 2
     if mode == "bicubic":
         t = x - x.detach().floor()
         weights = [_far(t + 1), _near(t), _near(1 - t), _far(2 - t)]
         whole = [x.detach().floor() + k for k in (-1, 0, 1, 2)]
         return [
-            (_padded(k, size, padding, align_corners).round(), w)
+            (_pad(k, size, padding, align_corners).round(), w)
             for k, w in zip(whole, weights, strict=True)
         ]
-    x = _padded(x, size, padding, align_corners)
+    x = _pad(x, size, padding, align_corners)
     if mode == "nearest":
         return [(x.detach().round(), 1.0)]
     low = x.detach().floor()
     return [(low, low + 1 - x), (low + 1, x - low)]
 
 
-def _padded(x: Tensor, size: int, padding: str, align_corners: bool) -> Tensor:
-    """Bring a coordinate into the image, or leave it outside where the padding is zeros."""
+def _pad(x: Tensor, size: int, padding: str, align_corners: bool) -> Tensor:
+    """Move a coordinate into the image; with zero padding it may stay outside."""
     if padding == "zeros":
         return x
     if padding == "reflection":
@@ -85,12 +86,12 @@ def _padded(x: Tensor, size: int, padding: str, align_corners: bool) -> Tensor:
 
 
 def _near(t: Tensor) -> Tensor:
-    """Keys' cubic at distances 0..1."""
+    """Evaluate Keys' cubic at distances 0..1."""
     return ((A + 2) * t - (A + 3)) * t * t + 1
 
 
 def _far(t: Tensor) -> Tensor:
-    """Keys' cubic at distances 1..2."""
+    """Evaluate Keys' cubic at distances 1..2."""
     return ((A * t - 5 * A) * t + 8 * A) * t - 4 * A
 
 

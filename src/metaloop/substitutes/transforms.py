@@ -1,4 +1,4 @@
-"""The function transforms around an operation: which derivatives it will be asked for."""
+"""Find the function transforms around an operation, hence the derivatives it will need."""
 
 from collections.abc import Iterable
 
@@ -11,15 +11,16 @@ _VMAP, _JVP, _GRAD = (
     _functorch.TransformType.Jvp,
     _functorch.TransformType.Grad,
 )
-# Minimum number of elements of one task, and half as many of several together, for which a custom
-# backward saves more than its calls cost: measured on Conv4, of 14 x 14 to 84 x 84 images.
+# Minimum elements of one task (twice as many for several tasks together) for which a custom
+# backward saves more than it costs, measured on Conv4 with images of 14 x 14 to 84 x 84.
 LARGE = 2**16
 
 
 def tasks_together() -> int:
-    """Count the tasks that are vectorised here; 0 in forward mode and in a vmap inside a vmap.
+    """Count the tasks vectorised here; 0 in forward mode and in a vmap inside a vmap.
 
-    Where it is not 0, only reverse mode differentiates: torch's kernels and custom backwards serve.
+    Where it is not 0, only reverse mode differentiates, so torch's kernels and custom backwards
+    can be used.
     """
     sizes = [1]
     for transform in _functorch.get_interpreter_stack() or ():
@@ -31,15 +32,15 @@ def tasks_together() -> int:
 
 
 def is_large(elements: int) -> bool:
-    """Whether so many elements of each task are worth a custom backward."""
+    """Check whether each task has enough elements to pay for a custom backward."""
     tasks = tasks_together()
     return elements >= LARGE if tasks == 1 else tasks * elements >= 2 * LARGE
 
 
 def is_vectorised_and_recorded(tensors: Iterable[object]) -> bool:
-    """Whether autograd will differentiate a vmapped gradient of this operation.
+    """Check whether autograd will differentiate a vmapped gradient of this operation.
 
-    In that nesting, autograd over vmap over grad, torch's norms have a wrong second derivative.
+    In that nesting (autograd over vmap over grad) torch's norms have a wrong second derivative.
     """
     keys = [transform.key() for transform in _functorch.get_interpreter_stack() or ()]
     if _VMAP not in keys or _GRAD not in keys[keys.index(_VMAP) :]:
@@ -48,19 +49,19 @@ def is_vectorised_and_recorded(tensors: Iterable[object]) -> bool:
 
 
 def _records(tensor: Tensor) -> bool:
-    """Whether the tensor that all transforms have wrapped requires a gradient."""
+    """Check whether the innermost tensor, below all transforms' wrappers, requires a gradient."""
     while _functorch.is_functorch_wrapped_tensor(tensor):
         tensor = _functorch.get_unwrapped(tensor)
     return tensor.requires_grad
 
 
 def is_vmapped() -> bool:
-    """Whether anything is vectorised here."""
+    """Check whether an enclosing vmap vectorises this operation."""
     return any(t.key() == _VMAP for t in _functorch.get_interpreter_stack() or ())
 
 
 def is_forward_mode() -> bool:
-    """Whether forward mode differentiates here."""
+    """Check whether forward mode differentiates here."""
     stack = _functorch.get_interpreter_stack() or ()
     return any(transform.key() == _JVP for transform in stack) or (
         torch.autograd.forward_ad._current_level >= 0

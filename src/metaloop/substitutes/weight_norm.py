@@ -1,4 +1,4 @@
-"""Weight normalisation: torch's fused kernel has a wrong second derivative, even without vmap."""
+"""Weight normalisation, since torch's kernel has a wrong second derivative, even without vmap."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ from metaloop.substitutes.precision import full_precision
 
 
 def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
-    """The norms of v's slices along dim, or of all of v where dim is -1."""
+    """Compute the norms of v's slices along dim, or of all of v for dim=-1."""
     if dim == -1:
-        # torch.linalg.vector_norm's forward derivative has another shape than its value here
+        # here torch.linalg.vector_norm's forward derivative differs in shape from its value
         return (full_precision(v).abs() ** pow).sum().pow(1 / pow).to(v.dtype)
     others = [d for d in range(v.dim()) if d != dim % v.dim()]
     norms: Tensor = torch.linalg.vector_norm(full_precision(v), pow, others, keepdim=True)

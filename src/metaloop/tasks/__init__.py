@@ -1,4 +1,4 @@
-"""Where episodes come from."""
+"""Families of tasks: the sources of episodes."""
 
 from metaloop.tasks.datasets.labelled_dataset import LabelledDataset
 from metaloop.tasks.images.augmentation import Augmentation

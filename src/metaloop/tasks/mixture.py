@@ -1,4 +1,4 @@
-"""Several sources of episodes in one run, each episode of one of them."""
+"""Mix several sources of episodes in one run; each episode comes from one of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,12 +19,12 @@ from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes
 from metaloop.tasks.task import Network, Task
 
-SOURCE = "source"  # the column that names an episode's source
-CHOICE = 2  # the purpose of the streams that choose a source; shapes have another's
+SOURCE = "source"  # column with the name of an episode's source
+CHOICE = 2  # purpose of the random streams that choose a source; shapes use another
 
 
 class DrawnOfSource(NamedTuple):
-    """What one source has drawn, and which one: a size is known without waiting for a device.
+    """The draw of one source, with its number in a shape, readable without waiting for a device.
 
     Shapes:
         source [T, number of the source, 0]
@@ -35,12 +35,12 @@ class DrawnOfSource(NamedTuple):
 
 
 class MixedShapes(Shapes):
-    """The shapes of several sources' episodes, and which source a block of them is of.
+    """The shapes of several sources' episodes, and the choice of a source for each block.
 
     Args:
-        sources: by name.
-        shares: of the episodes, one a source, together 1.
-        block: consecutive episodes of one source.
+        sources: the sources by name.
+        shares: shares of the episodes, one per source, with sum 1.
+        block: number of consecutive episodes from one source.
 
     """
 
@@ -62,15 +62,15 @@ class MixedShapes(Shapes):
 
     @property
     def vary(self) -> bool:
-        return True  # episodes of two sources are no group, whatever their shapes
+        return True  # two sources' episodes never form one group
 
     def sources(self, streams: RandomStreams) -> Tensor:
-        """The number of each episode's source, [T]."""
+        """Choose the number of each episode's source, [T]."""
         place = streams.of_blocks(self.block, CHOICE).uniform(1)[:, 0]
         return torch.searchsorted(self.ends, place, right=True).clamp(max=len(self.ends) - 1)
 
     def draw(self, streams: RandomStreams) -> Tensor:
-        """Each episode's source, then the row of its source's shapes."""
+        """Draw each episode's source, then the row of that source's shapes."""
         source = self.sources(streams)
         drawn = [part.draw(streams) for part in self.parts]
         rows = torch.zeros(len(source), 1 + max(r.shape[1] for r in drawn), dtype=torch.int64)
@@ -83,10 +83,10 @@ class MixedShapes(Shapes):
     def columns(self, streams: RandomStreams) -> dict[str, list[object]]:
         source = self.sources(streams).tolist()
         told = [part.columns(streams) for part in self.parts]
-        nothing = [""] * len(source)
+        blank = [""] * len(source)
 
         def column(name: str) -> list[object]:
-            each = [columns.get(name, nothing) for columns in told]
+            each = [columns.get(name, blank) for columns in told]
             return [each[number][i] for i, number in enumerate(source)]
 
         names = dict.fromkeys(name for columns in told for name in columns)
@@ -94,16 +94,16 @@ class MixedShapes(Shapes):
 
 
 class Mixture(Task):
-    """Draws each block of episodes from one of several sources; they are told apart by name.
+    """Draws each block of episodes from one of several sources, which have names.
 
-    Sources have inputs of one shape and one loss. Their ways may differ: an episode's loss sees
-    as many outputs as it has classes. Global class ids go on from source to source. New examples
-    are read, encoded and scaled as the first source's.
+    Sources need inputs of the same shape, and the same loss. Their ways may differ: an episode's
+    loss uses as many outputs as it has classes. Global class ids continue from source to source.
+    New examples are read, encoded and scaled as by the first source.
 
     Args:
         of: the sources by name.
-        weights: how often an episode is of each; None: all as often.
-        shape_block: consecutive episodes of one source.
+        weights: relative frequency of each source; None: all equal.
+        shape_block: number of consecutive episodes from one source.
 
     """
 
@@ -118,7 +118,7 @@ class Mixture(Task):
     ) -> None:
         if not of:
             raise UserError(
-                "task.of names no source. Give it tasks by name, as conf/task/mixture.yaml says."
+                "task.of has no sources. Add tasks by name, as in conf/task/mixture.yaml."
             )
         self.sources = dict(of)
         (first, self.first), *others = self.sources.items()
@@ -135,7 +135,7 @@ class Mixture(Task):
 
     @property
     def splits(self) -> Sequence[Split]:
-        """Those of every source."""
+        """Splits in use, the same for every source."""
         return self.first.splits
 
     @splits.setter
@@ -157,7 +157,7 @@ class Mixture(Task):
 
     def draw(self, split: Split, streams: RandomStreams) -> DrawnOfSource:  # type: ignore[override]
         source = self.shapes.sources(streams)
-        assert bool((source == source[0]).all()), "one draw is of episodes of one source"
+        assert bool((source == source[0]).all()), "one draw has episodes of one source"
         number = int(source[0])
         drawn = list(self.sources.values())[number].draw(split, streams)
         return DrawnOfSource(torch.empty(streams.episodes, number, 0), drawn)
@@ -170,15 +170,15 @@ class Mixture(Task):
     def extremes(self) -> list[Task]:
         return [family for task in self.sources.values() for family in task.extremes()]
 
-    # properties, so that whoever asks whether a function is known to be exact sees the source's
+    # properties, so that the test of known functions sees the source's function
     @property
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """The sources' loss."""
+        """Loss of the sources."""
         return self.first.loss
 
     @property
     def forward(self) -> Callable[[Network, Inputs], Tensor]:
-        """The sources' way from a network to predictions."""
+        """Function from a network and inputs to predictions, that of the sources."""
         return self.first.forward
 
     @property
@@ -206,7 +206,7 @@ class Mixture(Task):
         return self.first.scale(inputs, dtype)
 
     def class_name(self, class_id: int) -> str:
-        """The class's name in its source, and the source's."""
+        """Return the class's name in its source, with the source's name."""
         number = max(n for n, offset in enumerate(self.offsets) if offset <= class_id)
         name, task = list(self.sources.items())[number]
         return f"{name}: {task.class_name(class_id - self.offsets[number])}"
@@ -229,36 +229,36 @@ def _shares(names: Sequence[str], weights: Mapping[str, float] | None) -> list[f
     weights = dict.fromkeys(names, 1.0) if weights is None else weights
     if set(weights) != set(names) or not sum(weights.values()):
         raise UserError(
-            f"task.weights={dict(weights)} has to give each source of task.of ({', '.join(names)}) "
-            "a number, and one of them more than 0."
+            f"task.weights={dict(weights)} must give a number to each source of task.of "
+            f"({', '.join(names)}), at least one above 0."
         )
     return [weights[name] / sum(weights.values()) for name in names]
 
 
 def _require_alike(name: str, task: Task, other_name: str, other: Task) -> None:
-    """Refuse two sources that no one learner can take.
+    """Refuse two sources that one learner cannot take.
 
     Raises:
-        UserError: what differs, by the sources' names.
+        UserError: what differs, with the sources' names.
 
     """
-    for what, (mine, theirs) in _compared(task, other).items():
+    for what, (mine, theirs) in _compare(task, other).items():
         if mine != theirs:
             raise UserError(
                 f"task.of.{name} and task.of.{other_name} cannot be sources of one run: their "
-                f"{what} differ ({_shown(mine)} and {_shown(theirs)}). Sources have inputs of one "
+                f"{what} differ ({_name(mine)} and {_name(theirs)}). Sources have inputs of one "
                 "shape (for images task.of.NAME.image_size and channels), one encoding and scale "
                 "of inputs, and one loss."
             )
     for each, source in ((name, task), (other_name, other)):
         if source.is_regression is False and not source.classes:
             raise UserError(
-                f"task.of.{each} does not say how many classes it has, so that its class ids "
-                f"cannot be told from another source's. Set {type(source).__name__}.classes."
+                f"task.of.{each} does not give its number of classes, so its class ids could "
+                f"collide with another source's. Set {type(source).__name__}.classes."
             )
 
 
-def _compared(one: Task, other: Task) -> dict[str, tuple[object, object]]:
+def _compare(one: Task, other: Task) -> dict[str, tuple[object, object]]:
     functions = {f"methods `{n}`": n for n in ("encode", "scale", "forward", "loss")}
     said: dict[str, Callable[[Task], object]] = {
         "input shapes": lambda task: dict(task.input_shapes) or tuple(task.input_shape),
@@ -266,14 +266,14 @@ def _compared(one: Task, other: Task) -> dict[str, tuple[object, object]]:
         "vocabulary sizes": lambda task: task.vocabulary_size,
         "output sizes": lambda task: task.is_regression is not False and task.output_size,
         "metrics": lambda task: (task.monitor, *task.metrics),
-        **{what: partial(_written, name=name) for what, name in functions.items()},
+        **{what: partial(_method, name=name) for what, name in functions.items()},
     }
     return {what: (of(one), of(other)) for what, of in said.items()}
 
 
-def _written(task: Task, name: str) -> object:
+def _method(task: Task, name: str) -> object:
     return getattr(type(task), name)
 
 
-def _shown(value: object) -> object:
+def _name(value: object) -> object:
     return getattr(value, "__qualname__", value)

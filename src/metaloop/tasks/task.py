@@ -1,4 +1,4 @@
-"""The contract of a task family: where episodes come from and how they are judged."""
+"""The contract of a task family: draws episodes, and defines loss and metrics."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -28,34 +28,34 @@ LABELLED = "metaloop.tasks.datasets.labelled_dataset"
 
 
 class Task(ABC):
-    """A family of tasks. A user's own needs one method, `draw`.
+    """A family of tasks. Your own only needs one method, `draw`.
 
-    Constructing one needs no data where the config says all that its model has to know: a trained
-    run's does, so that its learner adapts, predicts and is exported without them. Commands that
-    draw episodes call `require_data` before they make a folder; the trainer calls `prepare` once
-    on one process, `setup` once on every process, `draw` in the data loader's workers (CPU) and
-    `gather` where the training runs.
+    Its constructor needs no data if the config contains everything that its model needs. The
+    config of a trained run does, so its learner can adapt, predict and be exported without the
+    data. Commands that draw episodes call `require_data` before they create a folder. The trainer
+    calls `prepare` once on one process, `setup` once on every process, `draw` in the data loader's
+    workers (CPU) and `gather` on the training device.
 
     Attributes:
         input_shape: X, the shape of one input of the model.
-        input_shapes: where inputs are a dict: the shape of each tensor of one input, by the names
-            that the network takes.
-        output_size: how many numbers the model puts out for one input: the ways of a
-            classification, the width of a regression's target.
-        classes: how many global class ids there are, over all splits; 0 in regression, and
-            where nobody pretrains on them.
-        vocabulary_size: how many token numbers there are where inputs are tokens (0 pads), else
-            0: inputs are numbers. A model is supplied with it if its constructor asks.
-        found: keys of the family's config that were null, as it has found them, most in its data;
-            a run's config gets their values, so that its learner needs the data no more.
-        splits: those that episodes are drawn from, all of them in training: nothing is asked of
-            the others, nor need they be there.
-        monitor: the reported value that makes a learner the best; it says itself which is better.
-        target_names: what a regression's numbers are called, where they have names.
-        shapes: how many classes and support examples episodes have, where that may vary; `draw`
-            then asks `shapes.of(streams)`.
-        is_regression: whether targets are numbers rather than classes; None where the targets
-            that a user adapts to decide.
+        input_shapes: if inputs are a dict: the shape of each tensor of one input, by the names that
+            the network expects.
+        output_size: number of the model's outputs for one input: the ways of a classification, the
+            size of a regression's target.
+        classes: number of global class ids over all splits; 0 in regression, and if pretraining is
+            not needed.
+        vocabulary_size: number of token ids if inputs are tokens (0 is padding); 0 if inputs are
+            real values. Passed to a model whose constructor has an argument of this name.
+        found: values of the family's config keys that were null, mostly inferred from its data. A
+            run's config records them, so that its learner does not need the data.
+        splits: splits from which episodes are drawn; all of them in training. Other splits are not
+            checked, and need not exist.
+        monitor: the reported value that selects the best learner; the metric defines its direction.
+        target_names: names of a regression's targets, if they have names.
+        shapes: numbers of classes and support examples per episode, where they may vary; `draw`
+            then calls `shapes.of(streams)`.
+        is_regression: whether targets are real values rather than classes; None if this depends on
+            the targets that a user adapts to.
 
     """
 
@@ -66,7 +66,7 @@ class Task(ABC):
     vocabulary_size: int = 0
     found: Mapping[str, object] = {}
     splits: Sequence[Split] = SPLITS
-    shapes: Shapes = Shapes(shots=1)  # never asked for its shots: it does not vary
+    shapes: Shapes = Shapes(shots=1)  # fixed, so its shots are never used
     target_names: Sequence[str] = ()
     monitor: str = "query_loss"
     is_regression: bool | None = None
@@ -75,13 +75,13 @@ class Task(ABC):
         super().__init_subclass__()
         if not isinstance(cls.monitor, str):
             raise UserError(
-                f"{cls.__name__}.monitor is {cls.monitor}, and has to be the name alone: whether "
-                "higher is better is the metric's to say, metaloop.Metric(function, "
+                f"{cls.__name__}.monitor is {cls.monitor}, but it must be only a name: the metric "
+                "defines whether higher is better, by metaloop.Metric(function, "
                 "higher_is_better=True)."
             )
 
     def require_data(self) -> None:  # noqa: B027 - many families have no data
-        """Refuse what is seen at a glance: no data there, or episodes too large for a split.
+        """Make quick checks: the data exists, and episodes are not too large for a split.
 
         Raises:
             UserError: what is missing, and what to change.
@@ -89,30 +89,30 @@ class Task(ABC):
         """
 
     def prepare(self) -> None:  # noqa: B027 - many families have nothing to prepare
-        """Download, check and cache what the family needs."""
+        """Download, check and cache the family's data."""
 
     def setup(self) -> None:  # noqa: B027 - many families have nothing to open
-        """Open what `prepare` left."""
+        """Open what `prepare` has made."""
 
     @abstractmethod
     def draw(self, split: Split, streams: RandomStreams) -> Episode:
-        """Draw one episode for each stream of `streams`, which is the only source of chance.
+        """Draw one episode per stream of `streams`, which is the only source of randomness.
 
-        Where shapes vary, they are all of one shape.
+        If shapes vary, all of these episodes have one shape.
 
         Returns:
-            a meta-batch of episodes, or any NamedTuple of CPU tensors [T, ..], an entry an
-            episode, that `gather` turns into one. Training draws several meta-batches at once
-            and cuts them apart.
+            a meta-batch of episodes, or any NamedTuple of CPU tensors [T, ..], one entry per
+            episode, which `gather` turns into a meta-batch. Training draws several meta-batches
+            at once and splits them.
 
         """
 
     def extremes(self) -> Sequence["Task"]:
-        """Its smallest episodes and its largest, each as a family; itself where none varies."""
+        """Return families of the smallest and largest episodes; itself if shapes are fixed."""
         return [self._of(shapes) for shapes in self.shapes.extremes()] or [self]
 
     def gather(self, drawn: Episode, dtype: torch.dtype) -> Episode:
-        """Turn what `draw` returned, already on the device, into episodes of this float type."""
+        """Turn the result of `draw`, already on the device, into episodes of this float dtype."""
 
         def to_type(tensor: Tensor) -> Tensor:
             return cast(tensor, dtype)
@@ -120,28 +120,29 @@ class Task(ABC):
         return Episode(drawn.support.map(to_type), drawn.query.map(to_type), drawn.classes)
 
     def forward(self, network: Network, inputs: Inputs) -> Tensor:
-        """The predictions for one set's inputs: the network's outputs, unless it acts on them.
+        """Compute predictions for the inputs of one set: by default the network's outputs.
 
-        A family whose inputs are no inputs of the network (an environment's noise) lets it act
-        here, on inputs of `input_shape`.
+        Override this if the inputs are not the network's inputs (an environment's noise, for
+        instance): call the network here on inputs of `input_shape`.
         """
         return network(inputs)
 
     def read_examples(
         self, place: Path, *, skip_unusable: bool, like: Given | None = None
     ) -> Given:
-        """Read a user's examples from a file or folder, as the family reads its own.
+        """Read a user's examples from a file or folder, in the same way as the family's data.
 
         Args:
-            place: images where `input_shape` is that of images, else a table.
-            skip_unusable: leave out files that cannot be used, instead of refusing them.
-            like: examples read before, whose columns these have to have.
+            place: images if `input_shape` is an image's, else a table.
+            skip_unusable: leave out unusable files instead of refusing them.
+            like: examples read earlier, whose columns these must have.
 
         """
         if self.input_shapes:
             raise UserError(
-                f"The run's inputs are several arrays ({', '.join(self.input_shapes)}), which no "
-                "CSV file or folder holds. Adapt in Python: Learner.adapt(x={NAME: array, ..}, y)."
+                f"The run's inputs are several arrays ({', '.join(self.input_shapes)}), which a "
+                "CSV file or folder cannot hold. Adapt in Python: "
+                "Learner.adapt(x={NAME: array, ..}, y)."
             )
         if len(self.input_shape) == 3:
             return read_images(place, self.image_files(), skip_unusable=skip_unusable)
@@ -153,62 +154,62 @@ class Task(ABC):
         )
 
     def image_files(self) -> ImageFiles:
-        """How image files become inputs of `input_shape`."""
+        """Return the converter of image files to inputs of `input_shape`."""
         channels, size, _ = self.input_shape
         return ImageFiles(size, channels)
 
     def describe_inputs(self) -> dict[str, object]:
-        """Say how an example becomes an input, to a program that has to do it without metaloop.
+        """Describe how an example becomes an input, for programs without metaloop.
 
-        In fields that machines read, and in words, its `steps` in their order: what
-        `read_examples`, `encode` and `scale` do.
+        Contains fields for machines, and `steps` as text, in order: the effect of
+        `read_examples`, `encode` and `scale`.
         """
         if len(self.input_shape) != 3:
-            return {"kind": "numbers", "steps": ["Take its numbers as they are."]}
+            return {"kind": "numbers", "steps": ["Take its numbers unchanged."]}
         ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
         ends = ends.expand(2, *self.input_shape)
         low, high = the_tensor(self.scale(ends, torch.float32)).flatten(1)[:, 0].tolist()
         files = self.image_files().describe()
-        last = f"Scale bytes 0..255 to {low:g}..{high:g}, and put the channels first."
+        last = f"Scale bytes 0..255 to {low:g}..{high:g}, with the channels first."
         return {**files, "range": [low, high], "steps": [*files["steps"], last]}
 
     def encode(self, x: Arrays) -> Inputs:
-        """Turn rows as a user holds them into a tensor [rows, *X], or a dict of such."""
+        """Convert a user's rows to a tensor [rows, *X], or a dict of such tensors."""
         if isinstance(x, Mapping):
             return {name: to_tensor(rows, f"x[{name!r}]") for name, rows in x.items()}
         return to_tensor(x, "x")
 
     def scale(self, inputs: Inputs, dtype: torch.dtype) -> Inputs:
-        """Turn what `encode` gives, [rows, *X], into what `gather` gives a model.
+        """Convert the result of `encode`, [rows, *X], to a model's inputs, like `gather`.
 
-        A tensor becomes numbers; of a dict what are whole numbers stay so.
+        A tensor becomes floats; in a dict, integers stay integers.
         """
         if isinstance(inputs, Tensor):
             return inputs.to(dtype)
         return map_inputs(lambda tensor: cast(tensor, dtype), inputs)
 
     def class_name(self, class_id: int) -> str:
-        """What to call a global class in tables and pictures."""
+        """Name a global class for tables and pictures."""
         return f"class {class_id}"
 
     @abstractmethod
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss over the examples, a scalar."""
+        """Compute the mean loss over the examples, a scalar."""
 
     @property
     def metrics(self) -> Mapping[str, MetricFunction]:
-        """What is reported beside the loss: functions of (predictions, targets), each a scalar.
+        """Further reported values: functions of (predictions, targets), each a scalar.
 
-        One that chooses the best of several (`Metric`) says whether higher is better.
+        A metric that selects the best of several learners (`Metric`) defines its direction.
         """
         return {}
 
     def introduce(self) -> list[str]:
-        """Lines to print where a training starts: what it reads, and what to look at twice."""
+        """Return lines to print when training starts: what it reads, and warnings."""
         return []
 
     def describe(self) -> dict[str, int | str | bool]:
-        """Say what a result's protocol has to name: ways, shots, queries .."""
+        """Describe the family for a result's protocol: ways, shots, queries and so on."""
         return {}
 
     def _of(self, shapes: Shapes) -> Self:
@@ -218,7 +219,7 @@ class Task(ABC):
 
 
 class RegressionTask(Task):
-    """Tasks judged by the mean squared error over examples and outputs."""
+    """Tasks with the mean squared error over examples and outputs as loss."""
 
     is_regression = True
 
@@ -227,21 +228,21 @@ class RegressionTask(Task):
 
 
 class ClassificationTask(Task):
-    """Tasks judged by cross-entropy, with the accuracy beside it."""
+    """Tasks with cross-entropy as loss, and accuracy as metric."""
 
     monitor = "accuracy"
     is_regression = False
 
     @staticmethod
     def of(dataset: Dataset[Any] | None = None, **options: object) -> "ClassificationTask":
-        """Episodes of any labelled map-style Dataset, or of three, one a split.
+        """Make episodes from any labelled map-style Dataset, or from three, one per split.
 
         >>> ClassificationTask.of(dataset, ways=5, shots=1)  # doctest: +SKIP
         >>> ClassificationTask.of(train=a, validation=b, test=c, ways=5, shots=1)  # doctest: +SKIP
 
-        The options are those of `LabelledDataset`, which it makes.
+        The options are those of `LabelledDataset`, the class that it creates.
         """
-        family = import_module(LABELLED)  # which builds on this file
+        family = import_module(LABELLED)  # it imports this file
         made: ClassificationTask = family.LabelledDataset(dataset=dataset, **options)
         return made
 
@@ -254,10 +255,10 @@ class ClassificationTask(Task):
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The share of examples whose largest logit is the target's."""
+    """Compute the share of examples whose largest logit is that of the target."""
     return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Numbers get this float type; labels, tokens and masks stay integers."""
+    """Convert floats to this dtype; labels, tokens and masks stay integers."""
     return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -131,7 +131,7 @@ def test_a_weight_shared_by_head_and_body_is_not_split_between_them(name):
 
 
 def test_an_expression_has_to_find_every_name_of_a_shared_parameter():
-    with pytest.raises(UserError, match=r"only head.weight is of that part"):
+    with pytest.raises(UserError, match=r"contains only head.weight"):
         is_checked(chain_of("descent", autoencoder(), part=r"match:^head\."))
     both = chain_of("descent", autoencoder(), part=r"match:(^head\.|weight)")
     assert set(both.names) == {"body.weight", "head.bias"}
@@ -161,11 +161,11 @@ def test_frozen_parameters_are_constants(name, adjoint, tasks_at_once):
 
 def test_a_part_that_is_frozen_altogether_is_refused():
     for name, frozen in (("anil", "head"), ("boil", "body")):
-        with pytest.raises(UserError, match="parameters that are learned .*not all frozen"):
+        with pytest.raises(UserError, match="learned parameters .*do not freeze all"):
             recipe(name, objective(small(frozen)))
     with pytest.raises(UserError, match="if it is frozen, .*part=everything"):
         recipe("boil", objective(small("head")))
-    with pytest.raises(UserError, match="Change the expression, or unfreeze what it should find"):
+    with pytest.raises(UserError, match="Change the expression, or unfreeze the parameters"):
         chain_of("descent", small("head"), part="match:head")
 
 
@@ -237,7 +237,7 @@ def test_dropout_is_exact_for_the_masks_drawn_and_a_seed_repeats_them(model, tas
 @pytest.mark.parametrize(
     ("model", "where"), [(layer_dropout, r"1 \(Dropout\)"), (function_dropout, "its forward pass")]
 )
-def test_chance_is_refused_where_a_step_is_computed_again(model, where, training):
+def test_random_models_are_refused_if_steps_are_recomputed(model, where, training):
     algorithm = recipe("maml", objective(model().train(training)), "recomputed")
     nn.init.zeros_(list(algorithm.objective.model.parameters())[-2])  # a head at zero hides nothing
     chance = torch.get_rng_state()
@@ -260,7 +260,7 @@ def test_parameters_that_the_loss_does_not_reach_have_gradient_zero(chain, adjoi
 
 
 @every_exact_way
-def test_a_body_that_only_the_support_loss_sees_learns_by_the_heads_step(adjoint, tasks_at_once):
+def test_a_body_that_only_affects_the_support_loss_learns(adjoint, tasks_at_once):
     # f = h x b on the support set (x > 0), h x on the query set: b reaches the query loss only
     # through h' = h - a 2 (h b x - y) b x, hence dL/db = 2 (h' x' - y') x' * -2 a x (2 h b x - y)
     model = Layers(
@@ -296,7 +296,7 @@ def test_weight_norm_whose_second_derivative_torch_gets_wrong_is_exact_and_vecto
     assert is_checked(recipe("maml", objective(model), adjoint)) == "all"
 
 
-def test_a_gradient_that_is_no_slope_on_purpose_is_left_to_the_user():
+def test_a_deliberately_different_gradient_is_accepted():
     layers = {"body": nn.Linear(1, 4), "head": nn.Linear(4, 1)}
     model = Layers(lambda m, x: m.head((y := m.body(x)) + (y.round() - y).detach()), **layers)
     assert is_checked(recipe("maml", objective(model))) == "all"

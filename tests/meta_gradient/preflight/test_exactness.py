@@ -64,14 +64,14 @@ def test_a_model_that_cannot_be_vectorised_runs_task_by_task():
     _, _, episodes = random_case("mlp")
     model = Branching().double()
     algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 0.1, 1)
-    with pytest.warns(UserWarning, match="Branching fails .vmap takes no Python branch"):
+    with pytest.warns(UserWarning, match="Branching fails .vmap does not support a Python branch"):
         assert (
             exact_tasks_at_once(algorithm, algorithm.objective.meta_parameters(), episodes, "all")
             == 1
         )
 
 
-def test_dropout_is_no_reason_to_run_task_by_task_and_the_model_is_left_as_it_was():
+def test_dropout_is_vectorised_and_the_model_is_unchanged():
     model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
     _, _, episodes = random_case("mlp")
     episodes = torch.utils._pytree.tree_map(torch.Tensor.float, episodes)
@@ -81,7 +81,7 @@ def test_dropout_is_no_reason_to_run_task_by_task_and_the_model_is_left_as_it_wa
     assert model[0].weight.dtype == torch.float32
 
 
-def test_a_head_at_zero_hides_nothing_and_the_check_uses_up_no_chance():
+def test_a_zero_head_hides_no_fault_and_the_check_keeps_the_random_state():
     model = nn.Sequential(nn.Linear(1, 8), Foreign(8), nn.Tanh(), nn.Linear(8, 1)).double()
     nn.init.zeros_(model[3].weight)
     _, _, episodes = random_case("mlp")
@@ -97,7 +97,7 @@ def test_a_head_at_zero_hides_nothing_and_the_check_uses_up_no_chance():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_model_of_ours_is_tried_once_it_holds_a_layer_of_others():
+def test_a_metaloop_model_with_a_foreign_layer_is_checked():
     model = MLP(1, 1, hidden=[8]).double()
     model.body.append(Foreign(8).double())
     _, _, episodes = random_case("mlp")
@@ -107,7 +107,7 @@ def test_a_model_of_ours_is_tried_once_it_holds_a_layer_of_others():
         assert exact_tasks_at_once(algorithm, theta, episodes, "all") == 1
 
 
-def test_steps_that_magnify_rounding_are_told_apart_from_a_function_that_is_wrong():
+def test_steps_that_magnify_rounding_are_distinguished_from_a_wrong_function():
     model = Rule(lambda m, x: torch.sin(m.head(torch.tanh(m.body(x)))))
     algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 1e9, 1)
     (why,) = verdict_of(algorithm).slower

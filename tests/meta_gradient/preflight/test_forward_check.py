@@ -55,11 +55,11 @@ class ComplexWeight(nn.Module):
         (failing(IndexError("9")), "Rule fails on .*IndexError: 9"),
         (failing(ValueError("no")), "Rule fails on .*ValueError: no"),
         (nn.Sequential(nn.Linear(3, 1)), r"fails in 0 \(Linear\).*input_shape"),
-        (nn.Sequential(nn.Linear(1, 1)).double(), "parameters are float64, the inputs float32"),
-        (nn.Sequential(nn.Linear(1, 1)).half(), "parameters are float16, the inputs float32"),
+        (nn.Sequential(nn.Linear(1, 1)).double(), "parameters are float64, but the inputs float32"),
+        (nn.Sequential(nn.Linear(1, 1)).half(), "parameters are float16, but the inputs float32"),
         (ComplexWeight(), "learns the complex parameter weight"),
         (Rule(lambda m, x: m.head(m.body(x)) / 0), "nan or infinite"),
-        (Rule(lambda m, x: m.head(m.body(x)).mean()), "first dimension is the examples'"),
+        (Rule(lambda m, x: m.head(m.body(x)).mean()), "first dimension must be the examples"),
     ],
 )
 def test_a_model_that_gives_no_predictions_is_named_with_its_error(model, says):
@@ -78,8 +78,8 @@ def test_a_lazy_model_is_refused_where_it_is_handed_in():
         (lambda p, y: (p - y).abs(), r"returns \[5, 1\] float32 .*a scalar"),
         (lambda p, y: float((p - y).detach().sum()), "returns a float .*a scalar"),
         (lambda p, y: (p - p).mean().log() * 0, "is nan at the initial weights"),
-        (lambda p, y: y.square().mean(), "does not depend on the predictions"),
-        (lambda p, y: F.mse_loss(p.detach(), y), "does not depend on the predictions"),
+        (lambda p, y: y.square().mean(), "has no gradient with respect to the predictions"),
+        (lambda p, y: F.mse_loss(p.detach(), y), "has no gradient with respect to the predictions"),
         (Scaled(), r"The loss Scaled has parameters \(scale\), which would never be learned"),
         (partial(Scaled()), r"The loss Scaled has parameters"),
     ],
@@ -106,7 +106,7 @@ def test_targets_that_broadcast_against_the_predictions_are_refused(loss):
         verdict_of(algorithm_of(plain(), loss=loss), episodes=of_one_dimension())
 
 
-def test_pairs_on_purpose_are_no_broadcasting_mistake():
+def test_deliberate_broadcasting_to_pairs_is_allowed():
     def contrastive(p, y):
         return ((p[:, None] - p[None]).square().sum(-1) - (y[:, None] - y[None])[..., 0]).mean()
 
@@ -115,7 +115,7 @@ def test_pairs_on_purpose_are_no_broadcasting_mistake():
 
 def test_a_network_of_another_width_than_the_tasks_is_refused():
     wide = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 3))
-    with pytest.raises(UserError, match=r"puts out \[3\] .*output_size is 1"):
+    with pytest.raises(UserError, match=r"returns \[3\] .*output_size is 1"):
         metaloop.check(algorithm_of(wide), Sinusoid(shots=5, queries=5))
     with pytest.raises(UserError, match=r"predictions \[5, 3\].*targets \[5, 1\].*broadcast"):
         verdict_of(algorithm_of(wide))

@@ -59,7 +59,7 @@ def test_an_algorithm_of_two_methods_is_vectorised_where_that_is_exact():
     assert verdict_of(of_two_methods(plain())).at_once["tasks_at_once"] == "all"
 
 
-def test_an_algorithm_that_says_it_differentiates_forward_is_checked_there_too():
+def test_forward_mode_is_checked_if_the_algorithm_needs_it():
     def rule(m, x):
         return m.head(torch.tanh(m.body(x)) * m.body(x).data.norm())
 
@@ -76,7 +76,7 @@ def test_a_wrong_loss_is_found_under_a_model_of_metaloops_and_named():
     def loss(p, y):
         return WrongSecond.apply(p - y).mean()
 
-    with pytest.raises(UserError, match="Look at the loss .*loss: a loss with a backward"):
+    with pytest.raises(UserError, match="Look at the loss .*loss: a loss with a custom backward"):
         verdict_of(algorithm_of(MLP(1, 1, hidden=[8]), loss=loss))
 
 
@@ -96,7 +96,7 @@ def scaled_without_gradient(m, x):
     return m.head(h * size)
 
 
-def test_no_grad_is_exact_in_reverse_mode_and_refused_where_forward_mode_runs_too():
+def test_no_grad_is_exact_in_reverse_mode_and_refused_in_forward_mode():
     verdict = verdict_of(algorithm_of(Rule(scaled_without_gradient)))
     assert verdict.at_once["tasks_at_once"] == "all"
     assert "gradient of body.bias, body.weight is not the slope" in verdict.notes[0]
@@ -109,13 +109,13 @@ def rounded(h):
 
 
 @pytest.mark.parametrize("adjoint", ["unrolled", "recomputed"])
-def test_a_straight_through_estimator_is_taken_as_meant_and_said(adjoint):
+def test_a_straight_through_estimator_is_accepted_with_a_note(adjoint):
     verdict = verdict_of(algorithm_of(Rule(lambda m, x: m.head(rounded(m.body(x)))), adjoint))
     assert verdict.at_once["tasks_at_once"] == "all"
     assert verdict.notes[0].startswith("The gradient of body.bias, body.weight is not the slope")
 
 
-def test_a_straight_through_estimator_hides_no_wrong_layer_behind_it():
+def test_a_wrong_layer_after_a_straight_through_estimator_is_found():
     def rule(m, x):
         return m.tail(WrongSecond.apply(m.head(rounded(m.body(x)))))
 
@@ -141,7 +141,7 @@ def test_a_padding_rows_gradient_is_zero_by_definition():
     assert not verdict.notes
 
 
-def test_kinks_of_relus_are_no_wrong_derivatives():
+def test_kinks_of_relus_are_not_taken_for_wrong_derivatives():
     torch.manual_seed(0)
     layers = [nn.Linear(1, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 1)]
     assert verdict_of(algorithm_of(nn.Sequential(*layers))).at_once["tasks_at_once"] == "all"
@@ -166,7 +166,7 @@ class Rounded(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("estimator", [rounded, Rounded.apply])
-def test_a_straight_through_estimator_hides_no_wrong_layer_before_it(estimator):
+def test_a_wrong_layer_before_a_straight_through_estimator_is_found(estimator):
     def wrong(m, x):
         return m.head(estimator(WrongSecond.apply(m.body(x))))
 
@@ -185,12 +185,14 @@ def test_a_straight_through_estimator_hides_no_wrong_layer_before_it(estimator):
         lambda m, x: m.head(torch.where(m.body(x) > 9, m.body(x).sqrt(), m.body(x))),
     ],
 )
-def test_a_derivative_that_plain_autograd_has_not_either_is_said(rule):
-    with pytest.raises(UserError, match="nan or infinite at its initial weights, in plain auto"):
+def test_a_derivative_that_plain_autograd_lacks_too_is_explained(rule):
+    with pytest.raises(
+        UserError, match="nan or infinite at its initial weights, even with plain auto"
+    ):
         verdict_of(algorithm_of(Rule(rule)))
 
 
-def test_inner_steps_that_leave_the_domain_at_the_second_point_alone_are_no_reason_to_refuse():
+def test_inner_steps_may_leave_the_domain_at_the_second_point():
     model = Rule(
         lambda m, x: m.head(torch.tanh(m.body(x))) * m.scale.log(),
         scale=nn.Parameter(torch.tensor(0.05)),

@@ -55,7 +55,7 @@ def test_state_in_a_plain_attribute_is_refused_by_name(model, attribute):
         verdict_of(algorithm_of(model))
 
 
-def test_what_is_kept_and_never_read_is_no_state():
+def test_an_attribute_that_is_written_but_never_read_is_allowed():
     def rule(m, x):
         m.kept = m.body(x)
         return m.head(torch.tanh(m.kept))
@@ -65,14 +65,16 @@ def test_what_is_kept_and_never_read_is_no_state():
     assert verdict_of(algorithm_of(model), chunks=2).at_once["tasks_at_once"] == "all"
 
 
-def test_a_generator_of_its_own_is_refused_since_no_seed_repeats_it():
+def test_a_private_random_generator_is_refused():
     own = torch.Generator().manual_seed(0)
     model = Rule(lambda m, x: m.head(m.body(x + torch.randn(x.shape, generator=own))))
-    with pytest.raises(UserError, match="random generator of its own, which no seed repeats"):
+    with pytest.raises(
+        UserError, match="random generator of its own, which the seed does not control"
+    ):
         verdict_of(algorithm_of(model))
 
 
-def test_the_mode_of_training_is_checked_though_the_model_is_in_eval():
+def test_train_mode_is_checked_if_the_model_is_in_eval_mode():
     class Running(nn.Linear):
         """Keeps a running mean of what it puts out, as a batch norm does by itself."""
 
@@ -93,7 +95,7 @@ def test_the_mode_of_training_is_checked_though_the_model_is_in_eval():
     assert verdict_of(algorithm_of(model), modes=modes).at_once["tasks_at_once"] in ("all", 1)
 
 
-def test_the_mode_of_evaluation_is_checked_though_the_model_is_in_training():
+def test_eval_mode_is_checked_if_the_model_is_in_train_mode():
     def rule(m, x):
         if not m.training:
             m.scale.mul_(0.9)

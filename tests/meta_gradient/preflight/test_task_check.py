@@ -54,9 +54,9 @@ def test_a_task_that_draws_from_its_streams_alone_passes():
 @pytest.mark.parametrize(
     ("task", "says"),
     [
-        (FromTorch, "FromTorch draws from torch's global generator.*Draw from `streams`"),
-        (Counting, "Counting draws another episode for the same seed, split and index"),
-        (OfTheBlock, "OfTheBlock draws another episode for the same seed"),
+        (FromTorch, "FromTorch uses torch's global generator.*Draw from `streams`"),
+        (Counting, "Counting draws a different episode for the same seed, split and index"),
+        (OfTheBlock, "OfTheBlock draws a different episode for the same seed"),
     ],
 )
 def test_other_sources_of_randomness_and_state_are_refused(task, says):
@@ -78,14 +78,17 @@ def changed(**parts):
             changed(targets=random_episodes("conv").support.targets + 1),
             "labels from 1 to 3 in episodes of 3 classes. Labels count from 0 to 2: subtract 1",
         ),
-        (changed(targets=torch.zeros(4, 5, dtype=torch.long)), "6 inputs and 5 targets a task"),
-        (changed(inputs=torch.zeros(4, 6, 1, 9, 9)), r"\[1, 9, 9\], one query input \[1, 12, 12\]"),
+        (changed(targets=torch.zeros(4, 5, dtype=torch.long)), "6 inputs and 5 targets per task"),
+        (
+            changed(inputs=torch.zeros(4, 6, 1, 9, 9)),
+            r"\[1, 9, 9\], but one query input \[1, 12, 12\]",
+        ),
         (changed(inputs=torch.full((4, 6, 1, 12, 12), float("nan"))), "support.inputs holds nan"),
-        (changed(inputs=torch.zeros(3, 6, 1, 12, 12)), "for 4 tasks. Its first dimensions are"),
+        (changed(inputs=torch.zeros(3, 6, 1, 12, 12)), "for 4 tasks. Its first dimensions must be"),
         (changed(targets=[0, 1]), "support.targets is a list"),
     ],
 )
-def test_what_does_not_fit_the_legend_is_refused_in_its_words(episodes, says):
+def test_episodes_that_do_not_fit_the_description_are_refused(episodes, says):
     with pytest.raises(UserError, match=says):
         check_episodes(episodes)
 
@@ -93,7 +96,7 @@ def test_what_does_not_fit_the_legend_is_refused_in_its_words(episodes, says):
 def test_an_input_has_the_shape_that_the_task_says():
     task = Lines()
     task.input_shape = (2,)
-    with pytest.raises(UserError, match=r"\[1\], and the task's input_shape is \[2\]"):
+    with pytest.raises(UserError, match=r"\[1\], but the task's input_shape is \[2\]"):
         check_episodes(random_episodes("mlp"), task)
 
 
@@ -106,6 +109,6 @@ def test_a_task_that_fails_to_draw_is_named_with_its_error():
         metaloop.check(algorithm_of(plain()), Broken())
 
 
-def test_a_task_that_acts_on_its_inputs_by_itself_may_have_others_than_its_network():
+def test_a_task_with_its_own_forward_may_have_other_inputs_than_its_network():
     task = PointNavigation(shots=2, queries=2, horizon=5, action_std=0.5)
     check_episodes(draw_episodes(task, 0, 2, torch.device("cpu"), torch.float32), task)

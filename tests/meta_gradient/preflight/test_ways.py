@@ -46,7 +46,7 @@ def with_head(*layers):
 
 
 @pytest.mark.parametrize("layer", [nn.LayerNorm(8), nn.GroupNorm(2, 8)])
-def test_a_model_of_metaloops_is_checked_once_a_layer_of_it_is_replaced(layer):
+def test_a_metaloop_model_with_a_replaced_layer_is_checked(layer):
     verdict = verdict_of(algorithm_of(with_head(layer)))
     vectorised, one_by_one = verdict.tried
     assert one_by_one.is_exact
@@ -84,13 +84,13 @@ def test_a_loss_module_takes_its_weights_along_into_float64():
         (algorithm_of(Recurrent(nn.GRU, start=0)), "mlp"),
     ],
 )
-def test_what_runs_in_its_own_type_alone_is_compared_there_and_that_is_said(algorithm, network):
+def test_a_model_that_only_runs_in_its_own_dtype_is_checked_in_it(algorithm, network):
     verdict = verdict_of(algorithm, network)
     assert "float32" in verdict.checked
     assert "Compared in float32" in verdict.notes[-1]
 
 
-def test_what_casts_inside_is_compared_as_precisely_as_it_computes():
+def test_a_model_that_casts_is_compared_at_its_own_precision():
     def rule(m, x):
         return m.head(torch.tanh(m.body(x)).float().to(x.dtype))
 
@@ -105,7 +105,7 @@ class OnlyWide(nn.Linear):
         return OldStyle.apply(y) if y.dtype == torch.float32 else y
 
 
-def test_what_the_runs_own_type_cannot_do_is_refused_before_the_first_step():
+def test_a_dtype_that_the_model_does_not_support_is_refused_before_training():
     model = nn.Sequential(OnlyWide(1, 8), nn.Tanh(), nn.Linear(8, 1))
     with pytest.raises(UserError, match="adjoint=unrolled"):
         verdict_of(algorithm_of(model, "recomputed"))
@@ -153,21 +153,21 @@ def hooked():
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (reversal, "no autograd.Function in the old style"),
-        (gradient_inside, "no torch.autograd.grad inside a forward pass"),
-        (hooked, "no full backward hook"),
+        (reversal, "an old-style autograd.Function"),
+        (gradient_inside, "torch.autograd.grad inside a forward pass"),
+        (hooked, "full backward hook"),
     ],
 )
-def test_what_plain_autograd_does_and_torch_func_does_not_runs_task_by_task(model, reason):
+def test_a_model_that_torch_func_does_not_support_runs_task_by_task(model, reason):
     verdict = verdict_of(algorithm_of(model()))
     assert verdict.at_once["tasks_at_once"] == 1
     assert reason in verdict.slower[0]
-    with pytest.raises(UserError, match=f"torch.func, and .*{reason}.*adjoint=unrolled"):
+    with pytest.raises(UserError, match=f"torch.func, but .*{reason}.*adjoint=unrolled"):
         verdict_of(algorithm_of(model(), "recomputed"))
 
 
 @pytest.mark.parametrize("model", [reversal, gradient_inside])
-def test_what_torch_func_does_not_take_is_judged_in_detail_task_by_task(model):
+def test_a_model_that_torch_func_refuses_is_evaluated_task_by_task(model):
     algorithm, episodes = algorithm_of(model()), float32_episodes()
     report = adaptation_path(
         algorithm,
@@ -181,10 +181,10 @@ def test_what_torch_func_does_not_take_is_judged_in_detail_task_by_task(model):
     assert bool((report["support_gradient_norm"] > 0).all())
 
 
-def test_support_plus_one_vectorises_the_query_set_or_says_that_it_cannot():
+def test_support_plus_one_vectorises_the_query_set_or_refuses():
     algorithm = algorithm_of(gradient_inside())
     objective = replace(algorithm.objective, norm_mode="support_plus_one")
-    with pytest.raises(UserError, match="support_plus_one judges .*Take norm_mode=inductive"):
+    with pytest.raises(UserError, match="support_plus_one predicts .*Use norm_mode=inductive"):
         verdict_of(algorithm.judged_by(objective))
 
 
@@ -225,7 +225,7 @@ def test_chunks_side_by_side_take_a_model_that_keeps_activations():
     assert verdict.at_once == {"tasks_at_once": 1, "chunks_at_once": 2}
 
 
-def test_pieces_of_metaloops_alone_are_known_and_not_checked_again():
+def test_metaloops_own_pieces_are_not_checked_again():
     algorithm = algorithm_of(MLP(1, 1, hidden=[8]))
     assert not verdict_of(algorithm).tried
     assert verdict_of(algorithm, skips_known=False).tried

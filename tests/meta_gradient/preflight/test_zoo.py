@@ -151,18 +151,18 @@ def assert_runs_as_said(name, adjoint):
 
 
 @pytest.mark.parametrize("name", A_DOZEN)
-def test_a_dozen_networks_run_as_said(name):
+def test_a_dozen_networks_run_as_listed(name):
     assert_runs_as_said(name, "unrolled")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adjoint", ["unrolled", "recomputed"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_of_the_zoo_runs_as_said(name, adjoint):
+def test_every_network_of_the_zoo_runs_as_listed(name, adjoint):
     assert_runs_as_said(name, adjoint)
 
 
-def test_nine_of_ten_that_torch_differentiates_twice_are_vectorised():
+def test_most_networks_that_torch_differentiates_twice_are_vectorised():
     able = set(NETWORKS) - set(REFUSED) - NO_REFERENCE
     assert len(able - set(ONE_BY_ONE)) >= 0.9 * len(able)
     assert set(ONE_BY_ONE) | set(REFUSED) | NO_REFERENCE <= set(NETWORKS)

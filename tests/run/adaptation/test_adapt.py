@@ -281,16 +281,16 @@ def lay_out(place, what):
 @pytest.mark.parametrize(
     ("what", "says"),
     [
-        ("empty", r"empty is empty. Put images into it"),
+        ("empty", r"empty is empty. Add images"),
         ("empty class", r"letter 9 is empty"),
-        ("text", r"letter 0/notes.txt is no readable image .* skip_unusable=true"),
-        ("stray", r"support/00.png lies next to the class folders. Mend or remove"),
-        ("broken", r"letter 1/02.png is no readable image"),
-        ("one class", r"one class only \('letter 0'\)"),
+        ("text", r"letter 0/notes.txt is not a readable image .* skip_unusable=true"),
+        ("stray", r"support/00.png is next to the class folders. Repair or remove"),
+        ("broken", r"letter 1/02.png is not a readable image"),
+        ("one class", r"only one class \('letter 0'\)"),
         ("no labels", r"has no labels to adapt to. Make a folder for each class"),
         ("other class", r"letter 2/02.png is of class 'letter 2', of which .*support has no"),
-        ("numbers", r"columns x, label; the run was trained on images. Give it a column `path`"),
-        ("unknown file", r"list.csv names files that are not there:\s+.*query/99.png"),
+        ("numbers", r"columns x, label, but the run was trained on images. Add a column `path`"),
+        ("unknown file", r"list.csv lists files that do not exist:\s+.*query/99.png"),
         ("no label", r"list.csv: 'label' is missing in row 2"),
     ],
 )
@@ -308,20 +308,20 @@ def test_odd_files_are_skipped_by_name_where_that_is_asked_for(
     folder = adapted(untrained(*IMAGES), support=support, skip_unusable=True)
     skipped = json.loads((folder / "results.json").read_text())["skipped"]
     assert len(skipped) == 2
-    assert "notes.txt is no readable image" in skipped[0]
+    assert "notes.txt is not a readable image" in skipped[0]
     assert "Skipped:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("support", "query", "says"),
     [
-        ("x,y\n1,2\nnan,3\n", None, r"support.csv has cells .* missing or infinite: 'x' in row 2"),
-        ("x,y\n1,2\n2,\n", None, r"missing or infinite: 'y' in row 2"),
-        ("x,y\n1,two\n", None, r"'y' holds 'two' in row 1, which is no number"),
+        ("x,y\n1,2\nnan,3\n", None, r"support.csv has missing or infinite cells: 'x' in row 2"),
+        ("x,y\n1,2\n2,\n", None, r"missing or infinite cells: 'y' in row 2"),
+        ("x,y\n1,two\n", None, r"'y' has 'two' in row 1, which is not a number"),
         ("x,z,y\n1,2,3\n", None, r"has 2 features \(x, z\), but the run was trained on 1"),
         ("x,y\n1,2,3\n", None, r"row 1 has 3 values, but the first line names 2 columns \(x, y\)"),
         ("x,x\n1,2\n", None, "names the column 'x' twice"),
-        ("x,y\n", None, "has no rows. A row an example"),
+        ("x,y\n", None, "has no rows, but needs one per example"),
         ("x\n1\n", None, "has no labels to adapt to"),
         ("x,y\n1,2\n", "z\n1\n", r"query.csv lacks x of the learner's features \(x\); it has z"),
     ],

@@ -125,7 +125,7 @@ def test_its_command_predicts_what_it_does_in_python(handed, said):
 def test_what_draws_episodes_says_that_the_data_are_gone_and_makes_no_folder(command, handed, said):
     run, _ = handed(image_folder)
     heard = said(command, str(run.path), status=1)
-    assert re.search(r"There is no task.data_dir=.*data. Name with task.data_dir a", heard.err)
+    assert re.search(r"There is no task.data_dir=.*data. Set task.data_dir to a", heard.err)
     assert not run.evaluations.exists()
 
 

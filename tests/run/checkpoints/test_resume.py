@@ -184,7 +184,7 @@ def test_a_stop_signal_stops_both_processes_at_one_step_in_mixed_precision_too(t
     assert folder.read_status()["state"] == "interrupted", said
     step = torch.load(folder.last_checkpoint, weights_only=True)["global_step"]
     assert step >= 14
-    assert f"at meta-step {step}, which is saved" in said
+    assert f"at meta-step {step}, which was saved" in said
 
 
 def test_two_workers_never_share_a_folder(tmp_path):
@@ -199,7 +199,7 @@ def test_two_workers_never_share_a_folder(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    for path, says in ((tmp_path / "no", "There is no folder"), (tmp_path, "is no run folder")):
+    for path, says in ((tmp_path / "no", "There is no folder"), (tmp_path, "is not a run folder")):
         done = run_command("metaloop-resume", str(path))
         assert done.returncode == 1
         assert says in done.stderr

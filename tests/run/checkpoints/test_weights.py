@@ -69,7 +69,7 @@ def test_a_checkpoint_that_claims_more_than_its_size_is_refused_before_it_is_unp
 def test_init_from_names_a_run_or_a_file(tmp_path):
     with pytest.raises(UserError, match="neither a run folder nor a file"):
         find_initial_weights(str(tmp_path / "nothing"))
-    with pytest.raises(UserError, match="is no run folder: it has no config.yaml"):
+    with pytest.raises(UserError, match="is not a run folder: it has no config.yaml"):
         find_initial_weights(str(tmp_path))
 
 

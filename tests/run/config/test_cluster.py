@@ -178,7 +178,7 @@ def test_without_slurm_sigusr1_saves_and_stops(tmp_path):
     worker.send_signal(signal.SIGUSR1)
     worker.send_signal(signal.SIGTERM)  # follows on it: not a second one of the same
     said = worker.communicate()[0]
-    assert "which is saved" in said
+    assert "which was saved" in said
     assert folder.read_status()["state"] == "interrupted"
     step = torch.load(folder.last_checkpoint, weights_only=True)["global_step"]
     assert step >= 70

@@ -106,7 +106,7 @@ def test_images_of_every_kind_become_the_same_episodes(kind):
         (lambda i: torch.full((7, 2, 2), i, dtype=torch.uint8), (7, 2, 2)),  # no channels
     ],
 )
-def test_numbers_come_as_they_are(make, shape):
+def test_numbers_are_not_changed(make, shape):
     task = opened(Items(make))
     assert (task.input_shape, task.values) == (shape, "numbers")
     found, drawn = episodes(task)
@@ -142,7 +142,7 @@ def test_one_data_sets_classes_are_divided_by_fractions_and_seed():
     assert sorted(n for s in SPLITS for n in names[s]) == [str(c) for c in range(10)]
     assert names_in(opened(Items(), fractions=[0.5, 0.2, 0.3])) == names
     assert names_in(opened(Items(), fractions=[0.5, 0.2, 0.3], split_seed=1)) != names
-    with pytest.raises(UserError, match=r"task\.fractions=\[0\.5, 0\.2\] are the shares|shares"):
+    with pytest.raises(UserError, match=r"task\.fractions=\[0\.5, 0\.2, 0\.4\] must be the shares"):
         opened(Items(), fractions=[0.5, 0.2, 0.4])
 
 
@@ -169,7 +169,7 @@ def test_three_data_sets_are_the_three_splits_and_share_no_class():
     assert not ids["train"] & ids["test"]  # another class, with images of its own data set
 
 
-def test_equal_numbers_that_the_data_sets_name_otherwise_are_no_shared_class():
+def test_equal_labels_with_different_names_are_different_classes():
     task = opened(
         train=Items(classes=2, names=["cat", "dog"]),
         validation=Items(classes=2, names=["hen", "pig"]),
@@ -189,19 +189,22 @@ def test_labels_are_whole_numbers_and_texts_of_any_library(label):
 
 
 @pytest.mark.filterwarnings("ignore:Nothing can be learned")
-def test_images_are_resized_and_their_channels_made_alike():
+def test_images_are_resized_and_converted_to_the_same_channels():
     sizes = Items(lambda i: Image.new(("L", "RGB", "RGBA")[i % 3], (5 + i % 4, 6), 255 * (i % 2)))
-    with pytest.raises(UserError, match=r"dataset\[1\] is coloured, not grey: task.channels=null"):
+    with pytest.raises(
+        UserError, match=r"dataset\[1\] is coloured, not grey: With task.channels=null"
+    ):
         opened(sizes, image_size=4)
     with pytest.raises(
-        UserError, match=r"dataset\[1\] is 6 x 6 pixels, and the first item 6 x 5\. Set task\.image"
+        UserError,
+        match=r"dataset\[1\] has 6 x 6 pixels, but the first item 6 x 5\. Set a size ",
     ):
         opened(sizes, channels=1)
     task = opened(sizes, channels=1, image_size=4)
     assert task.input_shape == task.store.shape == (1, 4, 4)
 
 
-def test_an_augmentation_changes_images_and_turns_are_classes():
+def test_augmentation_changes_images_and_rotations_are_classes():
     plain = {"crop": 0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
     task = opened(
         Items(names=[f"n{c}" for c in range(10)]),
@@ -213,7 +216,7 @@ def test_an_augmentation_changes_images_and_turns_are_classes():
     images = task.gather_pixels(drawn)[:, :, 0].double() / 255
     assert (found.support.inputs - images).abs().max() > 0.01
     for option in ({"image_size": 4}, {"channels": 1}, {"rotations": True}):
-        with pytest.raises(UserError, match=rf"task\.{next(iter(option))} is of images of bytes"):
+        with pytest.raises(UserError, match=rf"task\.{next(iter(option))} is for images of bytes"):
             opened(Items(lambda i: [1.0, 2.0]), **option)
 
 
@@ -229,22 +232,22 @@ def broken(i):
 
 
 REFUSED = {
-    r"task\.dataset is a Endless, whose items have no numbers": Endless(),
-    r"dataset\[0\] is a int, no pair \(input, label\)": range(30),
-    r"dataset\[0\] is a tuple of 3, no pair": [(1, 2, 3)] * 30,
-    r"label of dataset\[0\] is a float, and a class is a whole": Items(label=float),
+    r"task\.dataset is a Endless, whose items have no index": Endless(),
+    r"dataset\[0\] is a int, not a pair \(input, label\)": range(30),
+    r"dataset\[0\] is a tuple of 3, not a pair": [(1, 2, 3)] * 30,
+    r"label of dataset\[0\] is a float, but a class must be an integer": Items(label=float),
     r"label of dataset\[0\] is a NoneType": Items(label=lambda c: None),
     r"label of dataset\[0\] is a tuple of 2": Items(label=lambda c: (c, c)),
     r"label of dataset\[0\] is a ndarray of shape \[2\]": Items(label=lambda c: np.zeros(2)),
-    r"input of dataset\[0\] is a str, no image": Items(lambda i: "text"),
+    r"input of dataset\[0\] is a str, neither an image": Items(lambda i: "text"),
     r"input of dataset\[0\] is a dict": Items(lambda i: {"x": i}),
-    r"dataset\[3\] has the shape \[3\], and the learner": Items(lambda i: [1.0] * (2 + (i == 3))),
-    r"dataset\[5\] holds NaN": Items(lambda i: [1.0, float("nan") if i == 5 else 0.0]),
+    r"dataset\[3\] has the shape \[3\], but the first": Items(lambda i: [1.0] * (2 + (i == 3))),
+    r"dataset\[5\] contains NaN": Items(lambda i: [1.0, float("nan") if i == 5 else 0.0]),
     r"dataset\[7\] cannot be read \(OSError: cut short\)\. .*skip_unusable=true": Items(broken),
-    r"dataset\[2\] is no image of bytes, .*task\.values=numbers": Items(
+    r"dataset\[2\] is not an image of bytes, .*task\.values=numbers": Items(
         lambda i: torch.full((1, 4, 4), 0.123 if i == 2 else 0.0)
     ),
-    r"labels 1 and '1' of task\.dataset are both called '1'": Items(
+    r"labels 1 and '1' of task\.dataset have the same name '1'": Items(
         label=lambda c: (c, "1")[c == 2]
     ),
     r"task\.dataset has no items": [],
@@ -253,7 +256,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("says", REFUSED)
-def test_what_is_no_labelled_data_set_is_refused_in_a_users_words(says):
+def test_objects_that_are_not_labelled_data_sets_are_refused(says):
     with pytest.raises(UserError, match=says):
         opened(REFUSED[says])
 
@@ -264,9 +267,9 @@ def test_unusable_items_are_left_out_when_asked(capsys):
     assert "Left out 1 unusable items:\n" in capsys.readouterr().out
 
 
-def test_one_or_three_have_to_be_named():
+def test_one_or_three_data_sets_must_be_given():
     for given in ({}, {"train": Items()}, {"dataset": Items(), "test": Items()}):
-        with pytest.raises(UserError, match=r"Name one data set, task\.dataset, .*or three"):
+        with pytest.raises(UserError, match=r"Give one data set, task\.dataset, .*or three"):
             opened(**given)
 
 
@@ -294,10 +297,10 @@ def test_a_run_needs_its_data_set_while_it_trains_and_never_after(make_run, monk
     assert adapted.predict(given.inputs).tolist() == adapted.predict(given.inputs / 255).tolist()
 
 
-def test_a_learner_of_numbers_takes_no_bytes_of_images(tmp_path):
+def test_a_learner_of_numbers_refuses_image_bytes(tmp_path):
     task = opened(Items(lambda i: torch.full((3, 2, 2), i - 1.5)))
     with pytest.raises(
-        UserError, match=r"x holds bytes \(uint8\), and the run was trained on numb"
+        UserError, match=r"x contains bytes \(uint8\), but the run was trained on numb"
     ):
         task.scale(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), torch.float32)
     Image.new("RGB", (2, 2)).save(tmp_path / "x.png")
@@ -320,7 +323,7 @@ def test_the_keys_of_a_data_set_are_named_where_they_are_wrong():
         with pytest.raises(UserError, match=says):
             construct({**node, "dataset": wrong}, Task, key="task")
     failing = functools.partial(Recorded, root="x")
-    with pytest.raises(UserError, match=r"task\.train cannot be made \(TypeError: .*root"):
+    with pytest.raises(UserError, match=r"task\.train cannot be created \(TypeError: .*root"):
         opened(train=failing, validation=Items(), test=Items())
 
 

@@ -40,7 +40,7 @@ def inputs(task, split, *indices, seed=0):
 ALL = {"crop": 2, "flip": 0.5, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
 
 
-def test_an_episodes_images_are_changed_alike_whatever_is_drawn_beside_it():
+def test_augmentation_does_not_depend_on_the_rest_of_the_batch():
     task = make(augmentation(**ALL))
     alone, together = inputs(task, "train", 7), inputs(task, "train", 3, 7, 900)
     assert torch.equal(alone[0], together[1])
@@ -65,7 +65,7 @@ def test_augmentation_changes_no_choice_of_classes_and_images():
     assert torch.equal(one.classes, other.classes)
 
 
-def test_off_is_off():
+def test_without_augmentation_images_are_unchanged():
     assert not augmentation().is_on
     assert make(augmentation()).augmentation is None
     assert "augmentation" not in make(augmentation()).describe()
@@ -91,7 +91,7 @@ ROWS = IMAGE[0, 0]
         ({"saturation": 1.0}, {"saturation": 0.1}, ROWS),  # grey has no saturation
     ],
 )
-def test_the_numbers_say_what_happens(what, how, expected):
+def test_each_augmentation_changes_pixels_as_expected(what, how, expected):
     changed = augmentation(**what)(IMAGE, numbers(**how))
     torch.testing.assert_close(changed[0, 0], expected)
 

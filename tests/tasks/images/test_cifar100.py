@@ -120,7 +120,7 @@ def test_the_archive_is_downloaded_checked_and_unpacked_once(tmp_path, capsys):
         make(CifarFS, None, tmp_path, source_url=archive.parent.as_uri()).prepare()
 
 
-def test_another_size_and_grey_are_made_of_the_same_images(tmp_path):
+def test_the_same_images_give_another_size_and_grey(tmp_path):
     folder = made_up(tmp_path)
     task = make(CifarFS, folder, tmp_path / "cache", image_size=16, channels=1)
     task.setup()
@@ -130,15 +130,15 @@ def test_another_size_and_grey_are_made_of_the_same_images(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("no meta", r"holds no CIFAR-100: it lacks the file meta\. Put cifar-100-python"),
-        ("cut", r"train cannot be read as a pickle .*cut short.*Put cifar-100-python"),
-        ("other", r"train is no part of CIFAR-100.*holds pictures\. Put"),
-        ("labels", r"train is no part of CIFAR-100.*n 'fine_labels'"),
+        ("no meta", r"is not CIFAR-100: it lacks the file meta\. Put cifar-100-python"),
+        ("cut", r"train cannot be read as a pickle .*truncated.*Put cifar-100-python"),
+        ("other", r"train is not a part of CIFAR-100.*not pictures\. Put"),
+        ("labels", r"train is not a part of CIFAR-100.*n 'fine_labels'"),
         ("names", r"meta does not name all labels"),
         ("classes", r"lacks 1 classes of the train split, the first 'apple'"),
     ],
 )
-def test_what_is_no_cifar100_is_refused_with_what_to_put_where(damage, says, tmp_path):
+def test_other_folders_are_not_taken_for_cifar100(damage, says, tmp_path):
     folder = made_up(tmp_path / "data")
     train = folder / "train"
     if damage == "no meta":
@@ -157,7 +157,7 @@ def test_what_is_no_cifar100_is_refused_with_what_to_put_where(damage, says, tmp
         make(CifarFS, folder, tmp_path / "cache").prepare()
 
 
-def test_without_a_network_it_says_what_to_put_where(tmp_path):
+def test_without_a_network_the_message_says_which_files_to_add(tmp_path):
     with pytest.raises(UserError, match=r"could not be downloaded.*task\.data_dir"):
         make(CifarFS, None, tmp_path).prepare()
 

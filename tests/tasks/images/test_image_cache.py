@@ -1,6 +1,5 @@
-"""The cache of decoded images is whole or absent, built once, in parallel, and resumed."""
+"""The cache of decoded images is complete or absent, and built once, in parallel."""
 
-import json
 import multiprocessing
 import os
 import time
@@ -51,9 +50,7 @@ def build_and_count(path: Path, log: Path, delay: float = 0) -> None:
 
 def die_half_way(path: Path) -> None:
     def read(item: int) -> np.ndarray:
-        if item >= 3 * CHUNK:  # by then the first chunks stand in the journal
-            while len((path.with_name("x.building") / "journal.jsonl").read_text()) < 20:
-                time.sleep(0.01)
+        if item >= 3 * CHUNK:
             os._exit(9)
         return pixels(item)
 
@@ -79,40 +76,12 @@ def test_two_processes_build_one_cache_once(tmp_path):
     assert log.read_text() == "built\n"
 
 
-def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path):
+def test_a_killed_build_leaves_no_cache_and_does_not_disturb_the_next(tmp_path):
     path = tmp_path / "x"
     assert run_process(die_half_way, path) == 9
     assert not path.exists()
-    kept = {json.loads(line)[0] for line in journal(tmp_path).read_text().splitlines()}
-    assert kept
-    read_again = []
-
-    def read(item: int) -> np.ndarray:
-        read_again.append(item)
-        return pixels(item)
-
-    check_whole(load_or_build(path, lambda: source(read)))
-    assert not kept & {item // CHUNK for item in read_again}
-    assert sorted(read_again) == [i for i in range(sum(COUNTS.values())) if i // CHUNK not in kept]
+    check_whole(load_or_build(path, source))
     assert {p.name for p in path.iterdir()} == {"images.npy", "index.json"}
-
-
-def journal(folder: Path) -> Path:
-    return folder / "x.building" / "journal.jsonl"
-
-
-@pytest.mark.parametrize("damage", ["half a line", "other pixels", "other shape"])
-def test_what_a_killed_build_left_damaged_is_decoded_again(damage, tmp_path):
-    assert run_process(die_half_way, tmp_path / "x") == 9
-    if damage == "half a line":
-        journal(tmp_path).write_text(journal(tmp_path).read_text()[:-4])
-    elif damage == "other pixels":
-        images = np.load(journal(tmp_path).with_name("images.npy"), mmap_mode="r+")
-        images[:] = 1
-        images.flush()
-    else:
-        np.save(journal(tmp_path).with_name("images.npy"), np.zeros((3, 1, 2, 2), np.uint8))
-    check_whole(load_or_build(tmp_path / "x", source))
 
 
 def test_an_error_while_building_leaves_nothing(tmp_path):
@@ -161,7 +130,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path
         load_or_build(tmp_path / "file" / "x", source)
 
 
-def test_data_that_cannot_be_read_is_not_blamed_on_the_cache(tmp_path):
+def test_unreadable_data_is_not_reported_as_a_cache_error(tmp_path):
     def find():
         raise PermissionError(13, "Permission denied", "/photos/cat")
 

@@ -61,7 +61,7 @@ def test_labels_are_in_random_order():
     assert 0.4 < (episode.classes[:, 0] < episode.classes[:, 1]).double().mean() < 0.6
 
 
-def test_all_turns_appear_and_none_without_rotations():
+def test_all_rotations_appear_only_if_rotations_are_on():
     turned, _ = episodes(make())
     assert turned.rotations.unique().tolist() == [0, 1, 2, 3]
     upright, _ = episodes(make(rotations=False))

@@ -97,7 +97,7 @@ def test_a_seeded_split_has_the_fractions_and_depends_on_seed_and_names_alone():
     assert all(abs(often[name] - 40) < 5 * 5.7 for name in names)
 
 
-def test_folders_say_the_split(tmp_path):
+def test_folders_determine_the_split(tmp_path):
     data = made_up(tmp_path / "data", prefixes=FOLDERS)
     task = opened(data, tmp_path / "cache", split="folders")
     assert names_in(task) == {
@@ -131,7 +131,7 @@ def table_of_files(tmp_path: Path, *more: str) -> str:
     return str(tmp_path / "split.csv")
 
 
-def test_a_csv_of_files_names_labels_wherever_they_lie(tmp_path):
+def test_a_csv_may_list_files_in_any_folder(tmp_path):
     task = opened(tmp_path / "data", tmp_path / "cache", split=table_of_files(tmp_path))
     assert names_in(task)["test"] == ["kind 4", "kind 5"]
     drawn = task.draw("test", RandomStreams(0, "test", torch.arange(20)))
@@ -139,7 +139,7 @@ def test_a_csv_of_files_names_labels_wherever_they_lie(tmp_path):
     assert torch.equal(red.long(), 20 * drawn.classes[..., None].expand(red.shape))
 
 
-def test_another_csv_is_another_cache(tmp_path):
+def test_another_csv_gets_another_cache(tmp_path):
     first = opened(tmp_path / "data", tmp_path / "cache", split=table_of_files(tmp_path))
     text = Path(table_of_files(tmp_path)).read_text()
     (tmp_path / "split.csv").write_text(text.replace("kind 0", "sort 0"))
@@ -151,9 +151,9 @@ def test_another_csv_is_another_cache(tmp_path):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("all/9-9.png,kind 0,train", r"names files that are not there:\s+row 19: all/9-9\.png"),
+        ("all/9-9.png,kind 0,train", r"lists files that do not exist:\s+row 19: all/9-9\.png"),
         ("all/0-0.png,kind 0,test", "row 19: the class 'kind 0' is in test here and in train"),
-        ("all/0-0.png,kind 0,dev", "row 19: 'dev' is no split. Write train, validation or test"),
+        ("all/0-0.png,kind 0,dev", "row 19: 'dev' is not a split. Write train, validation or test"),
         ("all/0-0.png,,train", "'label' is missing in row 19"),
     ],
 )
@@ -166,17 +166,19 @@ def test_a_csv_that_is_wrong_is_named_with_its_line(line, says, tmp_path):
 def test_other_csvs_are_refused_with_what_they_should_be(tmp_path):
     data = made_up(tmp_path / "data")
     table = tmp_path / "split.csv"
-    with pytest.raises(UserError, match=r"split\.csv is no file. It is folders, seeded, or"):
+    with pytest.raises(
+        UserError, match=r"split\.csv is not a file. It must be folders, seeded, or"
+    ):
         make(data, tmp_path / "cache", split=str(table))
     table.write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="has the columns a, b. Its first line has to be"):
+    with pytest.raises(UserError, match="has the columns a, b. Its first line must be"):
         make(data, tmp_path / "cache", split=str(table))
     table.write_text("class,split\nc0,train\n")
-    with pytest.raises(UserError, match="names the class 'c0', but .* Did you mean c0"):
+    with pytest.raises(UserError, match="lists the class 'c0', but .* Did you mean c0"):
         make(data, tmp_path / "cache", split=str(table)).prepare()
 
 
-def test_channels_are_those_of_the_images_where_none_are_named(tmp_path):
+def test_channels_are_inferred_from_the_images(tmp_path):
     for c in CLASSES:
         for i in range(3):
             save(tmp_path / "grey" / c / f"{i}.png", 7, 7, mode="L")
@@ -186,11 +188,12 @@ def test_channels_are_those_of_the_images_where_none_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (1, 6, 6)), (3, (3, 6, 6))])
-def test_mixed_channels_are_refused_unless_told_what_to_make_of_them(channels, shape, tmp_path):
+def test_mixed_channels_are_refused_without_task_channels(channels, shape, tmp_path):
     data = made_up(tmp_path / "data")
     save(data / "c03" / "9.png", 60, 0, mode="L")
     with pytest.raises(
-        UserError, match=r"c03/9\.png is grey, not coloured.*as the first image.*task\.channels=3"
+        UserError,
+        match=r"c03/9\.png is grey, not coloured.*must be like the first.*task\.channels=3",
     ):
         make(data, tmp_path / "cache", channels=None).prepare()
     assert opened(data, tmp_path / "cache", channels=channels).store.shape == shape
@@ -232,13 +235,13 @@ def odd_folder(kind: str, data: Path) -> Path:
 
 
 ODD = [
-    ("text", r"c02/notes\.txt is no readable image \(its content is none of BMP, GIF, JPEG"),
-    ("folder", r"c02/more is no readable image \(Is a directory"),
-    ("dangling link", r"c02/9\.png is no readable image \(No such file"),
-    ("broken", r"c02/1\.jpg is no readable image .*truncated"),
-    ("not an image", r"c02/1\.jpg is no readable image"),
-    ("32 bit", r"c02/9\.tiff has a format that does not say .*task\.white_level"),
-    ("small", r"An episode needs 3 images .*1 have fewer: 'c02' has only 2"),
+    ("text", r"c02/notes\.txt is not a readable image \(its content is none of BMP, GIF, JPEG"),
+    ("folder", r"c02/more is not a readable image \(Is a directory"),
+    ("dangling link", r"c02/9\.png is not a readable image \(No such file"),
+    ("broken", r"c02/1\.jpg is not a readable image .*truncated"),
+    ("not an image", r"c02/1\.jpg is not a readable image"),
+    ("32 bit", r"c02/9\.tiff has a format that does not define white\. .*task\.white_level"),
+    ("small", r"An episode needs 3 images .*1 of .* have fewer: 'c02'"),
 ]
 
 
@@ -271,14 +274,14 @@ def test_what_file_managers_leave_behind_is_not_seen(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("nowhere", r"There is no task\.data_dir=.*nowhere\. Name with task\.data_dir"),
-        ("empty", r"holds no folder\. Name with task\.data_dir"),
-        ("empty class", r"c02 holds no image: a class needs some"),
+        ("nowhere", r"There is no task\.data_dir=.*nowhere\. Set task\.data_dir"),
+        ("empty", r"contains no folder\. Set task\.data_dir"),
+        ("empty class", r"c02 has no images\. Add images"),
         (
             "few classes",
             "2-way episode needs 2 classes with 3 images each .* train split has 1",
         ),
-        ("splits", r"holds train/, val/ and test/: .* Set task\.split=folders"),
+        ("splits", r"contains train/, val/ and test/, .* Set task\.split=folders"),
     ],
 )
 def test_folders_that_make_no_episodes_are_refused_with_the_remedy(kind, says, tmp_path):
@@ -300,8 +303,8 @@ def test_folders_that_make_no_episodes_are_refused_with_the_remedy(kind, says, t
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"data_dir": None}, r"task\.data_dir is missing: Name with task\.data_dir a folder"),
-        ({"fractions": [0.5, 0.2, 0.2]}, "none below 0, together 1"),
+        ({"data_dir": None}, r"task\.data_dir is not set\. Set task\.data_dir to a folder"),
+        ({"fractions": [0.5, 0.2, 0.2]}, "at least 0 with sum 1"),
         ({"split": "folders"}, r"lacks the folder train/ .* set task\.split=seeded"),
     ],
 )
@@ -328,7 +331,7 @@ def test_a_data_folder_is_only_read(tmp_path):
         path.chmod(0o755)
 
 
-def test_changed_images_are_decoded_anew(tmp_path):
+def test_changed_images_are_decoded_again(tmp_path):
     data = made_up(tmp_path / "data")
     opened(data, tmp_path / "cache")
     save(data / "c00" / "0.png", 255, 255)

@@ -61,7 +61,7 @@ def test_storage_and_workers_change_no_episode(storage, workers, tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["memory", "mapped"])
-def test_turned_images_are_the_same_whether_kept_turned_or_turned_when_gathered(storage, tmp_path):
+def test_rotated_images_are_the_same_stored_or_rotated_when_gathered(storage, tmp_path):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (12, 3, 4, 4), dtype=np.uint8)
     source = ImageSource({"a": range(12)}, lambda row: images[row], (3, 4, 4))

@@ -140,10 +140,12 @@ def test_every_layout_gives_its_images_to_the_split_it_names(layout, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [MiniImageNet, TieredImageNet])
-def test_without_the_users_copy_it_says_what_to_put_where(kind, tmp_path):
-    with pytest.raises(UserError, match=r"task\.data_dir is missing: .*may not be passed on\. Put"):
+def test_without_the_users_copy_the_message_says_which_files_to_add(kind, tmp_path):
+    with pytest.raises(
+        UserError, match=r"task\.data_dir is not set\. .*must not be redistributed\. Put"
+    ):
         make(kind, None, tmp_path).require_data()
-    with pytest.raises(UserError, match=r"holds no .*ImageNet\. .*may not be passed on\. Put"):
+    with pytest.raises(UserError, match=r"is not .*ImageNet\. .*must not be redistributed\. Put"):
         make(kind, tmp_path, tmp_path / "cache").prepare()
 
 
@@ -151,17 +153,17 @@ def test_without_the_users_copy_it_says_what_to_put_where(kind, tmp_path):
     ("layout", "damage", "says"),
     [
         ("mini pickles", "evil", r"cache-val\.pkl wants to execute posix\.system.*not read"),
-        ("mini pickles", "absent", r"cache-val\.pkl is missing\. miniImageNet is made of"),
-        ("mini pickles", "other", r"cache-val\.pkl should hold image_data .* and holds a\."),
-        ("mini pickles", "rows", r"cache-val\.pkl: class_dict names image 9 for 'x'.* has 2"),
+        ("mini pickles", "absent", r"cache-val\.pkl is missing\. miniImageNet consists of"),
+        ("mini pickles", "other", r"cache-val\.pkl should contain image_data .* not a\."),
+        ("mini pickles", "rows", r"cache-val\.pkl: class_dict lists image 9 for 'x'.* has 2"),
         ("mini pickles", "classes", "split has 64/16/20 classes .* and .* has 64/1/20"),
         ("tiered png", "evil", r"val_labels\.pkl wants to execute posix\.system.*not read"),
         ("tiered png", "evil images", r"val_images_png\.pkl wants to execute posix\.system"),
-        ("tiered png", "other", r"val_labels\.pkl should hold label_specific.* holds a\."),
+        ("tiered png", "other", r"val_labels\.pkl should contain label_specific.* not a\."),
         (
             "tiered png",
             "broken",
-            r"val_images_png\.pkl: image \d+ is no readable PNG",
+            r"val_images_png\.pkl: image \d+ is not a readable PNG",
         ),
         ("tiered npz", "broken npz", r"val_images\.npz cannot be read"),
     ],
@@ -198,7 +200,7 @@ def test_pickles_that_are_malicious_or_wrong_are_refused_by_name(
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("unknown file", r"val\.csv, row 1 names the file 'validation00000\.png', but there is"),
+        ("unknown file", r"val\.csv, row 1 lists the file 'validation00000\.png', but there is"),
         ("columns", r"val\.csv lacks the columns filename,label"),
         ("absent", r"val\.csv is missing"),
         ("twice", r"The class 'train-000' is in .* Every|one split"),
@@ -250,7 +252,7 @@ def test_cub_trains_on_every_second_bird_in_each_layout(layout, tmp_path):
 
 
 def test_an_incomplete_cub_and_one_that_cannot_be_downloaded_say_what_to_put(tmp_path):
-    with pytest.raises(UserError, match=r"holds 3 class folders, and CUB has 200\. Put CUB_200"):
+    with pytest.raises(UserError, match=r"has 3 class folders, but CUB has 200\. Put CUB_200"):
         make(CUB, birds(tmp_path / "data", classes=3), tmp_path / "cache").prepare()
     with pytest.raises(UserError, match=r"could not be downloaded.*Put CUB_200_2011\.tgz"):
         make(CUB, None, tmp_path / "cache").prepare()

@@ -63,7 +63,7 @@ def linked(kind: str, folder: Path) -> tuple[Path, str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["split folders", "class folders", "files", "table"])
-def test_what_lies_behind_links_and_tables_is_decoded_anew_when_it_changes(kind, tmp_path):
+def test_changed_files_behind_links_and_tables_are_decoded_again(kind, tmp_path):
     data, split, image = linked(kind, tmp_path)
     place = {"data_dir": data, "cache_dir": tmp_path / "cache", "split": split}
     place |= {"fractions": [0.34, 0.33, 0.33]}
@@ -90,7 +90,7 @@ def test_unchanged_images_are_decoded_once(tmp_path):
         assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 1
 
 
-def test_another_background_or_white_is_another_cache(tmp_path):
+def test_another_background_or_white_level_gets_another_cache(tmp_path):
     data = lay_out(tmp_path / "data", prefixes=True)
     clear = Image.new("RGBA", (6, 6), (0, 0, 0, 0))
     clear.save(data / "train" / "a" / "1.png")
@@ -104,7 +104,9 @@ def test_another_background_or_white_is_another_cache(tmp_path):
     assert pixels(background=7).unique().tolist() == [7]
     opened(data, tmp_path / "cache", split="folders", white_level=4095)
     assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 4
-    with pytest.raises(UserError, match=r"task\.background=whit is no colour\. Did you mean white"):
+    with pytest.raises(
+        UserError, match=r"task\.background=whit is not a colour\. Did you mean white"
+    ):
         make(data, tmp_path / "cache", background="whit")
 
 
@@ -116,15 +118,13 @@ def spoil(folder: Path) -> None:
     (folder / ".DS_Store").write_text("")
 
 
-def test_all_that_cannot_be_read_is_named_at_once_in_training_and_in_adapting(tmp_path):
+def test_all_unreadable_files_are_listed_at_once(tmp_path):
     data = lay_out(tmp_path / "data", prefixes=True)
     spoil(data / "train" / "a")
     spoil(data / "train")
     (data / "val" / "c" / "0.bmp").write_bytes(b"<html>404</html>")
     task = make(data, tmp_path / "cache", split="folders")
-    says = (
-        r"(?s)^{} files cannot be used:(\n  [^\n]*no readable image[^\n]*){{10}}\n  and {} more\n.*"
-    )
+    says = r"(?s)^{} files cannot be used:(\n  [^\n]*not a readable[^\n]*){{10}}\n  and {} more\n.*"
     with pytest.raises(UserError, match=says.format(13, 3) + r"task\.skip_unusable=true"):
         task.prepare()
     with pytest.raises(UserError, match=says.format(12, 2) + "with skip_unusable=true"):
@@ -133,13 +133,13 @@ def test_all_that_cannot_be_read_is_named_at_once_in_training_and_in_adapting(tm
     assert (len(given.names), len(given.skipped)) == (6, 12)
 
 
-def test_training_leaves_out_by_name_what_adapting_skips(tmp_path, capsys):
+def test_unusable_files_are_left_out_and_listed(tmp_path, capsys):
     data = lay_out(tmp_path / "data", prefixes=True)
     spoil(data / "train" / "a")
     task = opened(data, tmp_path / "cache", split="folders", skip_unusable=True)
     said = capsys.readouterr().out
     assert "Left out 12 unusable files:" in said
-    assert "note 00.txt is no readable image" in said
+    assert "note 00.txt is not a readable image" in said
     assert task.store.counts.tolist() == [3] * 6
 
 

@@ -99,7 +99,7 @@ def drawn_in_alpha(kind: str) -> bytes:
 @pytest.mark.parametrize(
     "kind", ["LA", "RGBA", "webp", "tiff", "palette", "16-bit LA", "16-bit RGBA"]
 )
-def test_what_is_drawn_in_alpha_is_seen_on_the_background(kind, read):
+def test_transparent_drawings_are_visible_on_the_background(kind, read):
     content = drawn_in_alpha(kind)
     assert read(content, 1)[0].tolist() == (255 - INK).tolist()
     on_red = read(content, 3, background=(255, 0, 0))
@@ -150,7 +150,7 @@ DEEP = V * INK.astype(int)[:, :, None] + np.array([[[0], [128]], [[-128], [0]]])
     ],
     ids=["png", "png rgb", "tiff", "tiff >", "tiff 0", "tiff rgb", "tiff rgb >", "lzw", "pgm"],
 )
-def test_16_bits_are_brought_to_the_nearest_of_8(content, read):
+def test_16_bits_are_rounded_to_8(content, read):
     assert read(content, 1)[0].tolist() == INK.tolist()
 
 
@@ -162,23 +162,23 @@ def test_premultiplied_alpha_of_16_bits_is_not_multiplied_again(read):
 
 
 @pytest.mark.parametrize("kind", ["i4", "f4", "i2"])
-def test_values_whose_white_no_format_says_are_refused_unless_it_is_named(kind, read):
+def test_values_without_a_known_white_need_task_white_level(kind, read):
     values = (INK[:, :, None] / (255 if kind == "f4" else 1)).astype(kind)
     content = tiff(values, 1, sample_format=3 if kind == "f4" else 2)
     with pytest.raises(UserError, match=r"scan has a format that does not .*task\.white_level"):
         read(content, 1)
     assert read(content, 1, white_level=float(values.max()))[0].tolist() == INK.tolist()
-    with pytest.raises(UserError, match=r"scan has values from 0 to .* should lie in 0\.\.0\.5"):
+    with pytest.raises(UserError, match=r"scan has values from 0 to .* must be in 0\.\.0\.5"):
         read(content, 1, white_level=0.5)
 
 
-def test_12_bits_in_16_are_spread_by_the_named_white(read):
+def test_12_bits_in_16_are_scaled_by_the_given_white_level(read):
     twelve = (INK.astype(int) * 4095 // 255)[:, :, None]
     assert read(png(twelve, GREY), 1).max() == 16  # 4095 of 65535
     assert read(png(twelve, GREY), 1, white_level=4095)[0].tolist() == INK.tolist()
 
 
-def test_opaque_images_are_read_as_ever_on_any_background(read):
+def test_the_background_does_not_change_opaque_images(read):
     for content in (saved(stacked(INK, BLACK, INK)), saved(Image.fromarray(INK).convert("1"))):
         assert np.array_equal(read(content, 3), read(content, 3, background=(1, 2, 3)))
     cmyk = saved(
@@ -190,5 +190,5 @@ def test_opaque_images_are_read_as_ever_on_any_background(read):
 def test_a_colour_is_a_name_hexadecimal_or_a_grey():
     assert read_colour("white", "k") == read_colour(255, "k") == read_colour("#ffffff", "k")
     for wrong in ("whit", "#ffffff80", 256, -1):
-        with pytest.raises(UserError, match=f"k={wrong} is no colour"):
+        with pytest.raises(UserError, match=f"k={wrong} is not a colour"):
             read_colour(wrong, "k")

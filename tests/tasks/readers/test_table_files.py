@@ -43,25 +43,27 @@ def test_separators_and_decimal_commas_are_recognised(content, name, tmp_path):
     assert table.side_by_side(["a", "b"]).tolist() == [[1.5, 2], [-3, 0.25]]
 
 
-def test_a_comma_that_may_mean_thousands_is_for_the_user_to_say(tmp_path):
+def test_a_comma_that_may_mean_thousands_is_refused(tmp_path):
     path = text(tmp_path, "a;b\n1,250;2\n3,125;4\n")
-    with pytest.raises(UserError, match="'a' holds '1,250' in row 1.*task.decimal=','"):
+    with pytest.raises(UserError, match="'a' has '1,250' in row 1.*task.decimal=','"):
         read_table(path).numbers(["a"])
     (column,) = read_table(path, decimal=",").numbers(["a"])
     assert column.tolist() == [1.25, 3.125]
     both = read_table(text(tmp_path, "a;b\n1,5;2\n3;4.5\n"))
-    with pytest.raises(UserError, match="'a' holds '1,5' in row 1"):
+    with pytest.raises(UserError, match="'a' has '1,5' in row 1"):
         both.numbers(["a"])
 
 
 def test_every_missing_cell_is_named_by_its_column_and_row(tmp_path):
     table = read_table(text(tmp_path, "a,b,label\n1,,x\nNA,2,y\n3,n/a,NA\nnan,4,x\n"))
-    with pytest.raises(UserError, match=r"infinite: 'a' in rows 2, 4; 'b' in rows 1, 3\. Fill"):
+    with pytest.raises(
+        UserError, match=r"infinite cells: 'a' in rows 2, 4; 'b' in rows 1, 3\. Fill"
+    ):
         table.numbers(["a", "b"])
     assert table.labels("label") == ["x", "y", "NA", "x"]  # a label's text is a name
 
 
-def test_an_absent_label_is_missing_and_the_text_na_a_name_in_parquet_too(tmp_path):
+def test_an_empty_label_is_missing_but_the_text_na_is_a_label(tmp_path):
     table = read_table(parquet(tmp_path, named=["NA", "b"], lost=[None, "b"], x=[1, None]))
     assert table.labels("named") == ["NA", "b"]
     with pytest.raises(UserError, match="'lost' is missing in row 1"):
@@ -100,19 +102,19 @@ def test_columns_may_be_booleans_categories_exact_numbers_and_lists(tmp_path):
 @pytest.mark.parametrize(
     ("column", "says"),
     [
-        ([datetime.datetime(2020, 1, 1)] * 2, "'x' holds dates. Write what they mean as numbers"),
-        ([datetime.date(2020, 1, 1)] * 2, "'x' holds dates"),
+        ([datetime.datetime(2020, 1, 1)] * 2, "'x' contains dates. Convert them to numbers"),
+        ([datetime.date(2020, 1, 1)] * 2, "'x' contains dates"),
         (
             [[1.0, 2.0], [3.0]],
-            "'x' holds lists .*: 2 values in row 1, 1 in row 2",
+            "'x' contains lists .*: 2 values in row 1, 1 in row 2",
         ),
-        ([[1.0, 2.0], None], "'x' holds lists of different lengths.*None in row 2"),
-        ([[1.0, 2.0], [3.0, None]], "missing or infinite: 'x' in row 2"),
-        ([{"a": 1}, {"a": 2}], "'x' holds lists"),
-        ([b"ab", b"c"], "'x' holds 'ab' in row 1, which is no number"),
+        ([[1.0, 2.0], None], "'x' contains lists of different lengths.*None in row 2"),
+        ([[1.0, 2.0], [3.0, None]], "missing or infinite cells: 'x' in row 2"),
+        ([{"a": 1}, {"a": 2}], "'x' contains lists"),
+        ([b"ab", b"c"], "'x' has 'ab' in row 1, which is not a number"),
     ],
 )
-def test_what_is_no_number_is_refused_by_name(column, says, tmp_path):
+def test_what_is_not_a_number_is_refused_by_name(column, says, tmp_path):
     table = read_table(parquet(tmp_path, x=column))
     with pytest.raises(UserError, match=says):
         table.numbers(["x"])
@@ -120,7 +122,7 @@ def test_what_is_no_number_is_refused_by_name(column, says, tmp_path):
 
 def test_complex_numbers_are_refused_by_name(tmp_path):
     np.savez(tmp_path / "own.npz", x=np.ones(2) + 1j)
-    with pytest.raises(UserError, match="'x' holds complex numbers.*real and imaginary part"):
+    with pytest.raises(UserError, match="'x' contains complex numbers.*real and imaginary part"):
         read_table(tmp_path / "own.npz").numbers(["x"])
 
 
@@ -132,16 +134,16 @@ def test_complex_numbers_are_refused_by_name(tmp_path):
             r"row 1 has 3 values, .*2 columns .a, b., separated by semicolons",
         ),
         ("a;b;a\n1;2;3\n", "names the column 'a' twice"),
-        ("", "is empty. Its first line has to name the columns"),
+        ("", "is empty. Its first line must name the columns"),
         ("a,b\n\n", "has no rows"),
     ],
 )
-def test_a_table_that_is_none_says_why(content, says, tmp_path):
+def test_a_file_that_is_not_a_table_is_refused_with_the_reason(content, says, tmp_path):
     with pytest.raises(UserError, match=says):
         read_table(text(tmp_path, content))
 
 
 def test_text_in_another_encoding_is_refused(tmp_path):
     (tmp_path / "own.csv").write_text("a,b\n1,2\n", encoding="utf-16")
-    with pytest.raises(UserError, match="no table as text in UTF-8"):
+    with pytest.raises(UserError, match="not a table in UTF-8 text"):
         read_table(tmp_path / "own.csv")

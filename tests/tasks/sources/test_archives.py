@@ -44,7 +44,7 @@ def test_a_name_that_leads_out_of_the_archive_is_refused(name, kind, tmp_path):
         "tar": lambda: unpack(archive, tmp_path / "cache" / "x", ""),
         "zip": lambda: list(zipped_files(tmp_path, "")),
     }
-    with pytest.raises(UserError, match=r"x\.(tar\.gz|zip) holds the name .*outside'.*official"):
+    with pytest.raises(UserError, match=r"x\.(tar\.gz|zip) contains the name .*outside'.*official"):
         read[kind]()
     assert not (tmp_path / "cache" / "x").exists()
     assert not (tmp_path / "outside").exists()
@@ -56,7 +56,7 @@ def test_a_link_that_leads_out_of_the_archive_is_refused(tmp_path):
         link = tarfile.TarInfo("link")
         link.type, link.linkname = tarfile.SYMTYPE, "../../outside"
         tar.addfile(link)
-    with pytest.raises(UserError, match=r"x\.tar is no whole tar archive.*outside"):
+    with pytest.raises(UserError, match=r"x\.tar is not a complete tar archive.*outside"):
         unpack(archive, tmp_path / "cache" / "x", "")
     assert not (tmp_path / "cache" / "x").exists()
 
@@ -65,6 +65,6 @@ def test_a_link_that_leads_out_of_the_archive_is_refused(tmp_path):
 def test_an_archive_cut_short_leaves_nothing(size, tmp_path):
     archive = tar_of(tmp_path / "x.tar.gz", "a", "b")
     archive.write_bytes(archive.read_bytes()[:size])
-    with pytest.raises(UserError, match=r"x\.tar\.gz is no whole tar archive.*DO THIS"):
+    with pytest.raises(UserError, match=r"x\.tar\.gz is not a complete tar archive.*DO THIS"):
         unpack(archive, tmp_path / "cache" / "x", "DO THIS")
     assert [p.name for p in (tmp_path / "cache").iterdir()] == ["x.lock"]

@@ -66,7 +66,7 @@ def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_a_file_arrives_whole_with_progress(server, tmp_path, capfd):
+def test_a_file_is_downloaded_completely_with_progress(server, tmp_path, capfd):
     target = tmp_path / "cache" / "file.bin"
     download(f"{server}/file.bin", target, md5=MD5, advice="")
     assert target.read_bytes() == CONTENT
@@ -76,7 +76,7 @@ def test_a_file_arrives_whole_with_progress(server, tmp_path, capfd):
     assert "file.bin" in said.out
 
 
-def test_what_is_there_is_not_fetched_again(tmp_path):
+def test_an_existing_file_is_not_downloaded_again(tmp_path):
     target = tmp_path / "file.bin"
     target.write_bytes(b"mine")
     download("http://127.0.0.1:9/nowhere", target, md5="", advice="")
@@ -87,7 +87,7 @@ def test_what_is_there_is_not_fetched_again(tmp_path):
     ("path", "md5", "says"),
     [
         ("file.bin", "0" * 32, "should have the MD5 checksum 0{32}.*Nothing was kept.*DO THIS"),
-        ("cut/file.bin", MD5, "(could not be downloaded|cut short).*DO THIS"),
+        ("cut/file.bin", MD5, "(could not be downloaded|truncated).*DO THIS"),
         ("absent.bin", MD5, "could not be downloaded.*404.*DO THIS"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_wrong_or_cut_or_absent_file_leaves_nothing(path, md5, says, server, t
     assert left_in(target.parent) == []
 
 
-def test_without_a_network_omniglot_says_what_to_put_where(tmp_path):
+def test_without_a_network_omniglot_says_which_files_to_add(tmp_path):
     task = downloading(tmp_path, "http://127.0.0.1:9")  # nothing listens there
     with pytest.raises(
         UserError, match=r"could not be downloaded.*images_background\.zip.*task\.data_dir"

@@ -37,7 +37,7 @@ def claiming(size: int, content: bytes) -> bytes:
     return whole.replace(true, struct.pack("<I", size))
 
 
-def test_arrays_arrive_as_they_were(tmp_path):
+def test_arrays_are_read_unchanged(tmp_path):
     arrays = {
         "a": np.arange(6, dtype=">i2").reshape(2, 3),
         "b": np.asfortranarray(np.eye(3)),
@@ -83,7 +83,7 @@ def test_no_attack_executes_or_allocates_anything(attack, tmp_path, monkeypatch)
     assert not (tmp_path / "was_here").exists()
 
 
-def test_arrays_that_no_memory_is_there_for_are_refused_by_size_and_remedy(tmp_path, monkeypatch):
+def test_arrays_larger_than_the_memory_are_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "own.npz", zeros=np.zeros((1000, 1000)))
     monkeypatch.setattr(safe_npz, "memory_limit", lambda: 10**6)
     with pytest.raises(UserError, match=r"8,000,000 bytes.*memory for 1,000,000\. Save fewer"):

@@ -30,7 +30,7 @@ def written(tmp_path: Path, content: object, protocol: int = 4) -> Path:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_arrays_and_containers_arrive_as_they_were(protocol, tmp_path):
+def test_arrays_and_containers_are_read_unchanged(protocol, tmp_path):
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     content = {
         b"data": array,
@@ -50,7 +50,7 @@ def test_arrays_and_containers_arrive_as_they_were(protocol, tmp_path):
     assert found["raw"] == b"\xff\x00"
 
 
-def test_what_python_2_pickled_is_read(tmp_path):
+def test_pickles_of_python_2_are_read(tmp_path):
     """The dict {'data': np.arange(3, dtype='u1'), 'names': ['a']}, as Python 2 wrote it."""
     path = tmp_path / "data.pkl"
     path.write_bytes(
@@ -89,12 +89,12 @@ def test_a_pickle_that_wants_to_execute_something_is_refused(
 def test_a_pickle_cut_short_is_named_with_the_remedy(tmp_path):
     path = written(tmp_path, {"data": np.zeros(1000)})
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(UserError, match=r"data\.pkl cannot be read .* cut short.*DO THIS"):
+    with pytest.raises(UserError, match=r"data\.pkl cannot be read .* truncated.*DO THIS"):
         read_pickle(path, "DO THIS")
 
 
 def test_a_pickle_of_something_else_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds a list, not a dict"):
+    with pytest.raises(UserError, match="contains a list, not a dict"):
         read_pickle(written(tmp_path, [1, 2]), "")
 
 

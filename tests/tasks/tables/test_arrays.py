@@ -95,7 +95,7 @@ def test_the_seed_divides_the_classes_and_every_class_is_in_one_split(tmp_path):
     assert set(episodes(other, "test").classes.unique().tolist()) != seen["test"]
 
 
-def test_a_column_may_say_the_split(tmp_path):
+def test_a_column_may_give_the_split(tmp_path):
     rows = [(r, r % 6, ("train", "val", "test")[r % 6 // 2]) for r in range(24)]
     write_csv(tmp_path / "own.csv", "x,label,part", rows)
     task = make(tmp_path, "own.csv", split_column="part")
@@ -198,20 +198,24 @@ def cut_short(path):
 
 MANY = [(r, r % CLASSES) for r in range(40)]
 BROKEN = {
-    "NaN": (csv_of(*MANY, ("nan", 3)), {}, "missing or infinite: 'x' in row 41. Fill them in"),
+    "NaN": (
+        csv_of(*MANY, ("nan", 3)),
+        {},
+        "missing or infinite cells: 'x' in row 41. Fill them in",
+    ),
     "infinity": (
         npz_of(features=np.full(4, np.inf), label=np.arange(4)),
         {},
         "in rows 1, 2, 3, 4",
     ),
-    "text": (csv_of((1, 2), ("red", 3)), {}, "'x' holds .*red.* in row 2.*no number. Encode"),
+    "text": (csv_of((1, 2), ("red", 3)), {}, "'x' has .*red.* in row 2.*not a number. Encode"),
     "no label": (csv_of((1, 2), (1, "")), {}, "'label' is missing in row 2. Fill it in"),
     "lengths": (
         npz_of(features=np.zeros((5, 2)), label=np.zeros(4)),
         {},
         "'features' has 5, 'label' has 4 rows",
     ),
-    "one-hot labels": (npz_of(features=np.zeros((4, 2)), label=np.eye(4)), {}, "one value a row"),
+    "one-hot labels": (npz_of(features=np.zeros((4, 2)), label=np.eye(4)), {}, "one value per row"),
     "no column": (csv_of(*MANY), {"target": "labl"}, "no column 'labl'.*Did you mean label.*It ha"),
     "no features": (csv_of(*MANY), {"features": ["x", "z"]}, "no column 'z' .task.features"),
     "nothing left": (csv_of((1,), (2,), header="label"), {}, "no column left for features"),
@@ -223,24 +227,28 @@ BROKEN = {
     "objects": (
         npz_of(features=np.array([1, "a", None], dtype=object), label=np.arange(3)),
         {},
-        "pickled Python objects, which could execute anything.*no dtype=object",
+        "pickled Python objects, which could execute code.*without dtype=object",
     ),
-    "a pickle": (pickled, {}, "pickled Python objects, which could execute anything"),
-    "cut short": (cut_short, {}, "no whole NPZ file.*Save it again"),
+    "a pickle": (pickled, {}, "pickled Python objects, which could execute code"),
+    "cut short": (cut_short, {}, "not a complete NPZ file.*Save it again"),
     "split word": (
         csv_of(*((*row, "trane") for row in MANY), header="x,label,part"),
         {"split_column": "part"},
-        "'part' is 'trane' in row 1. It says train",
+        "'part' is 'trane' in row 1. It must be train",
     ),
     "two splits": (
         csv_of((1, 0, "train"), (2, 0, "test"), header="x,label,part"),
         {"split_column": "part"},
-        "'0' .label. is in train and, in row 2, in test.*belong to one split",
+        "'0' .label. is in train and, in row 2, in test.*be in one split",
     ),
-    "no file": (lambda path: None, {}, "own.csv is no file. Correct task.data_dir and task.file"),
+    "no file": (
+        lambda path: None,
+        {},
+        "own.csv is not a file. Correct task.data_dir and task.file",
+    ),
     "of another kind": (lambda path: None, {"file": "own.xlsx"}, "ends with '.xlsx'.*csv"),
     "not named": (lambda path: None, {"file": None}, "set task.data_dir=FOLDER and task.file=NAME"),
-    "shares": (csv_of(*MANY), {"split_fractions": [0.5, 0.1, 0.1]}, "three shares that make 1"),
+    "shares": (csv_of(*MANY), {"split_fractions": [0.5, 0.1, 0.1]}, "at least 0 with sum 1"),
     "small data set": (
         lambda path: write_csv(path / "own.csv", "x,y,task", [(r, r, r % 5) for r in range(14)]),
         {"kind": "regression", "target": "y"},
@@ -263,13 +271,13 @@ def test_bad_input_is_refused_by_file_rule_and_remedy(what, tmp_path):
 def test_another_file_than_the_learner_was_built_for_is_refused(tmp_path):
     file = write(tmp_path, "csv")
     for shapes, says in (
-        ({"input_shape": [3], "classes": 10}, r"\[2\] numbers a row.*built for \[3\]"),
+        ({"input_shape": [3], "classes": 10}, r"\[2\] per row.*built for \[3\]"),
         ({"input_shape": [2], "classes": 4}, "has 10 classes, more than task.classes=4"),
     ):
         with pytest.raises(UserError, match=says):
             make(tmp_path, file, **shapes).setup()
 
 
-def test_a_column_of_data_sets_has_no_effect_on_a_classification(tmp_path):
+def test_a_task_column_has_no_effect_in_classification(tmp_path):
     with pytest.raises(UserError, match="task.task_column=x has no effect.*kind=regression"):
         make(tmp_path, write(tmp_path, "csv"), task_column="x")

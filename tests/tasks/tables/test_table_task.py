@@ -38,7 +38,7 @@ def test_new_columns_are_matched_by_name_and_further_ones_left_out_and_said(trai
     assert new.inputs.tolist() == [[3, 7], [4, 8]]
     assert new.labels == ["b", "a"]
     (said,) = new.skipped
-    assert said.endswith("no features of the run: (no name), label")
+    assert said.endswith("not features of the run: (no name), label")
 
 
 def test_a_missing_feature_is_named_and_a_table_without_the_target_is_unlabelled(trained, tmp_path):
@@ -56,7 +56,7 @@ def test_a_regression_takes_its_targets_by_name_in_the_runs_order(trained, tmp_p
     _, handed = trained("y_lag,x,v,y_pos,site", rows, **regression, shots=2)
     new = given(handed, tmp_path, "site,y_pos,v,x,y_lag", (1, 5, 6, 2, 3))
     assert (new.inputs.tolist(), new.labels.tolist()) == ([[3, 2]], [[6, 5]])
-    with pytest.raises(UserError, match="has the target v and lacks y_pos"):
+    with pytest.raises(UserError, match="has the target v but lacks y_pos"):
         given(handed, tmp_path, "v,x,y_lag", (6, 2, 3))
 
 
@@ -88,7 +88,9 @@ def test_standardised_features_are_scaled_by_the_training_rows_everywhere(traine
         torch.testing.assert_close(scaled, (raw[:3] - mean) / spread)
     write_csv(tmp_path / "own.csv", HEADER, ROWS)
     assert episodes(task).query.inputs.abs().max() < 4
-    with pytest.raises(UserError, match="feature_means=.* has no effect while task.standardise=nu"):
+    with pytest.raises(
+        UserError, match="feature_means=.* has no effect because task.standardise=nu"
+    ):
         make(tmp_path, "own.csv", **{**TRAIN, **task.found, "standardise": None})
 
 
@@ -98,10 +100,10 @@ def test_features_are_listed_and_what_a_learner_stumbles_over_is_warned_of(tmp_p
     regression = {"kind": "regression", "target": "price"}
     task = make(tmp_path, "own.csv", **regression)
     listed, *warnings = task.introduce()
-    assert listed == ("Features: id, small, large, same. Target: price, a task for each 'task'.")
+    assert listed == ("Features: id, small, large, same. Target: price, one task per 'task'.")
     numbering, constant, spreads, targets = warnings
-    assert "'id' counts the rows" in numbering
-    assert "the same in all training rows, so of no use: same" in constant
+    assert "'id' only numbers the rows" in numbering
+    assert "constant in all training rows, so useless: same" in constant
     assert "(small) to" in spreads
     assert "(large)" in spreads
     assert "task.standardise=train" in spreads
@@ -115,15 +117,17 @@ def test_features_are_listed_and_what_a_learner_stumbles_over_is_warned_of(tmp_p
 @pytest.mark.parametrize(
     ("header", "rows", "says"),
     [
-        (",x,label", [(r, r % 7, r % 10) for r in range(40)], "column '' is an index as pandas"),
+        (
+            ",x,label",
+            [(r, r % 7, r % 10) for r in range(40)],
+            "column '' is an index written by pandas",
+        ),
         ("Unnamed: 0,x,label", [(r, 1, r % 10) for r in range(40)], "column 'Unnamed: 0' is an"),
-        ("when,label", [("2020-01-01", r % 10) for r in range(40)], "'when' holds '2020-01-01' in"),
-        ("x,label", [(r, r % 9 or "none") for r in range(40)], "'label' holds numbers and text: "),
+        ("when,label", [("2020-01-01", r % 10) for r in range(40)], "'when' has '2020-01-01' in"),
+        ("x,label", [(r, r % 9 or "none") for r in range(40)], "'label' mixes numbers and text: "),
     ],
 )
-def test_columns_that_nobody_named_and_that_are_no_features_are_refused(
-    header, rows, says, tmp_path
-):
+def test_unlisted_columns_that_are_not_features_are_refused(header, rows, says, tmp_path):
     write_csv(tmp_path / "own.csv", header, rows)
     with pytest.raises(UserError, match=says):
         make(tmp_path, "own.csv")
@@ -134,12 +138,12 @@ def test_the_index_of_a_data_frame_is_refused_by_its_name(tmp_path):
     columns = {"__index_level_0__": range(40), "x": [1.0] * 40, "label": ["a", "b"] * 20}
     table = pyarrow.table({name: list(values) for name, values in columns.items()})
     parquet.write_table(table, tmp_path / "own.parquet")
-    with pytest.raises(UserError, match="'__index_level_0__' is an index as pandas"):
+    with pytest.raises(UserError, match="'__index_level_0__' is an index written by pandas"):
         make(tmp_path, "own.parquet")
     assert make(tmp_path, "own.parquet", features=["x"]).input_shape == (1,)
     named = table.replace_schema_metadata({"pandas": '{"index_columns": ["x"]}'})
     parquet.write_table(named.drop(["__index_level_0__"]), tmp_path / "own.parquet")
-    with pytest.raises(UserError, match="'x' is an index as pandas"):
+    with pytest.raises(UserError, match="'x' is an index written by pandas"):
         make(tmp_path, "own.parquet")
 
 
@@ -151,11 +155,11 @@ def test_the_index_of_a_data_frame_is_refused_by_its_name(tmp_path):
         ({"output_size": 3}, "task.output_size=3 has no effect in a classification"),
         (
             {"split_column": "v", "split_seed": 1},
-            "task.split_seed=1 has no effect while task.split",
+            "task.split_seed=1 has no effect because task.split",
         ),
-        ({"file": "own.npz", "decimal": ","}, "task.decimal=, has no effect on own.npz"),
+        ({"file": "own.npz", "decimal": ","}, "task.decimal=, has no effect for own.npz"),
         ({"ways": 1}, "task.ways=1: with one class there is nothing to tell apart"),
-        ({"features": ["v"], **TRAIN}, "task.features names 'v', which is what a learner is to pr"),
+        ({"features": ["v"], **TRAIN}, "task.features lists 'v', which is the target of the pr"),
     ],
 )
 def test_keys_without_effect_are_refused(changes, says, tmp_path):
@@ -172,7 +176,7 @@ def test_a_regression_starts_with_more_than_one_support_row(tmp_path):
     assert task.found["shots"] == 10
 
 
-def test_bytes_of_images_are_brought_to_the_white_of_the_runs_arrays(tmp_path):
+def test_image_bytes_are_scaled_like_the_runs_arrays(tmp_path):
     image = np.array([[[[0, 255]]], [[[51, 102]]]], dtype=np.uint8)
     for white, trained_on in ((1, image / 255), (255, image)):
         np.savez(
@@ -185,5 +189,5 @@ def test_bytes_of_images_are_brought_to_the_white_of_the_runs_arrays(tmp_path):
         scaled = task.scale(task.encode(image), torch.float64)
         torch.testing.assert_close(scaled, torch.tensor(trained_on).double())
     np.savez(tmp_path / "own.npz", features=np.full((40, 1, 1, 2), -2.0), label=np.arange(40) % 10)
-    with pytest.raises(UserError, match="no bytes of images"):
+    with pytest.raises(UserError, match="not image bytes"):
         make(tmp_path, "own.npz").scale(torch.tensor(image), torch.float64)

@@ -45,7 +45,7 @@ def written(tmp_path):
     return write
 
 
-def test_a_words_number_is_a_function_of_its_spelling_alone():
+def test_a_words_id_depends_only_on_its_spelling():
     once = hash_words("Don't pay the bill, PAY me!", 8192)
     assert len(once) == 8  # don't pay the bill , pay me !
     assert once[1] == once[5]
@@ -108,10 +108,10 @@ def line(sentence="a b", label="x"):
 @pytest.mark.parametrize(
     ("replaced", "says"),
     [
-        ({"valid": [line(), "{not json"]}, 'valid.jsonl, line 2 is no {"sentence"'),
-        ({"valid": ['{"text": "a"}']}, "valid.jsonl, line 1 is no"),
-        ({"test": [line("  ")]}, "test.jsonl, line 1 has no text"),
-        ({"test": [line(label=" ")]}, "test.jsonl, line 1 has no text"),
+        ({"valid": [line(), "{not json"]}, 'valid.jsonl, line 2 is not {"sentence"'),
+        ({"valid": ['{"text": "a"}']}, "valid.jsonl, line 1 is not"),
+        ({"test": [line("  ")]}, "test.jsonl, line 1 needs text"),
+        ({"test": [line(label=" ")]}, "test.jsonl, line 1 needs text"),
         ({"test": [line(label="a0")]}, "'a0' is in train.jsonl and in test.jsonl"),
         ({"test": [line(), line()]}, "has 5 classes .* not task.classes=6"),
         ({"test": [line(label="a2"), line(label="b2")]}, "2 rows .* test .* 'a2' has only 1"),
@@ -131,7 +131,7 @@ def test_labels_that_read_the_same_are_one_class(written):
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path):
-    with pytest.raises(UserError, match="train.jsonl cannot be read .* task.data_dir has to hold"):
+    with pytest.raises(UserError, match="train.jsonl cannot be read .* task.data_dir must contain"):
         make(tmp_path).setup()
 
 
@@ -156,7 +156,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_with_a_mask_the_network_gets_the_tokenizers_tokens_and_where_they_pad(written):
+def test_with_a_mask_the_network_gets_tokens_and_padding(written):
     plain = written()
     masked = make(plain.data_dir, classes=6, ways=2, queries=1, mask=True)
     for task in (plain, masked):

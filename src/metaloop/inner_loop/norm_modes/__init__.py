@@ -1,4 +1,4 @@
-"""Whose statistics batch norms take: one mode a file."""
+"""Norm modes: where batch norms take their statistics from."""
 
 from metaloop.inner_loop.norm_modes.frozen import Frozen
 from metaloop.inner_loop.norm_modes.inductive import Inductive

@@ -1,10 +1,10 @@
-"""Stored statistics, in training and evaluation: pretrained networks."""
+"""Stored statistics, in training and evaluation: for pretrained networks."""
 
 from metaloop.inner_loop.norm_modes.norm_mode import NormMode
 
 
 class Frozen(NormMode):
-    """One row of statistics for each norm, which no training changes."""
+    """One row of statistics per norm, which training does not change."""
 
     name = "frozen"
     stores = True
@@ -16,4 +16,4 @@ class Frozen(NormMode):
         return 1
 
     def require_fixed(self, *, has_support: bool) -> None:
-        """Allow it: the statistics are there."""
+        """Accept every network: its statistics are stored."""

@@ -1,4 +1,4 @@
-"""The query set by the support set's statistics: no query example sees another."""
+"""Normalise the query set by the support set's statistics: query examples stay independent."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ from metaloop.inner_loop.norm_modes.norm_mode import NormMode, Predict
 
 
 class Inductive(NormMode):
-    """For the query set the support set's statistics, from one forward pass of both."""
+    """The query set uses the support set's statistics, in one forward pass over both."""
 
     name = "inductive"
 

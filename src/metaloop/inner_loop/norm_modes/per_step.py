@@ -1,13 +1,13 @@
-"""Statistics stored for every inner step, read in evaluation alone."""
+"""Statistics stored for every inner step, used only in evaluation."""
 
 from metaloop.inner_loop.norm_modes.norm_mode import NormMode
 
 
 class PerStep(NormMode):
-    """MAML++'s: Antoniou et al. 2019 (arXiv:1810.09502), section 4.
+    """The norms of MAML++: Antoniou et al. 2019 (arXiv:1810.09502), section 4.
 
-    Meta-training normalises by the batch at hand and stores running averages, a row for each of
-    phi_0 .. phi_K; evaluation normalises by those.
+    Meta-training normalises by the current batch and stores running averages, a row for each of
+    phi_0 .. phi_K. Evaluation normalises by those.
     """
 
     name = "per_step"
@@ -21,4 +21,4 @@ class PerStep(NormMode):
         return inner_steps + 1
 
     def require_fixed(self, *, has_support: bool) -> None:
-        """Allow it: the statistics are there."""
+        """Accept every network: its statistics are stored."""

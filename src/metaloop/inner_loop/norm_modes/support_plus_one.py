@@ -1,4 +1,4 @@
-"""Each query example by the statistics of the support set with it alone."""
+"""Normalise each query example by the statistics of the support set and that example."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from metaloop.inner_loop.norm_modes.norm_mode import NormMode, Predict
 
 
 class SupportPlusOne(NormMode):
-    """Reptile's: Nichol et al. 2018 (arXiv:1803.02999), section 6.1."""
+    """The norms of Reptile: Nichol et al. 2018 (arXiv:1803.02999), section 6.1."""
 
     name = "support_plus_one"
 
@@ -24,10 +24,10 @@ class SupportPlusOne(NormMode):
             raise
         except RuntimeError as error:
             raise UserError(
-                "norm_mode=support_plus_one judges every query example in a batch of its own, all "
-                f"of them vectorised, which this model does not allow: {error}. Take "
-                "norm_mode=inductive, which sees no other query example either."
+                "norm_mode=support_plus_one predicts each query example in its own batch, all "
+                f"vectorised, which this model does not allow: {error}. Use norm_mode=inductive, "
+                "which also keeps query examples independent."
             ) from error
 
     def rows_at_once(self, rows: int, support: int, at_most: int) -> int:
-        return max(1, at_most // (support + 1))  # each brings the support set along
+        return max(1, at_most // (support + 1))  # each example carries the support set

@@ -1,16 +1,16 @@
-"""Each batch by its own statistics: most papers' choice."""
+"""Normalise each batch by its own statistics: the choice of most papers."""
 
 from metaloop.inner_loop.norm_modes.norm_mode import NormMode, NormModeName
 
 
 class Transductive(NormMode):
-    """The batch at hand's statistics: for the query set its own, all examples together."""
+    """Use the current batch's statistics; the query set is one batch."""
 
     name = "transductive"
 
     @property
     def for_one_example(self) -> NormModeName:
-        return "inductive"  # a single example has none of its own
+        return "inductive"  # a single example has no statistics
 
     def rows_at_once(self, rows: int, support: int, at_most: int) -> int:
         return rows

@@ -1,4 +1,4 @@
-"""What is checked before the first meta-step: task, network, loss, metrics, exactness."""
+"""Check task, network, loss, metrics and exactness before the first meta-step."""
 
 from metaloop.meta_gradient.preflight.check import check
 from metaloop.meta_gradient.preflight.checks import preflight_check, warn_of_slower

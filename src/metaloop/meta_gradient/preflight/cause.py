@@ -1,4 +1,4 @@
-"""Which piece an error comes from, and what would mend it."""
+"""Find the piece that an error comes from, and a remedy."""
 
 import cProfile
 import sys
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.errors import UserError
 
-# functions that change what a derivative is, by the file and name of their code
+# functions that change a derivative, by file and name of their code
 WITNESSED = {
     ("torch/utils/checkpoint.py", "checkpoint"): "torch.utils.checkpoint",
     ("torch/autograd/grad_mode.py", "__enter__"): "torch.no_grad",
@@ -32,7 +32,7 @@ SUSPECTS = (
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, for a message."""
+    """Return an error's first line, for a message."""
     lines = str(error).strip().splitlines()
     said = lines[0].rstrip(".") if lines else ""
     if isinstance(error, RuntimeError) and said:
@@ -41,29 +41,29 @@ def first_line(error: BaseException) -> str:
 
 
 def some(names: list[str]) -> str:
-    """The first of the names, for a message."""
+    """List the first of the names, for a message."""
     return ", ".join(names[:8]) + (" .." if len(names) > 8 else "")
 
 
 def in_words(error: BaseException) -> str:
-    """What an error says, or means where torch.func speaks of itself."""
+    """Describe an error, translating torch.func's internal messages."""
     said = str(error)
     if "setup_context" in said:
         return (
-            "torch.func takes no autograd.Function in the old style, forward(ctx, ..), and no full "
-            "backward hook"
+            "torch.func does not support an old-style autograd.Function, forward(ctx, ..), or a "
+            "full backward hook"
         )
     if "requires_grad_()" in said and "functorch" in said:
-        return "torch.func takes no torch.autograd.grad inside a forward pass"
+        return "torch.func does not support torch.autograd.grad inside a forward pass"
     if "data-dependent control flow" in said or ".item() on a Tensor" in said:
-        return "vmap takes no Python branch on a value"
+        return "vmap does not support a Python branch on a tensor's value"
     if "dynamic shape" in said or "nonzero" in said:
-        return "vmap takes no selection of rows by a mask"
+        return "vmap does not support selecting rows by a mask"
     return first_line(error)
 
 
 def layer_of(error: BaseException, model: nn.Module) -> str:
-    """The innermost of the model's layers that an error came through; empty if through none."""
+    """Find the innermost layer of the model that an error passed through; empty if none."""
     names = {id(m): f"{n or 'itself'} ({type(m).__name__})" for n, m in model.named_modules()}
     found = ""
     for frame in _frames(error.__traceback__):
@@ -72,44 +72,44 @@ def layer_of(error: BaseException, model: nn.Module) -> str:
 
 
 def suspects(model: nn.Module) -> str:
-    """Layers to look at first: known for trouble, or else all that have no children."""
+    """List the layers to look at first: known causes of trouble, else all without children."""
     leaves = [(n, m) for n, m in model.named_modules() if n and not list(m.children())]
     named = [(n, m) for n, m in model.named_modules() if n and isinstance(m, SUSPECTS)] or leaves
     return some([f"{n} ({type(m).__name__})" for n, m in named]) or type(model).__name__
 
 
 def no_gradient(algorithm: Algorithm, error: Exception) -> UserError:
-    """Explain why plain autograd gives no meta-gradient, by what it says."""
+    """Explain from an error why plain autograd gives no meta-gradient."""
     model = algorithm.objective.model
     name, said = type(model).__name__, in_words(error)
     place = layer_of(error, model) or suspects(model)
     adjoint = algorithm.describe().get("adjoint", type(algorithm).__name__)
     if "torch.func" in said or "functorch" in said or "vmap" in said:
         return UserError(
-            f"adjoint={adjoint} differentiates {name} by torch.func, and {said}. "
-            f"Look at {place}, or set algorithm.adjoint=unrolled, which needs plain autograd alone."
+            f"adjoint={adjoint} differentiates {name} with torch.func, but {said}. "
+            f"Look at {place}, or set algorithm.adjoint=unrolled, which only needs plain autograd."
         )
     if "forward AD" in said or "forward-mode" in said or "jvp" in said:
         return UserError(
-            f"adjoint={adjoint} differentiates forward too, which {name} does not allow: {said}. "
+            f"adjoint={adjoint} also needs forward mode, which {name} does not support: {said}. "
             f"Look at {place}, or set algorithm.adjoint=unrolled."
         )
     if "inplace" in said or "in-place" in said:
         return UserError(
             f"{name} changes a tensor in place that its gradient still needs: {said}. Look at "
-            f"{place}, and write y = y + x for y += x (inplace=False for layers that have it)."
+            f"{place}, and write y = y + x instead of y += x (inplace=False for layers with it)."
         )
     if "not implemented" in said or "once_differentiable" in said:
         return UserError(
-            f"{name} cannot be differentiated twice: {said}. Look at {place}; write it from plain "
+            f"{name} cannot be differentiated twice: {said}. Look at {place}; write it in plain "
             "tensor operations, or set algorithm.adjoint=first_order."
         )
-    return UserError(f"No meta-gradient goes through {name}: {said}. Look at {place}.")
+    return UserError(f"{name} has no meta-gradient: {said}. Look at {place}.")
 
 
 @contextmanager
 def witness() -> Iterator[set[str]]:
-    """Collect which of WITNESSED Python calls inside."""
+    """Collect the names of the WITNESSED functions that are called inside."""
     seen: set[str] = set()
     names = {name for _, name in WITNESSED}
 
@@ -126,14 +126,14 @@ def witness() -> Iterator[set[str]]:
         with _ReadsData(seen):
             yield seen
     finally:
-        if isinstance(before, cProfile.Profile):  # which is what it left, and no function
+        if isinstance(before, cProfile.Profile):  # cProfile leaves an object, not a function
             before.enable()
         else:
             sys.setprofile(before)
 
 
 class _ReadsData(TorchFunctionMode):
-    """Notes that x.data is read, which no Python function is called for."""
+    """Record that x.data is read, which calls no Python function."""
 
     def __init__(self, seen: set[str]) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class _ReadsData(TorchFunctionMode):
 
 
 def _which(called: str, frame: FrameType) -> str:
-    if called == "torch.no_grad":  # enable_grad, set_grad_enabled .. enter by the same name
+    if called == "torch.no_grad":  # enable_grad and others share __enter__
         return f"torch.{type(frame.f_locals.get('self')).__name__}"
     return called
 

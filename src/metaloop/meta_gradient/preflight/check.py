@@ -1,4 +1,4 @@
-"""metaloop.check: the pre-flight check of an algorithm and a task, in one call."""
+"""metaloop.check: run the pre-flight check of an algorithm and a task in one call."""
 
 import torch
 
@@ -25,18 +25,18 @@ def check(
 ) -> Verdict:
     """Check task, network, loss, metrics and the exactness of the meta-gradient.
 
-    `MetaLearner` does it before its first step. Everything is tried on throw-away copies, on two
-    tasks, in float64 where that runs: derivatives against finite differences, the meta-gradient
-    against plain autograd.
+    `MetaLearner` does this before its first step. Everything runs on throw-away copies, on two
+    tasks, in float64 if possible: derivatives are compared with finite differences, the
+    meta-gradient with plain autograd.
 
-    `print(metaloop.check(algorithm, task))` says, for example, "Checked: MLP is exact to 3e-16 of
+    `print(metaloop.check(algorithm, task))` prints, for example, "Checked: MLP is exact to 3e-16 of
     plain autograd in float64. tasks_at_once=all, chunks_at_once=1."
 
     Args:
         algorithm: holds the model, the loss and the metrics.
-        task: where episodes come from.
-        seed: of the episodes.
-        tasks_at_once, chunks_at_once: how a meta-batch is to be computed.
+        task: the source of the episodes.
+        seed: seed of the episodes.
+        tasks_at_once, chunks_at_once: how a meta-batch is to be computed; see `meta_gradient`.
 
     Raises:
         UserError: the piece at fault, and what to change.
@@ -57,7 +57,7 @@ def check(
     except Exception as error:
         raise UserError(
             f"The task {type(task).__name__} fails to draw an episode: {first_line(error)}. Its "
-            "draw returns a meta-batch of tensors [T, ..], an entry for each stream."
+            "draw must return a meta-batch of tensors [T, ..], one entry per stream."
         ) from error
     meta = {**objective.meta_parameters(), **algorithm.own_parameters()}
     at_once = AtOnce(tasks_at_once=tasks_at_once, chunks_at_once=chunks_at_once)

@@ -1,4 +1,4 @@
-"""The check before the first step: task, network, loss, purity, exactness, in this order."""
+"""The check before the first step: task, network, loss, purity and exactness, in this order."""
 
 import warnings
 from dataclasses import replace
@@ -13,7 +13,7 @@ from metaloop.meta_gradient.meta_gradient import AtOnce
 from metaloop.meta_gradient.preflight.exactness import Found, choose_evaluation, choose_training
 from metaloop.meta_gradient.preflight.fault import not_vectorised
 from metaloop.meta_gradient.preflight.forward_check import check_forward, check_parameters
-from metaloop.meta_gradient.preflight.purity import Purity, check_purity, refuse_twice
+from metaloop.meta_gradient.preflight.purity import check_purity, refuse_twice
 from metaloop.meta_gradient.preflight.task_check import check_episodes
 from metaloop.meta_gradient.preflight.trial import (
     Modes,
@@ -40,25 +40,25 @@ def preflight_check(
     trains: bool = True,
     skips_known: bool = True,
 ) -> Verdict:
-    """Find the first exact way of those asked for, on throw-away copies of the pieces.
+    """Find the first exact way to compute, on throw-away copies of the pieces.
 
-    Of several shapes the smallest and the largest are checked, and the way is exact for both.
-    No random state and no piece of the caller's is changed.
+    If shapes vary, the smallest and the largest are checked, and the way is exact for both.
+    The caller's random state and pieces are not changed.
 
     Args:
-        algorithm, meta, episodes: what is computed: see `meta_gradient`.
+        algorithm, meta, episodes: arguments of `meta_gradient`.
         at_once: how a meta-batch is to be split and computed.
-        task: where the episodes come from; its shapes are checked too.
-        modes: which modules train in training mode; None takes those of the model, or train()
-            where it is in eval().
-        trains: whether meta-gradients are computed; or the learner is adapted and judged alone.
-        skips_known: leave out what is known to be exact: see known_exact.py.
+        task: the source of the episodes; its shapes are checked too.
+        modes: training mode of each module; None takes the model's modes, or train() if it is in
+            eval().
+        trains: whether meta-gradients are computed; if not, the learner only adapts.
+        skips_known: skip the check of pieces that are known to be exact; see known_exact.py.
 
     Raises:
         UserError: the piece at fault, and what to change.
 
     """
-    groups = sorted(of_one_shape(episodes), key=_elements_a_task)
+    groups = sorted(of_one_shape(episodes), key=_elements_per_task)
     verdicts: list[Verdict] = []
     for group in [groups[0], groups[-1]][: len(groups)]:
         fitted = algorithm.for_ways(group.classes.shape[-1])
@@ -71,7 +71,7 @@ def preflight_check(
 
 
 def warn_of_slower(verdict: Verdict) -> None:
-    """Warn of each way that was asked for and is not taken."""
+    """Warn for each way that was requested but not used."""
     for line in verdict.slower:
         warnings.warn(line, stacklevel=2)
 
@@ -86,7 +86,7 @@ def _check(
     trains: bool,
     skips_known: bool,
 ) -> Verdict:
-    """Check episodes of one shape."""
+    """Check episodes of a single shape."""
     model = algorithm.objective.model
     check_parameters(model, algorithm.objective.loss)
     check_episodes(episodes, task)
@@ -96,36 +96,36 @@ def _check(
     with keep_random_state(episodes.classes.device):
         own = make_trial(algorithm, meta, episodes, None)
         passes = _forward_passes(own, modes, task, trains=trains, is_known=is_skipped)
-        if algorithm.evaluates_twice and trains and passes[0].draws:
+        if algorithm.evaluates_twice and trains and passes[0]:
             refuse_twice(own)
         chunks, slower = _chunks(own, at_once["chunks_at_once"], passes, is_known=is_known)
         if is_skipped:
             return Verdict(
                 AtOnce(tasks_at_once=at_once["tasks_at_once"], chunks_at_once=chunks),
-                "metaloop's own pieces, known to be exact",
+                "metaloop's pieces, known to be exact",
                 slower=tuple(slower),
             )
         asked = AtOnce(tasks_at_once=at_once["tasks_at_once"], chunks_at_once=chunks)
         with torch.autocast(episodes.classes.device.type, enabled=False):
-            place = algorithm, meta, episodes
+            inputs = algorithm, meta, episodes
             if trains:
-                found = choose_training(own, place, modes, asked, passes[0])
+                found = choose_training(own, inputs, modes, asked, passes[0])
             else:
-                found = choose_evaluation(own, place, asked, passes[0])
+                found = choose_evaluation(own, inputs, asked, passes[0])
     return _verdict(own, asked, found, slower)
 
 
-def _elements_a_task(episodes: Episode) -> int:
+def _elements_per_task(episodes: Episode) -> int:
     return count_elements(episodes.support.inputs) // len(episodes.classes)
 
 
 def _forward_passes(
     own: Trial, modes: Modes | None, task: Task | None, *, trains: bool, is_known: bool
-) -> list[Purity]:
-    """One forward pass in the mode of training and one in that of evaluation."""
-    # where episodes have fewer classes, a model may have more outputs than the most of them
+) -> list[bool]:
+    """Run one forward pass in training mode and one in evaluation mode."""
+    # if the number of classes varies, a model may have more outputs than any episode has classes
     output_size = None if task is None or own.objective.ways else task.output_size
-    passes: list[Purity] = []
+    passes: list[bool] = []
     for mode in ("in training mode", "in eval()") if trains else ("in eval()",):
         set_modes(own.model, modes) if mode == "in training mode" else own.model.eval()
         if not (is_known and passes):
@@ -136,21 +136,21 @@ def _forward_passes(
 
 
 def _chunks(
-    own: Trial, asked: ChunksAtOnce, passes: list[Purity], *, is_known: bool
+    own: Trial, asked: ChunksAtOnce, passes: list[bool], *, is_known: bool
 ) -> tuple[ChunksAtOnce, list[str]]:
-    """Chunks at the same time, 1 where they would race for random numbers.
+    """Choose the chunks to compute at once: 1 where they would race for random numbers.
 
-    `by_size` is 1 for pieces of others, too: whether threads may run them, they alone know.
+    `by_size` becomes 1 for foreign pieces, which may not be threadsafe.
     """
     if asked == 1 or own.tasks.classes.device.type != "cpu":
         return asked, []
     if asked == "by_size":
-        return (asked if is_known and not passes[0].draws else 1), []
+        return (asked if is_known and not passes[0] else 1), []
     name = type(own.model).__name__
-    if any(one.draws for one in passes):
+    if any(passes):
         return 1, [
-            f"{name} draws random numbers, for which chunks at the same time would race: "
-            f"device.chunks_at_once={asked} becomes 1."
+            f"{name} draws random numbers, and chunks computed at the same time would race for "
+            f"them: device.chunks_at_once={asked} becomes 1."
         ]
     return asked, []
 
@@ -161,14 +161,14 @@ def _verdict(own: Trial, asked: AtOnce, found: Found, slower: list[str]) -> Verd
     if VECTORISED in failed and found.at_once["tasks_at_once"] == 1 != asked["tasks_at_once"]:
         slower = [
             *slower,
-            f"{name} {failed[VECTORISED].reason} when tasks are vectorised: it runs task by task, "
-            f"which is slower but exact. Look at {not_vectorised(own)}, or set "
-            "device.tasks_at_once=1.",
+            f"{name} {failed[VECTORISED].reason} when tasks are vectorised, so it runs task by "
+            f"task, which is slower but exact. Look at {not_vectorised(own)}, or set "
+            "device.tasks_at_once=1 to avoid this warning.",
         ]
     if found.at_once["chunks_at_once"] != asked["chunks_at_once"]:
         slower = [
             *slower,
-            f"{name} cannot be computed by several threads ({found.why_not_threads}): "
+            f"{name} cannot run in several threads ({found.why_not_threads}): "
             f"device.chunks_at_once={asked['chunks_at_once']} becomes 1.",
         ]
     return Verdict(found.at_once, found.checked, found.tried, found.notes, tuple(slower))

@@ -1,4 +1,4 @@
-"""The first exact way: derivatives of the pieces, then the whole, then the run's own float type."""
+"""Find the first exact way: check the derivatives, the meta-gradient, then the run's dtype."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from metaloop.meta_gradient.meta_gradient import AtOnce, Gradient
 from metaloop.meta_gradient.preflight.cause import first_line, no_gradient, suspects
 from metaloop.meta_gradient.preflight.fault import no_second_derivative, not_finite
 from metaloop.meta_gradient.preflight.pieces import check_pieces
-from metaloop.meta_gradient.preflight.purity import Purity, draws_now
+from metaloop.meta_gradient.preflight.purity import draws_now
 from metaloop.meta_gradient.preflight.trial import (
     Modes,
     Trial,
@@ -37,12 +37,12 @@ from metaloop.meta_gradient.preflight.ways import (
     try_way,
 )
 
-Place = tuple[Algorithm, Parameters, Episode]
+Inputs = tuple[Algorithm, Parameters, Episode]
 
 
 @dataclass(frozen=True)
 class Found:
-    """The way to take, and what was seen on the way to it."""
+    """The chosen way, and what was found while choosing it."""
 
     at_once: AtOnce
     checked: str
@@ -51,33 +51,35 @@ class Found:
 
     @property
     def why_not_threads(self) -> str:
-        """Why two tasks cannot be computed side by side."""
+        """Reason why two tasks cannot be computed side by side."""
         return next((one.reason for one in self.tried if one.way == SIDE_BY_SIDE), "")
 
 
 def choose_training(
-    own: Trial, place: Place, modes: Modes | None, asked: AtOnce, seen: Purity
+    own: Trial, inputs: Inputs, modes: Modes | None, asked: AtOnce, draws: bool
 ) -> Found:
-    """Compare the ways to compute a meta-gradient with plain autograd, and take the first exact."""
-    trial, plain, precise = _precise(own, place, modes)
+    """Compare ways to compute a meta-gradient with plain autograd; choose the first exact one."""
+    trial, plain, precise = _precise(own, inputs, modes)
     away = move_away(trial)
     notes = check_pieces(trial, (trial, away), precise)
-    there = plain_meta_gradient(away)
-    if is_finite(there):
-        plain = there
+    plain_away = plain_meta_gradient(away)
+    if is_finite(plain_away):
+        plain = plain_away
     elif is_finite(plain):
-        away = trial  # its inner steps leave where the loss is defined
+        away = trial  # its inner steps leave the loss's domain
     else:
         raise not_finite(trial)
     tried = []
     if asked["tasks_at_once"] != 1:
-        tried.append(_vectorised(away, plain, precise, seen))
+        tried.append(_vectorised(away, plain, precise, draws))
     tried.append(try_way(away, ONE_BY_ONE, plain, precise))
     if asked["chunks_at_once"] not in (1, "by_size"):
         tried.append(try_way(away, SIDE_BY_SIDE, plain, precise))
     tried = [_in_own_type(own, one) if one.is_exact else one for one in tried]
     if precise is not torch.float64:
-        notes.append(f"Compared in {_name(precise)} (float64 cannot run or is not used inside).")
+        notes.append(
+            f"Compared in {_name(precise)} (float64 fails, or the model does not compute in it)."
+        )
     _refuse_none(own, tried)
     worst = max(one.error or 0.0 for one in tried if one.is_exact)
     checked = (
@@ -86,14 +88,14 @@ def choose_training(
     return Found(_take(tried, asked), checked, tuple(tried), tuple(notes))
 
 
-def choose_evaluation(own: Trial, place: Place, asked: AtOnce, seen: Purity) -> Found:
-    """Compare vectorised adaptation with that of one task at a time."""
+def choose_evaluation(own: Trial, inputs: Inputs, asked: AtOnce, draws: bool) -> Found:
+    """Compare vectorised adaptation with adaptation task by task."""
     trial = own
     try:
-        wide = make_trial(*place, torch.float64)
+        wide = make_trial(*inputs, torch.float64)
         wide.model.eval()
         plain, trial = of_evaluation(wide, ONE_BY_ONE), wide
-    except Exception:  # some models run in their own type alone
+    except Exception:  # some models run only in their dtype
         try:
             plain = of_evaluation(own, ONE_BY_ONE)
         except UserError:
@@ -104,18 +106,18 @@ def choose_evaluation(own: Trial, place: Place, asked: AtOnce, seen: Purity) -> 
     tried = []
     if asked["tasks_at_once"] != 1:
         tried.append(
-            _unknowable()
-            if seen.draws
-            else try_way(trial, VECTORISED, plain, precise, of_evaluation)
+            _unknowable() if draws else try_way(trial, VECTORISED, plain, precise, of_evaluation)
         )
     tried.append(Tried(ONE_BY_ONE, 0.0, "", 0.0))
-    checked = f"{type(own.model).__name__} adapts as task by task, in {_name(precise)}"
+    checked = f"{type(own.model).__name__} adapts the same as task by task, in {_name(precise)}"
     return Found(_take(tried, asked), checked, tuple(tried))
 
 
-def _precise(own: Trial, place: Place, modes: Modes | None) -> tuple[Trial, Gradient, torch.dtype]:
-    """The trial in float64 if it runs there, or in its own type; and how precise that is."""
-    wide = make_trial(*place, torch.float64)
+def _precise(
+    own: Trial, inputs: Inputs, modes: Modes | None
+) -> tuple[Trial, Gradient, torch.dtype]:
+    """Return the trial in float64, or in its dtype if float64 fails, and its actual precision."""
+    wide = make_trial(*inputs, torch.float64)
     set_modes(wide.model, modes)
     try:
         plain = plain_meta_gradient(wide)
@@ -130,12 +132,12 @@ def _precise(own: Trial, place: Place, modes: Modes | None) -> tuple[Trial, Grad
     return wide, plain, _precision(wide)
 
 
-def _vectorised(trial: Trial, plain: Gradient, precise: torch.dtype, seen: Purity) -> Tried:
-    """Compare all at once; without dropout, whose masks would differ."""
-    if not seen.draws:
+def _vectorised(trial: Trial, plain: Gradient, precise: torch.dtype, draws: bool) -> Tried:
+    """Compare all tasks vectorised; without dropout, whose masks would differ."""
+    if not draws:
         return try_way(trial, VECTORISED, plain, precise)
     with without_dropout(trial.model):
-        if draws_now(trial):  # what draws is no dropout layer; its forward may ask self.training
+        if draws_now(trial):  # not a dropout layer: forward may read self.training
             trial.model.eval()
             if draws_now(trial):
                 return _unknowable()
@@ -143,12 +145,12 @@ def _vectorised(trial: Trial, plain: Gradient, precise: torch.dtype, seen: Purit
 
 
 def _unknowable() -> Tried:
-    reason = "draws random numbers in eval() too, so that nobody can tell whether it is exact"
+    reason = "draws random numbers in eval() too, so its exactness cannot be checked"
     return Tried(VECTORISED, None, reason, 0.0)
 
 
 def _in_own_type(own: Trial, one: Tried) -> Tried:
-    """Run an exact way once in the run's own float type, which may take other kernels."""
+    """Run an exact way once in the run's dtype, which may use other kernels."""
     try:
         of_training(own, one.way)
     except Exception as error:
@@ -164,7 +166,7 @@ def _refuse_none(own: Trial, tried: list[Tried]) -> None:
         return
     reasons = "; ".join(f"{one.way}: {one.reason}" for one in tried)
     raise UserError(
-        f"No exact meta-gradient goes through {type(own.model).__name__}: {reasons}. Look at "
+        f"{type(own.model).__name__} has no exact meta-gradient: {reasons}. Look at "
         f"{suspects(own.model)}, and at the loss."
     )
 
@@ -184,7 +186,7 @@ def _was(tried: list[Tried], way: str) -> bool:
 
 
 def _precision(trial: Trial) -> torch.dtype:
-    """float64 if the loss is computed in it throughout, else float32."""
+    """Return float64 if the loss is computed in it throughout, else float32."""
     if trial.dtype is not torch.float64:
         return torch.float32
     with _Narrow() as watch, trial.same_random_state(), torch.no_grad():
@@ -193,7 +195,7 @@ def _precision(trial: Trial) -> torch.dtype:
 
 
 class _Narrow(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes an operation that makes less than float64 of what it is given."""
+    """Record an operation that returns less than float64 from its inputs."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

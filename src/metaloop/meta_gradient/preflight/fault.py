@@ -1,4 +1,4 @@
-"""Model or loss: the piece at fault, found by asking the loss alone."""
+"""Tell whether the model or the loss is at fault, by testing the loss alone."""
 
 import math
 
@@ -10,28 +10,28 @@ from metaloop.meta_gradient.preflight.cause import in_words, no_gradient, suspec
 from metaloop.meta_gradient.preflight.forward_check import name_of
 from metaloop.meta_gradient.preflight.trial import Trial
 
-WRONG = 1e-4  # of a difference in float64, where a right one is below 1e-6
+WRONG = 1e-4  # relative to a difference in float64, where a correct derivative is below 1e-6
 
 
 def no_second_derivative(trial: Trial, error: Exception) -> UserError:
-    """Explain why the support loss cannot be differentiated as the algorithm does it."""
+    """Explain why the support loss cannot be differentiated as the algorithm requires."""
     if _differentiates_loss(trial):
         return no_gradient(trial.algorithm, error)
     return UserError(
         f"The loss {name_of(trial.objective.loss)} cannot be differentiated twice: "
-        f"{in_words(error)}. Write it from plain tensor operations, or set "
+        f"{in_words(error)}. Write it in plain tensor operations, or set "
         "algorithm.adjoint=first_order."
     )
 
 
 def not_finite(trial: Trial) -> UserError:
-    """Explain that plain autograd itself gives no finite meta-gradient."""
+    """Explain that even plain autograd gives no finite meta-gradient."""
     return UserError(
         f"The meta-gradient of {type(trial.model).__name__} is nan or infinite at its initial "
-        "weights, in plain autograd too. Look for what has no finite derivative where it is used: "
-        "a square root, norm or logarithm at zero (torch.where does not hide it), equal "
-        f"eigenvalues; in {suspects(trial.model)}, or in the loss. Where the inner steps leave "
-        "what the loss is defined for, lower algorithm.inner_lr."
+        "weights, even with plain autograd. Look for an operation without a finite derivative: "
+        "a square root, norm or logarithm at zero (torch.where does not hide it), or equal "
+        f"eigenvalues; in {suspects(trial.model)}, or in the loss. If the inner steps leave "
+        "the domain of the loss, lower algorithm.inner_lr."
     )
 
 
@@ -45,26 +45,26 @@ def wrong_second_derivative(trial: Trial, off: float) -> UserError:
     else:
         place, what = f"Look at the loss {name_of(trial.objective.loss)}", "a loss"
     return UserError(
-        f"No exact meta-gradient goes through {model}: the second derivative of its support loss "
-        f"is off by {off:.1e} of a finite difference. {place}: {what} with a backward pass of its "
-        "own, as that of torch's weight_norm, has to be differentiable twice. Write it from plain "
+        f"{model} has no exact meta-gradient: the second derivative of its support loss "
+        f"is off by {off:.1e} from a finite difference. {place}: {what} with a custom backward "
+        "pass, like torch's weight_norm, must be differentiable twice. Write it in plain "
         "tensor operations, or set algorithm.adjoint=first_order."
     )
 
 
 def wrong_function(trial: Trial, function: str) -> UserError:
-    """Explain that a user's own backward has another derivative than autograd takes."""
+    """Explain that a custom backward is not differentiated correctly."""
     return UserError(
-        f"No exact meta-gradient goes through {type(trial.model).__name__}: the backward of its "
-        f"autograd.Function {function} is not differentiated as it should be, so that its second "
-        "derivative is off a finite difference. Write the backward from differentiable operations "
-        "on saved tensors, or set algorithm.adjoint=first_order."
+        f"{type(trial.model).__name__} has no exact meta-gradient: the backward pass of its "
+        f"autograd.Function {function} is not differentiated correctly, so its second "
+        "derivative differs from a finite difference. Write the backward in differentiable "
+        "operations on saved tensors, or set algorithm.adjoint=first_order."
     )
 
 
 def not_vectorised(trial: Trial) -> str:
-    """Name the piece that is to be looked at where vectorising fails or is inexact."""
-    predictions, targets = _of_loss(trial)
+    """Name the piece to look at where vectorising fails or is inexact."""
+    predictions, targets = _loss_inputs(trial)
     both = (torch.stack([predictions] * 2), torch.stack([targets] * 2))
     try:
         torch.func.vmap(trial.objective.loss)(*both)
@@ -74,8 +74,8 @@ def not_vectorised(trial: Trial) -> str:
 
 
 def _differentiates_loss(trial: Trial) -> bool:
-    """Whether the loss by itself has the second derivative that differences say."""
-    predictions, targets = _of_loss(trial)
+    """Check whether the loss alone has the second derivative that finite differences give."""
+    predictions, targets = _loss_inputs(trial)
     generator = torch.Generator().manual_seed(2)
     direction = torch.randn(predictions.shape, generator=generator, dtype=torch.float64)
     direction = direction.to(predictions)
@@ -103,7 +103,7 @@ def _differentiates_loss(trial: Trial) -> bool:
     return bool(off < (WRONG if trial.dtype is torch.float64 else 100 * WRONG))
 
 
-def _of_loss(trial: Trial) -> tuple[Tensor, Tensor]:
+def _loss_inputs(trial: Trial) -> tuple[Tensor, Tensor]:
     support = trial.task(0).support
     with trial.same_random_state(), torch.no_grad():
         return trial.objective.predict_support(trial.theta, support.inputs), support.targets

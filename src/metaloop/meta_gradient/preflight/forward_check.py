@@ -1,4 +1,4 @@
-"""Do network, loss and metrics fit each other and the task? One forward pass tells."""
+"""Check in one forward pass that network, loss and metrics fit each other and the task."""
 
 import functools
 import warnings
@@ -14,38 +14,39 @@ from metaloop.errors import UserError
 from metaloop.meta_gradient.preflight.cause import first_line, layer_of
 from metaloop.meta_gradient.preflight.trial import Trial
 
-SIZES = "Using a target size"  # how torch's warning of a loss that broadcasts begins
+SIZES = "Using a target size"  # start of torch's warning about a loss that broadcasts
 
 
 def check_parameters(model: nn.Module, loss: Callable[..., Tensor]) -> None:
-    """Refuse parameters that no inner loop can move, and a loss with parameters of its own.
+    """Refuse parameters that no inner loop can adapt, and a loss with learned parameters.
 
     Raises:
-        UserError: which ones, and what to do.
+        UserError: which ones, and what to change.
 
     """
     name = type(model).__name__
     for parameter, p in model.named_parameters():
         if p.is_complex() and p.requires_grad:
             raise UserError(
-                f"{name} learns the complex parameter {parameter}, and an inner loop moves real "
-                "ones. Hold its real and imaginary part as two parameters (torch.view_as_complex)."
+                f"{name} learns the complex parameter {parameter}, but an inner loop adapts real "
+                "ones. Store its real and imaginary part as two parameters "
+                "(torch.view_as_complex)."
             )
     module = _module_of(loss)
     learned = [n for n, p in module.named_parameters() if p.requires_grad] if module else []
     if learned:
         raise UserError(
             f"The loss {type(module).__name__} has parameters ({', '.join(learned[:6])}), which "
-            "would never be learned. Make them parameters of the model, whose forward returns what "
-            "the loss needs of them, or freeze them (requires_grad_(False))."
+            "would never be learned. Make them parameters of the model, whose forward returns them "
+            "as part of its output, or freeze them (requires_grad_(False))."
         )
 
 
 def check_forward(trial: Trial, output_size: int | None) -> None:
-    """Run network, loss and metrics once on a task's two sets.
+    """Run network, loss and metrics once on the support and query set of a task.
 
     Raises:
-        UserError: the piece at fault, what it did, and what it has to do.
+        UserError: the piece at fault, what it does, and what it should do.
 
     """
     task = trial.task(0)
@@ -76,19 +77,19 @@ def _predict(trial: Trial, part: str, examples: Examples, output_size: int | Non
     if not isinstance(predictions, Tensor):
         raise _no_tensor(model, predictions)
     if predictions.is_complex():
-        raise UserError(f"The model {name} returns complex numbers. Return real ones.")
+        raise UserError(f"The model {name} returns complex values. Return real ones.")
     raw = returned[-1] if returned else None
     if isinstance(raw, Tensor):
         _check_output_size(name, raw, output_size)
     if not predictions.ndim or len(predictions) != len(examples.targets):
         raise UserError(
             f"The model {name} gives predictions of shape {list(predictions.shape)} for "
-            f"{len(examples.targets)} {part} examples. Their first dimension is the examples'."
+            f"{len(examples.targets)} {part} examples. Their first dimension must be the examples."
         )
     if not bool(torch.isfinite(predictions).all()):
         raise UserError(
-            f"The model {name} puts out nan or infinite values at its initial weights. Look at its "
-            "initialisation and at the scale of the inputs."
+            f"The model {name} returns nan or infinite values at its initial weights. Check its "
+            "initialisation and the scale of the inputs."
         )
     return predictions
 
@@ -97,16 +98,16 @@ def _check_output_size(name: str, raw: Tensor, output_size: int | None) -> None:
     if output_size is None or raw.ndim < 2 or output_size in (raw.shape[1], raw.shape[-1]):
         return
     raise UserError(
-        f"The model {name} puts out {list(raw.shape[1:])} for one input, and the task's "
+        f"The model {name} returns {list(raw.shape[1:])} for one input, but the task's "
         f"output_size is {output_size}. Give its last layer {output_size} outputs, or correct the "
         "task."
     )
 
 
 def check_loss(trial: Trial, predictions: Tensor, examples: Examples) -> None:
-    """Refuse a loss that is no finite scalar of the predictions, or that broadcasts."""
+    """Refuse a loss that broadcasts, or that is not a finite scalar of the predictions."""
     name = name_of(trial.objective.loss)
-    shapes = f"predictions {_described(predictions)} and targets {_described(examples.targets)}"
+    shapes = f"predictions {_describe(predictions)} and targets {_describe(examples.targets)}"
     ways = predictions.shape[1] if predictions.ndim > 1 else 0
     targets = examples.targets
     try:
@@ -114,22 +115,22 @@ def check_loss(trial: Trial, predictions: Tensor, examples: Examples) -> None:
     except UserError:
         raise
     except Exception as error:
-        hint = "Make model, task and loss agree on shapes and types"
+        hint = "Make model, task and loss agree on shapes and dtypes"
         if not targets.is_floating_point() and ways and int(targets.max()) >= ways:
             hint = f"Labels count from 0 to {ways - 1}: the label {int(targets.max())} is too large"
         raise UserError(
             f"The loss {name} fails on {shapes}: {first_line(error)}. {hint}."
         ) from error
     if not isinstance(value, Tensor) or value.ndim:
-        found = _described(value)
+        found = _describe(value)
         raise UserError(
-            f"The loss {name} returns {found} for {shapes}. It has to return a scalar tensor, the "
-            "mean over the examples (for example reduction='mean')."
+            f"The loss {name} returns {found} for {shapes}. It must return a scalar tensor, the "
+            "mean over the examples (for example by reduction='mean')."
         )
     if not bool(torch.isfinite(value)):
         raise UserError(
-            f"The loss {name} is {value.item()} at the initial weights, for {shapes}. Look at its "
-            "logarithms, square roots and divisions, and at the scale of the targets."
+            f"The loss {name} is {value.item()} at the initial weights, for {shapes}. Check its "
+            "logarithms, square roots and divisions, and the scale of the targets."
         )
     if (
         not value.requires_grad
@@ -137,9 +138,9 @@ def check_loss(trial: Trial, predictions: Tensor, examples: Examples) -> None:
         is not None
     ):
         raise UserError(
-            f"The loss {name} does not depend on the predictions in a way that can be "
-            "differentiated. Compute it from the predictions by tensor operations, without "
-            "detach(), item(), argmax or numpy; in a forward pass torch.no_grad() does the same."
+            f"The loss {name} has no gradient with respect to the predictions. Compute it from "
+            "them by tensor operations, without detach(), item(), argmax or numpy, and without "
+            "torch.no_grad() in the model's forward."
         )
 
 
@@ -151,38 +152,37 @@ def _check_metrics(trial: Trial, predictions: Tensor, examples: Examples) -> Non
             raise
         except Exception as error:
             raise UserError(
-                f"The metric {name} fails on predictions {_described(predictions)} and targets "
-                f"{_described(examples.targets)}: {first_line(error)}. Make it fit the task."
+                f"The metric {name} fails on predictions {_describe(predictions)} and targets "
+                f"{_describe(examples.targets)}: {first_line(error)}. Make it fit the task."
             ) from error
         if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
             raise UserError(
-                f"The metric {name} returns {_described(value)}. A metric is one number: a scalar "
-                "float tensor, for example .to(predictions.dtype).mean()."
+                f"The metric {name} returns {_describe(value)}. A metric must return a scalar "
+                "float tensor, for example by .to(predictions.dtype).mean()."
             )
 
 
 def _watched(
     function: Callable[[Tensor, Tensor], Tensor], predictions: Tensor, targets: Tensor, what: str
 ) -> Tensor:
-    """Call a function of predictions and targets, and refuse that it pairs all with all."""
-    with warnings.catch_warnings(record=True) as said, _PairsOfAll() as watch:
+    """Call a function of predictions and targets; refuse one that broadcasts them by accident."""
+    with warnings.catch_warnings(record=True) as caught, _BroadcastWatch() as watch:
         warnings.simplefilter("always")
         value = function(predictions, targets)
-    sizes = [str(w.message) for w in said if str(w.message).startswith(SIZES)]
+    sizes = [str(w.message) for w in caught if str(w.message).startswith(SIZES)]
     if sizes or watch.found:
         raise UserError(
-            f"{what} compares predictions {_described(predictions)} with targets "
-            f"{_described(targets)}, which broadcast to one another. Give both the same shape: "
-            f"targets of [S, 1] where the model puts out one number, or outputs of the targets' "
-            "width."
+            f"{what} compares predictions {_describe(predictions)} with targets "
+            f"{_describe(targets)}, which broadcast. Give both the same shape: targets [S, 1] if "
+            "the model has one output, or as many outputs as the targets have."
         )
-    for warning in said:
+    for warning in caught:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return value
 
 
-class _PairsOfAll(TorchFunctionMode):
-    """Notes an operation that broadcasts two tensors of different numbers of dimensions to more."""
+class _BroadcastWatch(TorchFunctionMode):
+    """Detect an operation that broadcasts two tensors with different numbers of dimensions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,13 +200,13 @@ class _PairsOfAll(TorchFunctionMode):
         if len(operands) == 2 and isinstance(result, Tensor):
             one, other = operands
             is_more = result.shape not in (one.shape, other.shape)
-            if is_more and one.ndim != other.ndim and _pairs(one, other, result):
+            if is_more and one.ndim != other.ndim and _broadcast(one, other, result):
                 self.found = True
         return result
 
 
-def _pairs(one: Tensor, other: Tensor, result: Tensor) -> bool:
-    """Whether the result has the shape to which the two broadcast."""
+def _broadcast(one: Tensor, other: Tensor, result: Tensor) -> bool:
+    """Check whether the result has the shape to which the two tensors broadcast."""
     sizes = [*zip(reversed(one.shape), reversed(other.shape), strict=False)]
     fits = all(a == b or 1 in (a, b) for a, b in sizes)
     longer = max(one.shape, other.shape, key=len)
@@ -223,20 +223,20 @@ def _fails(trial: Trial, part: str, inputs: Inputs, error: Exception) -> UserErr
     types = {p.dtype for p in model.parameters() if p.dtype not in floats}
     if types and floats and "dtype" in str(error):
         hint = (
-            f"Its parameters are {_names(types)}, the inputs {_names(floats)}: keep the "
+            f"Its parameters are {_names(types)}, but the inputs {_names(floats)}: keep the "
             "model in float32, or set device.precision=64-true for float64"
         )
     return UserError(
-        f"The model {name} fails{inside} on a task's {part} inputs {_listed(inputs)}: "
+        f"The model {name} fails{inside} on a task's {part} inputs {_list(inputs)}: "
         f"{first_line(error)}. {hint}."
     )
 
 
 def _no_tensor(model: nn.Module, returned: object) -> UserError:
-    found = _described(returned)
+    found = _describe(returned)
     return UserError(
-        f"The model {type(model).__name__} returns {found}, and a network has to return one tensor "
-        "of predictions. Wrap it in a module whose forward returns that part alone: "
+        f"The model {type(model).__name__} returns {found}, but a network must return one tensor "
+        "of predictions. Wrap it in a module whose forward returns only that part: "
         "self.network(x)[0], or self.network(x).logits."
     )
 
@@ -251,7 +251,7 @@ def _module_of(function: object) -> nn.Module | None:
 
 
 def name_of(function: object) -> str:
-    """What to call a function in a message."""
+    """Name a function for a message."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__qualname__", type(function).__name__))
@@ -261,13 +261,13 @@ def _names(types: set[torch.dtype]) -> str:
     return ", ".join(sorted(str(t).removeprefix("torch.") for t in types))
 
 
-def _listed(inputs: Inputs) -> str:
+def _list(inputs: Inputs) -> str:
     if isinstance(inputs, Tensor):
-        return _described(inputs)
-    return ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
+        return _describe(inputs)
+    return ", ".join(f"{name} {_describe(tensor)}" for name, tensor in inputs.items())
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{list(value.shape)} {_names({value.dtype})}"
     return f"a {type(value).__name__}"

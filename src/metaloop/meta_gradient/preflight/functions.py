@@ -1,8 +1,8 @@
-"""Backward passes that users write, each asked by itself whether it is differentiable.
+"""Check that each user-written backward pass is differentiated correctly.
 
-Behind a straight-through estimator no gradient is a slope, so that differences of the whole loss
-say nothing of the layers before it. One function's backward, its cotangent held still, can be
-compared: a straight-through one is constant, and so are its differences.
+Behind a straight-through estimator a gradient is not the slope of the loss, so finite differences
+of the whole loss cannot check the layers before it. But one function's backward can be checked, for
+a fixed cotangent: that of a straight-through estimator is constant, and so are its differences.
 """
 
 import math
@@ -23,7 +23,7 @@ _APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-de
 
 
 class Call(NamedTuple):
-    """One use of an autograd.Function."""
+    """One call of an autograd.Function."""
 
     function: Function
     args: tuple[object, ...]
@@ -31,7 +31,7 @@ class Call(NamedTuple):
 
 @contextmanager
 def calls_of_functions() -> Iterator[list[Call]]:
-    """Collect the uses of Python's autograd.Functions inside."""
+    """Collect the calls of Python's autograd.Functions inside."""
     calls: list[Call] = []
 
     def look(frame: FrameType, event: str, argument: object) -> None:  # noqa: ARG001
@@ -47,7 +47,7 @@ def calls_of_functions() -> Iterator[list[Call]]:
 
 
 def wrongly_derived(calls: list[Call], dtype: torch.dtype) -> str:
-    """Name the first function whose backward is not differentiated as it is; empty if none."""
+    """Name the first function whose backward is differentiated incorrectly; empty if none."""
     for call in calls:
         if not _is_differentiated(call, dtype):
             return call.function.__name__
@@ -55,7 +55,7 @@ def wrongly_derived(calls: list[Call], dtype: torch.dtype) -> str:
 
 
 def _is_differentiated(call: Call, dtype: torch.dtype) -> bool:
-    """Compare <u, dG v> by autograd with central differences of G = backward(cotangent)."""
+    """Compare <u, dG v> from autograd with central differences of G = backward(cotangent)."""
     x = [t for t in call.args if isinstance(t, Tensor) and t.requires_grad]
     if not x:
         return True
@@ -82,7 +82,7 @@ def _is_differentiated(call: Call, dtype: torch.dtype) -> bool:
 
 
 def _gradient_of(call: Call) -> Callable[..., list[Tensor]]:
-    """The function's backward at other inputs, from a fixed cotangent."""
+    """Return the function's backward pass as a function of its inputs, for a fixed cotangent."""
 
     def gradient(values: list[Tensor], *, graph: bool = False) -> list[Tensor]:
         with torch.enable_grad():

@@ -1,7 +1,7 @@
-"""Are the objective's derivatives those of the objective? Compared with central differences.
+"""Compare the objective's derivatives with central differences.
 
-The one reference that needs no derivative: first derivatives against values, second derivatives
-against first ones, along fixed directions, at theta and at a point away from it.
+Only this reference needs no derivatives: first derivatives are compared with values, second
+derivatives with first ones, along fixed directions, at theta and at another point.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters
-from metaloop.inner_loop.hessian import hessian_product
+from metaloop.inner_loop.hessian import dot, hessian_product
 from metaloop.inner_loop.inner_step import InnerStep
 from metaloop.inner_loop.update import Update
 from metaloop.meta_gradient.preflight.cause import some, suspects, witness
@@ -26,40 +26,40 @@ from metaloop.meta_gradient.preflight.fault import (
 from metaloop.meta_gradient.preflight.functions import calls_of_functions, wrongly_derived
 from metaloop.meta_gradient.preflight.trial import Trial, gradient, support_and_loss
 
-STEPS = {  # of the differences: a kink may lie between the ends of one
+STEPS = {  # of the differences; several, since a kink may lie within a step
     torch.float64: (1e-5, 1e-6, 1e-7, 1e-4, 1e-8, 1e-9),
     torch.float32: (1e-2, 3e-3, 3e-2, 1e-3),
 }
-# constants to reverse mode that forward mode differentiates
-ONE_MODE_ALONE = ("torch.no_grad", "Tensor.data")
+# constant in reverse mode, but differentiated in forward mode
+ONLY_FORWARD = ("torch.no_grad", "Tensor.data")
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-2}
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The support loss at one point, differentiated by plain autograd from one random state."""
+    """The support loss at one point, differentiated by plain autograd from a fixed random state."""
 
     trial: Trial
     precise: torch.dtype
 
     def value(self, theta: Parameters) -> Tensor:
-        """The loss."""
+        """Compute the loss."""
         with self.trial.same_random_state(), torch.no_grad():
             return support_and_loss(self.trial)[1](theta).detach()
 
     def gradient(self, theta: Parameters) -> Parameters:
-        """Its gradient."""
+        """Compute the loss's gradient."""
         return gradient(support_and_loss(self.trial)[1], theta, self.trial)[1]
 
     def along(self, direction: Parameters, step: float) -> tuple[Parameters, Parameters]:
-        """The two ends of a central difference."""
+        """Return the two points of a central difference."""
         up, down = (
             {n: p + s * direction[n] for n, p in self.trial.theta.items()} for s in (step, -step)
         )
         return up, down
 
     def reverse_product(self, direction: Parameters) -> Parameters:
-        """H direction, reverse over reverse: what an unrolled inner loop takes."""
+        """Compute H direction, reverse over reverse, as an unrolled inner loop does."""
         loss, trial = support_and_loss(self.trial)[1], self.trial
         with trial.same_random_state(), torch.enable_grad():
             leaves = {n: p.detach().requires_grad_() for n, p in trial.theta.items()}
@@ -73,7 +73,7 @@ class Probe:
         return {n: g.detach() for n, g in zip(leaves, found, strict=True)}
 
     def forward_product(self, direction: Parameters) -> Parameters:
-        """H direction, forward over reverse: what is computed again on the way back."""
+        """Compute H direction, forward over reverse, as adjoint=recomputed does."""
         trial = self.trial
         inner = InnerStep(trial.objective, Update([]))
         with trial.same_random_state():
@@ -84,40 +84,40 @@ class Probe:
 
 
 def check_pieces(trial: Trial, points: Iterable[Trial], precise: torch.dtype) -> list[str]:
-    """Compare the derivatives that the algorithm takes with central differences.
+    """Compare the derivatives that the algorithm uses with central differences.
 
     Args:
-        trial: the algorithm's copy.
-        points: the same at several parameters.
-        precise: how precisely its loss is computed, whatever its parameters' type.
+        trial: a copy of the algorithm.
+        points: the trial at several parameters.
+        precise: actual precision of its loss, whatever the dtype of its parameters.
 
     Returns:
-        what a user should know: which gradients are no slopes (straight-through estimators).
+        notes for the user: gradients that are not slopes (straight-through estimators).
 
     Raises:
-        UserError: a second derivative is wrong, or the two modes differ.
+        UserError: if a second derivative is wrong, or the two modes differ.
 
     """
     odd: set[str] = set()
     direction = _direction(trial)
     for point in points:
         probe = Probe(point, precise)
-        here = _no_slope(probe, direction)
+        here = _find_odd(probe, direction)
         odd |= here
         if trial.algorithm.needs_second_derivative:
             _check_products(probe, direction, here)
     if not odd:
         return []
     return [
-        f"The gradient of {some(sorted(odd))} is not the slope of the loss (a straight-through "
-        "estimator, detach, or a backward of its own): taken as meant. There second derivatives "
-        "are not compared with differences of the loss, but of each autograd.Function's backward, "
-        "and with forward mode where it runs."
+        f"The gradient of {some(sorted(odd))} is not the slope of the loss (because of a "
+        "straight-through estimator, detach, or a custom backward). This is assumed to be "
+        "intended. Their second derivatives are compared with differences of each "
+        "autograd.Function's backward, and with forward mode where it runs, not with the loss."
     ]
 
 
-def _no_slope(probe: Probe, direction: Parameters) -> set[str]:
-    """The parameters whose gradient is not the slope of the loss."""
+def _find_odd(probe: Probe, direction: Parameters) -> set[str]:
+    """Find the parameters whose gradient is not the slope of the loss."""
     theta = probe.trial.theta
     if _slope_error(probe, direction) < TOLERANCE[probe.precise]:
         return set()
@@ -131,7 +131,7 @@ def _no_slope(probe: Probe, direction: Parameters) -> set[str]:
 
 
 def _slope_error(probe: Probe, direction: Parameters) -> float:
-    """Of the gradient along a direction, relative to what a random one would see of it."""
+    """Measure the error of the gradient along a direction, relative to its expected size."""
     theta = probe.trial.theta
     found = probe.gradient(theta)
     elements = sum(int((d != 0).sum()) for d in direction.values())
@@ -158,8 +158,8 @@ def _check_products(probe: Probe, direction: Parameters, odd: set[str]) -> None:
         raise
     except Exception as error:
         raise no_second_derivative(probe.trial, error) from error
-    if odd and forward is None and not _calls(probe) & set(ONE_MODE_ALONE):
-        # nothing else can tell what the second derivative of such a gradient should be
+    if odd and forward is None and not _calls(probe) & set(ONLY_FORWARD):
+        # only forward mode can then check the second derivative of such a gradient
         with suppress(Exception):
             forward = probe.forward_product(direction)
     if forward is not None and _distance(forward, reverse) > TOLERANCE[probe.precise]:
@@ -177,23 +177,23 @@ def _check_products(probe: Probe, direction: Parameters, odd: set[str]) -> None:
 
 
 def _refuse_modes(probe: Probe, forward: Parameters, reverse: Parameters) -> None:
-    """Refuse what the two modes of differentiation see differently, naming the likely reason."""
+    """Refuse a difference between the two modes of differentiation, with its likely reason."""
     trial = probe.trial
     name = type(trial.model).__name__
     adjoint = trial.algorithm.describe().get("adjoint", type(trial.algorithm).__name__)
     distance = _distance(forward, reverse)
-    if constant := _calls(probe) & set(ONE_MODE_ALONE):
+    if constant := _calls(probe) & set(ONLY_FORWARD):
         raise UserError(
-            f"{name} or its loss uses {' and '.join(sorted(constant))} in its forward pass, which "
-            f"forward mode passes through and reverse mode does not, and adjoint={adjoint} uses "
-            f"both: they differ by {distance:.1e}. Write x.detach() for what is to be a constant, "
-            "or set algorithm.adjoint=unrolled."
+            f"{name} or its loss uses {' and '.join(sorted(constant))} in its forward pass. "
+            "Reverse mode treats that as constant, forward mode does not, and "
+            f"adjoint={adjoint} uses both: they differ by {distance:.1e}. Write x.detach() for "
+            "constants, or set algorithm.adjoint=unrolled."
         )
     raise UserError(
         f"The second derivative of {name}'s support loss differs by {distance:.1e} between forward "
-        f"and reverse mode, so that one of them is wrong (adjoint={adjoint}). Look at "
-        f"{suspects(trial.model)}, and at the loss: a backward of its own has to be "
-        "differentiable, and needs a jvp that fits it."
+        f"and reverse mode, so one of them is wrong (adjoint={adjoint}). Look at "
+        f"{suspects(trial.model)}, and at the loss: a custom backward must be differentiable, and "
+        "needs a matching jvp."
     )
 
 
@@ -207,7 +207,7 @@ def _check_functions(probe: Probe) -> None:
 
 
 def _calls(probe: Probe) -> set[str]:
-    """What the loss calls that changes derivatives."""
+    """Collect the functions that the loss calls and that change derivatives."""
     trial, loss = probe.trial, support_and_loss(probe.trial)[1]
     with witness() as seen, trial.same_random_state(), torch.enable_grad():
         loss({n: p.detach().requires_grad_() for n, p in trial.theta.items()})
@@ -226,17 +226,17 @@ def _product_error(probe: Probe, direction: Parameters, product: Parameters) -> 
 
 
 def _smallest(error: Callable[[float], float], probe: Probe) -> float:
-    """The smallest error of several differences; the first that is small enough ends it."""
+    """Return the smallest error over several steps; stop at the first within the tolerance."""
     smallest: float = float("inf")
     for step in STEPS[probe.precise]:
-        smallest = min(smallest, error(step))  # a nan compares as larger
+        smallest = min(smallest, error(step))  # min ignores a nan
         if smallest < TOLERANCE[probe.precise]:
             break
     return smallest
 
 
 def _direction(trial: Trial) -> Parameters:
-    """A fixed unit direction of what adapts, zero in rows whose gradient is zero by definition."""
+    """Return a fixed unit direction in the adapting parameters, 0 in padding rows."""
     generator = torch.Generator().manual_seed(1)
     names = trial.algorithm.names
     direction = {}
@@ -261,12 +261,7 @@ def _distance(one: Parameters, other: Parameters) -> float:
     return float(norm_of(one[n] - other[n] for n in one)) / max(size, 1e-30)
 
 
-def dot(one: Parameters, other: Parameters) -> Tensor:
-    """The inner product over all tensors."""
-    return torch.stack([(value * other[name]).sum() for name, value in one.items()]).sum()
-
-
 def norm_of(tensors: Iterable[Tensor]) -> Tensor:
-    """The norm of all the tensors together."""
+    """Compute the norm of all the tensors together."""
     norm: Tensor = torch.stack([tensor.norm() for tensor in tensors]).norm()
     return norm

@@ -1,4 +1,4 @@
-"""A forward pass leaves everything as it was, and gives the same again: or is refused."""
+"""Check that a forward pass changes nothing and is repeatable."""
 
 from typing import NamedTuple
 
@@ -12,21 +12,17 @@ from metaloop.meta_gradient.preflight.trial import SEED, Trial
 from metaloop.meta_gradient.random_state import keep_random_state
 
 
-class Purity(NamedTuple):
-    """What a forward pass in one mode showed."""
-
-    draws: bool
-    witnessed: frozenset[str]
-
-
-def check_purity(trial: Trial, mode: str) -> Purity:
-    """Evaluate the support loss of two tasks, and the first one's again.
+def check_purity(trial: Trial, mode: str) -> bool:
+    """Evaluate the support loss of two tasks, then the first one's again.
 
     `mode` names the model's mode in messages.
 
+    Returns:
+        whether the forward pass draws random numbers.
+
     Raises:
-        UserError: parameters, inputs or buffers are changed, the result depends on what was
-            evaluated before, or gradient checkpointing is used.
+        UserError: if parameters, inputs or buffers change, the result depends on earlier
+            evaluations, or gradient checkpointing is used.
 
     """
     model, name = trial.model, type(trial.model).__name__
@@ -36,30 +32,30 @@ def check_purity(trial: Trial, mode: str) -> Purity:
     given |= {f"task's {n}": t for n, t in _named(sets[0]).items()}
     held = {f"buffer {n}": b for n, b in model.named_buffers()}
     before, attributes = _snapshot({**given, **held}), _attributes(model)
-    losses, state = [], None
-    with witness() as witnessed, keep_random_state(trial.tasks.classes.device):
-        for seen in (sets[0], sets[1], sets[0]):
+    losses, draws = [], False
+    with witness() as seen, keep_random_state(trial.tasks.classes.device):
+        for support in (sets[0], sets[1], sets[0]):
             torch.manual_seed(SEED)
             start = _random_state(trial)
             with torch.enable_grad():
                 leaves = {n: p.detach().requires_grad_() for n, p in theta.items()}
-                losses.append(trial.objective.support_loss(leaves, seen).detach())
-            state = state or not torch.equal(start, _random_state(trial))
-    if "torch.utils.checkpoint" in witnessed:
+                losses.append(trial.objective.support_loss(leaves, support).detach())
+            draws = draws or not torch.equal(start, _random_state(trial))
+    if "torch.utils.checkpoint" in seen:
         raise UserError(
-            f"{name} uses torch.utils.checkpoint, which runs a block again on the way back, when "
-            "the model no longer holds the adapted parameters: the gradient would be wrong. Take "
-            "it out; algorithm.adjoint=recomputed saves the memory exactly."
+            f"{name} uses torch.utils.checkpoint, which reruns a block in the backward pass, when "
+            "the model no longer holds the adapted parameters: the gradient would be wrong. Remove "
+            "it; algorithm.adjoint=recomputed saves memory and is exact."
         )
     now = {**given, **{f"buffer {n}": b for n, b in model.named_buffers()}}
     _refuse_changed(name, mode, before, now)
     if not bool(torch.isclose(losses[0], losses[2], rtol=1e-12, atol=0.0, equal_nan=True)):
         _refuse_state(model, mode, attributes)
-    return Purity(bool(state), frozenset(witnessed))
+    return draws
 
 
 def draws_now(trial: Trial) -> bool:
-    """Whether the support loss takes random numbers, as the model stands."""
+    """Check whether the support loss draws random numbers in the model's current mode."""
     with keep_random_state(trial.tasks.classes.device), torch.no_grad():
         start = _random_state(trial)
         trial.objective.support_loss(trial.theta, trial.task(0).support)
@@ -67,7 +63,7 @@ def draws_now(trial: Trial) -> bool:
 
 
 def dropouts(model: nn.Module) -> str:
-    """Where a model draws its masks."""
+    """List the dropout layers of a model."""
     layers = [
         f"{name} ({type(module).__name__})"
         for name, module in model.named_modules()
@@ -77,13 +73,13 @@ def dropouts(model: nn.Module) -> str:
 
 
 def refuse_twice(trial: Trial) -> None:
-    """Refuse to evaluate twice what draws random numbers."""
+    """Refuse an adjoint that evaluates a loss twice if the model draws random numbers."""
     adjoint = trial.algorithm.describe().get("adjoint", type(trial.algorithm).__name__)
     raise UserError(
-        f"adjoint={adjoint} evaluates each inner step again on the way back, so the model has to "
-        f"give the same support loss again; {type(trial.model).__name__} draws random numbers in "
-        f"{dropouts(trial.model)}. Its gradient would mix different masks. Set "
-        "algorithm.adjoint=unrolled, which is exact for the masks drawn, or the dropout to 0."
+        f"adjoint={adjoint} evaluates each inner step again in the backward pass, so the model "
+        f"must return the same support loss again; {type(trial.model).__name__} draws random "
+        f"numbers in {dropouts(trial.model)}. Its gradient would mix different masks. Set "
+        "algorithm.adjoint=unrolled, which is exact for the sampled masks, or the dropout to 0."
     )
 
 
@@ -96,14 +92,14 @@ def _refuse_changed(
     if others:
         raise UserError(
             f"{name} changes the {some(others)} in place in its forward pass ({mode}): a trained "
-            "weight or a user's data would be rewritten. Write y = x * a for x.mul_(a), and leave "
-            "out what renormalises weights (max_norm of an embedding)."
+            "weight or the user's data would be overwritten. Write y = x * a instead of x.mul_(a), "
+            "and remove what renormalises weights (max_norm of an embedding)."
         )
     if buffers:
         raise UserError(
             f"Buffers are constants of a meta-gradient, but {name} changes {some(buffers)} in its "
-            f"forward pass ({mode}): one task would leak into the next. Keep that layer in eval(), "
-            "where this stops it, or use one that keeps no such state."
+            f"forward pass ({mode}): one task would leak into the next. Keep that layer in eval() "
+            "if that stops it, or use a layer without such state."
         )
 
 
@@ -114,9 +110,9 @@ def _refuse_state(model: nn.Module, mode: str, before: dict[str, object]) -> Non
     where = f"its attribute {some(changed)}" if changed else "something outside its parameters"
     raise UserError(
         f"{type(model).__name__} remembers earlier inputs ({mode}): {where} changes in the forward "
-        "pass, and the loss of a task depends on the tasks before it; or it draws from a random "
-        "generator of its own, which no seed repeats. Compute it anew from the input each time, "
-        "and draw from torch's generator."
+        "pass, and the loss of a task depends on the tasks before it; or it uses a random "
+        "generator of its own, which the seed does not control. Compute everything from the "
+        "current input, and use torch's generator."
     )
 
 
@@ -138,7 +134,7 @@ def _snapshot(tensors: dict[str, Tensor]) -> dict[str, _Kept]:
 
 
 def _attributes(model: nn.Module) -> dict[str, object]:
-    """Plain tensors and numbers that modules hold, which are neither parameters nor buffers."""
+    """Collect tensors and numbers stored in modules that are not parameters or buffers."""
     return {
         f"{path}.{name}".lstrip("."): value.detach().clone() if isinstance(value, Tensor) else value
         for path, module in model.named_modules()

@@ -1,4 +1,4 @@
-"""Is the task what the legend in episode.py says? The first of the checks."""
+"""Check that a task's episodes follow the legend in episode.py: the first of the checks."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ from metaloop.tasks import RandomStreams, Split, Task
 
 
 def check_draw(task: Task, seed: int, split: Split) -> None:
-    """Refuse a task whose episodes are no pure functions of (seed, split, index).
+    """Refuse a task whose episodes are not pure functions of (seed, split, index).
 
     Raises:
-        UserError: the same episode drawn again, or drawn alone, is another one; or the task draws
-            from torch's generator, which training uses too.
+        UserError: if an episode differs when drawn again or drawn alone, or the task uses torch's
+            global generator, which training uses too.
 
     """
     for family in task.extremes():
@@ -40,9 +40,9 @@ def _check_draw(task: Task, seed: int, split: Split) -> None:
         again, alone = drawn(0, 1), drawn(1)
     if is_global:
         raise UserError(
-            f"The task {name} draws from torch's global generator, and an episode has to be a "
-            "function of its seed, split and index alone. Draw from `streams` (uniform, normal, "
-            "integers and choose), which is the only source of randomness."
+            f"The task {name} uses torch's global generator, but an episode must depend only on "
+            "its seed, split and index. Draw from `streams` (uniform, normal, integers and "
+            "choose) instead."
         )
     pairs = [
         *zip(both, again, strict=True),
@@ -50,15 +50,16 @@ def _check_draw(task: Task, seed: int, split: Split) -> None:
     ]
     if not all(_is_same(one, other) for one, other in pairs):
         raise UserError(
-            f"The task {name} draws another episode for the same seed, split and index. Draw from "
-            "`streams` alone, each episode from its own stream, and keep no state between draws."
+            f"The task {name} draws a different episode for the same seed, split and index. Draw "
+            "only from `streams`, each episode from its own stream, and keep no state between "
+            "draws."
         )
 
 
 def draw_extremes(
     task: Task, seed: int, tasks: int, device: torch.device, dtype: torch.dtype
 ) -> Episodes:
-    """The first training episodes; where shapes vary, of the smallest and of the largest."""
+    """Draw the first training episodes; if shapes vary, of the smallest and the largest shape."""
     drawn = [draw_episodes(family, seed, tasks, device, dtype) for family in task.extremes()]
     return drawn if len(drawn) > 1 else drawn[0]
 
@@ -66,7 +67,7 @@ def draw_extremes(
 def draw_episodes(
     task: Task, seed: int, tasks: int, device: torch.device, dtype: torch.dtype
 ) -> Episode:
-    """The first training episodes of a task of one shape, as a learner gets them."""
+    """Draw the first training episodes of a task of one shape, as a learner gets them."""
     drawn = task.draw("train", RandomStreams(seed, "train", torch.arange(tasks)))
     moved = pytree.tree_map(lambda t: t.to(device), drawn)
     return task.gather(moved, dtype)
@@ -76,7 +77,7 @@ def check_episodes(episodes: Episode, task: Task | None = None) -> None:
     """Refuse episodes that do not fit the legend.
 
     Raises:
-        UserError: a shape, type, label or value, and what it has to be.
+        UserError: the shape, dtype, label or value at fault, and what it must be.
 
     """
     tasks = len(episodes.classes)
@@ -84,11 +85,11 @@ def check_episodes(episodes: Episode, task: Task | None = None) -> None:
         _check_shapes(part, examples, tasks, task)
         _check_values(part, examples, task)
         _check_labels(part, examples, episodes.classes)
-    of_support, of_query = (_shapes(e.inputs) for e in (episodes.support, episodes.query))
-    if of_support != of_query:
+    support, query = (_shapes(e.inputs) for e in (episodes.support, episodes.query))
+    if support != query:
         raise _refused(
-            f"one support input has the shape {_listed(of_support)}, one query input "
-            f"{_listed(of_query)}",
+            f"one support input has the shape {_list_shapes(support)}, but one query input "
+            f"{_list_shapes(query)}",
             "Give both the same",
         )
 
@@ -102,15 +103,15 @@ def _check_shapes(part: str, examples: Examples, tasks: int, task: Task | None) 
         if tensor.ndim < 2 or len(tensor) != tasks:
             raise _refused(
                 f"{part}.{kind} has the shape {list(tensor.shape)} for {tasks} tasks",
-                "Its first dimensions are [T, S]: tasks, then examples",
+                "Its first dimensions must be [T, S]: tasks, then examples",
             )
     for tensor in tensors_of(inputs):
         if tensor.shape[1] != targets.shape[1] or not tensor.shape[1]:
             raise _refused(
-                f"{part} has {tensor.shape[1]} inputs and {targets.shape[1]} targets a task",
-                "Each example has one of both, and there is at least one",
+                f"{part} has {tensor.shape[1]} inputs and {targets.shape[1]} targets per task",
+                "There must be as many inputs as targets, at least one",
             )
-    # a task that acts on its inputs by itself shows the network others than these
+    # a task with its own `forward` may show the network other inputs than these
     shows_inputs = task is not None and type(task).forward is Task.forward
     if task is None or not shows_inputs:
         return
@@ -118,9 +119,9 @@ def _check_shapes(part: str, examples: Examples, tasks: int, task: Task | None) 
     said = {"": task.input_shape} if isinstance(inputs, Tensor) else task.input_shapes
     if found != {name: tuple(shape) for name, shape in said.items()}:
         raise _refused(
-            f"one input of {part} has the shape {_listed(found)}, and the task's {key} is "
-            f"{_listed(said)}",
-            "Correct the one or the other",
+            f"one input of {part} has the shape {_list_shapes(found)}, but the task's {key} is "
+            f"{_list_shapes(said)}",
+            "Correct one of them",
         )
 
 
@@ -128,23 +129,23 @@ def _check_values(part: str, examples: Examples, task: Task | None) -> None:
     for kind, tensor in _named(examples).items():
         if tensor.is_complex():
             raise _refused(
-                f"{part}.{kind} is complex", "Give real and imaginary parts as two numbers"
+                f"{part}.{kind} is complex", "Store real and imaginary parts as two values"
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise _refused(
-                f"{part}.{kind} holds nan or infinite values", "Leave such examples out or fill in"
+                f"{part}.{kind} holds nan or infinite values", "Leave out or repair such examples"
             )
     words = task.vocabulary_size if task is not None else 0
     inputs = tensors_of(examples.inputs)[0]
     if words and not inputs.is_floating_point() and int(inputs.max()) >= words:
         raise _refused(
-            f"{part}.inputs holds the token {int(inputs.max())}, and vocabulary_size is {words}",
-            "Tokens are 0 .. vocabulary_size-1",
+            f"{part}.inputs holds the token {int(inputs.max())}, but vocabulary_size is {words}",
+            "Tokens must be 0 .. vocabulary_size-1",
         )
 
 
 def _check_labels(part: str, examples: Examples, classes: Tensor) -> None:
-    """Targets that are integers are classes 0 .. N-1 where the episode has N classes."""
+    """Check that integer targets are classes 0 .. N-1 if the episode has N classes."""
     labels, ways = examples.targets, classes.shape[1] if classes.ndim > 1 else 0
     if labels.is_floating_point() or not ways:
         return
@@ -158,7 +159,7 @@ def _check_labels(part: str, examples: Examples, classes: Tensor) -> None:
 
 
 def _named(examples: Examples) -> dict[str, Tensor]:
-    """The tensors, by what messages call them."""
+    """Name the tensors for messages."""
     inputs, targets = examples
     if not isinstance(inputs, dict):
         return {"inputs": inputs, "targets": targets}
@@ -166,15 +167,15 @@ def _named(examples: Examples) -> dict[str, Tensor]:
 
 
 def _shapes(inputs: Inputs) -> dict[str, tuple[int, ...]]:
-    """The shape of one input, by its name where it has one."""
+    """Return the shape of one input, by name if inputs have names."""
     named = {"": inputs} if isinstance(inputs, Tensor) else inputs
     return {name: tuple(tensor.shape[2:]) for name, tensor in named.items()}
 
 
-def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _list_shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     if set(shapes) == {""}:
         return str(list(shapes[""]))
-    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "said of none"
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "not given"
 
 
 def _refused(found: str, remedy: str) -> UserError:

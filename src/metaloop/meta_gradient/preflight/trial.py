@@ -1,4 +1,4 @@
-"""What is tried before the first step: a copy of the algorithm, two tasks, and two points."""
+"""A trial before the first step: a copy of the algorithm, two tasks and two points."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ from metaloop.meta_gradient.model_copy import copy_model
 from metaloop.meta_gradient.preflight.cause import first_line
 from metaloop.meta_gradient.random_state import keep_random_state
 
-MOVED = 0.1  # of a tensor's size: how far the second point is from theta at most
+MOVED = 0.1  # largest distance of the second point from theta, relative to each tensor's norm
 SEED = 0
-Modes = Mapping[str, bool]  # of every module by name: whether it is in training mode
+Modes = Mapping[str, bool]  # by module name: whether the module is in training mode
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A throw-away copy of an algorithm in one float type, with two tasks of the meta-batch."""
+    """A throw-away copy of an algorithm in one dtype, with two tasks of the meta-batch."""
 
     algorithm: Algorithm
     meta: Parameters
@@ -32,36 +32,36 @@ class Trial:
 
     @property
     def objective(self) -> Objective:
-        """The copy's."""
+        """Objective of the copy."""
         return self.algorithm.objective
 
     @property
     def model(self) -> nn.Module:
-        """The copy."""
+        """Model of the copy."""
         return self.algorithm.objective.model
 
     @property
     def theta(self) -> dict[str, Tensor]:
-        """The model's parameters among what is meta-learned."""
+        """Parameters of the model, without the algorithm's."""
         return {name: self.meta[name] for name in self.objective.meta_parameters()}
 
     def task(self, number: int) -> Episode:
-        """One of the tasks, its tensors contiguous."""
+        """Return one of the tasks, as contiguous tensors."""
         task: Episode = pytree.tree_map(lambda t: t[number].contiguous(), self.tasks)
         return task
 
     @property
     def dtype(self) -> torch.dtype:
-        """The float type of the parameters."""
+        """Dtype of the parameters."""
         return next(iter(self.theta.values())).dtype
 
     def at(self, theta: Parameters) -> "Trial":
-        """The same trial at other parameters of the model."""
+        """Copy the trial with other parameters of the model."""
         return replace(self, meta={**self.meta, **theta})
 
     @contextmanager
     def same_random_state(self) -> Iterator[None]:
-        """Every evaluation inside begins with the same random state; the caller's is kept."""
+        """Start from a fixed random state; restore the caller's afterwards."""
         device = self.tasks.classes.device
         with keep_random_state(device):
             torch.manual_seed(SEED)
@@ -71,19 +71,18 @@ class Trial:
 def make_trial(
     algorithm: Algorithm, meta: Parameters, episodes: Episode, dtype: torch.dtype | None
 ) -> Trial:
-    """Copy an algorithm with its model and loss, in this float type or as they are."""
+    """Copy an algorithm with its model and loss, in the given dtype or unchanged."""
     objective = algorithm.objective
     try:
         model = copy_model(objective.model)
         functions = {
-            name: _copied(function, dtype)
+            name: _copy_function(function, dtype)
             for name, function in {**objective.metrics, "": objective.loss}.items()
         }
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{type(objective.model).__name__} has to be copied for a trial before the first step, "
-            f"and cannot be: {first_line(error)}. Let it hold tensors only as parameters and "
-            "buffers."
+            f"{type(objective.model).__name__} must be copied for a trial before the first step, "
+            f"but cannot be: {first_line(error)}. Store tensors only as parameters and buffers."
         ) from error
     loss = functions.pop("")
     if dtype is not None:
@@ -95,7 +94,7 @@ def make_trial(
 
 
 def set_modes(model: nn.Module, modes: Modes | None) -> None:
-    """Set every module as it is in training; where nobody has said how, all to train()."""
+    """Set the training mode of every module; None sets all to train()."""
     if modes is None:
         model.train()
         return
@@ -104,17 +103,17 @@ def set_modes(model: nn.Module, modes: Modes | None) -> None:
 
 
 def modes_of(model: nn.Module) -> Modes | None:
-    """How the modules are, if that may be how they are trained: not where all are in eval()."""
+    """Return the training mode of every module; None if the model is in eval()."""
     if not model.training:
         return None
     return {name: module.training for name, module in model.named_modules()}
 
 
 def move_away(trial: Trial) -> Trial:
-    """Another point: theta after two steps of descent on a task's losses, small beside theta.
+    """Return another point: theta after two small steps of descent on the tasks' losses.
 
-    What stands behind a layer at zero is seen there. Along the gradient rather than by noise:
-    parameters stay where the loss is defined.
+    It reveals layers that a layer initialised at zero hides. Steps along the gradient, rather than
+    noise, keep the parameters in the domain of the loss.
     """
     size = MOVED
     for _ in range(6):
@@ -137,7 +136,7 @@ def _descend(trial: Trial, size: float) -> Parameters | None:
 
 
 def _step(p: Tensor, g: Tensor, size: float) -> Tensor:
-    """Along the gradient, its size so much of the tensor's; a tensor of zeros moves half that."""
+    """Step along the gradient by `size` of the tensor's norm; a zero tensor moves half of that."""
     norm, scale = g.norm(), p.norm()
     if not bool(norm > 0):
         return torch.zeros_like(p)
@@ -153,7 +152,7 @@ def _loss(trial: Trial, support: Examples, theta: Parameters) -> Tensor:
 def gradient(
     loss: Callable[[Parameters], Tensor], theta: Parameters, trial: Trial, *, graph: bool = False
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A loss and its gradient by plain autograd, from the trial's random state."""
+    """Compute a loss and its gradient by plain autograd, from the trial's random state."""
     with trial.same_random_state(), torch.enable_grad():
         leaves = {n: p.detach().requires_grad_() for n, p in theta.items()}
         value = loss(leaves)
@@ -164,12 +163,14 @@ def gradient(
 
 
 def support_and_loss(trial: Trial) -> tuple[Examples, Callable[[Parameters], Tensor]]:
-    """The first task's support set, and the loss on it as a function of the parameters."""
+    """Return the first task's support set, and the loss on it as a function of parameters."""
     support = trial.task(0).support
     return support, partial(_loss, trial, support)
 
 
-def _copied(function: Callable[..., Tensor], dtype: torch.dtype | None) -> Callable[..., Tensor]:
+def _copy_function(
+    function: Callable[..., Tensor], dtype: torch.dtype | None
+) -> Callable[..., Tensor]:
     if not isinstance(function, nn.Module):
         return function
     copied: Callable[..., Tensor] = copy_model(function).to(dtype)
@@ -186,7 +187,7 @@ def _two(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def without_dropout(model: nn.Module) -> Iterator[None]:
-    """Switch dropout layers off inside, and restore the modes that were changed there."""
+    """Disable dropout layers inside; restore them and all training modes afterwards."""
     layers = [m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
     before = [layer.p for layer in layers]
     modes = {module: module.training for module in model.modules()}

@@ -1,4 +1,4 @@
-"""The pre-flight check's verdict: how the meta-gradient is computed, what was tried, and why."""
+"""The pre-flight check's verdict: how the meta-gradient is computed, and what was tried."""
 
 from dataclasses import dataclass, field
 
@@ -10,11 +10,10 @@ class Tried:
     """One way to compute the meta-gradient, compared with plain autograd task by task.
 
     Attributes:
-        way: in words.
-        error: the largest difference of a tensor, relative to the gradient's norm; None if it
-            fails.
-        reason: why it cannot be taken; empty if it is exact.
-        seconds: how long a meta-gradient of two tasks took.
+        way: its name.
+        error: largest difference of a tensor, relative to the gradient's norm; None if it fails.
+        reason: why it cannot be used; empty if it is exact.
+        seconds: time of a meta-gradient of two tasks.
 
     """
 
@@ -25,20 +24,20 @@ class Tried:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the way may be taken."""
+        """True if the way can be used."""
         return not self.reason
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of the check of a model that can be used; another raises UserError instead.
+    """The result of the check of a usable model; an unusable one raises UserError instead.
 
     Attributes:
-        at_once: how the meta-batch is to be split and computed.
-        checked: what was compared, in one line.
-        tried: the ways that were compared with plain autograd, fastest first.
-        notes: what a user should know, each in one line.
-        slower: why the way that was asked for is not taken, each in one line.
+        at_once: how the meta-batch is split and computed.
+        checked: summary of the comparison, in one line.
+        tried: the ways that were compared with plain autograd.
+        notes: notes for the user, each in one line.
+        slower: reasons why the requested way is not used, each in one line.
 
     """
 

@@ -1,4 +1,4 @@
-"""Is the meta-gradient that of plain autograd, task by task? Asked of each way to compute it."""
+"""Compare each way to compute the meta-gradient with plain autograd, task by task."""
 
 import time
 from collections.abc import Callable
@@ -26,9 +26,9 @@ Compute = Callable[[Trial, str], Gradient]
 
 
 def plain_meta_gradient(trial: Trial) -> Gradient:
-    """The mean over tasks of grad meta_loss: a loop, autograd, contiguous tensors, no torch.func.
+    """Average grad meta_loss over the tasks: a loop, autograd, contiguous tensors, no torch.func.
 
-    (recomputed and implicit call torch.func themselves.)
+    (adjoint=recomputed and implicit call torch.func themselves.)
     """
     total = {name: torch.zeros_like(p) for name, p in trial.meta.items()}
     with trial.same_random_state(), torch.enable_grad():
@@ -41,13 +41,13 @@ def plain_meta_gradient(trial: Trial) -> Gradient:
 
 
 def of_training(trial: Trial, way: str) -> Gradient:
-    """The meta-gradient of the two tasks, in this way."""
+    """Compute the meta-gradient of the two tasks in this way."""
     with trial.same_random_state():
         return meta_gradient(trial.algorithm, trial.meta, trial.tasks, **WAYS[way])[0]
 
 
 def of_evaluation(trial: Trial, way: str) -> Gradient:
-    """What an evaluation reports of the two tasks, in this way."""
+    """Compute an evaluation's report of the two tasks in this way."""
     steps = min(2, trial.algorithm.eval_inner_steps)
     with trial.same_random_state():
         return adaptation_path(trial.algorithm, trial.meta, trial.tasks, steps=steps, **WAYS[way])
@@ -56,7 +56,7 @@ def of_evaluation(trial: Trial, way: str) -> Gradient:
 def try_way(
     trial: Trial, way: str, plain: Gradient, precise: torch.dtype, compute: Compute = of_training
 ) -> Tried:
-    """Compute in one way and compare with the plain one."""
+    """Compute in one way and compare with the plain result."""
     start = time.perf_counter()
     try:
         found = compute(trial, way)
@@ -64,7 +64,7 @@ def try_way(
         reason = f"fails ({in_words(error)})"
         return Tried(way, None, reason, time.perf_counter() - start)
     seconds, off = time.perf_counter() - start, distance(found, plain)
-    if off <= TOLERANCE[precise]:  # nan is not
+    if off <= TOLERANCE[precise]:  # false for nan
         return Tried(way, off, "", seconds)
     reason = f"is off by {off:.1e}"
     if distance(compute(_one_rounding_away(trial), way), found) > off / 10:
@@ -76,7 +76,7 @@ def try_way(
 
 
 def _one_rounding_away(trial: Trial) -> Trial:
-    """The trial with each parameter replaced by the next larger number."""
+    """Return the trial with each parameter replaced by the next larger number."""
     infinity = torch.tensor(torch.inf)
     return replace(
         trial, meta={n: torch.nextafter(p, infinity.to(p)) for n, p in trial.meta.items()}
@@ -84,12 +84,12 @@ def _one_rounding_away(trial: Trial) -> Trial:
 
 
 def is_finite(gradient: Gradient) -> bool:
-    """Whether no element is nan or infinite."""
+    """Check that no element is nan or infinite."""
     return all(bool(torch.isfinite(g).all()) for g in gradient.values())
 
 
 def distance(found: Gradient, plain: Gradient) -> float:
-    """The largest difference of a tensor, relative to the whole gradient's norm."""
+    """Return the largest difference of a tensor, relative to the whole gradient's norm."""
     norm = norm_of(plain.values()).clamp(min=1e-30)
     off: list[Tensor] = [(found[name] - g).norm() / norm for name, g in plain.items()]
     return float(torch.stack(off).max())

@@ -1,1 +1,1 @@
-"""Any labelled torch Dataset as tasks."""
+"""Tasks from any labelled torch Dataset."""

@@ -1,4 +1,4 @@
-"""The input of a data set's item: an image of bytes, or numbers as they are."""
+"""Convert the input of a data set's item: to an image of bytes, or to an array of numbers."""
 
 from typing import Literal
 
@@ -10,16 +10,16 @@ from metaloop.errors import UserError
 from metaloop.tasks.readers.arrays import Array
 
 Values = Literal["bytes", "numbers"]
-CHANNELS = (1, 2, 3, 4)  # grey, grey and transparent, RGB, RGB and transparent
-ROUNDING = 1e-3  # of a byte: floats this near to one are one
+CHANNELS = (1, 2, 3, 4)  # grey, grey with alpha, RGB, RGB with alpha
+ROUNDING = 1e-3  # floats within this fraction of a byte count as the byte
 
 
 def to_image(value: object) -> Image.Image | None:
-    """An input as an image of bytes; None where it is none, but numbers.
+    """Convert an input to an image of bytes; None if it is not an image.
 
-    Images are Pillow's; bytes (uint8) [height, width] or with channels, which tensors have first
-    and numpy arrays last, as in torchvision; and floats with channels that are bytes / 255, as
-    torchvision's ToTensor makes them.
+    Images are Pillow images; bytes (uint8) [height, width], optionally with channels, first in
+    tensors and last in numpy arrays, as in torchvision; and floats with channels that equal
+    bytes / 255, as torchvision's ToTensor returns them.
     """
     if isinstance(value, Image.Image):
         return value
@@ -43,10 +43,10 @@ def to_image(value: object) -> Image.Image | None:
 
 
 def to_numbers(value: object, name: str) -> Array:
-    """An input as numbers: floats keep their type, whole numbers become float32.
+    """Convert an input to numbers: floats keep their dtype, integers become float32.
 
     Raises:
-        UserError: it holds something else, or what is not finite.
+        UserError: if it is not an array of finite numbers.
 
     """
     try:
@@ -55,19 +55,19 @@ def to_numbers(value: object, name: str) -> Array:
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "buif" or isinstance(value, Image.Image) or not array.size:
         raise UserError(
-            f"The input of {name} is a {type(value).__name__}, no image and no array of numbers. "
-            "An item of the data set is (input, label), the input an image or numbers in numpy or "
-            "torch: give it a transform that makes these."
+            f"The input of {name} is a {type(value).__name__}, neither an image nor an array of "
+            "numbers. An item of the data set must be (input, label), with an image or a numpy or "
+            "torch array as input: use a transform that returns one."
         )
     array = array.reshape(-1) if array.ndim == 0 else array
     array = array if array.dtype.kind == "f" else array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise UserError(f"{name} holds NaN or infinity. Leave such items out, or fill them in.")
+        raise UserError(f"{name} contains NaN or infinity. Leave out or repair such items.")
     return array
 
 
 def _as_bytes(array: Array) -> Array:
-    """Floats that are bytes / 255 as these bytes; others as they are."""
+    """Convert floats that equal bytes / 255 to those bytes; return others unchanged."""
     if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):
         return array
     scaled = 255 * array.astype(np.float64)

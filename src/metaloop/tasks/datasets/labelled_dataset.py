@@ -1,4 +1,4 @@
-"""N-way K-shot episodes of any labelled torch Dataset."""
+"""N-way K-shot episodes from any labelled torch Dataset."""
 
 from collections.abc import Sequence
 from typing import Literal, Unpack
@@ -22,40 +22,41 @@ from metaloop.tasks.shapes import SizeOptions
 from metaloop.tasks.sources.class_splits import Fractions, require_shares, seeded_split
 from metaloop.user_text import say
 
-ALONE = "dataset"  # what one data set for all three splits is called
+ALONE = "dataset"  # name of a single data set for all three splits
 ALIKE = (
-    "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
-    "make all grey."
+    "With task.channels=null all images must be like the first. Set task.channels=3 to convert all "
+    "to RGB, 1 to convert all to grey."
 )
 CLASS_SHARES = [0.64, 0.16, 0.2]
-Class = tuple[str, Label]  # a label in the data set of this name
+Class = tuple[str, Label]  # name of the data set, and a label in it
 
 
 class LabelledDataset(ImageClasses):
-    """Episodes of one data set, its classes divided by a seed, or of three, one a split.
+    """Episodes from one data set, with its classes split by a seed, or from three, one per split.
 
-    An item is (input, label): the input an image (of Pillow, or bytes [channels, height, width] in
-    torch, [height, width, channels] in numpy) or numbers of one shape, the label a whole number or
-    a text. Every item is read once, whatever its transform draws, and kept decoded.
+    An item is (input, label). The input is an image (of Pillow, or bytes [channels, height, width]
+    in torch, [height, width, channels] in numpy) or numbers of one shape; the label is an integer
+    or a string. Every item is read once, even if its transform is random, and kept decoded.
 
     Args:
         ways, shots, queries, shape_block, uneven_shots, rotations, augmentation: see ImageClasses;
-            the last two are of images.
-        dataset: a map-style Dataset, or what makes it when it is needed.
-        train, validation, test: three in its place.
-        disjoint: refuse a label that two of the three have; else it is another class in each.
-        fractions: of the classes of one data set for training, validation and test.
-        split_seed: of that division.
-        image_size: height and width that images are resized to; None leaves them as they are.
-        channels: 3 makes all images RGB, 1 grey; None takes them as they are, all alike.
+            the last two are for images.
+        dataset: a map-style Dataset, or a callable that creates it when it is needed.
+        train, validation, test: three data sets instead of one.
+        disjoint: refuse a label that occurs in two of the three; else it is a different class in
+            each.
+        fractions: shares of one data set's classes for training, validation and test.
+        split_seed: seed of that split.
+        image_size: height and width to which images are resized; None keeps their size.
+        channels: 3 converts all images to RGB, 1 to grey; None keeps them, but all must be alike.
         background, white_level: see ImageFolder.
-        values: bytes, images that a model gets as 0..1; numbers, inputs as they are; None tells by
-            the first item.
+        values: bytes: images, which a model gets as 0..1; numbers: inputs as they are; None decides
+            by the first item.
         input_shape: X; None reads it from the first item.
-        classes: how many labels there are at most, where somebody pretrains on them; None takes
-            what the data sets say (their `classes`).
+        classes: maximum number of labels, needed for pretraining on them; None takes the data
+            sets' number (their `classes`).
         storage, skip_unusable, cache_dir: see ImageDataset. Images of torchvision's data sets are
-            kept in cache_dir, those of others in memory.
+            cached in cache_dir, others are kept in memory.
 
     """
 
@@ -112,7 +113,7 @@ class LabelledDataset(ImageClasses):
 
     def setup(self) -> None:
         if hasattr(self, "store"):
-            return  # items that lie in memory are not read again
+            return  # items in memory are not read again
         form = Form(self.input_shape, self.values, self._files(self.image_size))
         loaded = self.items.load(
             form, self.cache_dir, self.storage, skip_unusable=self.skip_unusable
@@ -138,27 +139,27 @@ class LabelledDataset(ImageClasses):
         if self.values == "numbers" or height != width:
             raise UserError(
                 f"The run was trained on inputs of shape {list(self.input_shape)} as its data set "
-                f"gave them ({self.values}), and image files are made into squares of bytes. Adapt "
-                "in Python (Learner.adapt) to arrays that the same transform has made, or train "
-                "with task.image_size=84, or another number."
+                f"returned them ({self.values}), but image files become square images of bytes. "
+                "Adapt in Python (Learner.adapt) to arrays made by the same transform, or train "
+                "with a size such as task.image_size=84."
             )
         return self._files(height)
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
-        """Bytes become 0..1; numbers are what the data set's transform has to have made."""
+        """Scale bytes to 0..1; numbers must come from the data set's transform."""
         if self.values == "bytes":
             return super().scale(inputs, dtype)
         if inputs.dtype == torch.uint8 and inputs.ndim > 2:
             raise UserError(
-                "x holds bytes (uint8), and the run was trained on numbers that its data set's "
-                "transform had made. Pass what the transform makes of x."
+                "x contains bytes (uint8), but the run was trained on numbers from its data set's "
+                "transform. Pass the transform's result for x."
             )
         return inputs.to(dtype)
 
     def describe_inputs(self) -> dict[str, object]:
         if self.values == "bytes" and self.input_shape[1] == self.input_shape[2]:
             return super().describe_inputs()
-        made = f"Make it as the data set did ({self.items.describe()}, its transform among it)"
+        made = f"Make it like the data set ({self.items.describe()}, with its transform)"
         last = ", and scale bytes 0..255 to 0..1." if self.values == "bytes" else "."
         return {"kind": "numbers", "steps": [made + last]}
 
@@ -167,7 +168,7 @@ class LabelledDataset(ImageClasses):
         return {**super().describe(), "dataset": self.items.describe(), **seeded}
 
     def __getstate__(self) -> dict[str, object]:
-        """A loader's worker only draws: the data sets do not travel to it."""
+        """Drop the data sets, which a loader's workers do not need."""
         return {name: value for name, value in vars(self).items() if name != "items"}
 
     def _files(self, size: int | None) -> ImageFiles:
@@ -180,26 +181,26 @@ class LabelledDataset(ImageClasses):
         )
 
     def _order(self, each: Class) -> tuple[int, bool, Label]:
-        """By split, then by label, numbers first."""
+        """Sort by split, then by label, integers first."""
         part, label = each
         return self.items.parts.index(part), isinstance(label, str), label
 
     def _split(self, classes: Sequence[Class], names: Sequence[str]) -> dict[Split, list[int]]:
-        """The numbers of each split's classes."""
+        """Find the indices of each split's classes."""
         seen: dict[str, Class] = {}
         for each, name in zip(classes, names, strict=True):
             other = seen.setdefault(name, each)
             if other[0] == each[0] and other != each:
                 raise UserError(
-                    f"The labels {other[1]!r} and {each[1]!r} of task.{each[0]} are both called "
-                    f"'{name}'. Give the data set a target_transform that tells them apart."
+                    f"The labels {other[1]!r} and {each[1]!r} of task.{each[0]} have the same name "
+                    f"'{name}'. Give the data set a target_transform that distinguishes them."
                 )
             if other[0] != each[0] and self.disjoint:
                 raise UserError(
                     f"The class '{name}' is in task.{other[0]} and in task.{each[0]}. Few-shot "
-                    "learning tests on classes that training has not seen: give each data set "
-                    "labels of its own. If equal labels mean other classes, or are meant to be "
-                    "in both, set task.disjoint=false."
+                    "learning tests on classes that training has not seen: use data sets without "
+                    "common labels. If equal labels mean different classes, or the overlap is "
+                    "intended, set task.disjoint=false."
                 )
         if self.items.parts != [ALONE]:
             parts = [part for part, _ in classes]
@@ -209,24 +210,24 @@ class LabelledDataset(ImageClasses):
         return {split: [number[name] for name in split_names[split]] for split in SPLITS}
 
     def _require_fit(self, channels: int | None) -> None:
-        """Refuse keys of images where inputs are numbers, and a size that is not the shape's."""
+        """Refuse image keys if inputs are numbers, and a size that does not fit the shape."""
         size = self.image_size
-        of_images = {
+        for_images = {
             "image_size": size is not None,
             "channels": channels is not None,
             "rotations": self.rotations,
             "augmentation": self.augmentation is not None,
         }
-        if self.values == "numbers" and (said := [n for n, is_set in of_images.items() if is_set]):
+        if self.values == "numbers" and (said := [n for n, is_set in for_images.items() if is_set]):
             raise UserError(
-                f"task.{said[0]} is of images of bytes, and the inputs are numbers of shape "
-                f"{list(self.input_shape)}. Leave it out; what changes numbers is the data set's "
-                "own transform."
+                f"task.{said[0]} is for images of bytes, but the inputs are numbers of shape "
+                f"{list(self.input_shape)}. Leave it out, and transform numbers by the data set's "
+                "transform."
             )
         if size is not None and self.input_shape[1:] != (size, size):
             raise UserError(
                 f"task.image_size={size} does not fit task.input_shape={list(self.input_shape)}. "
-                "Set task.input_shape=null, which reads it again."
+                "Set task.input_shape=null to read it from the data."
             )
 
 
@@ -237,8 +238,8 @@ def _items(alone: DatasetOrMaker | None, three: dict[str, DatasetOrMaker | None]
     if alone is None and len(given) == len(three):
         return LabelledItems(given)
     raise UserError(
-        "Name one data set, task.dataset, whose classes are divided by task.split_seed, or three: "
-        "task.train, task.validation and task.test; such as task.dataset._target_="
+        "Give one data set, task.dataset, whose classes are split by task.split_seed, or three: "
+        "task.train, task.validation and task.test; for example task.dataset._target_="
         "torchvision.datasets.Flowers102 task.dataset.root=FOLDER."
     )
 
@@ -246,12 +247,12 @@ def _items(alone: DatasetOrMaker | None, three: dict[str, DatasetOrMaker | None]
 def _first_form(
     items: LabelledItems, image_size: int | None, channels: int | None, values: Values | None
 ) -> tuple[list[int], Values]:
-    """Shape and values by the first item, as far as they are not said."""
+    """Determine shape and values from the first item, unless they are given."""
     row, value = items.first_input()
     image = None if values == "numbers" else to_image(value)
     if image is None:
         if values == "bytes":
-            raise UserError(f"task.values=bytes, but {row} is no image of bytes.")
+            raise UserError(f"task.values=bytes, but {row} is not an image of bytes.")
         return list(to_numbers(value, str(row)).shape), "numbers"
     height, width = (image_size, image_size) if image_size else (image.height, image.width)
     return [channels or (1 if is_grey(image) else 3), height, width], "bytes"

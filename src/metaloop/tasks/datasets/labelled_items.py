@@ -1,4 +1,4 @@
-"""The items of labelled data sets, each read once: inputs into an image store, and their labels."""
+"""Read the items of labelled data sets once: inputs into an image store, and their labels."""
 
 import functools
 import hashlib
@@ -26,13 +26,13 @@ from metaloop.tasks.readers.image_files import ImageFiles, OddImageError, Pixels
 from metaloop.tasks.readers.visible_files import explain_unusable, files_below
 
 Label = int | str
-LABELS = "labels.json"  # in the folder of the cache
-CACHED = "torchvision.datasets"  # whose data sets read from their `root` alone, and may be cached
+LABELS = "labels.json"  # in the cache folder
+CACHED = "torchvision.datasets"  # these read only from their `root`, so they can be cached
 DatasetOrMaker = Dataset[Any] | Callable[..., Dataset[Any]]
 
 
 class Row(NamedTuple):
-    """Where an item is: in the data set of this name, under this number."""
+    """An item: the name of its data set, and its index there."""
 
     part: str
     number: int
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What inputs are made into: arrays of one shape, images of bytes by these rules."""
+    """The form of inputs: arrays of one shape, with rules for images of bytes."""
 
     shape: tuple[int, ...]
     values: Values
@@ -50,7 +50,7 @@ class Form(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """All usable items, in one class of a store, and each one's place and label."""
+    """All usable items, in one class of a store, with each item's row and label."""
 
     store: ImageStore
     rows: list[Row]
@@ -58,10 +58,10 @@ class Loaded(NamedTuple):
 
 
 class LabelledItems:
-    """Data sets by name: `dataset` alone, or `train`, `validation` and `test`.
+    """Data sets by name: only `dataset`, or `train`, `validation` and `test`.
 
     Args:
-        given: the data sets, or what makes each when it is first asked for an item.
+        given: the data sets, or callables that create them when first needed.
 
     """
 
@@ -71,22 +71,22 @@ class LabelledItems:
 
     @property
     def parts(self) -> list[str]:
-        """The names of the data sets."""
+        """Names of the data sets."""
         return list(self._given)
 
     @functools.cached_property
     def datasets(self) -> dict[str, Dataset[Any]]:
-        """The data sets, made.
+        """The data sets, created if necessary.
 
         Raises:
-            UserError: one is no data set of items that are numbered.
+            UserError: if one is not a map-style data set.
 
         """
-        return {part: _made(part, given) for part, given in self._given.items()}
+        return {part: _create(part, given) for part, given in self._given.items()}
 
     @functools.cached_property
     def rows(self) -> list[Row]:
-        """All items."""
+        """All items of all data sets."""
         return [
             Row(part, i)
             for part, dataset in self.datasets.items()
@@ -94,9 +94,9 @@ class LabelledItems:
         ]
 
     def first_input(self) -> tuple[Row, object]:
-        """The first item that can be read."""
-        unread = UserError(f"task.{next(iter(self._given))} has no items. Name one that has some.")
-        with torch.random.fork_rng(devices=[]):  # an item's transform may draw random numbers
+        """Read the first readable item."""
+        unread = UserError(f"task.{next(iter(self._given))} has no items. Use one that has some.")
+        with torch.random.fork_rng(devices=[]):  # an item's transform may be random
             for row in self.rows:
                 try:
                     return row, self._read(row)
@@ -105,10 +105,10 @@ class LabelledItems:
         raise unread
 
     def load(self, form: Form, cache_dir: Path, storage: Storage, *, skip_unusable: bool) -> Loaded:
-        """Read all items, once: from the cache where there can be one, else into memory.
+        """Read all items once: from the cache where possible, else into memory.
 
         Raises:
-            UserError: an item that is no (input, label) of this form.
+            UserError: if an item is not an (input, label) of this form.
 
         """
         state = self._state(form)
@@ -127,23 +127,23 @@ class LabelledItems:
             return Loaded(store, rows, self._cached_labels(path / LABELS, rows))
 
     def class_name(self, part: str, label: Label) -> str:
-        """The label's name, by the data set's `classes` where it has such a list."""
+        """Return the label's name, from the data set's `classes` if it has such a list."""
         names = self._class_names(part)
         return names[label] if isinstance(label, int) and label in range(len(names)) else str(label)
 
     def count_names(self) -> int | None:
-        """How many classes the data sets name; None where one names none."""
+        """Count the classes that the data sets name; None if one names none."""
         named = [len(self._class_names(part)) for part in self.parts]
         return sum(named) if all(named) else None
 
     def describe(self) -> str:
-        """Say what the data sets are, for a protocol."""
+        """Name the data sets, for a protocol."""
         given = self._given.values()
         made = [each.func if isinstance(each, functools.partial) else type(each) for each in given]
         return ", ".join(dict.fromkeys(str(getattr(m, "__name__", m)) for m in made))
 
     def _class_names(self, part: str) -> Sequence[str]:
-        """The names that a data set has for its labels 0, 1 .., where it has different ones."""
+        """Return a data set's names of its labels 0, 1 .., if they are distinct."""
         names: object = getattr(self.datasets[part], "classes", None)
         if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
             return ()
@@ -175,20 +175,20 @@ class LabelledItems:
         image = to_image(self._read(row))
         if image is None:
             raise UserError(
-                f"{row} is no image of bytes, and the first item is one. Give all items the same "
-                "form, or set task.values=numbers, which takes inputs as they are."
+                f"{row} is not an image of bytes, but the first item is. Give all items the same "
+                "form, or set task.values=numbers, which keeps inputs as they are."
             )
         try:
             pixels = form.files.fit(image, str(row))
         except OddImageError:
             raise
-        except Exception as error:  # a damaged image fails in whatever way its bytes happen to
-            raise OddImageError(f"{row} is no readable image ({error}).") from error
+        except Exception as error:  # a damaged image may raise anything
+            raise OddImageError(f"{row} is not a readable image ({error}).") from error
         if pixels.shape != form.shape:
             height, width = pixels.shape[1:]
             raise UserError(
-                f"{row} is {height} x {width} pixels, and the first item {form.shape[1]} x "
-                f"{form.shape[2]}. Set task.image_size=84, or another number, to resize all."
+                f"{row} has {height} x {width} pixels, but the first item {form.shape[1]} x "
+                f"{form.shape[2]}. Set a size such as task.image_size=84, to resize all."
             )
         return pixels
 
@@ -196,32 +196,32 @@ class LabelledItems:
         numbers = to_numbers(self._read(row), str(row))
         if numbers.shape != form.shape:
             raise UserError(
-                f"{row} has the shape {list(numbers.shape)}, and the learner is built for "
-                f"{list(form.shape)}, the first item's. Give the data set a transform that makes "
-                "all inputs alike."
+                f"{row} has the shape {list(numbers.shape)}, but the first item "
+                f"{list(form.shape)}, for which the learner is built. Give the data set a "
+                "transform that gives all inputs one shape."
             )
         return numbers
 
     def _read(self, row: Row) -> object:
-        """An item's input; its label is kept."""
+        """Read an item's input, and keep its label."""
         try:
             item: object = self.datasets[row.part][row.number]
         except UserError:
             raise
-        except Exception as error:  # whatever somebody's data set raises
+        except Exception as error:  # a user's data set may raise anything
             raise OddImageError(
                 f"{row} cannot be read ({type(error).__name__}: {error})."
             ) from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise UserError(
-                f"{row} is a {_described(item)}, no pair (input, label). A labelled data set gives "
-                "pairs: choose one with labels, or wrap it in a Dataset of yours that gives them."
+                f"{row} is a {_describe(item)}, not a pair (input, label). A labelled data set "
+                "returns pairs: choose one with labels, or wrap it in a Dataset that returns them."
             )
         self._labels[row] = _to_label(item[1], row)
         return item[0]
 
     def _cached_labels(self, path: Path, rows: Sequence[Row]) -> list[Label]:
-        """The labels next to the cache; those that a killed build had read are read again."""
+        """Read the labels next to the cache, or make them from the items."""
         if path.is_file():
             labels: list[Label] = json.loads(path.read_text())
             return labels
@@ -233,7 +233,7 @@ class LabelledItems:
         return labels
 
     def _state(self, form: Form) -> str | None:
-        """Name all that the decoded images depend on; None where nobody can know that."""
+        """Hash everything that the decoded images depend on; None if that cannot be known."""
         states = [_state_of(given) for given in self._given.values()]
         if form.values != "bytes" or None in states:
             return None
@@ -242,30 +242,30 @@ class LabelledItems:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _made(part: str, given: DatasetOrMaker) -> Dataset[Any]:
+def _create(part: str, given: DatasetOrMaker) -> Dataset[Any]:
     try:
         made: object = given() if isinstance(given, functools.partial) else given
-    except Exception as error:  # whatever somebody's data set raises
+    except Exception as error:  # a user's data set may raise anything
         raise UserError(
-            f"task.{part} cannot be made ({type(error).__name__}: {error}). Correct its arguments, "
-            f"task.{part}.NAME=VALUE."
+            f"task.{part} cannot be created ({type(error).__name__}: {error}). Correct its "
+            f"arguments, task.{part}.NAME=VALUE."
         ) from error
     is_numbered = hasattr(made, "__getitem__") and hasattr(made, "__len__")
     if isinstance(made, IterableDataset) or not is_numbered:
         raise UserError(
-            f"task.{part} is a {type(made).__name__}, whose items have no numbers. Episodes draw "
-            "items in any order: name a map-style Dataset, with __len__ and __getitem__."
+            f"task.{part} is a {type(made).__name__}, whose items have no index. Episodes draw "
+            "items in any order: use a map-style Dataset, with __len__ and __getitem__."
         )
     return cast(Dataset[Any], made)
 
 
 def _state_of(given: DatasetOrMaker) -> list[str] | None:
-    """A data set's folder, and what else its items depend on."""
+    """Identify a data set's files and everything else that its items depend on."""
     if not isinstance(given, functools.partial) or not isinstance(given.keywords.get("root"), str):
         return None
     name = f"{given.func.__module__}.{getattr(given.func, '__qualname__', '')}"
     said = repr([given.args, sorted(given.keywords.items())])
-    if not name.startswith(CACHED) or " at 0x" in said:  # a transform that does not say what it is
+    if not name.startswith(CACHED) or " at 0x" in said:  # a transform with no stable description
         return None
     root = user_path(given.keywords["root"])
     return [fingerprint(files_below(root)), name, said, metadata.version("torchvision")]
@@ -276,14 +276,14 @@ def _to_label(value: object, row: Row) -> Label:
         value = value.item()
     if not isinstance(value, int | str):
         raise UserError(
-            f"The label of {row} is a {_described(value)}, and a class is a whole number or a "
-            "text. Choose another label of the data set's (target_type in torchvision), or give "
-            "it a target_transform that makes one."
+            f"The label of {row} is a {_describe(value)}, but a class must be an integer or a "
+            "string. Choose another label of the data set (target_type in torchvision), or add "
+            "a target_transform that returns one."
         )
     return value
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, tuple | list):
         return f"{type(value).__name__} of {len(value)}"
     if isinstance(value, Tensor | np.ndarray):

@@ -1,1 +1,1 @@
-"""Tasks of images: decoded once, split by classes."""
+"""Tasks from images, which are decoded once and split by classes."""

@@ -1,4 +1,4 @@
-"""Random crops, flips and colour jitter of training images, all images at once on the device."""
+"""Random crops, flips and colour jitter of training images, in one batch on the device."""
 
 from typing import Annotated
 
@@ -12,11 +12,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augmentation:
-    """Changes each image by numbers that are part of its episode.
+    """Changes each image by random values that are part of its episode.
 
-    In this order: a shift by up to `crop` pixels either way, the border repeated (a random crop of
-    the padded image); a mirror image; brightness, contrast and saturation scaled by factors of
-    1 - x .. 1 + x (contrast about the image's mean grey, saturation about each pixel's grey).
+    In this order: a shift by up to `crop` pixels, with the border repeated (a random crop of the
+    padded image); a mirror image; brightness, contrast and saturation scaled by factors in
+    1 - x .. 1 + x (contrast around the image's mean grey, saturation around each pixel's grey).
 
     Args:
         crop: largest shift in pixels.
@@ -25,7 +25,7 @@ class Augmentation:
 
     """
 
-    numbers = 6  # that an image takes: two shifts, the flip, three colour changes
+    numbers = 6  # random values per image: two shifts, the flip, three colour changes
 
     def __init__(
         self,
@@ -41,18 +41,18 @@ class Augmentation:
 
     @property
     def is_on(self) -> bool:
-        """Whether it changes anything."""
+        """True if it changes anything."""
         return any((self.crop, self.flip, self.brightness, self.contrast, self.saturation))
 
     def describe(self) -> str:
-        """Say what is done, for a result's protocol."""
+        """Describe the changes, for a result's protocol."""
         return (
             f"crop {self.crop}, flip {self.flip}, brightness {self.brightness}, "
             f"contrast {self.contrast}, saturation {self.saturation}"
         )
 
     def __call__(self, images: Tensor, numbers: Tensor) -> Tensor:
-        """Augment images in 0..1 by uniform numbers in (0, 1).
+        """Augment images in 0..1 by uniform values in (0, 1).
 
         Shapes:
             images  [B, channels, height, width]   numbers [B, 6]
@@ -74,7 +74,7 @@ class Augmentation:
         return images
 
     def _shift_and_flip(self, images: Tensor, numbers: Tensor) -> Tensor:
-        """Both at once: each image's rows and columns are looked up where they come from."""
+        """Shift and flip in one look-up of each image's rows and columns."""
         if not self.crop and not self.flip:
             return images
         height, width = images.shape[-2:]
@@ -90,7 +90,7 @@ class Augmentation:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """The luma (ITU-R 601) of RGB images; grey ones are it already."""
+    """Compute the luma (ITU-R 601) of RGB images; grey images are unchanged."""
     if images.shape[1] == 1:
         return images
     weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None]

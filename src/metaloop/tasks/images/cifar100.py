@@ -1,7 +1,7 @@
 """CIFAR-FS and FC100: the 100 classes x 600 images of CIFAR-100, 32 x 32 RGB, split by classes.
 
 CIFAR-100 (Krizhevsky 2009, cs.toronto.edu/~kriz/cifar.html) states no licence; its authors ask to
-be cited. Training and test images of its own division are put together.
+be cited. The training and test images of its original split are merged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ ARCHIVE = "cifar-100-python.tar.gz"
 FOLDER = "cifar-100-python"
 IMAGES = 600
 WHAT_TO_PUT = (
-    f"Put {ARCHIVE} of cs.toronto.edu/~kriz/cifar.html, as it is or unpacked (files train, test, "
-    "meta), into a folder and name that with task.data_dir."
+    f"Put {ARCHIVE} from cs.toronto.edu/~kriz/cifar.html, packed or unpacked (files train, test, "
+    "meta), into a folder, and set task.data_dir to it."
 )
 
 
@@ -31,12 +31,12 @@ class Cifar100Classes(DownloadedImages):
     """Episodes of CIFAR-100's classes; a subclass names the published split.
 
     Args:
-        data_dir: the archive, or a folder with it or with its content; None downloads.
+        data_dir: the archive, or a folder with the archive or its content; None downloads.
         (others) see ImageOptions.
 
     """
 
-    title = "cifar-100"  # the two share one cache
+    title = "cifar-100"  # both subclasses share one cache
     what_to_put = WHAT_TO_PUT
     images_a_class = IMAGES
     archives: Mapping[str, str] = {ARCHIVE: "eb9058c3a382ffc7106e4002c42a8d85"}
@@ -45,7 +45,7 @@ class Cifar100Classes(DownloadedImages):
     def find_images(self, place: Path) -> ImageSource[int]:  # type: ignore[override]
         folder = place / FOLDER if (place / FOLDER).is_dir() else place
         images, labels, names = read_cifar100(folder)
-        # stable, so that a class's images keep the files' order
+        # a stable sort keeps the files' order within a class
         order = np.argsort(labels, kind="stable")
         bounds = np.searchsorted(labels[order], np.arange(len(names) + 1)).tolist()
         of_class = {n: order[bounds[c] : bounds[c + 1]].tolist() for c, n in enumerate(names)}
@@ -60,7 +60,7 @@ class Cifar100Classes(DownloadedImages):
 
 
 class CifarFS(Cifar100Classes):
-    """CIFAR-FS, 64/16/20 classes at random (Bertinetto et al. 2019, arXiv:1805.08136)."""
+    """CIFAR-FS, random 64/16/20 classes (Bertinetto et al. 2019, arXiv:1805.08136)."""
 
     split_file = "cifar_fs"
     split_sizes: Mapping[Split, int] = {"train": 64, "validation": 16, "test": 20}
@@ -76,15 +76,15 @@ class FC100(Cifar100Classes):
 def read_cifar100(
     folder: Path,
 ) -> tuple[Pixels, np.ndarray[tuple[int], np.dtype[np.int64]], list[str]]:
-    """Read the official layout: images [60000, 32, 32, 3], their labels, the labels' names.
+    """Read the official files: images [60000, 32, 32, 3], their labels, the labels' names.
 
     Raises:
-        UserError: a file is missing, damaged, malicious, or holds something else.
+        UserError: if a file is missing, damaged, malicious, or has other content.
 
     """
     for name in ("train", "test", "meta"):
         if not (folder / name).is_file():
-            raise UserError(f"{folder} holds no CIFAR-100: it lacks the file {name}. {WHAT_TO_PUT}")
+            raise UserError(f"{folder} is not CIFAR-100: it lacks the file {name}. {WHAT_TO_PUT}")
     data, labels = [], []
     for name in ("train", "test"):
         content = read_pickle(folder / name, WHAT_TO_PUT)
@@ -92,8 +92,8 @@ def read_cifar100(
         is_right = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and fine is not None
         if not is_right or cast(Pixels, pixels).shape != (len(cast(list[int], fine)), 3072):
             raise UserError(
-                f"{folder / name} is no part of CIFAR-100: it should hold 'data' [n, 3072] of "
-                f"bytes and n 'fine_labels', and holds {', '.join(content)}. {WHAT_TO_PUT}"
+                f"{folder / name} is not a part of CIFAR-100: it should contain 'data' [n, 3072] "
+                f"of bytes and n 'fine_labels', not {', '.join(content)}. {WHAT_TO_PUT}"
             )
         data.append(cast(Pixels, pixels))
         labels += cast(list[int], fine)

@@ -1,4 +1,4 @@
-"""Images in one folder a class, or named with their class by a CSV file."""
+"""Find images in one folder per class, or by a CSV file that lists them with their class."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from metaloop.errors import UserError, nearest
 from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile
-from metaloop.tasks.readers.table import listed, to_label
+from metaloop.tasks.readers.table import list_names, to_label
 from metaloop.tasks.readers.table_files import read_table
 from metaloop.tasks.readers.visible_files import list_some, visible
 from metaloop.tasks.sources.class_splits import FOLDERS, SPLIT_WORDS
@@ -15,37 +15,37 @@ ClassFiles = dict[str, list[ImageFile]]
 
 
 def list_folders(folder: Path) -> list[Path]:
-    """The folders in a folder that the user sees, by name.
+    """List the visible folders in a folder, by name.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: if there is no such folder.
 
     """
     if not folder.is_dir():
         raise UserError(
-            f"There is no folder {folder}. Put one folder a class into it, or name another with "
-            "task.data_dir."
+            f"There is no folder {folder}. Create it with one folder per class, or set "
+            "task.data_dir to another."
         )
     return [path for path in visible(folder) if path.is_dir()]
 
 
 def holds_splits(folder: Path) -> bool:
-    """Whether any of the folders train/, val/ and test/ is there."""
+    """Check whether any of the folders train/, val/ and test/ exists."""
     return any((folder / name).is_dir() for name in FOLDERS.values())
 
 
 def list_split_folders(folder: Path, needed: Collection[Split] = ()) -> dict[str, Path]:
-    """The class folders in train/, val/ and test/, by "train/class".
+    """List the class folders in train/, val/ and test/, by "train/class".
 
     Raises:
-        UserError: one that is needed is missing, or all are.
+        UserError: if a needed one is missing, or all are.
 
     """
     for part, name in FOLDERS.items():
         if (part in needed or not holds_splits(folder)) and not (folder / name).is_dir():
             raise UserError(
                 f"{folder} lacks the folder {name}/ with the {part} split's classes, one folder "
-                "each. Make train/, val/ and test/, or set task.split=seeded."
+                "each. Create train/, val/ and test/, or set task.split=seeded."
             )
     return {
         f"{name}/{path.name}": path
@@ -56,10 +56,10 @@ def list_split_folders(folder: Path, needed: Collection[Split] = ()) -> dict[str
 
 
 def list_images(classes: dict[str, Path]) -> ClassFiles:
-    """The files of every class folder, by the class's name: they ought to be images.
+    """List the files in every class folder, which should be images, by class name.
 
     Raises:
-        UserError: a folder is empty.
+        UserError: if a folder is empty.
 
     """
     found = {
@@ -68,48 +68,47 @@ def list_images(classes: dict[str, Path]) -> ClassFiles:
     }
     if empty := [name for name, images in found.items() if not images]:
         raise UserError(
-            f"{classes[empty[0]]} holds no image{_more(empty)}: a class needs some. Put images "
-            "into it, or remove the folder."
+            f"{classes[empty[0]]} has no images{_more(empty)}. Add images, or remove the folder."
         )
     return found
 
 
 def _more(names: list[str]) -> str:
-    return f", nor do {len(names) - 1} others" if names[1:] else ""
+    return f", nor do {len(names) - 1} other folders" if names[1:] else ""
 
 
 class SplitTable:
-    """A table that says which class is in which split.
+    """A table that assigns classes to splits.
 
-    Its columns are `class,split`, where every class is a folder; or `filename,label,split`, where
+    Its columns are `class,split`, where every class is a folder, or `filename,label,split`, where
     filenames are relative to the data's folder and the label is the class. A split is train,
-    validation (or val) or test. Classes that the file does not name are not used.
+    validation (or val) or test. Classes that the file does not list are not used.
 
     Raises:
-        UserError: the file is missing or has other columns, or a row contradicts another.
+        UserError: if the file is missing or has other columns, or rows contradict each other.
 
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.split_of: dict[str, Split] = {}
-        self.files: dict[str, list[tuple[int, str]]] = {}  # row and filename of every class
+        self.files: dict[str, list[tuple[int, str]]] = {}  # row and filename of every image
         for number, row in self._rows():
             name = row.get("class") or row["label"]
             split = self._read_split(number, row["split"])
             if self.split_of.setdefault(name, split) != split:
                 raise UserError(
                     f"{path}, row {number}: the class '{name}' is in {split} here and in "
-                    f"{self.split_of[name]} above. Every class belongs to one split."
+                    f"{self.split_of[name]} above. A class must be in one split."
                 )
             if "filename" in row:
                 self.files.setdefault(name, []).append((number, row["filename"]))
 
     def find(self, folder: Path) -> ClassFiles:
-        """Find the named images, or the images in the named classes' folders.
+        """Find the listed images, or the images in the listed classes' folders.
 
         Raises:
-            UserError: a file or a class's folder does not exist.
+            UserError: if a file or a class's folder does not exist.
 
         """
         if not self.files:
@@ -117,14 +116,14 @@ class SplitTable:
             for name in self.split_of:
                 if name not in folders:
                     raise UserError(
-                        f"{self.path} names the class '{name}', but {folder} has no such folder. "
+                        f"{self.path} lists the class '{name}', but {folder} has no such folder. "
                         f"{nearest(name, folders)}Correct the file or add the folder."
                     )
             return list_images({n: folders[n] for n in sorted(self.split_of)})
         named = sorted(row for rows in self.files.values() for row in rows)
         if lacking := [f"row {n}: {name}" for n, name in named if not (folder / name).is_file()]:
             raise UserError(
-                f"{self.path} names files that are not there:{list_some(lacking)}\n"
+                f"{self.path} lists files that do not exist:{list_some(lacking)}\n"
                 f"Filenames are relative to {folder}: correct the rows or add the files."
             )
         return {
@@ -135,14 +134,14 @@ class SplitTable:
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         if not self.path.is_file():
             raise UserError(
-                f"task.split={self.path} is no file. It is folders, seeded, or the path of a CSV "
-                "file with the columns class,split or filename,label,split."
+                f"task.split={self.path} is not a file. It must be folders, seeded, or the path "
+                "of a CSV file with the columns class,split or filename,label,split."
             )
         table = read_table(self.path)
         if not any(need <= set(table.columns) for need in ({"class", "split"}, _BY_FILE)):
             raise UserError(
-                f"{self.path} has the columns {listed(list(table.columns))}. Its first line has to "
-                "be class,split or filename,label,split."
+                f"{self.path} has the columns {list_names(list(table.columns))}. Its first line "
+                "must be class,split or filename,label,split."
             )
         names = [name for name in ("class", "filename", "label", "split") if name in table]
         columns = [table.texts(n) if n == "filename" else table.labels(n) for n in names]
@@ -152,7 +151,7 @@ class SplitTable:
     def _read_split(self, row: int, name: str) -> Split:
         if name not in SPLIT_WORDS:
             raise UserError(
-                f"{self.path}, row {row}: '{name}' is no split. Write train, validation or test."
+                f"{self.path}, row {row}: '{name}' is not a split. Write train, validation or test."
             )
         return SPLIT_WORDS[name]
 

@@ -1,9 +1,9 @@
 """CUB-200-2011 (Wah et al. 2011): 11,788 photographs of 200 species of birds.
 
-For non-commercial research and education; the photographs' rights are their owners'. Split
-100/50/50 by the rule of Chen et al. 2019 (arXiv:1904.04232, github.com/wyharveychen/
-CloserLookFewShot): of the classes in alphabetical order every second trains, and of those between
-every other one validates and tests.
+For non-commercial research and education; the photographs belong to their owners. Split 100/50/50
+by the rule of Chen et al. 2019 (arXiv:1904.04232, github.com/wyharveychen/CloserLookFewShot): in
+alphabetical order, every second class is for training, and the others alternate between
+validation and test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class CUB(DownloadedImages):
     """Episodes of CUB's species.
 
     Args:
-        data_dir: CUB_200_2011.tgz, or a folder with it or with its content; None downloads.
+        data_dir: CUB_200_2011.tgz, or a folder with the archive or its content; None downloads.
         (others) see ImageOptions.
 
     """
@@ -36,8 +36,8 @@ class CUB(DownloadedImages):
     images_a_class = 60
     archives: Mapping[str, str] = {ARCHIVE: "97eceeb196236b17998738112f37df78"}
     what_to_put = (
-        f"Put {ARCHIVE} of data.caltech.edu/records/65de6-vp158, as it is or unpacked (folder "
-        "CUB_200_2011 with images/), into a folder and name that with task.data_dir."
+        f"Put {ARCHIVE} from data.caltech.edu/records/65de6-vp158, packed or unpacked (folder "
+        "CUB_200_2011 with images/), into a folder, and set task.data_dir to it."
     )
 
     def find_images(self, place: Path) -> ImageSource[object]:
@@ -46,7 +46,7 @@ class CUB(DownloadedImages):
         classes = {path.name: path for path in list_folders(folder)}
         if len(classes) != CLASSES:
             raise UserError(
-                f"{folder} holds {len(classes)} class folders, and CUB has {CLASSES}. "
+                f"{folder} has {len(classes)} class folders, but CUB has {CLASSES}. "
                 f"{self.what_to_put}"
             )
         files = list_images(classes)

@@ -1,7 +1,7 @@
-"""Decode images once, in parallel, into one memory-mapped file: resumable, never torn.
+"""Decode images once, in parallel, into one memory-mapped file that is never torn.
 
-A cache is a folder, `images.npy` (uint8 [R, channels, height, width]) and `index.json`. It is
-built under another name beside its final place and renamed when it is whole.
+A cache is a folder with `images.npy` (uint8 [R, channels, height, width]) and `index.json`. It is
+built under a temporary name and renamed when it is complete.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, TypedDict, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 import filelock
 import numpy as np
@@ -25,21 +25,21 @@ from metaloop.tasks.images.image_store import ImageStore, Storage
 from metaloop.tasks.readers.image_files import OddImageError, Pixels
 from metaloop.tasks.readers.visible_files import explain_unusable
 
-CHUNK = 256  # images decoded between two lines of the journal
-MEMORY_SHARE = 8  # storage=auto reads images into memory up to this part of the machine's
-REMEDY = "Mend or remove what is named, or leave such files out with task.skip_unusable=true."
+CHUNK = 256  # images that a thread decodes at a time, and that share a checksum
+MEMORY_SHARE = 8  # storage=auto keeps images in memory up to one part in this many of it
+REMEDY = "Repair or remove these files, or leave them out with task.skip_unusable=true."
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class ImageSource(Generic[Item]):
-    """What is to be decoded.
+    """The images to decode.
 
     Args:
-        classes: the images of every class, by its name.
+        classes: the images of every class, by class name.
         read: decodes one image to `shape`, uint8; called from several threads.
         shape: channels, height and width.
-        close: called when all is read.
+        close: called after the last image.
 
     """
 
@@ -49,16 +49,8 @@ class ImageSource(Generic[Item]):
     close: Callable[[], None] = lambda: None
 
 
-class Chunk(NamedTuple):
-    """A line of the journal: which chunk is decoded, its checksum, its unusable images."""
-
-    number: int
-    crc32: int
-    odd: dict[int, str]
-
-
 class Index(TypedDict):
-    """What index.json says; `odd` gives the reason by the row."""
+    """Content of index.json; `odd` gives the reason for each unusable row."""
 
     names: list[str]
     counts: list[int]
@@ -73,13 +65,12 @@ def load_or_build(
     storage: Storage = "auto",
     skip_unusable: bool = False,
 ) -> ImageStore:
-    """Open the cache of images at path; build it where there is none.
+    """Open the cache of images at path; build it if there is none.
 
-    Of two processes that need the same cache one builds and the other waits. A build that was
-    killed goes on where it was.
+    If two processes need the same cache, one builds it and the other waits.
 
     Raises:
-        UserError: images are unusable, all of which are named, and `skip_unusable` is false; the
+        UserError: if images are unusable (all are listed) and `skip_unusable` is false, or the
             folder cannot be written.
 
     """
@@ -88,136 +79,110 @@ def load_or_build(
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(path.with_name(f"{path.name}.lock")):
                 if not (path / "index.json").is_file():
-                    _build(path, _found(find), skip_unusable)
+                    _build(path, _find(find), skip_unusable)
         except OSError as error:
             raise UserError(
                 f"The cache folder {path.parent} cannot be written ({error}). "
-                "Set task.cache_dir to a folder that can."
+                "Set task.cache_dir to a writable folder."
             ) from error
     return _open(path, storage, skip_unusable)
 
 
-def _found(find: Callable[[], ImageSource[Item]]) -> ImageSource[Item]:
+def _find(find: Callable[[], ImageSource[Item]]) -> ImageSource[Item]:
     try:
         return find()
     except OSError as error:
         raise UserError(
-            f"The data cannot be read ({error}). Make it readable, or name another copy with "
-            "task.data_dir."
+            f"The data cannot be read ({error}). Make it readable, or set task.data_dir "
+            "to another copy."
         ) from error
 
 
 def _build(path: Path, source: ImageSource[Item], skip_unusable: bool) -> None:
     building = path.with_name(f"{path.name}.building")
+    shutil.rmtree(building, ignore_errors=True)  # left by a killed process
+    building.mkdir()
     items = [item for images in source.classes.values() for item in images]
     try:
-        journal = _begin(building, (len(items), *source.shape))
-        _decode(building, items, source, journal)
+        images = _create(building / "images.npy", (len(items), *source.shape))
+        odd = _decode(images, items, source.read)
     finally:
         source.close()
-    with (building / "images.npy").open("rb") as file:
-        os.fsync(file.fileno())
-    chunks = [journal[number] for number in sorted(journal)]
-    odd = {row: why for chunk in chunks for row, why in chunk.odd.items()}
     if odd and not skip_unusable:
-        shutil.rmtree(building)  # mended images are other images: nothing here would serve
+        shutil.rmtree(building)
         raise UserError(explain_unusable(list(odd.values()), REMEDY))
     index: Index = {
         "names": list(source.classes),
         "counts": [len(images) for images in source.classes.values()],
-        "crc32": [chunk.crc32 for chunk in chunks],
+        "crc32": _checksums(images),
         "odd": {str(row): why for row, why in odd.items()},
     }
+    with (building / "images.npy").open("rb") as file:
+        os.fsync(file.fileno())
     (building / "index.json").write_text(json.dumps(index))
-    (building / "journal.jsonl").unlink()
     building.rename(path)
 
 
-def _begin(building: Path, shape: tuple[int, ...]) -> dict[int, Chunk]:
-    """Make the file of this shape, or take up the one that a killed build left."""
-    images = building / "images.npy"
-    if (building / "journal.jsonl").is_file():
-        left = np.load(images, mmap_mode="r")
-        if left.shape == shape:
-            return {c.number: c for c in _read_journal(building) if _checksum(left, c) == c.crc32}
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
-    np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=shape)
-    with images.open("r+b") as file:  # writing to a mapping of a full disk would kill the process
-        os.posix_fallocate(file.fileno(), 0, images.stat().st_size)
-    (building / "journal.jsonl").touch()
-    return {}
-
-
-def _read_journal(building: Path) -> list[Chunk]:
-    chunks = []
-    for line in (building / "journal.jsonl").read_text().splitlines():
-        try:
-            number, crc32, odd = json.loads(line)
-        except ValueError:
-            continue  # the line that was being written
-        chunks.append(Chunk(number, crc32, {int(row): why for row, why in odd.items()}))
-    return chunks
-
-
-def _checksum(images: Pixels, chunk: Chunk) -> int:
-    return zlib.crc32(images[chunk.number * CHUNK : (chunk.number + 1) * CHUNK].data)
+def _create(path: Path, shape: tuple[int, ...]) -> Pixels:
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as file:  # writing to a mapping on a full disk would kill the process
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    images: Pixels = np.load(path, mmap_mode="r+")
+    return images
 
 
 def _decode(
-    building: Path,
-    items: Sequence[Item],
-    source: ImageSource[Item],
-    journal: dict[int, Chunk],
-) -> None:
-    """Decode the chunks that the journal lacks, by as many threads as there are cores."""
-    images: Pixels = np.load(building / "images.npy", mmap_mode="r+")
+    images: Pixels, items: Sequence[Item], read: Callable[[Item], Pixels]
+) -> dict[int, str]:
+    """Decode all images, with one thread per core; return the reason for each unusable row."""
+    odd: dict[int, str] = {}
 
-    def decode(number: int) -> Chunk:
-        odd = {}
-        for row in range(number * CHUNK, min((number + 1) * CHUNK, len(items))):
+    def decode(rows: range) -> int:
+        for row in rows:
             try:
-                images[row] = source.read(items[row])
+                images[row] = read(items[row])
             except OddImageError as error:
                 odd[row] = str(error)
-        return Chunk(number, _checksum(images, Chunk(number, 0, odd)), odd)
+        return len(rows)
 
-    left = [n for n in range(-(-len(items) // CHUNK)) if n not in journal]
-    done = len(items) - sum(min(CHUNK, len(items) - n * CHUNK) for n in left)
     with (
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-        (building / "journal.jsonl").open("a") as file,
-        # disable=None: no bar where the output is no terminal
-        tqdm(total=len(items), initial=done, desc="Decoding", unit="image", disable=None) as bar,
+        # disable=None: no bar if the output is not a terminal
+        tqdm(total=len(items), desc="Decoding", unit="image", disable=None) as bar,
     ):
         try:
-            for future in as_completed([pool.submit(decode, number) for number in left]):
-                chunk = future.result()
-                journal[chunk.number] = chunk
-                file.write(json.dumps(chunk) + "\n")
-                file.flush()
-                bar.update(min(CHUNK, len(items) - chunk.number * CHUNK))
+            for future in as_completed([pool.submit(decode, rows) for rows in _chunks(images)]):
+                bar.update(future.result())
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    return dict(sorted(odd.items()))
+
+
+def _chunks(images: Pixels) -> list[range]:
+    starts = range(0, len(images), CHUNK)
+    return [range(start, min(start + CHUNK, len(images))) for start in starts]
+
+
+def _checksums(images: Pixels) -> list[int]:
+    return [zlib.crc32(images[rows.start : rows.stop].data) for rows in _chunks(images)]
 
 
 def _open(path: Path, storage: Storage, skip_unusable: bool) -> ImageStore:
     try:
         index: Index = json.loads((path / "index.json").read_text())
-        # copy on write: torch wants an array that could be written, and nothing is
+        # copy on write: torch requires a writable array, though nothing is written
         images: Pixels = np.load(path / "images.npy", mmap_mode="c")
         rows = np.arange(len(images))
         if _in_memory(images, storage):
             images = np.array(images)
-            found = [_checksum(images, Chunk(n, 0, {})) for n in range(-(-len(images) // CHUNK))]
-            if found != index["crc32"]:
+            if _checksums(images) != index["crc32"]:
                 raise ValueError("its checksum has changed")
         if len(images) != sum(index["counts"]):
-            raise ValueError("it has another number of images than its index")
+            raise ValueError("its index has another number of images")
     except (ValueError, OSError, KeyError, EOFError) as error:
         raise UserError(
-            f"The image cache {path} is damaged ({error}). Delete it; the next start rebuilds it."
+            f"The image cache {path} is damaged ({error}). Delete it; the next run rebuilds it."
         ) from error
     counts = np.array(index["counts"], dtype=np.int64)
     if odd := {int(row): why for row, why in index["odd"].items()}:

@@ -1,4 +1,4 @@
-"""N-way K-shot episodes over images that sit in one store, as uint8."""
+"""N-way K-shot episodes of images in one store of uint8 pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, NotRequired
@@ -18,13 +18,13 @@ from metaloop.tasks.task import ClassificationTask
 
 
 class DrawnImages(NamedTuple):
-    """A meta-batch as indices: what travels from the loader's workers to the device.
+    """A meta-batch as indices, as it travels from the loader's workers to the device.
 
     Shapes:
-        images       [T, N, K+Q]     rows of the image store, the support's first; K, the most shots
+        images       [T, N, K+Q]     rows of the image store, support images first; K: most shots
         rotations    [T, N]          quarter turns of each class's images
-        augmentation [T, N, K+Q, P]  numbers in (0, 1) that say how each image is changed; P = 0
-                                     where none is
+        augmentation [T, N, K+Q, P]  random values in (0, 1) for the augmentation of each image;
+                                     P = 0 without augmentation
         classes      [T, N]          global class ids; position n is label n
         shots        [T, N]          support images of each class
     """
@@ -37,7 +37,7 @@ class DrawnImages(NamedTuple):
 
 
 class EpisodeOptions(SizeOptions):
-    """What a data set hands on to ImageClasses, which says what it means."""
+    """Options that data sets pass on to ImageClasses, which documents them."""
 
     queries: Count
     rotations: NotRequired[bool]
@@ -45,25 +45,25 @@ class EpisodeOptions(SizeOptions):
 
 
 class ImageClasses(ClassificationTask):
-    """Draws ways classes and shots + queries images of each; a subclass brings the images.
+    """Draws `ways` classes with `shots + queries` images each; a subclass provides the images.
 
-    With `rotations` a class may also appear turned by 90, 180 or 270 degrees, each turn a class
-    of its own (Santoro et al. 2016); the classes of one episode are turns of different
-    originals. Global class id: 4 * original + quarter turns with rotations, else the original.
+    With `rotations`, a class turned by 90, 180 or 270 degrees is another class (Santoro et al.
+    2016); the classes of one episode are turns of different originals. Global class id:
+    4 * original + quarter turns with rotations, else the original.
 
     Args:
-        ways: N, classes in an episode, or the range it is drawn from.
-        shots: K, support images a class, or the range it is drawn from.
-        queries: Q, query images a class.
+        ways: N, classes per episode, or the range from which it is drawn.
+        shots: K, support images per class, or the range from which it is drawn.
+        queries: Q, query images per class.
         shape_block, uneven_shots: see Shapes.
-        rotations: whether turned classes are classes too, in every split.
-        augmentation: how the train split's images are changed at random.
+        rotations: whether turned classes count as classes, in every split.
+        augmentation: random changes of the train split's images.
 
     """
 
     is_inverted: ClassVar[bool] = False  # images are the negatives of their files
     store: ImageStore
-    split_classes: dict[Split, Tensor]  # the originals of each split that is drawn from
+    split_classes: dict[Split, Tensor]  # original classes of each split in use
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class ImageClasses(ClassificationTask):
         self.output_size = self.shapes.ways.most
 
     def count_classes(self, originals: int) -> int:
-        """How many global class ids so many originals make."""
+        """Count the global class ids that this many original classes give."""
         return 4 * originals if self.rotations else originals
 
     def open_images(
@@ -93,9 +93,9 @@ class ImageClasses(ClassificationTask):
         *,
         skip_small: bool = False,
     ) -> None:
-        """Take the images, and the classes of each split that is drawn from.
+        """Set the images, and the classes of each split in use.
 
-        Classes with fewer images than an episode needs are refused, or left out.
+        Classes with fewer images than an episode needs are refused or left out.
         """
         self.store = store
         names, counts = store.names, store.counts.tolist()
@@ -129,11 +129,11 @@ class ImageClasses(ClassificationTask):
         return Episode(*self.shapes.to_sets(images, drawn.shots, self.queries), drawn.classes)
 
     def to_floats(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
-        """Turn what the store holds into what a model gets: bytes into 0..1."""
+        """Convert stored images to a model's inputs: bytes to 0..1."""
         return stored.to(dtype).div_(255)
 
     def gather_pixels(self, drawn: DrawnImages) -> Tensor:
-        """The drawn images, turned, [T, N, K+Q, channels, height, width] uint8."""
+        """Gather the drawn images, turned, [T, N, K+Q, channels, height, width] uint8."""
         if not self.rotations:
             return self.store.gather(drawn.images)
         turns = drawn.rotations[..., None].expand(drawn.images.shape)
@@ -144,23 +144,23 @@ class ImageClasses(ClassificationTask):
         return ImageFiles(size, channels, is_inverted=self.is_inverted)
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
-        """Bytes 0..255 become 0..1; floats have to be there already."""
+        """Scale bytes 0..255 to 0..1; floats must already be in 0..1."""
         if inputs.dtype == torch.uint8:
             return inputs.to(dtype) / 255
         if not inputs.is_floating_point():
             raise UserError(
-                f"Images are bytes 0..255 (uint8) or floats 0..1, not {inputs.dtype}. Convert "
+                f"Images must be bytes 0..255 (uint8) or floats 0..1, not {inputs.dtype}. Convert "
                 "them: images.astype('uint8')."
             )
         if inputs.numel() and not (inputs.min() >= 0 and inputs.max() <= 1):
             raise UserError(
-                f"Images as floats are in 0..1, but these go from {float(inputs.min()):g} to "
+                f"Images as floats must be in 0..1, but these are in {float(inputs.min()):g} .. "
                 f"{float(inputs.max()):g}. Divide them by 255, or pass them as uint8."
             )
         return inputs.to(dtype)
 
     def class_name(self, class_id: int) -> str:
-        """The class's name in the data, and by how many degrees it is turned."""
+        """Return the class's name in the data, and the degrees by which it is turned."""
         original, turns = divmod(class_id, 4) if self.rotations else (class_id, 0)
         return (
             f"{self.store.names[original]} r{90 * turns}" if turns else self.store.names[original]
@@ -178,10 +178,10 @@ class ImageClasses(ClassificationTask):
 
 
 def check_episode(task: ImageClasses, split: Split, *, classes: int, images: int) -> None:
-    """Refuse an episode that a split with so many classes of so many images cannot make.
+    """Refuse an episode for which a split has too few classes or images.
 
     Raises:
-        UserError: too few classes or images.
+        UserError: if there are too few classes or images.
 
     """
     ways, needed = _most(task)
@@ -200,10 +200,10 @@ def usable_classes(
     classes: Sequence[int],
     skip_small: bool,
 ) -> list[int]:
-    """The classes of a split that have images enough for an episode.
+    """List the classes of a split that have enough images for an episode.
 
     Raises:
-        UserError: too few of them; or some are too small, and `skip_small` is false.
+        UserError: if there are too few, or some are too small and `skip_small` is false.
 
     """
     ways, needed = _most(task)
@@ -221,10 +221,10 @@ def usable_classes(
         )
     if small and not skip_small:
         raise UserError(
-            f"An episode needs {needed} images of a class (shots={task.shapes.shots.most} + "
-            f"queries={task.queries}), but of the {split} split's {len(sizes)} classes "
-            f"{len(small)} have fewer: {named}. Add images, lower task.shots or task.queries, or "
-            "leave such classes out with task.skip_unusable=true."
+            f"An episode needs {needed} images per class (shots={task.shapes.shots.most} + "
+            f"queries={task.queries}), but {len(small)} of the {split} split's {len(sizes)} "
+            f"classes have fewer: {named}. Add images, lower task.shots or task.queries, or "
+            "leave out such classes with task.skip_unusable=true."
         )
     return usable
 
@@ -238,5 +238,5 @@ def _needs(task: ImageClasses) -> str:
 
 
 def _most(task: ImageClasses) -> tuple[int, int]:
-    """The most classes of an episode, and the most images of one of them."""
+    """Return the most classes of an episode, and the most images of one of them."""
     return task.shapes.ways.most, task.shapes.shots.most + task.queries

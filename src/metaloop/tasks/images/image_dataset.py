@@ -26,13 +26,13 @@ from metaloop.user_text import say
 
 
 class SourceOptions(EpisodeOptions):
-    """What every data set of images takes.
+    """Options of every image data set.
 
     Attributes:
-        image_size: height and width that images are resized to.
-        storage: where the decoded images lie, see ImageStore; changes no number.
-        data_dir: where the user's copy lies; None downloads where the source allows it.
-        cache_dir: where downloads and the decoded images are kept.
+        image_size: height and width to which images are resized.
+        storage: where decoded images are kept, see ImageStore; it changes no results.
+        data_dir: the user's copy of the data; None downloads it if the source allows that.
+        cache_dir: folder for downloads and decoded images.
         (others) see EpisodeOptions.
 
     """
@@ -44,11 +44,11 @@ class SourceOptions(EpisodeOptions):
 
 
 class ImageOptions(SourceOptions):
-    """What a data set takes that does not itself know its images.
+    """Options of data sets whose images are not fixed.
 
     Attributes:
         channels: 3 for RGB, 1 for grey.
-        skip_unusable: leave out images that cannot be read and classes with too few, naming
+        skip_unusable: leave out unreadable images and classes with too few images, and report
             them; otherwise they are errors.
         (others) see SourceOptions.
 
@@ -59,18 +59,18 @@ class ImageOptions(SourceOptions):
 
 
 class ImageDataset(ImageClasses):
-    """Episodes of a data set of images; a subclass says where they are and how they are split.
+    """Episodes of an image data set; a subclass finds the images and splits the classes.
 
     Args:
         (all) see ImageOptions and EpisodeOptions.
 
     """
 
-    title: ClassVar[str]  # begins the cache's name
-    what_to_put: ClassVar[str]  # what the user may put where, and what of the licence to know
+    title: ClassVar[str]  # start of the cache's name
+    what_to_put: ClassVar[str]  # instructions for the user's copy, and the licence
     split_sizes: Mapping[Split, int] = {}  # classes of the published split
-    images_a_class: ClassVar[int]  # that no class exceeds, where the classes are known
-    is_downloaded: ClassVar[bool] = False  # where no data_dir is named
+    images_a_class: ClassVar[int]  # maximum per class, if the classes are known
+    is_downloaded: ClassVar[bool] = False  # if data_dir is not set
 
     def __init__(
         self,
@@ -92,25 +92,25 @@ class ImageDataset(ImageClasses):
 
     @abstractmethod
     def find_images(self, place: Path) -> ImageSource[object]:
-        """Find every class's images, by the classes' names, at the place of the data."""
+        """Find the images of every class in the data's folder or file, by class name."""
 
     @abstractmethod
     def split(self, names: Sequence[str]) -> Mapping[Split, Sequence[str]]:
-        """Divide the classes' names into the three splits."""
+        """Divide the class names into the three splits."""
 
     def locate(self) -> Path:
-        """The data, at `data_dir` or downloaded."""
+        """Return the location of the data: `data_dir`, or the download."""
         return self.own_copy()
 
     def own_copy(self) -> Path:
-        """The user's copy of the data.
+        """Return the location of the user's copy of the data.
 
         Raises:
-            UserError: none is named, or there is none.
+            UserError: if data_dir is not set, or does not exist.
 
         """
         if self.data_dir is None:
-            raise UserError(f"task.data_dir is missing: {self.what_to_put}")
+            raise UserError(f"task.data_dir is not set. {self.what_to_put}")
         if not self.data_dir.exists():
             raise UserError(f"There is no task.data_dir={self.data_dir}. {self.what_to_put}")
         return self.data_dir
@@ -152,11 +152,11 @@ class ImageDataset(ImageClasses):
         )
 
     def _state(self, place: Path) -> str:
-        """Name all that the decoded images depend on."""
+        """Hash everything that the decoded images depend on."""
         return fingerprint(files_below(place), *self.image_files().rules)
 
     def _find_checked(self, place: Path) -> ImageSource[object]:
-        """Find the images, and refuse too few before they are decoded."""
+        """Find the images, and refuse too few before decoding them."""
         source = self.find_images(place)
         names, counts = list(source.classes), [len(images) for images in source.classes.values()]
         for part, classes in self._ids(names).items():
@@ -167,7 +167,7 @@ class ImageDataset(ImageClasses):
         self.open_images(store, self._ids(store.names), skip_small=self.skip_unusable)
 
     def _ids(self, names: Sequence[str]) -> dict[Split, list[int]]:
-        """The numbers of the classes of each split that is drawn from."""
+        """Find the indices of the classes of each split in use."""
         ids = {name: i for i, name in enumerate(names)}
         split = self.split(names)
         for part in self.splits:
@@ -180,15 +180,15 @@ class ImageDataset(ImageClasses):
 
 
 class DownloadedImages(ImageDataset):
-    """A data set whose source may be downloaded from without asking.
+    """A data set that can be downloaded without registration.
 
     Args:
-        source_url: the folder that the archives lie in.
+        source_url: address of the folder with the archives.
         (others) see ImageOptions.
 
     """
 
-    archives: Mapping[str, str]  # the archives' names and MD5 checksums
+    archives: Mapping[str, str]  # name and MD5 checksum of each archive
     is_downloaded = True
 
     def __init__(self, *, source_url: str, **options: Unpack[ImageOptions]) -> None:

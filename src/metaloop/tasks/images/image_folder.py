@@ -1,4 +1,4 @@
-"""A user's own images: one folder a class, split by folders, by a CSV file or by a seeded rule."""
+"""A user's images: one folder per class, split by folders, by a CSV file or by a seed."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -36,27 +36,26 @@ from metaloop.tasks.sources.class_splits import (
 )
 
 ALIKE = (
-    "task.channels=null wants all as the first image. Set task.channels=3 to make all RGB, 1 to "
-    "make all grey; where a run has read it, task.alike=false."
+    "With task.channels=null all images must be like the first. Set task.channels=3 to convert all "
+    "to RGB, 1 to convert all to grey; if a run has inferred the channels, set task.alike=false."
 )
 
 
 class ImageFolder(ImageDataset):
-    """Episodes of images of any format and size in one folder a class.
+    """Episodes of images of any format and size, in one folder per class.
 
-    Classes may differ in size; how an image is read is said in ImageFiles. Hidden files are not
-    seen.
+    Classes may differ in size. ImageFiles documents how an image is read. Hidden files are ignored.
 
     Args:
-        split: seeded, `fractions` of the classes drawn by `split_seed`; folders, the class folders
+        split: seeded: `fractions` of the classes, drawn by `split_seed`; folders: the class folders
             in train/, val/ and test/; or the path of a CSV file, see SplitTable.
-        fractions: of the classes for training, validation and test, with split=seeded.
-        channels: 3 makes all images RGB, 1 grey; None reads it from the first image.
-        alike: whether images of other channels are refused rather than converted; None: where
+        fractions: shares of the classes for training, validation and test, with split=seeded.
+        channels: 3 converts all images to RGB, 1 to grey; None takes it from the first image.
+        alike: whether images with other channels are refused rather than converted; None: only if
             channels is None.
-        classes: how many class folders there are; None reads it from the data.
-        background: the colour behind what is transparent, see `read_colour`.
-        white_level: the value that is white in images of more than 8 bits, see ImageFiles.
+        classes: number of class folders; None counts them.
+        background: colour behind transparent pixels, see `read_colour`.
+        white_level: value of white in images of more than 8 bits, see ImageFiles.
         skip_unusable: see ImageOptions.
         (others) see SourceOptions.
 
@@ -64,8 +63,8 @@ class ImageFolder(ImageDataset):
 
     title = "image-folder"
     what_to_put = (
-        "Name with task.data_dir a folder that holds one folder of images a class (or train/, "
-        "val/ and test/ with those in them, and set task.split=folders)."
+        "Set task.data_dir to a folder with one folder of images per class (or with train/, val/ "
+        "and test/ that contain those, together with task.split=folders)."
     )
 
     def __init__(
@@ -93,7 +92,7 @@ class ImageFolder(ImageDataset):
         self._find(channels, classes)
 
     def _find(self, channels: Literal[1, 3] | None, classes: int | None) -> None:
-        """Read what the config leaves open: at most names and a header, before images are read."""
+        """Infer what the config leaves open, from folder names and the header of one image."""
         if classes is None:
             classes = len(list(self._class_names(self.locate())))
         if channels is None:
@@ -147,17 +146,17 @@ class ImageFolder(ImageDataset):
         return SplitTable(user_path(self.split_rule))
 
     def _folders(self, place: Path) -> dict[str, Path]:
-        """Every class's folder, where folders say what is a class."""
+        """Find every class's folder, if classes are folders."""
         if self.split_rule == "folders":
             return list_split_folders(place)
         folders = {path.name: path for path in list_folders(place)}
         if set(folders) == set(FOLDERS.values()):
             raise UserError(
-                f"{place} holds train/, val/ and test/: with task.split=seeded those would be the "
+                f"{place} contains train/, val/ and test/, which task.split=seeded would take for "
                 "classes. Set task.split=folders."
             )
         if not folders:
-            raise UserError(f"{place} holds no folder. {self.what_to_put}")
+            raise UserError(f"{place} contains no folder. {self.what_to_put}")
         return folders
 
     def _class_names(self, place: Path) -> Iterable[str]:
@@ -169,11 +168,11 @@ class ImageFolder(ImageDataset):
         return list_images(self._folders(place))
 
     def _first_channels(self) -> Literal[1, 3]:
-        """How many channels the first image has that can be read."""
+        """Count the channels of the first readable image."""
         files = (
             file for of_class in self._class_files(self.locate()).values() for file in of_class
         )
         for file in files:
-            with suppress(OddImageError):  # which is named, with all others, when images are read
+            with suppress(OddImageError):  # all of them are listed when images are read
                 return count_channels(file)
-        raise UserError(f"{self.data_dir} holds no image that can be read. {self.what_to_put}")
+        raise UserError(f"{self.data_dir} contains no readable image. {self.what_to_put}")

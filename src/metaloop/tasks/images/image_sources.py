@@ -1,4 +1,4 @@
-"""Where a data set's image files lie: folders, zip archives, and the state they are in."""
+"""Find a data set's image files in folders and zip archives, and fingerprint their state."""
 
 import hashlib
 import os
@@ -15,15 +15,15 @@ from metaloop.tasks.sources.archives import check_names
 def files_source(
     classes: Mapping[str, Sequence[ImageFile]], files: ImageFiles
 ) -> ImageSource[ImageFile]:
-    """Image files to be decoded."""
+    """Make a source of image files."""
     return ImageSource(classes, files.read, files.shape, files.close)
 
 
 def zipped_files(folder: Path, advice: str) -> Iterator[ImageFile]:
-    """The files in a folder's zip archives.
+    """List the files in a folder's zip archives.
 
     Raises:
-        UserError: an archive is cut short, or has a name that leads out of it.
+        UserError: if an archive is truncated, or has a name that points outside it.
 
     """
     for path in sorted(folder.glob("*.zip")):
@@ -32,22 +32,22 @@ def zipped_files(folder: Path, advice: str) -> Iterator[ImageFile]:
                 names = archive.namelist()
         except zipfile.BadZipFile as error:
             raise UserError(
-                f"{path} is no whole zip archive ({error}): it was probably cut short. "
-                f"Fetch it again. {advice}"
+                f"{path} is not a complete zip archive ({error}); it was probably truncated. "
+                f"Download it again. {advice}"
             ) from error
         check_names(path, names)
         yield from (ImageFile(path, name) for name in names if not name.startswith("__MACOSX"))
 
 
-def fingerprint(files: Iterable[Path], *beside: object) -> str:
-    """Name the state of files without reading them, and what else matters.
+def fingerprint(files: Iterable[Path], *further: object) -> str:
+    """Hash the state of files without reading them, and further values.
 
-    Links are followed. The time of the last change (ctime) is part of it: a file written over with
-    its old size and date is another, too.
+    Links are followed. The time of the last change (ctime) counts, so a file that was overwritten
+    with the same size and date has another fingerprint.
     """
-    state = [str(thing) for thing in beside]
+    state = [str(value) for value in further]
     for path in files:
-        stat = path.stat() if path.exists() else path.lstat()  # a link that leads nowhere
+        stat = path.stat() if path.exists() else path.lstat()  # a broken link
         times = f"{stat.st_mtime_ns} {stat.st_ctime_ns}"
         state.append(f"{path.absolute()} {stat.st_ino} {stat.st_size} {times}")
     return hashlib.sha256(os.fsencode("\n".join(state))).hexdigest()[:16]

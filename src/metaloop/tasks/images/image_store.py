@@ -10,26 +10,27 @@ from torch import Tensor
 from metaloop.tasks.readers.image_files import Pixels
 
 Storage = Literal["auto", "memory", "mapped", "device"]
-TURNS_BYTES = 2**29  # images that fit here in all four quarter turns are kept in all four
-DEVICE_SHARE = 4  # storage=auto keeps the images on a device with this many times their size free
+TURNS_BYTES = 2**29  # images that fit into this in all four quarter turns are stored in all four
+DEVICE_SHARE = 4  # storage=auto moves images to a device with this many times their size free
 
 
 class ImageStore:
-    """The images of C classes, of which any are gathered at once.
+    """The images of C classes, of which any can be gathered at once.
 
-    Where they lie changes no pixel. `storage` is one of
+    `storage` does not change the pixels. It is one of
         memory: in the process's memory;
-        mapped: in the cache's file, whose pages come and go as memory allows;
-        device: where the training runs, moved there once;
-        auto: the device if a quarter of its free memory holds them, else where they were opened.
+        mapped: in the cache's file, paged in as needed;
+        device: on the training device, moved there once;
+        auto: on the device if they take at most a quarter of its free memory, else where they were
+            opened.
 
     Args:
         images: all images, class after class.
-        counts: how many images each class has.
-        names: the classes' names.
-        rows: where in `images` the usable ones lie, class after class; None: all are usable.
-        storage: where the images lie.
-        odd: what was wrong with each image that is not usable.
+        counts: number of images per class.
+        names: names of the classes.
+        rows: rows of the usable images, class after class; None if all are usable.
+        storage: where the images are kept.
+        odd: the reason for each unusable image.
 
     Shapes:
         images [R, channels, height, width] uint8   counts [C]   rows [sum of counts]
@@ -50,10 +51,10 @@ class ImageStore:
         self.names, self.counts, self.storage = list(names), counts, storage
         self.first = counts.cumsum(0) - counts
         self._images, self._rows = images, rows
-        self._copies = 1  # of every image, each another quarter turn
+        self._copies = 1  # of every image, one per quarter turn
 
     def regrouped(self, order: Tensor, counts: Tensor, names: Sequence[str]) -> "ImageStore":
-        """The same images in other classes: `order` says which usable image stands where."""
+        """Regroup the images into other classes; `order` lists the usable images."""
         rows = order if self._rows is None else self._rows[order]
         return ImageStore(
             self._images, counts, names, rows=rows, storage=self.storage, odd=self.odd
@@ -61,29 +62,29 @@ class ImageStore:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Channels, height and width of every image; or the shape of the numbers in its place."""
+        """Channels, height and width of every image, or the shape of other stored inputs."""
         return tuple(self._images.shape[1:])
 
     @property
     def device(self) -> torch.device:
-        """Where the images lie now."""
+        """Device that currently holds the images."""
         return self._images.device
 
     def __getstate__(self) -> dict[str, object]:
-        """A loader's worker only draws: the images do not travel to it."""
+        """Drop the images, which a loader's workers do not need."""
         return {**self.__dict__, "_images": self._images[:0].clone()}
 
     def find(self, classes: Tensor, members: Tensor) -> Tensor:
-        """The rows of some images of each class, for `gather`.
+        """Find the rows of images of each class, for `gather`.
 
         Shapes:
-            classes [..]   members [.., M] which of the class's images; the result as members
+            classes [..]   members [.., M] indices within the class; the result has members' shape
         """
-        places = self.first[classes][..., None] + members
-        return places if self._rows is None else self._rows[places]
+        positions = self.first[classes][..., None] + members
+        return positions if self._rows is None else self._rows[positions]
 
     def gather(self, rows: Tensor, turns: Tensor | None = None) -> Tensor:
-        """Some images, beside `rows`; with `turns` each in so many quarter turns, anticlockwise.
+        """Gather images by row, optionally turned by quarter turns, anticlockwise.
 
         Shapes:
             rows, turns [..]; the result [.., channels, height, width] uint8
@@ -95,7 +96,7 @@ class ImageStore:
         wanted = self._copies * rows.flatten()
         if turns is not None and self._copies == 4:
             wanted = wanted + turns.flatten()
-        # rows of bytes are what index_select copies fast
+        # index_select copies whole rows fast
         found = torch.index_select(self._images.flatten(1), 0, wanted.to(self.device))
         images = found.view(-1, *self.shape).to(rows.device)
         if turns is not None and self._copies == 1:
@@ -106,20 +107,20 @@ class ImageStore:
         return self.storage != "mapped" and 4 * self._images.numel() <= TURNS_BYTES
 
     def _settle(self, device: torch.device) -> None:
-        """Move the images to the device once, where they belong and fit there."""
+        """Move the images to the device once, if they belong and fit there."""
         if self.device == device or self.storage in ("memory", "mapped"):
             return
         if self.storage == "auto" and device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             if free < DEVICE_SHARE * self._images.numel():
-                self.storage = "memory"  # decided: they stay where they are
+                self.storage = "memory"  # they stay where they are
                 return
         self._images = self._images.to(device)
 
 
 def _turn(images: Tensor, turns: Tensor) -> Tensor:
     """Turn each image; images [B, channels, height, width], turns [B]."""
-    # sorted by turn, each turn is one block, and whole rows are what index_select copies fast
+    # sorted by turn, each turn is one block, and index_select copies whole rows fast
     order = turns.argsort()
     blocks = torch.index_select(images.flatten(1), 0, order).view_as(images)
     parts = torch.split(blocks, turns.bincount().tolist())
@@ -128,7 +129,7 @@ def _turn(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def store_arrays(images: Sequence[Pixels], names: Sequence[str] | None = None) -> ImageStore:
-    """Make a store of arrays in memory, one [n, channels, height, width] a class."""
+    """Make a store from arrays in memory, one [n, channels, height, width] per class."""
     counts = torch.tensor([len(part) for part in images])
     names = [str(i) for i in range(len(images))] if names is None else names
     return ImageStore(torch.from_numpy(np.concatenate(images)), counts, names)

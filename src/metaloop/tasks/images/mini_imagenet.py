@@ -1,8 +1,8 @@
 """miniImageNet: 100 classes of ImageNet with 600 images each, 84 x 84 RGB.
 
-Vinyals et al. 2016 (arXiv:1606.04080) had the idea; the classes and their split 64/16/20 that all
-use are Ravi and Larochelle's (2017). ImageNet's images may be used for non-commercial research
-only and not be passed on, so there is no source to download from.
+From an idea of Vinyals et al. 2016 (arXiv:1606.04080), with the commonly used classes and 64/16/20
+split of Ravi and Larochelle (2017). ImageNet's images may only be used for non-commercial research
+and must not be redistributed, so there is no source to download from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,9 @@ PICKLES = {folder: f"mini-imagenet-cache-{folder}.pkl" for folder in FOLDERS.val
 
 
 class SplitImageNet(ImageDataset):
-    """A published part of ImageNet, which the files divide: the split is what they say.
+    """A published part of ImageNet, split by the files themselves.
 
-    The number of classes in each split is checked; which they are is not.
+    Checks the number of classes in each split, but not which classes they are.
     """
 
     def split(self, names: Sequence[str]) -> Classes:
@@ -42,20 +42,20 @@ class SplitImageNet(ImageDataset):
         if any(found[part] != self.split_sizes[part] for part in self.splits):
             sizes, those = ("/".join(map(str, s.values())) for s in (self.split_sizes, found))
             raise UserError(
-                f"The published split has {sizes} classes to train, validate and test on, and "
+                f"The published split has {sizes} classes for training, validation and test, but "
                 f"{self.data_dir} has {those}. {self.what_to_put}"
             )
         return split
 
 
 class MiniImageNet(SplitImageNet):
-    """Episodes of miniImageNet, in any of three layouts.
+    """Episodes of miniImageNet, from any of three layouts.
 
     Args:
-        data_dir: a folder with train/, val/ and test/, each with a folder a class; or with images/
-            and Ravi and Larochelle's train.csv, val.csv and test.csv (filename,label); or with the
-            pickles mini-imagenet-cache-train.pkl, .. that circulate, which are read without
-            executing anything in them.
+        data_dir: a folder with train/, val/ and test/, each with a folder per class; or with
+            images/ and Ravi and Larochelle's train.csv, val.csv and test.csv (filename,label); or
+            with the common pickles mini-imagenet-cache-train.pkl and so on, which are read without
+            executing their content.
         (others) see ImageOptions.
 
     """
@@ -64,11 +64,11 @@ class MiniImageNet(SplitImageNet):
     split_sizes: Mapping[Split, int] = {"train": 64, "validation": 16, "test": 20}
     images_a_class = 600
     what_to_put = (
-        "miniImageNet is made of ImageNet's images, which may not be passed on. Put into one "
-        "folder either train/, val/ and test/ with a folder of images a class; or images/ with "
-        "train.csv, val.csv and test.csv of github.com/twitter/meta-learning-lstm "
-        "(data/miniImagenet); or mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl; and name "
-        "it with task.data_dir."
+        "miniImageNet consists of ImageNet's images, which must not be redistributed. Put into one "
+        "folder either train/, val/ and test/ with a folder of images per class; or images/ with "
+        "train.csv, val.csv and test.csv from github.com/twitter/meta-learning-lstm "
+        "(data/miniImagenet); or mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl; and set "
+        "task.data_dir to it."
     )
 
     def find_images(self, place: Path) -> ImageSource[object]:
@@ -79,11 +79,11 @@ class MiniImageNet(SplitImageNet):
         elif holds_splits(place):
             files = list_images(list_split_folders(place, self.splits))
         else:
-            raise UserError(f"{place} holds no miniImageNet. {self.what_to_put}")
+            raise UserError(f"{place} is not miniImageNet. {self.what_to_put}")
         return cast(ImageSource[object], files_source(files, self.image_files()))
 
     def _listed(self, place: Path) -> ClassFiles:
-        """The images that the three lists name."""
+        """Find the images listed in the three CSV files."""
         found: ClassFiles = {}
         for folder in FOLDERS.values():
             table = read_table(self._required(place / f"{folder}.csv"))
@@ -96,14 +96,14 @@ class MiniImageNet(SplitImageNet):
                 image = place / "images" / name
                 if not image.is_file():
                     raise UserError(
-                        f"{table.path}, row {row} names the file '{name}', but there is no "
+                        f"{table.path}, row {row} lists the file '{name}', but there is no "
                         f"{image}. Add it, or correct the list."
                     )
                 found.setdefault(f"{folder}/{label}", []).append(ImageFile(None, str(image)))
         return dict(sorted(found.items()))
 
     def _pickled(self, place: Path) -> ImageSource[tuple[str, int]]:
-        """The images of the three pickles {image_data: [n, 84, 84, 3], class_dict: name: rows}."""
+        """Read the three pickles {image_data: [n, 84, 84, 3], class_dict: name: rows}."""
         images: dict[str, Pixels] = {}
         classes: dict[str, list[tuple[str, int]]] = {}
         for folder, name in PICKLES.items():
@@ -113,16 +113,20 @@ class MiniImageNet(SplitImageNet):
             is_right = isinstance(data, np.ndarray) and isinstance(rows, dict)
             if not is_right or cast(Pixels, data).ndim != 4 or cast(Pixels, data).dtype != np.uint8:
                 raise UserError(
-                    f"{path} should hold image_data [n, 84, 84, 3] of bytes and class_dict, and "
-                    f"holds {', '.join(content)}. {self.what_to_put}"
+                    f"{path} should contain image_data [n, 84, 84, 3] of bytes and class_dict, not "
+                    f"{', '.join(content)}. {self.what_to_put}"
                 )
             images[folder] = cast(Pixels, data)
             for label, listed in cast(dict[object, object], rows).items():
                 numbers = as_numbers(listed)
                 if numbers is None or max(numbers, default=0) >= len(images[folder]):
-                    named = "no list of images" if numbers is None else f"image {max(numbers)}"
+                    named = (
+                        "something other than images"
+                        if numbers is None
+                        else f"image {max(numbers)}"
+                    )
                     raise UserError(
-                        f"{path}: class_dict names {named} for '{as_text(label)}', and image_data "
+                        f"{path}: class_dict lists {named} for '{as_text(label)}', but image_data "
                         f"has {len(images[folder])}. {self.what_to_put}"
                     )
                 classes[f"{folder}/{as_text(label)}"] = [(folder, i) for i in numbers]

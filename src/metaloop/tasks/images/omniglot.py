@@ -1,4 +1,4 @@
-"""Omniglot (Lake et al. 2015): 1,623 handwritten characters of 50 alphabets, 20 drawings each.
+"""Omniglot (Lake et al. 2015): 1,623 handwritten characters from 50 alphabets, 20 drawings each.
 
 MIT licence, github.com/brendenlake/omniglot.
 """
@@ -31,12 +31,12 @@ class Omniglot(DownloadedImages):
     """N-way K-shot episodes of Omniglot characters, white on black.
 
     Args:
-        split: finn2017, 1,100 characters to train on, 100 to validate, 423 to test, by the rule
-            of `shuffled_split`; or vinyals2016, 1,028/172/423 by published lists.
-        split_seed: seeds the division of the characters by finn2017.
-        resample: lanczos, the drawings made grey and smoothly resized; or nearest, in black and
-            white as Pillow resizes them where they are left at one bit, whatever filter it is
-            asked for: what many papers' programs did.
+        split: finn2017: 1,100 characters for training, 100 for validation, 423 for test, by
+            `shuffled_split`; or vinyals2016: 1,028/172/423 by published lists.
+        split_seed: seed of the finn2017 split.
+        resample: lanczos: drawings are converted to grey and resized smoothly; nearest: in black
+            and white, as Pillow resizes one-bit images whatever the filter, which many papers' code
+            relied on.
         data_dir: a folder with the drawings, zipped as distributed or unpacked; None downloads.
         (others) see SourceOptions.
 
@@ -63,7 +63,7 @@ class Omniglot(DownloadedImages):
         self.split_name, self.split_seed = split, split_seed
         self.resample: Resample = resample
         self.split_sizes = SPLITS_BY_NAME[split]
-        # the data set is known: what is not whole is to be fetched again
+        # the data set is fixed: an incomplete copy must be downloaded again
         super().__init__(channels=1, skip_unusable=False, source_url=source_url, **options)
 
     def find_images(self, place: Path) -> ImageSource[ImageFile]:  # type: ignore[override]
@@ -92,4 +92,4 @@ class Omniglot(DownloadedImages):
         }
 
     def _tars_in(self, folder: Path) -> list[Path]:
-        return []  # the zip archives are read where they lie
+        return []  # zip archives are read without unpacking

@@ -15,29 +15,29 @@ from metaloop.tasks.sources.class_splits import published
 
 DRAWINGS = 20
 WHAT_TO_PUT = (
-    "Put images_background.zip and images_evaluation.zip of github.com/brendenlake/omniglot "
-    "(folder python/), as they are or unpacked, into one folder and name it with task.data_dir."
+    "Put images_background.zip and images_evaluation.zip from github.com/brendenlake/omniglot "
+    "(folder python/), packed or unpacked, into one folder, and set task.data_dir to it."
 )
 _ENTRY = re.compile(r"(?:^|/)([^/]+)/(character\d\d)/(\d{4}_\d\d)\.png$")
 
 
 def alphabets() -> dict[str, int]:
-    """The fifty alphabets, each with its number of characters."""
+    """Load the fifty alphabets, each with its number of characters."""
     content: dict[str, int] = json.loads(published("omniglot_alphabets.json"))
     return content
 
 
 def class_names() -> list[str]:
-    """The 1,623 classes "Alphabet/characterNN" in alphabetical order: class c is the c-th."""
+    """List the 1,623 classes "Alphabet/characterNN" in alphabetical order: class c is the c-th."""
     return sorted(f"{a}/character{c:02d}" for a, n in alphabets().items() for c in range(1, n + 1))
 
 
 def shuffled_split(sizes: Mapping[Split, int], split_seed: int) -> dict[Split, list[str]]:
-    """Divide the 1,623 characters, Finn's way (maml/data_generator.py).
+    """Split the 1,623 characters as Finn does (maml/data_generator.py).
 
-    All classes "Alphabet/characterNN" in alphabetical order, shuffled by
-    `random.Random(split_seed).shuffle`; the first 1,100 train, the next 100 validation, the
-    remaining 423 test. (Finn shuffles a directory listing, whose order was his disk's.)
+    All classes "Alphabet/characterNN" are sorted, then shuffled by
+    `random.Random(split_seed).shuffle`; the first 1,100 are for training, the next 100 for
+    validation, the remaining 423 for test. (Finn shuffles an unsorted directory listing.)
     """
     names = class_names()
     random.Random(split_seed).shuffle(names)
@@ -46,10 +46,10 @@ def shuffled_split(sizes: Mapping[Split, int], split_seed: int) -> dict[Split, l
 
 
 def vinyals_split() -> dict[Split, list[str]]:
-    """Divide the characters as Vinyals et al. (2016), by Snell's published lists: 1028/172/423.
+    """Split the characters as Vinyals et al. (2016), by Snell's published lists: 1028/172/423.
 
-    Five alphabets validate; of Lake's evaluation alphabets twelve and four characters of
-    Gurmukhi test; all others train (github.com/jakesnell/prototypical-networks).
+    Five alphabets are for validation. Twelve of Lake's evaluation alphabets and four characters of
+    Gurmukhi are for test, all others for training (github.com/jakesnell/prototypical-networks).
     """
     lists: dict[Split, dict[str, list[int]]] = json.loads(published("omniglot_vinyals.json"))
     split: dict[Split, list[str]] = {
@@ -68,7 +68,7 @@ def find_drawings(folder: Path) -> dict[str, list[ImageFile]]:
     """Find every class's 20 drawings in a folder's zip archives or subfolders.
 
     Raises:
-        UserError: a broken archive, a missing alphabet, character or drawing.
+        UserError: if an archive is broken, or an alphabet, character or drawing is missing.
 
     """
     found: dict[str, dict[str, ImageFile]] = {}
@@ -84,8 +84,8 @@ def find_drawings(folder: Path) -> dict[str, list[ImageFile]]:
 def _check_complete(folder: Path, found: Mapping[str, Mapping[str, ImageFile]]) -> None:
     if not found:
         raise UserError(
-            f"{folder} holds no Omniglot: no drawing <alphabet>/characterNN/NNNN_NN.png, zipped "
-            f"or unpacked. {WHAT_TO_PUT}"
+            f"{folder} is not Omniglot: it has no drawing <alphabet>/characterNN/NNNN_NN.png, "
+            f"zipped or unpacked. {WHAT_TO_PUT}"
         )
     expected = class_names()
     missing = [name for name in expected if name not in found]
@@ -106,13 +106,13 @@ def _check_complete(folder: Path, found: Mapping[str, Mapping[str, ImageFile]]) 
         )
     if foreign := sorted(set(found) - set(expected)):
         raise UserError(
-            f"{folder} holds characters that Omniglot has not: {_some(foreign)}. Take them out."
+            f"{folder} has characters that Omniglot does not have: {_some(foreign)}. Remove them."
         )
     for name, files in found.items():
         if len(files) != DRAWINGS:
             raise UserError(
-                f"{folder}: {name} has {len(files)} drawings; Omniglot has {DRAWINGS} of each "
-                f"character. {WHAT_TO_PUT}"
+                f"{folder}: {name} has {len(files)} drawings, but each character of Omniglot has "
+                f"{DRAWINGS}. {WHAT_TO_PUT}"
             )
 
 

@@ -1,7 +1,7 @@
 """tieredImageNet: 608 classes of ImageNet, 84 x 84 RGB, split by supercategories 351/97/160.
 
 Ren et al. 2018 (arXiv:1803.00676), github.com/renmengye/few-shot-ssl-public. ImageNet's images may
-be used for non-commercial research only and not be passed on: there is no source to download from.
+only be used for non-commercial research and must not be redistributed, so there is no download.
 """
 
 import io
@@ -25,13 +25,13 @@ from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle,
 
 
 class TieredImageNet(SplitImageNet):
-    """Episodes of tieredImageNet, in either of two layouts.
+    """Episodes of tieredImageNet, from either of two layouts.
 
     Args:
-        data_dir: a folder with train/, val/ and test/, each with a folder a class; or with the
-            authors' train_labels.pkl, .. and train_images_png.pkl, .. (or train_images.npz, ..).
-            The npz files are read into memory whole while the cache is built, some 13 GB; nothing
-            in the pickles is executed.
+        data_dir: a folder with train/, val/ and test/, each with a folder per class; or with the
+            authors' train_labels.pkl and train_images_png.pkl (or train_images.npz), and likewise
+            for val and test. The npz files are read into memory while the cache is built, about
+            13 GB. The pickles' content is not executed.
         (others) see ImageOptions.
 
     """
@@ -40,17 +40,17 @@ class TieredImageNet(SplitImageNet):
     split_sizes: Mapping[Split, int] = {"train": 351, "validation": 97, "test": 160}
     images_a_class = 1300
     what_to_put = (
-        "tieredImageNet is made of ImageNet's images, which may not be passed on. Put into one "
-        "folder either train/, val/ and test/ with a folder of images a class; or the files "
-        "train_labels.pkl and train_images_png.pkl (or train_images.npz), and likewise of val and "
-        "test, of github.com/renmengye/few-shot-ssl-public; and name it with task.data_dir."
+        "tieredImageNet consists of ImageNet's images, which must not be redistributed. Put into "
+        "one folder either train/, val/ and test/ with a folder of images per class; or the files "
+        "train_labels.pkl and train_images_png.pkl (or train_images.npz), and likewise for val and "
+        "test, from github.com/renmengye/few-shot-ssl-public; and set task.data_dir to it."
     )
 
     def find_images(self, place: Path) -> ImageSource[object]:
         if (place / "train_labels.pkl").is_file():
             return cast(ImageSource[object], self._pickled(place))
         if not holds_splits(place):
-            raise UserError(f"{place} holds no tieredImageNet. {self.what_to_put}")
+            raise UserError(f"{place} is not tieredImageNet. {self.what_to_put}")
         files = list_images(list_split_folders(place, self.splits))
         return cast(ImageSource[object], files_source(files, self.image_files()))
 
@@ -72,12 +72,12 @@ class TieredImageNet(SplitImageNet):
                 or max(numbers, default=0) >= len(texts)
             ):
                 raise UserError(
-                    f"{path} should hold label_specific, one of each of the {len(images[folder])} "
-                    "images, and label_specific_str, which names them; it holds "
+                    f"{path} should contain label_specific, one for each of the "
+                    f"{len(images[folder])} images, and label_specific_str with their names, not "
                     f"{', '.join(content)}. {self.what_to_put}"
                 )
             for row, label in enumerate(numbers):
-                # with the number in the split: descriptions repeat
+                # with the label's number in the split, since descriptions repeat
                 name = f"{folder}/{texts[label]} ({folder} {label})"
                 classes.setdefault(name, []).append((folder, row))
         return ImageSource(
@@ -87,16 +87,16 @@ class TieredImageNet(SplitImageNet):
         )
 
     def _images(self, place: Path, folder: str) -> Sequence[Pixels]:
-        """A split's images: each a PNG file's bytes, or decoded [84, 84, 3]."""
+        """Load a split's images: each the bytes of a PNG file, or decoded [84, 84, 3]."""
         packed, whole = place / f"{folder}_images_png.pkl", place / f"{folder}_images.npz"
         if packed.is_file():
             return read_pickled_list(packed, self.what_to_put)
         if not whole.is_file():
             raise UserError(f"{packed} is missing, and so is {whole.name}. {self.what_to_put}")
-        found = read_npz(whole, f"Fetch it again. {self.what_to_put}").get("images")
+        found = read_npz(whole, f"Download it again. {self.what_to_put}").get("images")
         if found is None or found.dtype != np.uint8 or found.ndim != 4:
             raise UserError(
-                f"{whole} should hold images [n, 84, 84, 3] of bytes. {self.what_to_put}"
+                f"{whole} should contain images [n, 84, 84, 3] of bytes. {self.what_to_put}"
             )
         return cast(Sequence[Pixels], found)
 
@@ -108,6 +108,6 @@ class TieredImageNet(SplitImageNet):
                 return fit_to_shape(np.asarray(png.convert("RGB")), self.input_shape)
         except Exception as error:
             raise OddImageError(
-                f"{place / folder}_images_png.pkl: image {row} is no readable PNG "
+                f"{place / folder}_images_png.pkl: image {row} is not a readable PNG "
                 f"({reason(error)})."
             ) from error

@@ -1,4 +1,4 @@
-"""Warn of classes that nothing can be learned from: images all the same, or all of one colour."""
+"""Warn of classes from which nothing can be learned: all images the same, or of a single colour."""
 
 import warnings
 
@@ -10,23 +10,23 @@ from metaloop.tasks.readers.visible_files import list_some
 from metaloop.user_text import readable
 
 ADVICE = (
-    "Look at them as they are decoded: what is drawn on a transparent ground needs another "
-    "task.background, and scans that use a part of their 16 bits the task.white_level that they "
-    "reach."
+    "Check how they are decoded: drawings on a transparent ground may need another "
+    "task.background, and scans that use only part of their 16 bits need their maximum as "
+    "task.white_level."
 )
 
 
 def warn_of_uniform(store: ImageStore) -> None:
-    """Name the classes whose images are all the same, or each of a single colour.
+    """List the classes whose images are all the same, or each of a single colour.
 
-    Of a class like others two images are looked at: this costs nothing.
+    Other classes are recognised after two images, so this is cheap.
     """
-    named = [name for c, name in enumerate(store.names) if _is_uniform(store, c)]
-    if named:
-        listed = readable(list_some(named))
+    uniform = [name for c, name in enumerate(store.names) if _is_uniform(store, c)]
+    if uniform:
+        listed = readable(list_some(uniform))
         warnings.warn(
-            f"Nothing can be learned from {len(named)} of {len(store.names)} classes, whose images "
-            f"are all the same or of a single colour each:{listed}\n{ADVICE}",
+            f"Nothing can be learned from {len(uniform)} of {len(store.names)} classes: their "
+            f"images are all the same, or each of a single colour:{listed}\n{ADVICE}",
             stacklevel=2,
         )
 

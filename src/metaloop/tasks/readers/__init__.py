@@ -1,1 +1,1 @@
-"""Files, tables and sentences as a user has them, read into inputs and labels."""
+"""Read files, tables and sentences of users into inputs and labels."""

@@ -1,4 +1,4 @@
-"""Arrays as a user holds them, in numpy, torch or lists, as tensors."""
+"""Convert a user's arrays, in numpy, torch or lists, to tensors."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -18,14 +18,14 @@ def to_tensor(values: Rows | Labels, name: str) -> Tensor:
     """Copy rows of numbers into a tensor.
 
     Raises:
-        UserError: no rows, or what is no number.
+        UserError: if there are no rows, or a value is not a number.
 
     """
     if not isinstance(values, Tensor):
         array = np.asarray(values)
         if array.dtype.kind not in "buif":
-            raise UserError(f"{name} holds {array.dtype} values; numbers are needed.")
-        values = torch.tensor(array)  # a copy: nobody's array is written to
+            raise UserError(f"{name} has {array.dtype} values, but numbers are needed.")
+        values = torch.tensor(array)  # a copy: the user's array is not changed
     if not len(values):
         raise UserError(f"{name} has no rows. Pass at least one example.")
     return values

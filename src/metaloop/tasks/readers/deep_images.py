@@ -1,8 +1,7 @@
-"""Images of more than 8 bits a channel, brought to 8 by the value that is white.
+"""Reduce images with more than 8 bits per channel to 8, given the value of white.
 
-Pillow reads grey ones whole, but keeps only the upper byte of 16-bit colours. Its raw modes name
-the order of a sample's two bytes: read once in the file's order and once in the other, both are
-there.
+Pillow reads grey ones in full, but only the upper byte of 16-bit colours. Its raw modes define
+the order of a sample's two bytes, so reading the file in both orders gives both bytes.
 """
 
 import io
@@ -20,12 +19,12 @@ Samples = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 class DeepImage(NamedTuple):
-    """The samples of an upright image, [height, width, channels] in the values of its file.
+    """The samples of an upright image, [height, width, channels], with the file's values.
 
     Attributes:
-        samples: of grey, RGB or CMYK.
-        white: the value that is white by the file's format; None where that does not say.
-        alpha: 0..1, [height, width, 1]; None where nothing is transparent.
+        samples: grey, RGB or CMYK.
+        white: the value of white by the file's format; None if the format does not define it.
+        alpha: 0..1, [height, width, 1]; None if nothing is transparent.
         is_premultiplied: whether the samples are already multiplied by alpha.
 
     """
@@ -36,19 +35,19 @@ class DeepImage(NamedTuple):
     is_premultiplied: bool = False
 
     def flatten(self, background: tuple[int, int, int], white: float) -> Image.Image:
-        """The image in 8 bits, what is transparent composited on the background's colour."""
+        """Convert to 8 bits, with transparent pixels composited on the background colour."""
         colours = self.samples / np.float32(white)
         if colours.shape[2] == 4:
             return _to_bytes(colours, "CMYK").convert("RGB")
         if self.alpha is None:
             return _to_bytes(colours, "L" if colours.shape[2] == 1 else "RGB")
         shown = colours if self.is_premultiplied else colours * self.alpha
-        behind: Samples = np.array(background, np.float32) / np.float32(255)
-        return _to_bytes(shown + behind * (1 - self.alpha), "RGB")
+        backdrop: Samples = np.array(background, np.float32) / np.float32(255)
+        return _to_bytes(shown + backdrop * (1 - self.alpha), "RGB")
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the file lays out a pixel, in Pillow's words; "" once the image is decoded."""
+    """Return Pillow's name of a file's pixel layout; "" once the image is decoded."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0].args if tiles else ""
     if isinstance(arguments, tuple):
@@ -57,11 +56,11 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def read_deep(image: Image.Image, data: bytes) -> DeepImage | None:
-    """The whole depth of an image that has more than 8 bits a channel; None of others.
+    """Read the full depth of an image with more than 8 bits per channel; None for others.
 
     Args:
-        image: as Pillow has opened it, not yet decoded.
-        data: the content of its file.
+        image: opened by Pillow, not decoded yet.
+        data: content of its file.
 
     """
     raw = raw_mode(image)
@@ -77,7 +76,7 @@ def _read_grey(image: Image.Image, raw: str) -> DeepImage:
     samples = np.asarray(ImageOps.exif_transpose(image))[:, :, None]
     white: float | None = None
     if image.mode.startswith("I;16") or (image.mode, image.format) in (("I", "PNG"), ("I", "PPM")):
-        white = 4095 if raw == "I;12" else FULL  # Pillow scales a PGM file's samples to that
+        white = 4095 if raw == "I;12" else FULL  # Pillow scales a PGM file's samples to this
     alpha = _alpha_of(samples, image.info.get("transparency"))
     if is_negative and white is not None:
         samples = white - samples.astype(np.float32)
@@ -86,7 +85,7 @@ def _read_grey(image: Image.Image, raw: str) -> DeepImage:
 
 def _read_colours(image: Image.Image, data: bytes, raw: str) -> DeepImage:
     kind, _, order = raw.partition(";16")
-    if kind == "LA":  # whose lower bytes no raw mode gives: read as four bytes a pixel
+    if kind == "LA":  # no raw mode gives its lower bytes: read four bytes per pixel
         pairs = _decode(data, "RGBA").astype(np.uint16)
         samples = pairs[:, :, ::2] * 256 + pairs[:, :, 1::2]
     else:
@@ -101,7 +100,7 @@ def _read_colours(image: Image.Image, data: bytes, raw: str) -> DeepImage:
 
 
 def _decode(data: bytes, raw: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The upright image in 8 bits a channel, its file read as if it had this raw mode."""
+    """Decode an upright image in 8 bits per channel, as if its file had this raw mode."""
     with Image.open(io.BytesIO(data)) as image:
         image.tile = [
             tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw)
@@ -113,7 +112,7 @@ def _decode(data: bytes, raw: str) -> np.ndarray[tuple[int, ...], np.dtype[np.ui
 def _alpha_of(
     samples: np.ndarray[tuple[int, ...], np.dtype[np.generic]], transparent: object
 ) -> Samples | None:
-    """Where the one colour that the file calls transparent is not; None where it names none."""
+    """Return 0 where a pixel has the file's transparent colour, else 1; None if it has none."""
     if transparent is None:
         return None
     is_opaque: Samples = np.any(samples != np.array(transparent), 2, keepdims=True)

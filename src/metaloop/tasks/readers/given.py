@@ -1,4 +1,4 @@
-"""Examples that a user gives to adapt to, or to predict."""
+"""Examples that a user gives for adaptation or prediction."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,17 +10,17 @@ from metaloop.tasks.readers.table_files import TABLES
 
 
 class Given(NamedTuple):
-    """Examples as a task has read them.
+    """Examples read by a task.
 
     Attributes:
         place: the folder or file.
-        inputs: [rows, *X], as `Task.encode` takes them.
-        names: of each example: its file, relative to the place, or its row.
-        labels: a class or a target for each; None where they are not known.
-        targets: the names of the columns that the targets come from.
-        features: the names of the columns that the inputs came from.
-        columns: what the place says of each example, to be shown next to its prediction.
-        skipped: the files and columns that were left out, with the reason.
+        inputs: [rows, *X], the input of `Task.encode`.
+        names: name of each example: its file, relative to the place, or its row.
+        labels: a class or a target for each; None if unknown.
+        targets: names of the columns of the targets.
+        features: names of the columns of the inputs.
+        columns: descriptions of each example, to be shown next to its prediction.
+        skipped: files and columns that were left out, with the reason.
 
     """
 
@@ -35,19 +35,19 @@ class Given(NamedTuple):
 
 
 def require_place(place: Path, key: str) -> None:
-    """Refuse a place of examples that does not exist.
+    """Refuse a path of examples that is neither a folder nor a table.
 
     Raises:
-        UserError: neither a folder nor a table.
+        UserError: if it is neither.
 
     """
     if not place.exists():
         raise UserError(
-            f"There is no {key}={place}. Name a folder with a folder for each class, or a table "
+            f"There is no {key}={place}. Name a folder with one folder per class, or a table "
             f"({', '.join(TABLES)})."
         )
     if place.is_file() and place.suffix.lower() not in TABLES:
         raise UserError(
-            f"{key}={place} is a {place.suffix or 'file without ending'}, not a folder or "
-            f"{', '.join(TABLES)}. Write the examples as a CSV file, or name a folder of images."
+            f"{key}={place} is a {place.suffix or 'file without suffix'}, not a folder or "
+            f"{', '.join(TABLES)}. Save the examples as a CSV file, or name a folder of images."
         )

@@ -1,4 +1,4 @@
-"""Images that a user gives: class folders, a plain folder, or a table of paths."""
+"""Read images that a user gives: class folders, a plain folder, or a table of paths."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,15 +8,15 @@ import numpy as np
 from metaloop.errors import UserError
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles, OddImageError
-from metaloop.tasks.readers.table import listed, to_label
+from metaloop.tasks.readers.table import list_names, to_label
 from metaloop.tasks.readers.table_files import read_table
 from metaloop.tasks.readers.visible_files import explain_unusable, list_some, visible
 
-REMEDY = "Mend or remove what is named, or leave such files out with skip_unusable=true."
+REMEDY = "Repair or remove these files, or leave them out with skip_unusable=true."
 
 
 class FoundImages(NamedTuple):
-    """Image files not yet decoded; a file of no class has the label ""."""
+    """Image files, not decoded yet; a file without a class has the label ""."""
 
     files: list[Path]
     names: list[str]
@@ -26,14 +26,13 @@ class FoundImages(NamedTuple):
 def read_images(place: Path, reader: ImageFiles, *, skip_unusable: bool) -> Given:
     """Find and decode a folder's or table's images, [rows, channels, height, width] uint8.
 
-    Folders in a folder are classes, as in training; files in it, without folders, are images
-    without labels. What a file manager leaves behind is not seen, nor is, next to class folders,
-    what is no image.
+    Folders in a folder are classes, as in training. Files in a folder without folders are images
+    without labels. Files of file managers are ignored, and non-images next to class folders too.
 
     Raises:
-        UserError: nothing there, an empty class, a table without a `path` or with a path to
-            nothing; files that cannot be used, all of which are named, unless they are skipped: no
-            readable image, or an image next to the class folders.
+        UserError: if there are no images, an empty class, a table without `path` or with a path
+            that does not exist; or, unless they are skipped, unusable files (all are listed): not
+            a readable image, or an image next to the class folders.
 
     """
     files, names, labels = _of_table(place) if place.is_file() else _of_folder(place)
@@ -47,7 +46,7 @@ def read_images(place: Path, reader: ImageFiles, *, skip_unusable: bool) -> Give
                 odd.append(str(error))
             continue
         if is_stray:
-            odd.append(f"{file} lies next to the class folders.")
+            odd.append(f"{file} is next to the class folders.")
             continue
         images.append(image)
         kept.append(row)
@@ -86,14 +85,14 @@ def _of_table(path: Path) -> FoundImages:
     table = read_table(path)
     if "path" not in table:
         raise UserError(
-            f"{path} has the columns {listed(list(table.columns))}; the run was trained on images. "
-            "Give it a column `path`, to files relative to the table, and a column `label`."
+            f"{path} has the columns {list_names(list(table.columns))}, but the run was trained on "
+            "images. Add a column `path`, with files relative to the table, and a column `label`."
         )
     names = table.texts("path")
     files = [path.parent / name for name in names]
     if lacking := [str(file) for file in files if not file.is_file()]:
         raise UserError(
-            f"{path} names files that are not there:{list_some(lacking)}\n"
+            f"{path} lists files that do not exist:{list_some(lacking)}\n"
             "Paths are relative to the table: correct them or add the files."
         )
     return FoundImages(files, names, table.labels("label") if "label" in table else None)
@@ -101,6 +100,4 @@ def _of_table(path: Path) -> FoundImages:
 
 def _require_some(files: list[Path], folder: Path) -> None:
     if not files:
-        raise UserError(
-            f"{folder} is empty. Put images into it, a folder for each class, or take it out."
-        )
+        raise UserError(f"{folder} is empty. Add images, in one folder per class, or remove it.")

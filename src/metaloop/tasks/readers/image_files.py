@@ -1,4 +1,4 @@
-"""Image files, on disk or in a zip archive, decoded to one shape."""
+"""Decode image files, on disk or in a zip archive, to one shape."""
 
 import io
 import threading
@@ -12,10 +12,10 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from metaloop.errors import UserError, nearest
 from metaloop.tasks.readers.deep_images import DeepImage, raw_mode, read_deep
 
-# TIFF may hold JPEG, and a JPEG several; of what else Pillow knows some is cut to 8 bits silently
+# TIFF may contain JPEG, and a JPEG several images; Pillow cuts some other formats to 8 bits
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-GREY_STEP = {"L;2": 85, "L;4": 17}  # of PNG's grey of 2 and 4 bits, in 8
+GREY_STEP = {"L;2": 85, "L;4": 17}  # step of PNG's 2-bit and 4-bit grey in 8 bits
 MODES = {1: "L", 3: "RGB"}
 WHITE = (255, 255, 255)
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
@@ -24,41 +24,41 @@ Resample = Literal["lanczos", "nearest"]
 
 
 class OddImageError(UserError):
-    """An image that cannot be used; the message names the file and what is wrong with it."""
+    """An image that cannot be used; the message says which file, and why."""
 
 
 def reason(error: Exception) -> str:
-    """Why an image cannot be read, in words."""
-    if isinstance(error, UnidentifiedImageError):  # whose own words name a buffer's address
+    """Explain why an image cannot be read."""
+    if isinstance(error, UnidentifiedImageError):  # its message contains a buffer's address
         return f"its content is none of {', '.join(FORMATS)}"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror  # a folder, a link that leads nowhere
+        return error.strerror  # a folder, or a broken link
     return str(error)
 
 
 def read_colour(colour: str | int, key: str) -> Colour:
-    """A colour by its name ("white"), by #rrggbb, or as a grey value 0..255.
+    """Read a colour from its name ("white"), #rrggbb, or a grey value 0..255.
 
     Raises:
-        UserError: it is none of these.
+        UserError: if it is none of these.
 
     """
-    # a grey value of more digits, or with a sign, makes no colour
+    # more digits or a sign do not give a valid colour
     text = "#" + 3 * f"{colour:02x}" if isinstance(colour, int) else colour
     try:
         found = ImageColor.getrgb(text)
         if len(found) == 4:
-            raise ValueError(text)  # itself transparent
+            raise ValueError(text)  # a colour with transparency
     except ValueError:
         raise UserError(
-            f"{key}={colour} is no colour. {nearest(str(colour), ImageColor.colormap)}It is a "
-            "colour's name as HTML has it (white, black, gray), #rrggbb, or a grey value 0..255."
+            f"{key}={colour} is not a colour. {nearest(str(colour), ImageColor.colormap)}Use an "
+            "HTML colour name (white, black, gray), #rrggbb, or a grey value 0..255."
         ) from None
     return found
 
 
 class ImageFile(NamedTuple):
-    """Where one image lies: in an archive under this name, or, without archive, at this path."""
+    """An image: a name in an archive, or, without an archive, a path."""
 
     archive: Path | None
     name: str
@@ -68,7 +68,7 @@ class ImageFile(NamedTuple):
 
 
 class ImageDescription(TypedDict):
-    """What ImageFiles does to a file; `steps` says it in words."""
+    """What ImageFiles does to a file; `steps` describes it in text."""
 
     kind: Literal["image"]
     channels: int
@@ -83,21 +83,20 @@ class ImageDescription(TypedDict):
 
 
 class ImageFiles:
-    """Reads image files; keeps the archives open until `close`.
+    """Reads image files; keeps archives open until `close`.
 
-    Images are turned upright as their camera says (EXIF), brought to 8 bits a channel, composited
-    on `background`, made grey or RGB and resized, in this order.
+    Images are turned upright (EXIF), converted to 8 bits per channel, composited on `background`,
+    converted to grey or RGB and resized, in this order.
 
     Args:
-        size: images are resized to size x size, whatever their proportions; None leaves their
-            size.
-        channels: 1 makes all grey, 3 makes all RGB.
-        alike: why images of another number of channels are refused; "" converts them.
+        size: images are resized to size x size, ignoring proportions; None keeps their size.
+        channels: 1 converts all to grey, 3 to RGB.
+        alike: reason to refuse images with another number of channels; "" converts them.
         is_inverted: black becomes white.
-        background: the colour behind what is transparent.
-        white_level: in images of more than 8 bits the value that is white; None: as the format
-            says, which is 65535 for 16 bits and nothing for 32.
-        resample: how they are resized.
+        background: colour behind transparent pixels.
+        white_level: value of white in images of more than 8 bits; None: the format's, which is
+            65535 for 16 bits and undefined for 32.
+        resample: how images are resized.
 
     """
 
@@ -121,7 +120,7 @@ class ImageFiles:
 
     @property
     def rules(self) -> tuple[object, ...]:
-        """All that an image of this shape depends on but its file."""
+        """Everything except its file on which an image of this shape depends."""
         converts = self.alike == ""
         return converts, self.is_inverted, self.background, self.white_level, self.resample
 
@@ -132,7 +131,7 @@ class ImageFiles:
 
     @property
     def _side(self) -> int:
-        """The height and width that all images are given."""
+        """Height and width of every image."""
         assert self.size is not None
         return self.size
 
@@ -140,8 +139,8 @@ class ImageFiles:
         """Decode one image to [channels, size, size].
 
         Raises:
-            OddImageError: it is no readable image, has other channels, or values whose white is
-                not known.
+            OddImageError: if it is not a readable image, has other channels, or values for which
+                white is unknown.
 
         """
         try:
@@ -150,14 +149,14 @@ class ImageFiles:
                 return self.fit(image, str(file), data)
         except (OddImageError, MemoryError):
             raise
-        except Exception as error:  # a damaged image fails in whatever way its bytes happen to
-            raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
+        except Exception as error:  # a damaged image may raise anything
+            raise OddImageError(f"{file} is not a readable image ({reason(error)}).") from error
 
     def fit(self, image: Image.Image, name: str, data: bytes = b"") -> Pixels:
-        """Bring an image to [channels, size, size]; `data` is what it was opened from, if anything.
+        """Convert an image to [channels, size, size]; `data` is the content of its file, if any.
 
         Raises:
-            OddImageError: see `read`; `name` is what it calls the image.
+            OddImageError: see `read`; `name` names the image in messages.
 
         """
         if self.alike and is_grey(image) != (self.channels == 1):
@@ -169,11 +168,11 @@ class ImageFiles:
         else:
             opaque = flatten(image, self.background)
         # before resizing: Pillow would resize one-bit images by nearest neighbour
-        pixels = resized(opaque.convert(MODES[self.channels]), self.size, self.resample)
+        pixels = resize(opaque.convert(MODES[self.channels]), self.size, self.resample)
         return 255 - pixels if self.is_inverted else pixels
 
     def describe(self) -> ImageDescription:
-        """Say how a file becomes pixels, to a program that has to do it itself."""
+        """Describe how a file becomes pixels, for other programs."""
         colours: Literal["grey", "RGB"] = "grey" if self.channels == 1 else "RGB"
         inverted = ["Invert it: 255 - value."] if self.is_inverted else []
         background = "#{:02x}{:02x}{:02x}".format(*self.background)
@@ -189,12 +188,12 @@ class ImageFiles:
             "background": background,
             "white": self.white_level,
             "steps": [
-                "Open the image and turn it upright, as its EXIF orientation says.",
-                f"Bring more than 8 bits a channel to 8: 255 * value / {white}.",
-                f"Composite what is transparent on {background}.",
+                "Open the image and turn it upright by its EXIF orientation.",
+                f"Convert more than 8 bits per channel to 8: 255 * value / {white}.",
+                f"Composite transparent pixels on {background}.",
                 f"Convert it to {colours} (Pillow's mode {MODES[self.channels]}).",
-                f"Resize it to {self._side} x {self._side} by Pillow's {self.resample.upper()}, "
-                "whatever its proportions.",
+                f"Resize it to {self._side} x {self._side} with Pillow's {self.resample.upper()}, "
+                "ignoring its proportions.",
                 *inverted,
             ],
         }
@@ -212,24 +211,24 @@ class ImageFiles:
         return self._archives[file.archive].read(file.name)
 
     def _white_of(self, deep: DeepImage, name: str) -> float:
-        """Which of an image's values is white; none of them may lie beyond it."""
+        """Return an image's value of white; refuse values outside 0..white."""
         white = self.white_level or deep.white
         if white is None:
             raise OddImageError(
-                f"{name} has a format that does not say which of its values is white. "
-                "Say it by task.white_level (task=image_folder), or convert it to 16 bits."
+                f"{name} has a format that does not define white. Set task.white_level "
+                "(task=image_folder), or convert it to 16 bits."
             )
         low, high = float(deep.samples.min()), float(deep.samples.max())
         if not (low >= 0 and high <= white):
             raise OddImageError(
-                f"{name} has values from {low:g} to {high:g}, and should lie in 0..{white:g}. Set "
-                "task.white_level to the largest value that there may be, or convert it."
+                f"{name} has values from {low:g} to {high:g}, but they must be in 0..{white:g}. "
+                "Set task.white_level to the largest possible value, or convert the image."
             )
         return white
 
 
 def flatten(image: Image.Image, background: Colour) -> Image.Image:
-    """An image of 8 bits, upright, what is transparent in it composited on a colour."""
+    """Turn an 8-bit image upright, and composite its transparent pixels on a colour."""
     step = GREY_STEP.get(raw_mode(image), 1)
     upright = ImageOps.exif_transpose(image)
     if not upright.has_transparency_data:
@@ -241,12 +240,12 @@ def flatten(image: Image.Image, background: Colour) -> Image.Image:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an image just opened is grey by its header."""
+    """Check by its header whether an image that was just opened is grey."""
     return image.mode in GREY_MODES or raw_mode(image).startswith("LA;16")
 
 
-def resized(image: Image.Image, size: int | None, resample: Resample = "lanczos") -> Pixels:
-    """An image as [channels, size, size], or of the size that it has."""
+def resize(image: Image.Image, size: int | None, resample: Resample = "lanczos") -> Pixels:
+    """Convert an image to [channels, size, size], or keep its size."""
     if size is not None and image.size != (size, size):
         image = image.resize((size, size), Image.Resampling[resample.upper()])
     pixels: Pixels = np.asarray(image)
@@ -254,22 +253,22 @@ def resized(image: Image.Image, size: int | None, resample: Resample = "lanczos"
 
 
 def fit_to_shape(pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
-    """A decoded image [height, width, 3] as `shape`: channels, height and width."""
+    """Convert a decoded image [height, width, 3] to `shape`: channels, height and width."""
     channels, size, _ = shape
     if (channels, size, size) == (pixels.shape[2], *pixels.shape[:2]):
         return pixels.transpose(2, 0, 1)
-    return resized(Image.fromarray(pixels).convert(MODES[channels]), size)
+    return resize(Image.fromarray(pixels).convert(MODES[channels]), size)
 
 
 def count_channels(file: ImageFile) -> Literal[1, 3]:
-    """How many channels an image has by its header.
+    """Count an image's channels by its header.
 
     Raises:
-        OddImageError: it is no readable image.
+        OddImageError: if it is not a readable image.
 
     """
     try:
         with Image.open(file.name, formats=FORMATS) as image:
             return 1 if is_grey(image) else 3
     except Exception as error:
-        raise OddImageError(f"{file} is no readable image ({reason(error)}).") from error
+        raise OddImageError(f"{file} is not a readable image ({reason(error)}).") from error

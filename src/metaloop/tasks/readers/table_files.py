@@ -1,4 +1,4 @@
-"""Tables from NPZ, Parquet and text: the one reader of them all."""
+"""Read tables from NPZ, Parquet and text files."""
 
 import csv
 import io
@@ -16,34 +16,35 @@ from metaloop.tasks.sources.safe_npz import read_npz
 if TYPE_CHECKING:
     import pyarrow  # an extra
 
-# what may stand between the cells of text, and what it is called
+# separators of cells in text files, with their names
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 TEXTS = (".csv", ".tsv")
 TABLES = (*TEXTS, ".parquet", ".npz")
-INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # how pandas names row numbers
+INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # pandas' names of row numbers
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 WITH_POINT = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def read_table(path: Path, *, decimal: Decimal | None = None, key: str = "its name") -> Table:
-    """Read all columns of a file, by its ending: .csv, .tsv, .parquet or .npz.
+    """Read all columns of a file, by its suffix: .csv, .tsv, .parquet or .npz.
 
     Args:
-        path: the file; text is UTF-8 and its first line names the columns, which commas,
-            semicolons, tabs or | separate.
-        decimal: of the numbers in text; None takes a comma where cells such as 2,5 leave no doubt.
-        key: what names the file.
+        path: the file. Text must be UTF-8, with column names in its first line, separated by
+            commas, semicolons, tabs or |.
+        decimal: decimal separator of numbers in text; None takes a comma if cells such as 2,5
+            leave no doubt.
+        key: the setting that names the file, for messages.
 
     Raises:
-        UserError: it is not there, damaged, of another kind, without rows, or holds pickled
-            objects.
+        UserError: if it does not exist, is damaged, of another kind, without rows, or contains
+            pickled objects.
 
     """
     ending = path.suffix.lower()
     if ending not in TABLES:
         raise UserError(
-            f"{path} ends with '{path.suffix}'. Tables are read from {', '.join(TABLES)}; save it "
-            "as one of these."
+            f"{path} ends with '{path.suffix}'. Tables must be {', '.join(TABLES)} files; save "
+            "it as one of these."
         )
     require_file(path, key)
     if ending == ".npz":
@@ -54,14 +55,14 @@ def read_table(path: Path, *, decimal: Decimal | None = None, key: str = "its na
     else:
         table = _read_text(path, decimal)
     if not max((len(column) for column in table.columns.values() if column.ndim), default=0):
-        raise UserError(f"{path} has no rows. A row an example is needed.")
+        raise UserError(f"{path} has no rows, but needs one per example.")
     return table
 
 
 def require_file(path: Path, key: str = "its name") -> None:
-    """Refuse a table that is not there; `key` is what names it."""
+    """Refuse a table that does not exist; `key` is the setting that names it."""
     if not path.is_file():
-        raise UserError(f"{path} is no file. Correct {key}.")
+        raise UserError(f"{path} is not a file. Correct {key}.")
 
 
 def _read_text(path: Path, decimal: Decimal | None) -> Table:
@@ -75,18 +76,18 @@ def _read_text(path: Path, decimal: Decimal | None) -> Table:
         lines = list(csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True))
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise UserError(
-            f"{path} is no table as text in UTF-8 ({error}). Save it again, as CSV UTF-8."
+            f"{path} is not a table in UTF-8 text ({error}). Save it again, as CSV UTF-8."
         ) from error
     header, *rows = [line for line in lines if any(map(str.strip, line))] or [[]]
     if not header:
-        raise UserError(f"{path} is empty. Its first line has to name the columns.")
+        raise UserError(f"{path} is empty. Its first line must name the columns.")
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
             raise UserError(
                 f"{path}: row {number} has {len(row)} values, but the first line names "
                 f"{len(header)} columns ({', '.join(header)}), separated by "
-                f"{SEPARATORS.get(separator, separator)}. Correct the row: text with a separator "
-                "in it wants quotes."
+                f"{SEPARATORS.get(separator, separator)}. Correct the row; put quotes around text "
+                "that contains a separator."
             )
     columns = _named(path, header, [[cell.strip() for cell in row] for row in rows])
     cells = [cell for column in columns.values() for cell in column]
@@ -99,12 +100,12 @@ def _read_text(path: Path, decimal: Decimal | None) -> Table:
 
 
 def _recognise(header: str) -> str:
-    """The separator that makes the most columns of the first line."""
+    """Find the separator that splits the first line into the most columns."""
     return max(SEPARATORS, key=lambda s: len(next(csv.reader([header], delimiter=s), [])))
 
 
 def _recognise_decimal(cells: Sequence[str]) -> Decimal:
-    """A comma where some cell can mean nothing else, as 2,5 and 0,125 do and 1,250 does not."""
+    """Find a decimal comma if some cell can mean nothing else: 2,5 or 0,125, but not 1,250."""
     with_comma = any(
         "," in cell and WITH_COMMA.fullmatch(cell) and not THOUSANDS.fullmatch(cell)
         for cell in cells
@@ -113,7 +114,7 @@ def _recognise_decimal(cells: Sequence[str]) -> Decimal:
 
 
 def _named(path: Path, header: Sequence[str], rows: list[list[str]]) -> dict[str, Sequence[str]]:
-    """The columns by name; one without a name and without a value stands for nothing."""
+    """Return the columns by name, without those that have neither name nor values."""
     names = [to_label(name) for name in header]
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     kept = [(n, c) for n, c in zip(names, columns, strict=True) if n or any(c)]
@@ -139,7 +140,9 @@ def _read_parquet(path: Path) -> Table:
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no whole Parquet file ({error}). Save it again.") from error
+        raise UserError(
+            f"{path} is not a complete Parquet file ({error}). Save it again."
+        ) from error
     index = (table.schema.pandas_metadata or {}).get("index_columns", ())
     return Table(
         path=path,
@@ -149,7 +152,7 @@ def _read_parquet(path: Path) -> Table:
 
 
 def _as_array(column: "pyarrow.ChunkedArray") -> Column:
-    """A column of Parquet; lists of one length, none of them missing, become further axes."""
+    """Convert a Parquet column; lists of one length, none of them missing, become axes."""
     import pyarrow
     from pyarrow import compute
 

@@ -1,16 +1,16 @@
-"""Files of a folder as a user sees them: links followed, nothing that programs leave behind."""
+"""List a folder's files as users see them: links followed, without files that programs leave."""
 
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# what file managers and archivers leave behind; so are names that begin with a dot
+# files of file managers and archivers; names that begin with a dot are skipped too
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
 SHOWN = 10
 
 
 def visible(folder: Path) -> list[Path]:
-    """Everything in a folder that the user put there, by name."""
+    """List everything in a folder that the user put there, by name."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -19,7 +19,7 @@ def visible(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, links followed; a folder that holds itself is gone into once."""
+    """List every file below a folder, following links; each folder is visited once."""
     seen = {os.path.realpath(folder)}
     for place, folders, files in os.walk(folder, followlinks=True):
         yield from (Path(place, name) for name in sorted(files))
@@ -29,13 +29,13 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def list_some(things: Sequence[str]) -> str:
-    """The first of many things, a line each, and how many more there are."""
+    """List the first of many things, one per line, and the number of the others."""
     more = [f"and {len(things) - SHOWN} more"] if len(things) > SHOWN else []
     return "".join(f"\n  {line}" for line in [*things[:SHOWN], *more])
 
 
 def explain_unusable(reasons: Sequence[str], remedy: str) -> str:
-    """Say of every file that cannot be used what is wrong, the first ten by name."""
+    """Explain why files cannot be used, listing the first ten."""
     if len(reasons) == 1:
         return f"{reasons[0]} {remedy}"
     return f"{len(reasons)} files cannot be used:{list_some(reasons)}\n{remedy}"

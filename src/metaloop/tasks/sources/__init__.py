@@ -1,1 +1,1 @@
-"""Where data come from: downloads, archives, pickles, published class splits."""
+"""Sources of data: downloads, archives, pickles, published class splits."""

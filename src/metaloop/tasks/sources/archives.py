@@ -1,4 +1,4 @@
-"""Archives as they are downloaded: unpacked whole or not at all, and never outside their place."""
+"""Unpack downloaded archives: completely or not at all, and never outside the target folder."""
 
 import tarfile
 import tempfile
@@ -13,27 +13,27 @@ from metaloop.user_text import say
 
 
 def check_names(archive: Path, names: Iterable[str]) -> None:
-    """Refuse an archive with a name that leads out of the folder it is unpacked into.
+    """Refuse an archive with a name that points outside the folder it is unpacked into.
 
     Raises:
-        UserError: a name is absolute or has a step "..".
+        UserError: if a name is absolute or contains "..".
 
     """
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             raise UserError(
-                f"{archive} holds the name '{name}', which leads out of the archive: no data set "
-                "has such names, and it may be meant to overwrite your files. Nothing was "
-                "unpacked; fetch the archive from its official source."
+                f"{archive} contains the name '{name}', which points outside the archive: it may "
+                "be meant to overwrite your files. Nothing was unpacked; download the archive "
+                "from its official source."
             )
 
 
 def unpack(archive: Path, target: Path, advice: str) -> Path:
-    """Unpack a tar archive into the folder target unless that is there; return the folder.
+    """Unpack a tar archive into the folder target unless it exists; return the folder.
 
     Raises:
-        UserError: the archive is damaged or cut short, or would write outside the folder.
+        UserError: if the archive is damaged or truncated, or would write outside the folder.
 
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +51,8 @@ def unpack(archive: Path, target: Path, advice: str) -> Path:
             except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 raise UserError(
-                    f"{archive} is no whole tar archive ({reason}): it was probably cut short. "
-                    f"Nothing was kept; fetch it again. {advice}"
+                    f"{archive} is not a complete tar archive ({reason}); it was probably "
+                    f"truncated. Nothing was kept; download it again. {advice}"
                 ) from error
             content.rename(target)
     return target

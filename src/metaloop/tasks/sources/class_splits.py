@@ -1,4 +1,4 @@
-"""How classes are divided into train, validation and test: no class is in two of them."""
+"""Split classes into train, validation and test, with no class in two of them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from metaloop.errors import UserError
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 
 FOLDERS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
-SPLIT_WORDS: Mapping[str, Split] = {  # what a table may call them
+SPLIT_WORDS: Mapping[str, Split] = {  # their names in tables
     "train": "train",
     "validation": "validation",
     "valid": "validation",
@@ -24,21 +24,21 @@ Fractions = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 def published(name: str) -> str:
-    """The text of a published list in `splits/`."""
+    """Read a published list in `splits/`."""
     return (resources.files("metaloop.tasks.sources") / "splits" / name).read_text()
 
 
 def published_split(name: str) -> Classes:
-    """A published class split, {"train": [class, ..], "validation": .., "test": ..}."""
+    """Read a published class split, {"train": [class, ..], "validation": .., "test": ..}."""
     content: Classes = json.loads(published(f"{name}.json"))
     return content
 
 
 def split_by_prefix(names: Sequence[str]) -> Classes:
-    """Divide names that begin with their split's folder: train/, val/ or test/.
+    """Split names by their prefix, the split's folder: train/, val/ or test/.
 
     Raises:
-        UserError: a class is in two splits.
+        UserError: if a class is in two splits.
 
     """
     split: Classes = {
@@ -51,32 +51,32 @@ def split_by_prefix(names: Sequence[str]) -> Classes:
         if (other := seen.setdefault(label, folder)) != folder:
             raise UserError(
                 f"The class '{label}' is in {other} and in {folder}. Few-shot learning tests on "
-                "classes that training has not seen: every class belongs to one split. Move all "
+                "classes that training has not seen, so a class must be in one split. Move all "
                 "its images into one, or put the classes into one folder with task.split=seeded."
             )
     return split
 
 
-def require_shares(fractions: list[float]) -> list[float]:
-    """Return fractions, or refuse what are no shares of a whole.
+def require_shares(fractions: Sequence[float], key: str = "task.fractions") -> list[float]:
+    """Return fractions, or refuse those that are not shares of a whole.
 
     Raises:
-        UserError: one is below 0, or together they are not 1.
+        UserError: if there are not three, one is below 0, or the sum is not 1.
 
     """
-    if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
+    if len(fractions) != 3 or abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0:
         raise UserError(
-            f"task.fractions={fractions} are the shares of the classes for train, validation and "
-            "test: none below 0, together 1."
+            f"{key}={fractions} must be the shares of the classes for train, validation and test: "
+            "three numbers of at least 0 with sum 1, such as [0.6,0.2,0.2]."
         )
-    return fractions
+    return list(fractions)
 
 
 def seeded_split(names: Sequence[str], fractions: Sequence[float], seed: int) -> Classes:
-    """Shuffle the names by the seed and cut them by the fractions: train, validation, test.
+    """Shuffle the names by the seed and split them by the fractions: train, validation, test.
 
     Validation and test get their fraction of the classes, rounded; training gets the rest. The
-    order that the names come in does not matter.
+    order of the names does not matter.
     """
     ordered = sorted(names)
     keys = RandomStreams(seed, "train", torch.tensor([0])).uniform(len(ordered))[0]

@@ -1,4 +1,4 @@
-"""Fetch a file from its official source: with progress, checked, whole or not at all."""
+"""Download a file from its official source: with progress, checked, completely or not at all."""
 
 import hashlib
 import socket
@@ -18,12 +18,12 @@ TIMEOUT = 30.0  # seconds without a byte
 
 
 def download(url: str, target: Path, *, md5: str, advice: str) -> None:
-    """Fetch url into target unless it is there; nothing half-written stays.
+    """Download url to target unless it exists; partial files are removed.
 
-    `advice` ends every error message: what the user may put where instead.
+    `advice` ends every error message: how the user can provide the data instead.
 
     Raises:
-        UserError: the source cannot be reached, or what came has another MD5 checksum.
+        UserError: if the source cannot be reached, or the file has another MD5 checksum.
 
     """
     if target.is_file():
@@ -41,8 +41,8 @@ def download(url: str, target: Path, *, md5: str, advice: str) -> None:
             found = hashlib.file_digest(file, _md5).hexdigest()
         if found != md5:
             raise UserError(
-                f"{url} should have the MD5 checksum {md5}, but what arrived "
-                f"({part.stat().st_size:,} bytes) has {found}: it was cut short or is another "
+                f"{url} should have the MD5 checksum {md5}, but the downloaded file "
+                f"({part.stat().st_size:,} bytes) has {found}: it was truncated or is another "
                 f"file. Nothing was kept; try again. {advice}"
             )
         part.replace(target)

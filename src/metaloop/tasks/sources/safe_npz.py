@@ -1,4 +1,4 @@
-"""Read NPZ files: plain arrays, none larger than its file can hold, before memory is taken."""
+"""Read NPZ files of plain arrays, checking sizes before allocating memory."""
 
 import math
 import zipfile
@@ -12,18 +12,18 @@ from metaloop.errors import UserError
 from metaloop.process.memory import memory_limit
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-# bytes that one byte of a member may become, by zip's method of compression
+# largest expansion of a byte, by zip's method of compression
 LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
 PICKLE, SINGLE_ARRAY = b"\x80", b"\x93NUMPY"
-FIRST_VERSION = (1, 0)  # of a header; later ones are for records
+FIRST_VERSION = (1, 0)  # of the header; later ones are for records
 
 
 def read_npz(path: Path, advice: str) -> dict[str, Array]:
-    """Read all arrays by their names; `advice` says how to come by a whole file.
+    """Read all arrays by name; `advice` tells how to get a complete file.
 
     Raises:
-        UserError: it holds objects or records, claims more than it has or than the memory takes,
-            or is damaged.
+        UserError: if it contains objects or records, claims more than its size or the memory, or
+            is damaged.
 
     """
     try:
@@ -39,10 +39,10 @@ def read_npz(path: Path, advice: str) -> dict[str, Array]:
             return {each.filename.removesuffix(".npy"): _read(archive, each) for each in members}
     except UserError:
         raise
-    except Exception as error:  # a damaged file fails in whatever way its bytes happen to
+    except Exception as error:  # a damaged file may raise anything
         reason = str(error) or type(error).__name__
         raise UserError(
-            f"{path} cannot be read: it is no whole NPZ file ({reason}). {advice}"
+            f"{path} cannot be read: it is not a complete NPZ file ({reason}). {advice}"
         ) from error
 
 
@@ -53,9 +53,9 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
 
 
 def _check(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
-    """The bytes that a member's header asks for, if the member can hold them."""
+    """Return the bytes that a member's header claims, after checking that it can have them."""
     if info.compress_type not in LARGEST_RATIO:
-        raise ValueError(f"'{info.filename}' is compressed as numpy compresses nothing")
+        raise ValueError(f"'{info.filename}' has a compression that numpy does not use")
     with archive.open(info) as member:
         if npy.read_magic(member) != FIRST_VERSION:
             raise UserError(_explain_objects(path))
@@ -66,23 +66,23 @@ def _check(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
     needed = math.prod(shape) * dtype.itemsize
     largest = LARGEST_RATIO[info.compress_type] * info.compress_size
     if min(shape, default=0) < 0 or header + needed != info.file_size or info.file_size > largest:
-        raise ValueError(f"'{info.filename}' claims {needed:,} bytes, which it does not hold")
+        raise ValueError(f"'{info.filename}' claims {needed:,} bytes, but does not have them")
     return needed
 
 
 def _check_size(path: Path, members: Iterable[zipfile.ZipInfo], needed: int) -> None:
-    """Refuse members that share their bytes, and arrays that no memory is there for."""
+    """Refuse members that share their bytes, and arrays that do not fit into memory."""
     if sum(member.compress_size for member in members) > path.stat().st_size:
         raise ValueError("its members claim more bytes than the file has")
     if needed > memory_limit():
         raise UserError(
-            f"{path} holds arrays of {needed:,} bytes, and this machine has memory for "
-            f"{memory_limit():,}. Save fewer rows, or smaller numbers (float32, uint8)."
+            f"{path} has arrays of {needed:,} bytes, but this machine has memory for "
+            f"{memory_limit():,}. Save fewer rows, or a smaller dtype (float32, uint8)."
         )
 
 
 def _explain_objects(path: Path) -> str:
     return (
-        f"{path} holds pickled Python objects, which could execute anything when read, or records: "
-        "they are refused. Save plain arrays of numbers or strings: no dtype=object."
+        f"{path} contains pickled Python objects, which could execute code when read, or records. "
+        "Both are refused. Save plain arrays of numbers or strings, without dtype=object."
     )

@@ -1,8 +1,8 @@
-"""Read the pickles that data sets are distributed as: arrays and plain containers, nothing else.
+"""Read pickles of data sets: arrays and plain containers, nothing else.
 
-A pickle is a program for a machine with a stack. This machine knows the instructions that make
-numbers, text, lists, tuples, dicts and arrays, and it calls nothing that a pickle names: a name
-stays a name, and the few that numpy writes say which array or dtype to make.
+A pickle is a program for a stack machine. This machine supports the instructions that make
+numbers, text, lists, tuples, dicts and arrays, and calls nothing that a pickle names. Names are
+only compared: the few that numpy writes select the array or dtype to make.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 from metaloop.errors import UserError
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-# the instructions that pickle.py's own machine carries out here: values, containers, the memo
+# instructions executed by pickle.py's own code: values, containers, the memo
 PLAIN = """
     PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT
     BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
@@ -25,7 +25,7 @@ PLAIN = """
     APPENDS EMPTY_DICT DICT SETITEM SETITEMS GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE
     GLOBAL STACK_GLOBAL
 """.split()  # noqa: SIM905 - as a list it would be fifty lines
-# what numpy's pickles name, and Python's of the containers and bytes around them
+# names in numpy's pickles, and in Python's for the containers and bytes around them
 NAMES = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -36,12 +36,12 @@ NAMES = {
     ("_codecs", "encode"),
     ("builtins", "bytes"),
 }
-# numbers and text, whose bytes are values and never addresses: no objects, no records, no dates
+# numbers and text, whose bytes are plain values: no objects, records or dates
 PLAIN_DTYPE = re.compile(r"[biufcSU][1-9]\d*")
 
 
 class _Name(NamedTuple):
-    """What a pickle names, never the thing itself."""
+    """A name in a pickle; never resolved."""
 
     module: str
     name: str
@@ -51,7 +51,7 @@ class _Name(NamedTuple):
 
 
 class _Dtype:
-    """A dtype as a pickle makes it: first its code, then, as state, its byte order."""
+    """A dtype as a pickle makes it: first its code, then its byte order as state."""
 
     __slots__ = ("code", "order")
 
@@ -70,14 +70,14 @@ class _ForbiddenError(Exception):
 
 
 class _Bounded:
-    """A file that refuses to be read beyond its end, before anything is allocated for it."""
+    """A file that refuses reads beyond its end before allocating memory for them."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.file, self.left = file, size
 
     def read(self, size: int) -> bytes:
         if size > self.left:
-            raise EOFError(f"{size:,} bytes are to come, and {self.left:,} are left")
+            raise EOFError(f"{size:,} bytes are announced, but only {self.left:,} are left")
         self.left -= size
         return self.file.read(size)
 
@@ -88,7 +88,7 @@ class _Bounded:
 
 
 class _Reader(pickle._Unpickler):
-    """The machine; `size` bounds what it reads at once, and the bytes of all arrays together."""
+    """The machine; `size` limits each read, and the bytes of all arrays together."""
 
     stack: list[object]
     append: Callable[[object], None]
@@ -107,7 +107,7 @@ class _Reader(pickle._Unpickler):
 
     def load_reduce(self) -> None:
         arguments = self.stack.pop()
-        self.stack[-1] = self._made(self.stack[-1], arguments)
+        self.stack[-1] = self._make(self.stack[-1], arguments)
 
     def load_build(self) -> None:
         state = self.stack.pop()
@@ -127,13 +127,13 @@ class _Reader(pickle._Unpickler):
     def refuse(self) -> None:
         raise _ForbiddenError("has instructions that make objects")
 
-    def _made(self, name: object, arguments: object) -> object:
-        """What numpy's and Python's own pickles make by calling this."""
+    def _make(self, name: object, arguments: object) -> object:
+        """Make what numpy's and Python's pickles mean by calling this name."""
         match name, arguments:
             case _Name("numpy", "dtype"), (str(code), *_):
                 return _Dtype(code)
             case _Name("numpy.core.multiarray", "_reconstruct"), tuple():
-                return np.empty(0, np.uint8)  # what it becomes is its state
+                return np.empty(0, np.uint8)  # filled in by its state
             case _Name("numpy.core.multiarray", "scalar"), (_Dtype() as dtype, data):
                 return np.frombuffer(self._content(dtype, (), data), dtype.numpy())[0]
             case _Name(_, "_frombuffer"), (data, _Dtype() as dtype, tuple(shape), order, *axes):
@@ -149,22 +149,22 @@ class _Reader(pickle._Unpickler):
                 return text.encode("latin1")  # bytes, under the old protocols
             case _Name("builtins", "bytes"), ():
                 return b""
-        raise _ForbiddenError(f"wants to execute {name} in a way of its own")
+        raise _ForbiddenError(f"wants to execute {name} in an unknown way")
 
     def _content(self, dtype: _Dtype, shape: tuple[object, ...], data: object) -> bytes | bytearray:
-        """The bytes of an array, if they are all there and nobody else's."""
+        """Return an array's bytes, after checking that they are complete."""
         sizes = [n for n in shape if isinstance(n, int) and 0 <= n <= self.size]
         if not isinstance(data, bytes | bytearray | str) or len(sizes) < len(shape):
             raise _ForbiddenError("has an array without a shape or bytes")
         needed = math.prod(sizes) * dtype.numpy().itemsize
         self.left -= needed
         if needed != len(data) or self.left < 0:
-            raise _ForbiddenError("has an array of another size than that of its bytes")
+            raise _ForbiddenError("has an array whose size differs from its bytes")
         return data.encode("latin1") if isinstance(data, str) else data
 
 
 def _instructions() -> dict[int, Callable[..., None]]:
-    """Python's own code for plain ones, ours for those that call or set state, none for others."""
+    """Use Python's code for plain instructions, ours for calls and state; refuse all others."""
     python: dict[int, Callable[..., None]] = {**pickle._Unpickler.dispatch}
     ours: dict[int, Callable[..., None]] = {
         pickle.REDUCE[0]: _Reader.load_reduce,
@@ -179,15 +179,15 @@ _Reader.dispatch = _instructions()
 
 
 def read_pickle(path: Path, advice: str) -> dict[str, object]:
-    """Read a pickled dict of arrays and lists; names that Python 2 wrote come as str.
+    """Read a pickled dict of arrays and lists; names written by Python 2 become str.
 
     Raises:
-        UserError: it wants to execute something, is damaged, or is no dict.
+        UserError: if it wants to execute something, is damaged, or is not a dict.
 
     """
     content = _load(path, advice)
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a dict. {advice}")
+        raise UserError(f"{path} contains a {type(content).__name__}, not a dict. {advice}")
     return {as_text(key): value for key, value in content.items()}
 
 
@@ -195,12 +195,12 @@ def read_pickled_list(path: Path, advice: str) -> list[Array]:
     """Read a pickled list of arrays of bytes.
 
     Raises:
-        UserError: it wants to execute something, is damaged, or is no such list.
+        UserError: if it wants to execute something, is damaged, or is not such a list.
 
     """
     content = _load(path, advice)
     if not isinstance(content, list) or not all(isinstance(v, np.ndarray) for v in content):
-        raise UserError(f"{path} holds no list of arrays. {advice}")
+        raise UserError(f"{path} does not contain a list of arrays. {advice}")
     return content
 
 
@@ -210,24 +210,24 @@ def _load(path: Path, advice: str) -> object:
             return _Reader(file, path.stat().st_size).load()
     except _ForbiddenError as error:
         raise UserError(
-            f"{path} {error}. A pickle of images holds numbers, text, arrays of these, lists and "
-            "dicts, and needs to execute nothing: this one is damaged or malicious and was not "
-            f"read. Delete it and fetch the file anew. {advice}"
+            f"{path} {error}. A pickle of images needs only numbers, text, arrays, lists and "
+            "dicts, and executes nothing: this one is damaged or malicious and was not read. "
+            f"Delete it and download the file again. {advice}"
         ) from error
-    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to
+    except Exception as error:  # a damaged pickle may raise anything
         raise UserError(
-            f"{path} cannot be read as a pickle ({type(error).__name__}: {error}): it was probably "
-            f"cut short. Fetch it again. {advice}"
+            f"{path} cannot be read as a pickle ({type(error).__name__}: {error}); it was probably "
+            f"truncated. Download it again. {advice}"
         ) from error
 
 
 def as_text(name: object) -> str:
-    """A name, whether it was pickled as text or as bytes."""
+    """Convert a name that was pickled as text or as bytes."""
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def as_numbers(value: object) -> list[int] | None:
-    """A list or array of whole numbers from 0 on; None where it is anything else."""
+    """Return a list or array of integers of at least 0 as a list; None for anything else."""
     listed = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(listed, list) or not all(type(n) is int and n >= 0 for n in listed):
         return None

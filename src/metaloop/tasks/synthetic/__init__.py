@@ -1,1 +1,1 @@
-"""Tasks that are computed: curves, and a point to walk to."""
+"""Computed tasks: curves, and navigation to a point."""

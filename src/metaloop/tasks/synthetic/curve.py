@@ -1,4 +1,4 @@
-"""What families of curves share: points of one function a task, some to adapt, some to judge."""
+"""Families of curves: each task is a function with support and query points."""
 
 from abc import abstractmethod
 
@@ -13,13 +13,13 @@ from metaloop.tasks.task import RegressionTask
 
 
 class Curve(RegressionTask):
-    """Every task another function of one number; a subclass draws functions and points.
+    """Each task is another function of one variable; a subclass draws functions and points.
 
-    The splits differ in their random streams alone: all draw from the same distribution.
+    The splits differ only in their random streams: all sample from the same distribution.
 
     Args:
-        shots: K, support points of a task, or the range it is drawn from.
-        queries: query points of a task.
+        shots: K, support points per task, or the range from which it is drawn.
+        queries: query points per task.
         shape_block: see Shapes.
 
     """

@@ -15,15 +15,15 @@ CENTRE = (-4.0, 4.0)
 
 
 class Harmonic(Curve):
-    """y = a_1 sin(w x + b_1) + a_2 sin(2 w x + b_2), seen around one place.
+    """y = a_1 sin(w x + b_1) + a_2 sin(2 w x + b_2), observed around one centre.
 
-    Amplitudes normal, w uniform in [5, 7], phases in [0, 2 pi]; x normal with deviation 1 around
-    a centre uniform in [-4, 4], one a task. The ranges are those that torchmeta gives for the
-    paper's task. Harder than `Sinusoid`: five unknowns, and a dozen waves in the range of x.
+    Amplitudes are normal, w uniform in [5, 7], phases uniform in [0, 2 pi]; x is normal with
+    deviation 1 around a centre uniform in [-4, 4], one per task. The ranges are torchmeta's for
+    the paper's task. Harder than `Sinusoid`: five unknowns, and a dozen waves in the range of x.
 
     Args:
         shots, queries, shape_block: see Curve.
-        noise_std: the standard deviation of Gaussian noise on all targets.
+        noise_std: standard deviation of Gaussian noise on all targets.
 
     """
 

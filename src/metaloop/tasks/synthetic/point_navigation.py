@@ -1,4 +1,4 @@
-"""Reinforcement learning: a point walks to a goal, Finn et al. 2017 (arXiv:1703.03400), 5.3."""
+"""Reinforcement learning: a point walks to a goal; Finn et al. 2017 (arXiv:1703.03400), 5.3."""
 
 import math
 from collections.abc import Mapping
@@ -13,42 +13,42 @@ from metaloop.tasks.metric import Metric, MetricFunction
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.task import Network, Task
 
-GOAL = 0.5  # goals are uniform in the square of this half width
-SPEED = 0.1  # the longest step along an axis
-NEAR = 0.01  # a rollout ends this near to the goal
+GOAL = 0.5  # goals are uniform in the square with this half width
+SPEED = 0.1  # longest step along an axis
+NEAR = 0.01  # a rollout ends within this distance of the goal
 
 
 class PointNavigation(Task):
-    """Walk from the origin to a goal that the policy is not told, in the plane.
+    """Walk in the plane from the origin to a goal that the policy does not know.
 
-    A state is the position, an action the velocity in units of 0.1, clipped to +/- 1; the reward
-    of a step is minus the distance to the goal; a rollout ends within 0.01 of it or after
-    `horizon` steps. The model is a Gaussian policy: its outputs are the mean of the action.
+    The state is the position. The action is the velocity in units of 0.1, clipped to +/- 1. The
+    reward of a step is minus the distance to the goal. A rollout ends within 0.01 of the goal or
+    after `horizon` steps. The model is a Gaussian policy: its outputs are the mean of the action.
 
-    An episode is the goal and the noise of its rollouts: support inputs [K, horizon, 2] normal
-    numbers, targets [K, 2] the goal, once for each rollout. So an inner step's rollouts are
-    sampled anew by the adapted policy, with the support set's noise.
+    An episode consists of the goal and the noise of its rollouts: support inputs [K, horizon, 2]
+    are normal values, targets [K, 2] the goal, repeated for each rollout. So each inner step
+    samples new rollouts by the adapted policy, with the support set's noise.
 
-    The loss is minus the mean return in value; its gradient is that of the surrogate
+    The value of the loss is minus the mean return; its gradient is that of the surrogate
 
         - mean_{rollouts, steps} log pi(a_t | s_t) A_t
 
-    (REINFORCE) with a_t, s_t constants, whose derivative, in turn, is the Hessian that the
-    meta-gradient needs. A_t is the return from t on minus the other rollouts' mean at t, over the
-    standard deviation of all of them. As in the paper, how theta changes the distribution of the
-    support rollouts is no part of the meta-gradient.
+    (REINFORCE) with constant a_t and s_t. Its second derivative is the Hessian that the
+    meta-gradient needs. A_t is the return from t on minus the other rollouts' mean at t, divided by
+    the standard deviation over all of them. As in the paper, the meta-gradient ignores the effect
+    of theta on the distribution of the support rollouts.
 
-    Leave batch norm out of a policy: its statistics in a rollout, a step at a time, would not be
-    those of the densities, which all steps share.
+    Do not use batch norm in a policy: during a rollout, statistics of one step at a time would
+    differ from those of the densities, which all steps share.
 
     Deviations: the paper's baseline is linear in features of the state, its policy's deviation
     is learned, and its meta-optimizer is TRPO.
 
     Args:
-        shots: K, rollouts to adapt by; the paper's 20.
-        queries: rollouts to judge by; the paper's 20.
-        horizon: steps of a rollout; the paper's 100.
-        action_std: the policy's standard deviation, of an action before it is clipped.
+        shots: K, rollouts for adaptation; 20 in the paper.
+        queries: rollouts for evaluation; 20 in the paper.
+        horizon: steps per rollout; 100 in the paper.
+        action_std: the policy's standard deviation, of an action before clipping.
 
     """
 
@@ -61,8 +61,8 @@ class PointNavigation(Task):
     ) -> None:
         if min(shots, queries) < 2:
             raise UserError(
-                "A rollout is compared with the others: task.shots and task.queries have to be 2 "
-                f"or more, not {shots} and {queries}."
+                "A rollout is compared with others, so task.shots and task.queries must be at "
+                f"least 2, not {shots} and {queries}."
             )
         self.shots, self.queries = shots, queries
         self.horizon, self.action_std = horizon, action_std
@@ -79,26 +79,26 @@ class PointNavigation(Task):
         )
 
     def forward(self, network: Network, inputs: Tensor) -> Tensor:  # type: ignore[override]
-        """Roll the policy out.
+        """Run the policy's rollouts.
 
         Shapes:
-            inputs  [rollouts, horizon, 2]  the noise of the actions
+            inputs  [rollouts, horizon, 2]  noise of the actions
             returns [rollouts, horizon, 3]  log pi of each action, and the position after it
         """
         states, actions = [], []
         state = torch.zeros_like(inputs[:, 0])
         for noise in inputs.unbind(1):
-            with torch.no_grad():  # what was sampled is a constant, along all derivatives
+            with torch.no_grad():  # samples are constants for all derivatives
                 action = (network(state) + self.action_std * noise).detach()
                 states.append(state)
                 actions.append(action)
                 state = state + SPEED * action.clamp(-1, 1)
         taken = torch.stack(actions, 1)
-        places = torch.stack([*states[1:], state], 1)
+        positions = torch.stack([*states[1:], state], 1)
         mean = network(torch.stack(states, 1).flatten(0, 1)).view_as(taken)
         squares = ((taken - mean) / self.action_std).square().sum(-1, keepdim=True)
         log_density = -squares / 2 - math.log(2 * math.pi * self.action_std**2)
-        return torch.cat([log_density, places], -1)
+        return torch.cat([log_density, positions], -1)
 
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
         log_density = predictions[..., 0]
@@ -124,7 +124,7 @@ class PointNavigation(Task):
 
 
 def walk(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The reward of every step, and 1 until the goal was reached, 0 after: constants.
+    """Compute each step's reward, and 1 until the goal is reached, then 0; both constant.
 
     Both [rollouts, horizon].
     """
@@ -135,5 +135,5 @@ def walk(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_return(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The sum of a rollout's rewards, averaged over the rollouts."""
+    """Sum each rollout's rewards, and average over the rollouts."""
     return walk(predictions, targets)[0].sum(1).mean()

@@ -14,7 +14,7 @@ X = (-5.0, 5.0)
 
 
 class Sinusoid(Curve):
-    """y = amplitude * sin(x - phase): every task another amplitude and phase.
+    """y = amplitude * sin(x - phase): each task has another amplitude and phase.
 
     Amplitude uniform in [0.1, 5], phase in [0, pi], x in [-5, 5].
 
@@ -30,6 +30,6 @@ class Sinusoid(Curve):
 
 
 def draw_sine(streams: RandomStreams) -> tuple[Tensor, Tensor]:
-    """Amplitude and phase, both [T, 1, 1]."""
+    """Draw amplitude and phase, both [T, 1, 1]."""
     amplitude = streams.uniform(1, 1, low=AMPLITUDE[0], high=AMPLITUDE[1])
     return amplitude, streams.uniform(1, 1, low=PHASE[0], high=PHASE[1])

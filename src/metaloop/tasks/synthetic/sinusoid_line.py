@@ -1,4 +1,4 @@
-"""Sinusoids and lines, noisy: Finn, Xu and Levine 2018 (arXiv:1806.02817), section 5."""
+"""Noisy sinusoids and lines: Finn, Xu and Levine 2018 (arXiv:1806.02817), section 5."""
 
 import torch
 from torch import Tensor
@@ -13,14 +13,14 @@ SLOPE_AND_INTERCEPT = (-3.0, 3.0)
 
 
 class SinusoidLine(Curve):
-    """Every task a sinusoid or, as often, a line, seen with noise: which one may be unclear.
+    """Each task is a noisy sinusoid or, equally often, a noisy line: which one may be unclear.
 
     Sinusoids as in `Sinusoid`; y = slope * x + intercept with both uniform in [-3, 3]; x uniform
-    in [-5, 5]. Gaussian noise is on the targets of the support and the query set.
+    in [-5, 5]. Gaussian noise is added to the targets of both sets.
 
     Args:
         shots, queries, shape_block: see Curve.
-        noise_std: the noise's standard deviation; the paper's 0.3.
+        noise_std: standard deviation of the noise; 0.3 in the paper.
 
     """
 
@@ -35,9 +35,9 @@ class SinusoidLine(Curve):
         amplitude, phase = draw_sine(streams)
         low, high = SLOPE_AND_INTERCEPT
         slope, intercept = (streams.uniform(1, 1, low=low, high=high) for _ in range(2))
-        # place and noise of a point are drawn together, so that more points change none before
-        place, noise = streams.uniform(count, 2).chunk(2, -1)
-        x = X[0] + (X[1] - X[0]) * place
+        # x and noise of a point are drawn together, so that more points do not change earlier ones
+        position, noise = streams.uniform(count, 2).chunk(2, -1)
+        x = X[0] + (X[1] - X[0]) * position
         y = torch.where(is_line, slope * x + intercept, amplitude * torch.sin(x - phase))
         return x, y + self.noise_std * torch.special.ndtri(noise)
 

@@ -1,1 +1,1 @@
-"""Tasks from a user's tables: classes of rows, or data sets to regress."""
+"""Tasks from a user's tables: classes of rows, or data sets for regression."""

@@ -1,4 +1,4 @@
-"""A user's file as rows in groups: classes of a classification, data sets of a regression."""
+"""Rows of a user's file in groups: classes in classification, data sets in regression."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from metaloop.errors import UserError
 from metaloop.folders.user_path import user_path
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.given_rows import Columns
-from metaloop.tasks.readers.table import Decimal, Table, listed
+from metaloop.tasks.readers.table import Decimal, Table, list_names
 from metaloop.tasks.readers.table_files import TABLES, TEXTS, read_table
-from metaloop.tasks.sources.class_splits import SPLIT_WORDS, seeded_split
+from metaloop.tasks.sources.class_splits import SPLIT_WORDS, require_shares, seeded_split
 
 FILE_KEYS = "task.data_dir and task.file"
 FRACTIONS = (0.6, 0.2, 0.2)
-ARRAY = "features"  # the array of an NPZ that holds them if no other is named
+ARRAY = "features"  # default array of features in an NPZ
 
 
 class ArrayRows(NamedTuple):
@@ -26,12 +26,11 @@ class ArrayRows(NamedTuple):
 
     Attributes:
         inputs: [R, *X].
-        targets: [R, Y], or [R, 0] where groups are the targets.
+        targets: [R, Y], or [R, 0] if groups are the targets.
         members: [R], the group of each row.
-        names: of the groups.
-        splits: the numbers of each split's groups.
-        features: the names of the columns that the inputs come from, or that of an array, whose
-            numbers have none.
+        names: names of the groups.
+        splits: indices of each split's groups.
+        features: names of the input columns, or of an array, whose elements have no names.
 
     """
 
@@ -44,24 +43,24 @@ class ArrayRows(NamedTuple):
 
     @property
     def trained(self) -> Tensor:
-        """Which rows are of the training split, [R]."""
+        """Mask of the rows in the training split, [R]."""
         return torch.isin(self.members, torch.tensor(self.splits["train"], dtype=torch.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArraySource:
-    """Where rows come from and what each column means.
+    """A file of rows, and the meaning of its columns.
 
     Attributes:
-        data_dir: the file's folder; None where it is not needed, as a trained run's may be.
-        file: the name of a table in it, see read_table.
+        data_dir: the file's folder; None if it is not needed, as for a trained run.
+        file: name of a table in it, see read_table.
         features: a column (in an NPZ an array of any shape), several, or None: all other columns
-            of a table, the array `features` of an NPZ.
-        targets: the numbers to predict, in a regression.
-        group: the column that says which class or data set a row is of.
-        split: the column that says which split a row's group is in; None divides by the seed.
-        fractions: of the groups in train, validation, test, where the seed divides.
-        seed: of that division.
+            of a table, or the array `features` of an NPZ.
+        targets: the columns to predict in a regression.
+        group: the column with the class or data set of each row.
+        split: the column with the split of each row's group; None splits by the seed.
+        fractions: shares of the groups in train, validation and test, if the seed splits.
+        seed: seed of that split.
         decimal: see read_table.
 
     """
@@ -79,47 +78,42 @@ class ArraySource:
     def __post_init__(self) -> None:
         if self.split is not None:
             known = {"split_fractions": self.fractions, "split_seed": self.seed}
-            refuse_useless(f"while task.split_column={self.split} says the split", **known)
+            refuse_useless(f"because task.split_column={self.split} gives the split", **known)
         if self.file is not None and not self.file.lower().endswith(TEXTS):
-            refuse_useless(f"on {self.file}, which is no text", decimal=self.decimal)
-        shares = self.fractions or FRACTIONS
-        if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6:
-            raise UserError(
-                f"task.split_fractions={shares} has to be three shares that make 1: of train, "
-                "validation and test, as in [0.6,0.2,0.2]."
-            )
+            refuse_useless(f"for {self.file}, which is not text", decimal=self.decimal)
+        require_shares(self.fractions or FRACTIONS, "task.split_fractions")
 
     @property
     def path(self) -> Path:
-        """The file.
+        """Path of the file.
 
         Raises:
-            UserError: none is named.
+            UserError: if none is set.
 
         """
         if self.data_dir is None or self.file is None:
             raise UserError(
-                "task=arrays reads a file of yours: set task.data_dir=FOLDER and task.file=NAME, "
+                "task=arrays reads a file: set task.data_dir=FOLDER and task.file=NAME, "
                 f"a table in it: {', '.join(TABLES)}."
             )
         return user_path(self.data_dir) / self.file
 
     @property
     def columns(self) -> Columns:
-        """What new examples are read by."""
+        """Columns of new examples."""
         others = [name for name in (self.group, self.split) if name is not None]
         return Columns(self.features, self.targets or [self.group], others, self.decimal)
 
     @property
     def split_by(self) -> str:
-        """What says the split, for a protocol."""
+        """Source of the split, for a protocol."""
         return self.split or f"seeded, {self.seed or 0}"
 
     def read(self) -> ArrayRows:
         """Read and check the file.
 
         Raises:
-            UserError: whatever does not fit, by file, column and row.
+            UserError: for anything that does not fit, by file, column and row.
 
         """
         table = read_table(self.path, decimal=self.decimal, key=FILE_KEYS)
@@ -138,24 +132,24 @@ class ArraySource:
             targets = torch.from_numpy(table.side_by_side(self.targets))
         groups = sorted(set(labels))
         number = {name: i for i, name in enumerate(groups)}
-        divided = self._divide(table, labels, groups)
+        split_names = self._split_names(table, labels, groups)
         return ArrayRows(
             inputs,
             targets,
             torch.tensor([number[label] for label in labels]),
             groups,
-            {split: [number[name] for name in members] for split, members in divided.items()},
+            {split: [number[name] for name in members] for split, members in split_names.items()},
             features,
         )
 
     def _features(self, table: Table) -> str | list[str]:
-        """The names of the features; of columns that nobody named, those that can be some."""
+        """Return the names of the features; by default all other columns that can be features."""
         if self.features is not None:
             named = [self.features] if isinstance(self.features, str) else list(self.features)
             if known := [n for n in named if n in (self.targets or [self.group])]:
                 raise UserError(
-                    f"task.features names '{known[0]}', which is what a learner is to predict "
-                    "(task.target). Take it out of the one or the other."
+                    f"task.features lists '{known[0]}', which is the target of the prediction "
+                    "(task.target). Remove it from one of them."
                 )
             is_array = isinstance(self.features, str) and self.path.suffix.lower() not in TEXTS
             return named[0] if is_array else named
@@ -165,19 +159,19 @@ class ArraySource:
         features = [name for name in table.columns if name not in taken]
         if numbering := [name for name in features if name in table.index]:
             raise UserError(
-                f"{self.path}: the column '{numbering[0]}' is an index as pandas writes it, which "
-                "says no more than which row it is. Save the table without it (index=False), or "
-                "name the features in task.features."
+                f"{self.path}: the column '{numbering[0]}' is an index written by pandas, which "
+                "only numbers the rows. Save the table without it (index=False), or list the "
+                "features in task.features."
             )
         if not features:
             raise UserError(
                 f"{self.path} has no column left for features: it has "
-                f"{listed(list(table.columns))}. Add some; columns are separated by commas, "
-                "semicolons, tabs or |."
+                f"{list_names(list(table.columns))}. Add some; columns must be separated by "
+                "commas, semicolons, tabs or |."
             )
         return features
 
-    def _divide(
+    def _split_names(
         self, table: Table, labels: Sequence[str], names: Sequence[str]
     ) -> dict[Split, list[str]]:
         if self.split is None:
@@ -187,20 +181,20 @@ class ArraySource:
         for row, (label, word) in enumerate(zip(labels, table.labels(self.split), strict=True), 1):
             if word not in SPLIT_WORDS:
                 raise UserError(
-                    f"{self.path}: '{self.split}' is '{word}' in row {row}. It says train, "
+                    f"{self.path}: '{self.split}' is '{word}' in row {row}. It must be train, "
                     "validation or test."
                 )
             if split_of.setdefault(label, SPLIT_WORDS[word]) != SPLIT_WORDS[word]:
                 raise UserError(
                     f"{self.path}: '{label}' ({self.group}) is in {split_of[label]} and, in row "
                     f"{row}, in {SPLIT_WORDS[word]}. Few-shot learning tests on what training has "
-                    "not seen: all its rows belong to one split."
+                    "not seen, so all its rows must be in one split."
                 )
         return {split: [n for n in names if split_of[n] == split] for split in SPLITS}
 
 
 def refuse_useless(reason: str, **values: object) -> None:
-    """Refuse keys of the task that are set and have no effect."""
+    """Refuse task keys that are set but have no effect."""
     for name, value in values.items():
         if value is not None:
             raise UserError(f"task.{name}={value} has no effect {reason}. Leave it out.")

@@ -1,4 +1,4 @@
-"""A user's own features with labels, or many small regression data sets, from one file."""
+"""A user's features with labels, or many small regression data sets, from one file."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,13 +20,13 @@ from metaloop.tasks.tables.table_task import Recorded, TableTask, require_shape
 from metaloop.tasks.task import RegressionTask, Task
 
 WAYS, SHOTS, REGRESSION_SHOTS = 5, 1, 10
-OF_NUMBERS = "in a regression, whose tasks are data sets"
-OF_CLASSES = "in a classification, whose tasks are drawn of classes (task.kind=regression)"
+IN_REGRESSION = "in a regression, whose tasks are data sets"
+IN_CLASSIFICATION = "in a classification, whose tasks are sampled classes (task.kind=regression)"
 Standardise = Literal["train"] | None
 
 
 class ArrayClasses(TableTask, RowClasses):
-    """N-way K-shot episodes over the classes of a file.
+    """N-way K-shot episodes of the classes in a file.
 
     Args:
         source: the file and its columns; its groups are the classes.
@@ -60,12 +60,12 @@ class ArrayClasses(TableTask, RowClasses):
 
 
 class ArrayRegression(TableTask, RegressionTask):
-    """Each data set of a file is a task; an episode draws shots + queries of its rows.
+    """Each data set in a file is a task; an episode draws shots + queries of its rows.
 
     Args:
         source: the file and its columns; its groups are the data sets.
         recorded, standardise: see TableTask.
-        shots: K, support rows, or the range it is drawn from.
+        shots: K, support rows, or the range from which it is drawn.
         queries: query rows.
         shape_block: see Shapes.
 
@@ -103,18 +103,18 @@ class ArrayRegression(TableTask, RegressionTask):
             rows=self.shapes.shots.most + self.queries,
             source=str(path),
             kind="data sets",
-            remedy="Lower task.shots or task.queries, add rows, or take such data sets out.",
+            remedy="Lower task.shots or task.queries, add rows, or remove such data sets.",
         )
 
     def draw(self, split: Split, streams: RandomStreams) -> DrawnRows:  # type: ignore[override]
         (shots,) = self.shapes.of(streams)
         rows, _ = self.groups.draw(split, streams, groups=1, rows=shots + self.queries)
-        nothing = torch.empty(streams.episodes, 0, dtype=torch.int64)
-        return DrawnRows(rows, nothing, nothing)
+        no_ids = torch.empty(streams.episodes, 0, dtype=torch.int64)
+        return DrawnRows(rows, no_ids, no_ids)
 
     def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         if self.inputs.device != drawn.rows.device:
-            device = drawn.rows.device  # once: then they live there
+            device = drawn.rows.device  # once: then they stay there
             self.inputs, self.targets = self.inputs.to(device), self.targets.to(device)
         rows = drawn.rows.squeeze(1)
         inputs, targets = self.inputs[rows].to(dtype), self.targets[rows].to(dtype)
@@ -153,20 +153,20 @@ def arrays(
     shape_block: Count = 1,
     uneven_shots: bool = False,
 ) -> Task:
-    """Tasks from one file of yours; the keys are explained in conf/task/arrays.yaml.
+    """Tasks from one file of a user; conf/task/arrays.yaml explains the keys.
 
     Raises:
-        UserError: a key has no effect, or what the file holds does not fit.
+        UserError: if a key has no effect, or the file's content does not fit.
 
     """
     targets = [to_label(name) for name in ([target] if isinstance(target, str) else target)]
     make: Callable[..., Task]
     if kind == "regression":
-        refuse_useless(OF_NUMBERS, ways=ways, classes=classes, uneven_shots=uneven_shots or None)
+        refuse_useless(IN_REGRESSION, ways=ways, classes=classes, uneven_shots=uneven_shots or None)
         group, size = to_label(task_column or "task"), output_size
         make = partial(ArrayRegression, shots=shots or REGRESSION_SHOTS)
     else:
-        refuse_useless(OF_CLASSES, task_column=task_column, output_size=output_size)
+        refuse_useless(IN_CLASSIFICATION, task_column=task_column, output_size=output_size)
         group, size, targets = _only(targets), classes, []
         make = partial(ArrayClasses, ways=ways or WAYS, shots=shots or SHOTS)
         make = partial(make, uneven_shots=uneven_shots)
@@ -187,5 +187,5 @@ def arrays(
 
 def _only(targets: list[str]) -> str:
     if len(targets) != 1:
-        raise UserError(f"task.target={targets}: a class is one column. Name one.")
+        raise UserError(f"task.target={targets}: classes are one column. Name only one.")
     return targets[0]

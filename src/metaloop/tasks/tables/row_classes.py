@@ -1,4 +1,4 @@
-"""N-way K-shot episodes over the rows of one tensor, classes of any size."""
+"""N-way K-shot episodes of rows of one tensor, with classes of any size."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,10 +15,10 @@ from metaloop.tasks.task import ClassificationTask, cast
 
 
 class DrawnRows(NamedTuple):
-    """A meta-batch as indices: what travels from the loader's workers to the device.
+    """A meta-batch as indices, as it travels from the loader's workers to the device.
 
     Shapes:
-        rows    [T, N, K+Q]  rows of the inputs, the support's first; K, the most shots
+        rows    [T, N, K+Q]  rows of the inputs, support rows first; K: most shots
         classes [T, N]       global class ids; position n is label n
         shots   [T, N]       support rows of each class
     """
@@ -29,12 +29,12 @@ class DrawnRows(NamedTuple):
 
 
 class RowClasses(ClassificationTask):
-    """Draws ways classes and shots + queries rows of each; a subclass brings the rows.
+    """Draws `ways` classes with `shots + queries` rows each; a subclass provides the rows.
 
     Args:
-        ways: N, classes in an episode, or the range it is drawn from.
-        shots: K, support rows a class, or the range it is drawn from.
-        queries: Q, query rows a class.
+        ways: N, classes per episode, or the range from which it is drawn.
+        shots: K, support rows per class, or the range from which it is drawn.
+        queries: Q, query rows per class.
         shape_block, uneven_shots: see Shapes.
 
     """
@@ -63,7 +63,7 @@ class RowClasses(ClassificationTask):
         splits: Mapping[Split, Sequence[int]],
         source: str,
     ) -> None:
-        """Take the rows, their classes' numbers [R], and each split's classes."""
+        """Set the rows, their class indices [R], and each split's classes."""
         self.inputs, self.groups = inputs, RowGroups(labels, names, splits)
         self.groups.require(
             self.splits,
@@ -71,8 +71,7 @@ class RowClasses(ClassificationTask):
             rows=self.shapes.shots.most + self.queries,
             source=source,
             kind="classes",
-            remedy="Lower task.ways, task.shots or task.queries, add rows, or take such classes "
-            "out.",
+            remedy="Lower task.ways, task.shots or task.queries, add rows, or remove such classes.",
         )
 
     def class_name(self, class_id: int) -> str:
@@ -87,13 +86,13 @@ class RowClasses(ClassificationTask):
 
     def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         device = drawn.rows.device
-        if tensors_of(self.inputs)[0].device != device:  # once: then they live there
+        if tensors_of(self.inputs)[0].device != device:  # once: then they stay there
             self.inputs = map_inputs(lambda tensor: tensor.to(device), self.inputs)
 
-        def of_rows(tensor: Tensor) -> Tensor:
+        def select(tensor: Tensor) -> Tensor:
             return cast(tensor[drawn.rows], dtype)
 
-        inputs = map_inputs(of_rows, self.inputs)
+        inputs = map_inputs(select, self.inputs)
         return Episode(*self.shapes.to_sets(inputs, drawn.shots, self.queries), drawn.classes)
 
     def describe(self) -> dict[str, int | str | bool]:

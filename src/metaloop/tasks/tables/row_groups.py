@@ -1,4 +1,4 @@
-"""Rows of a table in groups of uneven size (classes, data sets), drawn without replacement."""
+"""Rows of a table in groups of different size (classes, data sets), drawn without replacement."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,12 +10,12 @@ from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 
 
 class RowGroups:
-    """Which rows belong to which group, and which groups to which split.
+    """The group of each row, and the groups of each split.
 
     Args:
-        members: the group of each row, [R], numbers 0..G-1.
-        names: the groups' names.
-        splits: the numbers of each split's groups.
+        members: group of each row, [R], indices 0..G-1.
+        names: names of the groups.
+        splits: indices of each split's groups.
 
     """
 
@@ -31,7 +31,7 @@ class RowGroups:
     def draw(
         self, split: Split, streams: RandomStreams, *, groups: int, rows: int
     ) -> tuple[Tensor, Tensor]:
-        """Choose groups of the split and rows of each.
+        """Draw groups of the split, and rows of each.
 
         Shapes:
             rows   [T, groups, rows]
@@ -52,11 +52,11 @@ class RowGroups:
         kind: str,
         remedy: str,
     ) -> None:
-        """Refuse episodes that one of these splits cannot make.
+        """Refuse episodes for which one of these splits has too few groups or rows.
 
         Raises:
-            UserError: it has too few groups (`kind`: classes, data sets), or one of its
-                groups too few rows.
+            UserError: if it has too few groups (`kind`: classes, data sets), or a group has too
+                few rows.
 
         """
         for split in splits:

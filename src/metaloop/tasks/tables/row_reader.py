@@ -1,4 +1,4 @@
-"""How rows of a user's tables become inputs of a run: written into its config at training."""
+"""Convert rows of a user's tables to inputs; training writes the rules into the run's config."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.given_rows import Columns, read_rows
 from metaloop.tasks.tables.scales import Scales
 
-BYTES = 255.0  # white, in the bytes of an image file
+BYTES = 255.0  # white in the bytes of an image file
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowReader:
-    """Reads new examples as the run's own were.
+    """Reads new examples in the same way as the run's data.
 
     Attributes:
-        columns: what the run calls its columns.
+        columns: the run's names of its columns.
         input_shape: X.
-        is_regression: whether targets are numbers.
-        scales: what standardises inputs; None leaves them as they are.
-        white: where rows are images, the value of white in them, 1 or 255; 0 where values below
-            0 or above 255 say that they are no plain images.
+        is_regression: whether targets are real values.
+        scales: standardises inputs; None leaves them unchanged.
+        white: if rows are images, their value of white, 1 or 255; 0 if values below 0 or above 255
+            show that they are not plain images.
 
     """
 
@@ -37,46 +37,46 @@ class RowReader:
     white: float | None
 
     def read(self, place: Path, like: Given | None = None) -> Given:
-        """Read a table by the run's names, those of `like` where the run's have none."""
+        """Read a table by the run's column names, or those of `like` if the run has none."""
         columns = self.columns
         if like is not None:
             columns = columns._replace(features=like.features)
         return read_rows(place, self.input_shape, is_regression=self.is_regression, columns=columns)
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """Rows as a user holds them, in the scale that the network is trained on."""
+        """Convert a user's rows to the scale of the network's training data."""
         if inputs.dtype == torch.uint8 and self.white is not None:
             inputs = self._from_bytes(inputs)
         return (inputs if self.scales is None else self.scales.apply(inputs)).to(dtype)
 
     def describe(self) -> dict[str, object]:
-        """What a program without metaloop has to know of a row's numbers."""
+        """Describe how a row becomes an input, for programs without metaloop."""
         features = self.columns.features
         named = [features] if isinstance(features, str) else features
         which = f": {', '.join(named)}" if named else ""
         if self.scales is None:
-            as_are = f"Take its features as they are, in the order of training{which}."
-            return {"kind": "numbers", "features": named, "steps": [as_are]}
-        scales = {name: numbers.tolist() for name, numbers in self.scales._asdict().items()}
+            unchanged = f"Take its features unchanged, in the order of training{which}."
+            return {"kind": "numbers", "features": named, "steps": [unchanged]}
+        scales = {name: values.tolist() for name, values in self.scales._asdict().items()}
         steps = [
             f"Take its features in the order of training{which}.",
-            f"Subtract from each its mean: {scales['means']}.",
-            f"Divide each by its spread: {scales['spreads']}.",
+            f"Subtract the mean of each: {scales['means']}.",
+            f"Divide by the spread of each: {scales['spreads']}.",
         ]
         return {"kind": "numbers", "features": named, "steps": steps, **scales}
 
     def _from_bytes(self, images: Tensor) -> Tensor:
         if not self.white:
             raise UserError(
-                "The run was trained on arrays of values that are no bytes of images: some are "
-                "below 0 or above 255. Give arrays that were made as those were, as floats."
+                "The run was trained on arrays of values that are not image bytes: some are below "
+                "0 or above 255. Pass arrays made in the same way, as floats."
             )
-        # bits, 0 and 1, stay what they are
+        # bits, 0 and 1, stay unchanged
         return images if images.max() <= self.white else images * (self.white / BYTES)
 
 
 def find_white(inputs: Tensor) -> float:
-    """The value of white in images [R, C, H, W] by their largest; 0 where they are no images."""
+    """Guess white in images [R, C, H, W] from their largest value; 0 if they are not images."""
     low, high = float(inputs.min()), float(inputs.max())
     if low < 0 or high > BYTES:
         return 0.0
@@ -84,7 +84,7 @@ def find_white(inputs: Tensor) -> float:
 
 
 def names_of_numbers(features: str | Sequence[str], shape: tuple[int, ...]) -> list[str]:
-    """A name for each number of a row; columns of several numbers count them."""
+    """Name each element of a row; columns with several elements number them."""
     names = [features] if isinstance(features, str) else list(features)
     size = prod(shape)
     return names if len(names) == size else [f"{'+'.join(names)}[{i}]" for i in range(size)]

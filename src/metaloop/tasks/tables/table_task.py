@@ -1,4 +1,4 @@
-"""A family whose rows come from a user's file, and which reads further files alike."""
+"""A family whose rows come from a user's file, and which reads further files in the same way."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,16 +22,16 @@ from metaloop.tasks.tables.scales import (
 )
 from metaloop.tasks.task import Task
 
-SHOWN = 30  # features that a line lists by name
+SHOWN = 30  # maximum number of features listed by name
 
 
 class Recorded(NamedTuple):
-    """What a run's config says of its file; None is what is still to be read from it.
+    """What a run's config records about its file; None has still to be read from the file.
 
     Attributes:
         input_shape: X.
-        size: how many classes there are, or numbers to predict.
-        means, spreads: of each number of a row, flat, where features are standardised.
+        size: number of classes, or of values to predict.
+        means, spreads: of each element of a row, flat, if features are standardised.
         white: see RowReader.
 
     """
@@ -44,12 +44,12 @@ class Recorded(NamedTuple):
 
 
 class TableTask(Task):
-    """Rows of one file, in the form that a run remembers.
+    """Rows of one file, in the form that the run's config records.
 
     Attributes:
-        source: the file and its columns, its features' names among them.
-        reader: how rows become inputs.
-        warnings: what of the file a learner would stumble over, where the file was read.
+        source: the file and its columns, with the names of its features.
+        reader: converts rows to inputs.
+        warnings: where a learner would have trouble with the file, if the file was read.
 
     """
 
@@ -60,11 +60,11 @@ class TableTask(Task):
     def remember(
         self, source: ArraySource, recorded: Recorded, standardise: Literal["train"] | None
     ) -> Recorded:
-        """Take over what is recorded of the file, and read from it what is not."""
+        """Take over what is recorded about the file, and read the rest from it."""
         shape, scales = recorded.input_shape, None
         if standardise is None:
             idle = {"feature_means": recorded.means, "feature_spreads": recorded.spreads}
-            refuse_useless("while task.standardise=null", **idle)
+            refuse_useless("because task.standardise=null", **idle)
         if recorded.means is not None and recorded.spreads is not None:
             known = recorded.means, recorded.spreads
             scales = Scales(*(torch.tensor(n, dtype=torch.float64) for n in known))
@@ -91,13 +91,13 @@ class TableTask(Task):
 
     @property
     def found_of_table(self) -> Mapping[str, object]:
-        """Keys of conf/task/arrays.yaml that the reader goes by."""
+        """Keys of conf/task/arrays.yaml that the reader uses."""
         found: dict[str, object] = {
             "input_shape": list(self.input_shape),
             "features": self.source.features,
         }
         if self.reader.scales is not None:
-            means, spreads = (numbers.tolist() for numbers in self.reader.scales)
+            means, spreads = (values.tolist() for values in self.reader.scales)
             found |= {"standardise": "train", "feature_means": means, "feature_spreads": spreads}
         return found if self.reader.white is None else found | {"white": self.reader.white}
 
@@ -105,10 +105,10 @@ class TableTask(Task):
         require_file(self.source.path, FILE_KEYS)
 
     def read_table(self) -> ArrayRows:
-        """Read the file, its inputs in the scale that the network is trained on.
+        """Read the file, with inputs in the scale on which the network is trained.
 
         Raises:
-            UserError: it does not fit what the run was trained on.
+            UserError: if it does not fit what the run was trained on.
 
         """
         rows = self.source.read()
@@ -135,7 +135,7 @@ class TableTask(Task):
             names = list(columns.features or ())
             more = f" .. ({len(names)} in all)" if names[SHOWN:] else ""
             features = f"{', '.join(names[:SHOWN])}{more}"
-        task = f", a task for each '{self.source.group}'" if self.source.targets else ""
+        task = f", one task per '{self.source.group}'" if self.source.targets else ""
         told = f"Features: {features}. Target: {', '.join(columns.targets or ())}{task}."
         return [told, *(f"Warning: {text}." for text in self.warnings)]
 
@@ -149,16 +149,16 @@ class TableTask(Task):
 
 
 def require_shape(path: Path, what: str, rows: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse a file whose rows are not of the shape that the model was built for."""
+    """Refuse a file whose rows do not have the shape for which the model was built."""
     if tuple(rows.shape[1:]) != shape:
         raise UserError(
-            f"{path}: its {what} have {list(rows.shape[1:])} numbers a row, but the learner is "
-            f"built for {list(shape)}. Name the columns it was trained on, or train another."
+            f"{path}: its {what} have the shape {list(rows.shape[1:])} per row, but the learner is "
+            f"built for {list(shape)}. Select the columns it was trained on, or train another."
         )
 
 
 def _warnings(rows: ArrayRows, source: ArraySource, *, is_standardised: bool) -> list[str]:
-    """What the rows to train on say that a learner would stumble over."""
+    """Collect warnings about the training rows."""
     names = names_of_numbers(rows.features, tuple(rows.inputs.shape[1:]))
     found = [] if isinstance(rows.features, str) else warn_of_numbering(rows.inputs, names)
     if bool(rows.trained.any()):

@@ -1,1 +1,1 @@
-"""Tasks of sentences."""
+"""Tasks from sentences."""

@@ -32,24 +32,24 @@ Labelled = tuple[list[str], list[str]]  # sentences, and their labels
 
 
 class SentenceClasses(RowClasses):
-    """Episodes of sentences from three files of {"sentence": .., "label": ..}, one a line.
+    """Episodes of sentences from three files of {"sentence": .., "label": ..}, one per line.
 
-    The classes of the three files differ: they are the split, as in Dopierre et al. 2021
-    (arXiv:2105.12995). An input is a sentence's token numbers; see `words` and
-    `tokens`. Labels are in composed form (NFC), without white space around them.
+    The classes of the three files differ: they define the split, as in Dopierre et al. 2021
+    (arXiv:2105.12995). An input consists of a sentence's token ids; see `words` and `tokens`.
+    Labels are stripped and in composed form (NFC).
 
     Args:
         ways, shots, queries, shape_block, uneven_shots: see RowClasses.
-        classes: how many there are in the three files together.
-        max_tokens: a longer sentence is cut, a shorter one padded.
-        vocabulary_size: how many token numbers there are, with the one that pads.
+        classes: number of classes in the three files together.
+        max_tokens: longer sentences are cut, shorter ones padded.
+        vocabulary_size: number of token ids, including padding.
         tokenizer: None hashes words; else a Hugging Face tokenizer, a folder or a name.
-        mask: give the network two tensors by name, as transformers' encoders take them: input_ids,
-            which begin with the tokenizer's token 0, and attention_mask, 0 where they pad.
-        data_dir: a folder with train.jsonl, valid.jsonl, test.jsonl; None downloads them.
-        cache_dir: where downloads are kept.
-        source_url: where the three files lie.
-        md5: the checksums of the three files there, in this order.
+        mask: pass the network two tensors by name, as transformers' encoders expect: input_ids,
+            where the tokenizer's first token is 0, and attention_mask, 0 for padding.
+        data_dir: a folder with train.jsonl, valid.jsonl and test.jsonl; None downloads them.
+        cache_dir: folder for downloads.
+        source_url: address of the three files.
+        md5: checksums of the three files, in this order.
 
     """
 
@@ -70,7 +70,7 @@ class SentenceClasses(RowClasses):
     ) -> None:
         super().__init__(queries=queries, **sizes)
         if vocabulary_size < 2:
-            raise UserError("task.vocabulary_size counts the token that pads: set 2 or more.")
+            raise UserError("task.vocabulary_size includes the padding token: set 2 or more.")
         self.input_shape = (max_tokens,)
         self.mask = mask
         if mask:
@@ -97,7 +97,7 @@ class SentenceClasses(RowClasses):
         names = [name for split in SPLITS for name in per_split[split]]
         number = {name: i for i, name in enumerate(names)}
         self.open_rows(
-            self._masked(self.tokenize([s for split in SPLITS for s in read[split][0]])),
+            self._add_mask(self.tokenize([s for split in SPLITS for s in read[split][0]])),
             torch.tensor([number[label] for split in SPLITS for label in read[split][1]]),
             names,
             {split: [number[name] for name in per_split[split]] for split in SPLITS},
@@ -110,14 +110,14 @@ class SentenceClasses(RowClasses):
         return read_sentences(place)
 
     def encode(self, x: Arrays) -> Inputs:
-        """Turn sentences, a string a row, into token numbers [rows, max_tokens]; those stay."""
+        """Convert sentences, one string per row, to token ids [rows, max_tokens]."""
         sentences = [str(row) for row in x if isinstance(row, str)]
         if isinstance(x, Mapping) or len(sentences) < len(x):
             return super().encode(x)
-        return self._masked(self.tokenize(sentences))
+        return self._add_mask(self.tokenize(sentences))
 
     def tokenize(self, sentences: Sequence[str]) -> Tensor:
-        """Turn sentences into token numbers, int64 [rows, max_tokens]."""
+        """Convert sentences to token ids, int64 [rows, max_tokens]."""
         return tokenize(
             sentences,
             length=self.input_shape[0],
@@ -126,10 +126,10 @@ class SentenceClasses(RowClasses):
         )
 
     def scale(self, inputs: Inputs, dtype: torch.dtype) -> Inputs:
-        return map_inputs(torch.Tensor.long, inputs)  # what `encode` gives is what a model takes
+        return map_inputs(torch.Tensor.long, inputs)  # the result of `encode` needs no scaling
 
-    def _masked(self, tokens: Tensor) -> Inputs:
-        """Tokens as they are; or those of the tokenizer, and where they are no padding."""
+    def _add_mask(self, tokens: Tensor) -> Inputs:
+        """Return the tokens, or with mask=True the tokenizer's ids and their attention mask."""
         if not self.mask:
             return tokens
         return {"input_ids": (tokens - 1).clamp(min=0), "attention_mask": (tokens > 0).long()}
@@ -163,7 +163,7 @@ class SentenceClasses(RowClasses):
         return folder
 
     def _read(self, folder: Path, split: Split) -> Labelled:
-        """A split's sentences; none where its file is neither there nor needed."""
+        """Read a split's sentences; none if its file is neither there nor needed."""
         path = folder / FILES[split]
         return _read(path) if split in self.splits or path.exists() else ([], [])
 
@@ -174,26 +174,26 @@ class SentenceClasses(RowClasses):
                 if name in seen:
                     raise UserError(
                         f"{folder}: the class '{name}' is in {FILES[seen[name]]} and in "
-                        f"{FILES[split]}. A class belongs to one split: move its sentences into "
+                        f"{FILES[split]}. A class must be in one split: move its sentences into "
                         "one of the files."
                     )
                 seen[name] = split
         if self.splits == SPLITS and len(seen) != self.classes:  # pretraining's head
             raise UserError(
                 f"{folder} has {len(seen)} classes in its three files, not task.classes="
-                f"{self.classes}: some are missing, or it is another data set. Set "
-                f"task.classes={len(seen)} if it is meant."
+                f"{self.classes}: some are missing, or it is another data set. If that is "
+                f"intended, set task.classes={len(seen)}."
             )
 
 
 def _require(path: Path) -> None:
     if not path.is_file():
-        raise _unreadable(path, "is not there")
+        raise _unreadable(path, "does not exist")
 
 
 def _unreadable(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} {reason}. task.data_dir has to hold {', '.join(FILES.values())}, lines of JSON "
+        f"{path} {reason}. task.data_dir must contain {', '.join(FILES.values())}, lines of JSON "
         "objects with sentence and label."
     )
 
@@ -212,13 +212,12 @@ def _read(path: Path) -> Labelled:
             sentence, label = row["sentence"], row["label"]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise UserError(
-                f'{path}, line {number} is no {{"sentence": .., "label": ..}}. Correct it or take '
-                "it out."
+                f'{path}, line {number} is not {{"sentence": .., "label": ..}}. Correct or '
+                "remove it."
             ) from error
         if not all(isinstance(text, str) and text.strip() for text in (sentence, label)):
             raise UserError(
-                f"{path}, line {number} has no text as sentence and label. Correct it or take it "
-                "out."
+                f"{path}, line {number} needs text as sentence and label. Correct or remove it."
             )
         sentences.append(sentence)
         labels.append(to_label(label))

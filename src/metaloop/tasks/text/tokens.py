@@ -1,4 +1,4 @@
-"""Sentences as rows of token numbers: 0 pads, t > 0 is the tokenizer's token t - 1."""
+"""Convert sentences to rows of token ids: 0 is padding, t > 0 is the tokenizer's token t - 1."""
 
 import zlib
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from metaloop.tasks.text.words import split_words
 
 
 def hash_words(sentence: str, vocabulary_size: int) -> list[int]:
-    """Number a sentence's words and signs, 1..vocabulary_size-1.
+    """Convert a sentence's words and signs to ids 1..vocabulary_size-1.
 
-    A word's number is the hash (CRC-32) of its spelling: no data is needed to know it, so that a
-    vocabulary can leak nothing from one split into another; rare collisions are its price.
+    A word's id is the hash (CRC-32) of its spelling, which needs no data, so a vocabulary cannot
+    leak anything between splits. The price is a rare collision.
     """
     words = (word.encode("utf-8", "surrogatepass") for word in split_words(sentence))
     return [1 + zlib.crc32(word) % (vocabulary_size - 1) for word in words]
 
 
 def describe_tokens(vocabulary_size: int, tokenizer: str | None) -> str:
-    """Say how a sentence becomes numbers, to a program that has to do it itself."""
+    """Describe how a sentence becomes token ids, for other programs."""
     if tokenizer is not None:
-        return f"Each token is 1 + its number in the Hugging Face tokenizer {tokenizer}."
+        return f"Each token is 1 + its id in the Hugging Face tokenizer {tokenizer}."
     return (
-        "Bring the sentence into Unicode's form NFKC and fold its case. Its words and signs, in "
-        "ASCII what Python's re finds by [a-z0-9]+(?:'[a-z0-9]+)*|[^\\sa-z0-9], in others as "
-        "metaloop/tasks/text/words.py has it in a table, are each 1 + (the CRC-32 of the UTF-8 "
-        f"bytes, modulo {vocabulary_size - 1})."
+        "Convert the sentence to Unicode's form NFKC and casefold it. Split it into words and "
+        "signs: ASCII by Python's regular expression [a-z0-9]+(?:'[a-z0-9]+)*|[^\\sa-z0-9], other "
+        "scripts by the table in metaloop/tasks/text/words.py. Each is 1 + (the CRC-32 of its "
+        f"UTF-8 bytes, modulo {vocabulary_size - 1})."
     )
 
 
@@ -43,10 +43,10 @@ def pad(rows: Sequence[Sequence[int]], length: int) -> Tensor:
 def tokenize(
     sentences: Sequence[str], *, length: int, vocabulary_size: int, tokenizer: str | None
 ) -> Tensor:
-    """Sentences as token numbers, int64 [rows, length], by hashing or a Hugging Face tokenizer.
+    """Convert sentences to token ids, int64 [rows, length], by hashing or a HF tokenizer.
 
     Raises:
-        UserError: the tokenizer is not there, or knows more tokens than the vocabulary holds.
+        UserError: if the tokenizer cannot be loaded, or has more tokens than the vocabulary.
 
     """
     if tokenizer is None:
@@ -63,12 +63,12 @@ def tokenize(
     except (OSError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise UserError(
-            f"task.tokenizer={tokenizer} is no folder or name of a Hugging Face tokenizer that "
+            f"task.tokenizer={tokenizer} is not a folder or name of a Hugging Face tokenizer that "
             f"can be loaded: {first_line}"
         ) from error
     if len(loaded) + 1 > vocabulary_size:
         raise UserError(
-            f"The tokenizer {tokenizer} has {len(loaded)} tokens, and one number pads: set "
+            f"The tokenizer {tokenizer} has {len(loaded)} tokens, and padding needs one more: set "
             f"task.vocabulary_size={len(loaded) + 1}."
         )
     encoded = loaded(list(sentences), truncation=True, max_length=length)["input_ids"]
