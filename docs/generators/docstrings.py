@@ -34,7 +34,8 @@ def mark_up(lines: list[str]) -> list[str]:
 
 
 def _escape(line: str) -> str:
-    """Escape what reStructuredText would read as markup, outside of code."""
+    """Escape what reStructuredText would read as markup, outside of code; "K." begins no list."""
+    line = re.sub(r"(\w: )(\w\.$|\w\. )", r"\1\\\2", line)
     parts = line.split("`")
     parts[::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
     return "`".join(parts)

@@ -16,6 +16,7 @@ PRINTS = {
     "python own.py": r"y at 0\.8: \[1\.[234]",
     "python maml.py": r"largest difference: (0\.0$|\d.*e-(0[6-9]|\d\d)$)",
     "python in_python.py": r"'right' 'left' 'below'",
+    "python pieces.py": r"after 5 inner steps: 0\.[6-9]",
     "python adapt.py": r"y at 0: -?\d.*\nR\^2: ",
 }
 SLURM = Document(DOCS / "how_to" / "slurm.md")

@@ -101,12 +101,13 @@ def test_equations_in_a_docstring_stay_as_they_are_typed():
             "For [*X] and `a|b`.",
             "",
             "Args:",
-            "    x: y.",
+            "    steps: K.",
         ]
     )
     assert "    |phi - theta|^2" in made
     assert made.index("::") < made.index("    |phi - theta|^2")
     assert r"For [\*X] and `a|b`." in made
+    assert made[-1] == r"    steps: \K."  # no list that begins with K
     assert made.count("::") == 1
 
 
