@@ -30,7 +30,10 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import StepSize, Update, learned_step_sizes
 from metaloop.meta_gradient import adaptation_path
 from metaloop.run.checkpoints.weights import find_weights, load_weights
-from metaloop.run.config.build import build, load_config
+from metaloop.run.comparison.paired import PairedDifference, paired_difference
+from metaloop.run.config.build import build
+from metaloop.run.config.read import load_config
+from metaloop.run.sweeps.sweep_table import Result, over_values
 
 BASELINES = ("pretrain", "random")
 STEP_SIZES = (0.5, 1.0, 2.0, 5.0)
@@ -241,21 +244,20 @@ def table(found: dict[str, dict[str, object]]) -> str:
     ]
     for name, of in found.items():
         choice = of["choice"]
-        after = np.array(of["after"])
-        paired = "-" if name == first else interval(np.array(found[first]["after"]) - after)
+        before, after = of["before"], of["after"]
+        paired = "-" if name == first else percent(paired_difference(found[first]["after"], after))
         values = ", ".join(override.partition("=")[2] for override in of["trained_with"])
         lines.append(
             f"| `{name}` | {values} | {choice['checkpoint']} | {choice['inner_lr'] or 'learned'}, "
-            f"{choice['inner_steps']} | {interval(np.array(of['before']))} | {interval(after)} "
-            f"| {paired} |"
+            f"{choice['inner_steps']} | {percent(over_values(before))} "
+            f"| {percent(over_values(after))} | {paired} |"
         )
     return "\n".join(lines)
 
 
-def interval(values: np.ndarray) -> str:
-    """Format mean +/- 1.96 standard errors, in percent."""
-    width = 1.96 * values.std(ddof=1) / len(values) ** 0.5
-    return f"{100 * values.mean():.1f} +/- {100 * width:.1f}"
+def percent(found: Result | PairedDifference) -> str:
+    """Format mean +/- the half-width of its interval, in percent."""
+    return f"{100 * found.mean:.1f} +/- {100 * found.half_width:.1f}"
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
+
+from metaloop.run.comparison.paired import PairedDifference, paired_difference
+from metaloop.run.sweeps.sweep_table import Result, over_values
 
 BASELINE = "maml"
 BUDGET = {
@@ -219,12 +221,11 @@ def table(found: dict[str, dict[str, object]], metric: str) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for algorithm, run in found.items():
-        values = np.array(run["values"])
         paired = "-"
         if BASELINE in found and algorithm != BASELINE:
-            paired = interval(values - np.array(found[BASELINE]["values"]), percent)
-        before = interval(np.array(run["before"]), percent)
-        after = interval(values, percent)
+            paired = shown(paired_difference(run["values"], found[BASELINE]["values"]), percent)
+        before = shown(over_values(run["before"]), percent)
+        after = shown(over_values(run["values"]), percent)
         lines.append(
             f"| `{algorithm}` | {run['inner_steps']} | {before} | {after} | {paired} "
             f"| {run['seconds']:.0f} | {run['peak_mib']:.0f} |"
@@ -232,11 +233,10 @@ def table(found: dict[str, dict[str, object]], metric: str) -> str:
     return "\n".join(lines)
 
 
-def interval(values: np.ndarray, percent: bool) -> str:
-    """Format mean +/- 1.96 standard errors."""
+def shown(found: Result | PairedDifference, percent: bool) -> str:
+    """Format mean +/- the half-width of its interval."""
     scale, digits = (100, 1) if percent else (1, 3)
-    width = 1.96 * values.std(ddof=1) / len(values) ** 0.5
-    return f"{scale * values.mean():.{digits}f} +/- {scale * width:.{digits}f}"
+    return f"{scale * found.mean:.{digits}f} +/- {scale * found.half_width:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from against_baselines import interval, run_command
+from against_baselines import percent, run_command
 from rich.console import Console
+
+from metaloop.run.comparison.paired import paired_difference
+from metaloop.run.sweeps.sweep_table import over_values
 
 PRECISIONS = ("32-true", "bf16-mixed")
 SPEED = "train/episodes_per_second"
@@ -93,8 +96,9 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def row(seed: int, single: Trained, half: Trained) -> str:
     """Format one seed's row of the table, in Markdown."""
-    values = (single.accuracies, half.accuracies, half.accuracies - single.accuracies)
-    cells = " | ".join(interval(v) for v in values)
+    means = (over_values(trained.accuracies) for trained in (single, half))
+    difference = paired_difference(half.accuracies, single.accuracies)
+    cells = " | ".join(map(percent, (*means, difference)))
     return f"| {seed} | {cells} | {half.speed / single.speed:.2f} |"
 
 

@@ -11,8 +11,10 @@ from docs.generators import docstrings, pages
 from metaloop import __version__
 
 project, author, release = "metaloop", "the metaloop authors", __version__
+copyright = author
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_title = f"metaloop {release}"
 exclude_patterns = ["_build", "generated/parts"]
 default_role = "code"

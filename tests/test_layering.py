@@ -47,6 +47,7 @@ ROOMS = [
     "run/evaluation",
     "run/adaptation",
     "run/sweeps",
+    "run/comparison",
     "run/board",
     "run",
     "learner",

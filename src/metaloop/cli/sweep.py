@@ -1,7 +1,6 @@
 """metaloop-sweep: what a sweep has done so far, as a table, a CSV file and a plot."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from rich.table import Table
@@ -55,6 +54,7 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
             UNREADABLE,
             over_seeds,
             read_sweep,
+            short_name,
             write_csv,
         )
 
@@ -63,7 +63,7 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     name = sweep.metric.replace("_", " ")
     write_csv(sweep, folder / "sweep.csv")
     if groups:
-        rows = {_label(varied): (r.mean, r.half_width) for varied, r in groups}
+        rows = {short_name(varied) or "all jobs": (r.mean, r.half_width) for varied, r in groups}
         axis_title = f"{split} {name}"
         save_figures({"sweep": lambda: draw_comparison(rows, axis_title, folder.name)}, folder)
     console = Terminal()
@@ -86,10 +86,6 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     say(f"Table: {folder / 'sweep.csv'}")
     if groups:
         say(f"Plot: {folder / 'sweep.png'}")
-
-
-def _label(varied: Mapping[str, str]) -> str:
-    return ", ".join(f"{k.split('.')[-1]}={v}" for k, v in varied.items()) or "all jobs"
 
 
 def _number(mean: float, half_width: float | None) -> str:

@@ -1,7 +1,7 @@
 """Pure functions from values to figures."""
 
 from metaloop.plots.adaptation_curve import draw_adaptation_curve
-from metaloop.plots.comparison import draw_comparison
+from metaloop.plots.comparison import draw_comparison, draw_differences
 from metaloop.plots.confusion import draw_confusion
 from metaloop.plots.fit import draw_fit
 from metaloop.plots.image_episode import draw_image_episode
@@ -16,6 +16,7 @@ __all__ = [
     "draw_comparison",
     "draw_confusion",
     "draw_curve",
+    "draw_differences",
     "draw_fit",
     "draw_image_episode",
     "draw_learning_curve",

@@ -4,6 +4,7 @@ Reads run folders only, whatever state they are in.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +62,27 @@ class Sweep(NamedTuple):
     split: str
 
 
+def is_sweep(folder: Path) -> bool:
+    """Whether it is a folder, and not a run's itself."""
+    is_folder = os.path.isdir(folder)  # noqa: PTH112 - pathlib raises for long names
+    return is_folder and not RunFolder(folder).config.is_file()
+
+
+def runs_in(root: Path) -> list[RunFolder]:
+    """The run folders in a sweep's folder.
+
+    Raises:
+        UserError: it is no folder, or no run is in it.
+
+    """
+    if not root.is_dir():
+        raise UserError(f"There is no folder {root}. Name a sweep's folder: outputs/multirun/DATE.")
+    folders = [RunFolder(p.parent) for p in sorted(root.glob("*/config.yaml"))]
+    if not folders:
+        raise UserError(f"{root} holds no runs. Name the folder that the sweep's jobs are in.")
+    return folders
+
+
 def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sweep:
     """Read every run folder below a folder.
 
@@ -74,11 +96,7 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
         UserError: it is no folder, no run is in it, or no run logs the metric.
 
     """
-    if not root.is_dir():
-        raise UserError(f"There is no folder {root}. Name a sweep's folder: outputs/multirun/DATE.")
-    folders = [RunFolder(p.parent) for p in sorted(root.glob("*/config.yaml"))]
-    if not folders:
-        raise UserError(f"{root} holds no runs. Name the folder that the sweep's jobs are in.")
+    folders = runs_in(root)
     records = [_read_record(folder, split) for folder in folders]
     logged = {name for record in records for row in record.rows for name in row}
     tested = {name for record in records for name in record.results.metrics}
@@ -103,11 +121,22 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
     return Sweep(jobs, keys, chosen, split)
 
 
+def overrides_by_key(folder: RunFolder) -> dict[str, str]:
+    """What the user changed for a run: values by their keys."""
+    pairs = (line.lstrip("+~").partition("=") for line in read_overrides(folder))
+    return {key: value for key, _, value in pairs}
+
+
 def what_varied(overrides: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Of each job's overrides those that not all jobs share."""
     keys = dict.fromkeys(key for job in overrides for key in job)
     differing = [key for key in keys if len({job.get(key) for job in overrides}) > 1]
     return [{key: job.get(key, "") for key in differing} for job in overrides]
+
+
+def short_name(varied: Mapping[str, str]) -> str:
+    """Name a job, or several, by what varied, keys without their sections; empty for nothing."""
+    return ", ".join(f"{key.split('.')[-1]}={value}" for key, value in varied.items())
 
 
 def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
@@ -140,9 +169,8 @@ def write_csv(sweep: Sweep, path: Path) -> None:
 def _read_record(folder: RunFolder, split: str) -> Record:
     """Read a run's record; of one that cannot be read, only why."""
     try:
-        pairs = (line.lstrip("+~").partition("=") for line in read_overrides(folder))
         return Record(
-            {key: value for key, _, value in pairs},
+            overrides_by_key(folder),
             read_rows(folder.metrics),
             folder.read_best_modes(),
             read_results(folder, split),

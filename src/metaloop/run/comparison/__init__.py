@@ -1,0 +1,1 @@
+"""Comparing learners on identical test episodes."""

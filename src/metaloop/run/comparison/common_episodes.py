@@ -1,0 +1,45 @@
+"""A learner tested again, on the test episodes of another."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
+
+from metaloop.run.comparison.evaluated_run import JUDGEMENT, EvaluatedRun
+from metaloop.run.comparison.same_episodes import differing_keys
+from metaloop.run.config.read import read_overrides
+from metaloop.run.evaluation.other_task import fit_to_run
+
+
+class Retest(NamedTuple):
+    """The config of an evaluation to make, and what it changes of the one that is there."""
+
+    config: Mapping[str, object]
+    changes: Sequence[str]
+    overrides: Sequence[str]
+
+
+def retest(first: EvaluatedRun, other: EvaluatedRun) -> Retest | None:
+    """Say how to test a learner on the test episodes of the first; None where it has been.
+
+    It is judged as before: seed, task and evaluation are the first's, checkpoint and norm modes
+    its own.
+
+    Raises:
+        UserError: the first's task has inputs of another shape, or other ways.
+
+    """
+    differing = differing_keys(first, other)
+    if not differing and (other.folder.path / "episodes.csv").is_file():
+        return None
+    own, its = (cast(Mapping[str, object], each.config["evaluation"]) for each in (other, first))
+    judged = {key: own[key] for key in own if f"evaluation.{key}" in JUDGEMENT}
+    config = {key: value for key, value in other.config.items() if key != "run"}
+    config |= {
+        "command": "evaluate",
+        "seed": first.episode_seed,
+        "task": first.config["task"],
+        "evaluation": {**its, **judged},
+    }
+    changes = [f"{key}={json.dumps(value)}" for key, (value, _) in differing.items()]
+    overrides = [*read_overrides(other.folder), *changes]
+    return Retest(fit_to_run(config, other.trained, other.run), changes, overrides)

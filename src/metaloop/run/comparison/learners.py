@@ -1,0 +1,84 @@
+"""Runs grouped into learners: those that differ in nothing but their seed are one."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from metaloop.errors import UserError
+from metaloop.run.comparison.episodes import Values
+from metaloop.run.comparison.evaluated_run import JUDGEMENT, EvaluatedRun
+from metaloop.run.config.identity import is_elsewhere, leaves
+from metaloop.run.sweeps.sweep_table import SEED, overrides_by_key, short_name, what_varied
+
+
+class Member(NamedTuple):
+    """One run of a learner, and the values of its test episodes."""
+
+    evaluated: EvaluatedRun
+    values: Values
+
+
+class Learner(NamedTuple):
+    """A learner by the name that tells it from the others, trained once or by several seeds."""
+
+    name: str
+    members: Sequence[Member]
+
+
+def group_by_learner(members: Iterable[Member]) -> list[Learner]:
+    """Group runs that differ in nothing but their seed, in the order in which they are given.
+
+    Raises:
+        UserError: two runs do not differ even in that.
+
+    """
+    groups: dict[str, dict[tuple[int, int], Member]] = {}
+    for member in members:
+        evaluated = member.evaluated
+        group = groups.setdefault(_config_but_seed(evaluated), {})
+        one = group.setdefault((evaluated.seed, evaluated.episode_seed), member)
+        if one is not member:
+            raise UserError(
+                f"{one.evaluated.folder.path} and {evaluated.folder.path} are of the same config "
+                "and seed, so that there is nothing to compare. Name one of them."
+            )
+    firsts = [next(iter(group.values())).evaluated for group in groups.values()]
+    names = [short_name(varied) for varied in what_varied(list(map(_overrides, firsts)))]
+    return [
+        Learner(name if names.count(name) == 1 else _with_place(name, first), [*group.values()])
+        for name, first, group in zip(names, firsts, groups.values(), strict=True)
+    ]
+
+
+def _config_but_seed(evaluated: EvaluatedRun) -> str:
+    trained = {k: v for k, v in leaves(evaluated.trained) if _is_of_training(k)}
+    judged = {k: v for k, v in leaves(evaluated.config) if _is_of_judging(k)}
+    return json.dumps([trained, judged], sort_keys=True)
+
+
+def _overrides(evaluated: EvaluatedRun) -> Mapping[str, str]:
+    """What the user changed that tells learners apart."""
+    trained, judged = overrides_by_key(evaluated.run), overrides_by_key(evaluated.folder)
+    return {k: v for k, v in trained.items() if _is_of_training(k)} | {
+        k: v for k, v in judged.items() if _is_of_judging(k)
+    }
+
+
+def _is_of_training(key: str) -> bool:
+    return _tells_apart(key) and not key.startswith("evaluation.")
+
+
+def _is_of_judging(key: str) -> bool:
+    """Whether a key of an evaluation's config is of more than its test episodes."""
+    is_of_episodes = key.split(".")[0] in ("task", "evaluation") and key not in JUDGEMENT
+    return _tells_apart(key) and not is_of_episodes and key != "run"
+
+
+def _tells_apart(key: str) -> bool:
+    has_effect = key == "device.precision" or key.endswith("data_dir") or not is_elsewhere(key)
+    return has_effect and key != SEED
+
+
+def _with_place(name: str, evaluated: EvaluatedRun) -> str:
+    place = evaluated.run.path.name
+    return f"{name} ({place})" if name else place
