@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_an_algorithm_has_its_page_and_its_row(name):
     index = (DOCS / "algorithms" / "index.md").read_text()
     assert f"| [`{name}`]({name}.md) |" in index
     assert f"\n{name}\n" in index.partition("{toctree}")[2]
+
+
+def test_every_installed_command_is_told_of():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = "".join(document.text for document in DOCUMENTS)
+    assert [
+        name for name in project["scripts"] if f"`{name}" not in told and f"\n{name} " not in told
+    ] == []
 
 
 def test_every_network_and_task_has_its_row():
