@@ -32,7 +32,7 @@ from metaloop.meta_gradient import adaptation_path
 from metaloop.run.checkpoints.weights import find_weights, load_weights
 from metaloop.run.comparison.paired import PairedDifference, paired_difference
 from metaloop.run.config.build import build
-from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.sweeps.sweep_table import Result, over_values
 
 BASELINES = ("pretrain", "random")
@@ -171,13 +171,8 @@ def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) ->
 
     A learner with learned step sizes keeps them, with the number of steps of its training.
     """
-    config = load_config(run)
-    config["evaluation"] = {
-        **config["evaluation"],
-        "split": "validation",
-        "episodes": arguments.episodes,
-    }
-    pieces = build(config)
+    judge = {"split": "validation", "episodes": arguments.episodes}
+    pieces = build(RunConfig.read(run).changed(evaluation=judge))
     trained = pieces.algorithm
     assert isinstance(trained, GradientBased)
     pieces.datamodule.setup("test")
@@ -195,7 +190,7 @@ def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) ->
                         pieces.meta_learner.meta,
                         pieces.task.gather(batch.episodes, torch.float32),
                         steps=trained.inner_steps if is_learned else arguments.steps,
-                        tasks_at_once=pieces.device.tasks_at_once,
+                        tasks_at_once=pieces.config.device.tasks_at_once,
                     )["accuracy"].numpy()
                     for batch in pieces.datamodule.test_dataloader()
                 ]

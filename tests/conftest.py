@@ -163,10 +163,10 @@ def untrained(make_run) -> Callable[..., RunFolder]:
 
     def make(*overrides: str) -> RunFolder:
         from metaloop.run.config.build import build
-        from metaloop.run.config.read import load_config
+        from metaloop.run.config.run_config import RunConfig
 
         folder = make_run(*overrides)
-        learner = build(load_config(folder)).meta_learner
+        learner = build(RunConfig.read(folder)).meta_learner
         torch.manual_seed(3)
         weights = {
             n: p + 0.1 * torch.randn_like(p) if p.is_floating_point() else p

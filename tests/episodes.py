@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaloop.algorithms import (
+    R2D2,
     Algorithm,
     GradientBased,
     MultiStepLoss,
@@ -22,7 +23,9 @@ from metaloop.algorithms import (
     maml_plus_plus,
     meta_curvature,
     meta_sgd,
+    pmf,
     pretrain,
+    proto_maml,
     reptile,
 )
 from metaloop.episode import Episode, Examples
@@ -112,9 +115,15 @@ def recipe(name: str, objective: Objective, adjoint: str = "unrolled") -> Algori
     values = {"inner_lr": 0.05, "inner_steps": 2, "eval_inner_steps": 3}
     if name == "prototypical":
         return Prototypical(objective)
+    if name == "r2d2":
+        return R2D2(objective, strength=0.5, scale=3.0)
     if name == "pretrain":
         classes = 0 if objective.loss is F.mse_loss else CLASSES
         return pretrain(objective, **values, classes=classes, part="everything")
+    if name == "proto_maml":
+        return proto_maml(objective, **values, adjoint=adjoint, part="everything")
+    if name == "pmf":
+        return pmf(objective, inner_lr=0.05, eval_inner_steps=3, part="everything")
     if name == "imaml":
         return imaml(objective, **values, strength=2.0, cg_steps=3, hessian_free_steps=None)
     if name == "maml_plus_plus":
@@ -146,8 +155,11 @@ RECIPES = (
     "maml_plus_plus",
     "meta_curvature",
     "meta_sgd",
+    "pmf",
     "pretrain",
+    "proto_maml",
     "prototypical",
+    "r2d2",
     "reptile",
 )
 CLASSES = 7  # global class ids of the made-up episodes
@@ -262,7 +274,7 @@ def initial_meta(algorithm: Algorithm) -> dict[str, Tensor]:
 def drawer(seed: int):
     """Normal float64 numbers from a generator of its own."""
     generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def exact_tasks_at_once(

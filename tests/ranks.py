@@ -73,7 +73,7 @@ def learner(name: str) -> MetaLearner:
         model=named(body, nn.Linear(8, 3)),
         loss=F.cross_entropy,
         metrics=Blobs().metrics,
-        norm_mode="transductive" if name in ("pretrain", "prototypical") else "per_step",
+        norm_mode="transductive" if name in ("pretrain", "prototypical", "r2d2") else "per_step",
     )
     if name == VARYING:
         name, objective = "maml", replace(objective, ways=3)

@@ -12,6 +12,7 @@ from metaloop.cli.hydra_app import CONF
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers import MetricsCsv
 from metaloop.run.config.build import build, build_callbacks, build_loggers
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import write_run
 from metaloop.run.evaluation.results import ours_beside, unlike
 from metaloop.run.train import train
@@ -45,6 +46,8 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
+        "proto_maml": ("task=omniglot",),
+        "pmf": ("task=omniglot",),
         "tiered_imagenet": (f"task.data_dir={tmp_path}",),
         "image_folder": (f"task.data_dir={tmp_path / 'data'}", "task.split=folders"),
     }
@@ -60,10 +63,10 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         save_image(tmp_path / "data" / name / "0.png")
     # what may not be downloaded has to be named
     named = (f"task.data_dir={tmp_path}",) if "mini_imagenet" in choice else ()
-    config = composed(*needs.get(choice, named), f"{group}={choice}")
-    pieces = build(config)
+    config = RunConfig.of(composed(*needs.get(choice, named), f"{group}={choice}"))
     folder = RunFolder(tmp_path)
-    assert len(build_callbacks(config, folder, pieces.task)) == len(config["callbacks"])
+    callbacks = build_callbacks(config, folder, build(config).task)
+    assert len(callbacks) == len(config.callbacks)
     loggers = build_loggers(config, folder)
     assert any(isinstance(logger, MetricsCsv) for logger in loggers) == (choice != "none")
 

@@ -19,6 +19,7 @@ ROOMS = [
     "substitutes",
     "models",
     "tasks/random_streams",
+    "tasks/disjoint",
     "tasks/metric",
     "tasks/shapes",
     "tasks/sources",

@@ -13,7 +13,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.learner import Learner
 from metaloop.run.config.build import build
-from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.training.datamodule import EvaluationEpisodes
 from tests.conftest import striped
 
@@ -22,10 +22,10 @@ QUICK = ("model.filters=8", "algorithm.inner_lr=1.0")
 
 
 def first_test_episode(folder: RunFolder):
-    pieces = build(load_config(folder))
+    pieces = build(RunConfig.read(folder))
     pieces.task.prepare()
     pieces.task.setup()
-    (batch,) = EvaluationEpisodes(pieces.task, pieces.seed, "test", 1, 1)
+    (batch,) = EvaluationEpisodes(pieces.task, pieces.config.seed, "test", 1, 1)
     episodes = pieces.task.gather(batch.episodes, torch.float64)
     return torch.utils._pytree.tree_map(lambda t: t[0], episodes)
 
@@ -141,6 +141,8 @@ def test_with_more_classes_the_head_is_a_choice_to_make(untrained):
         ("maml_plus_plus", {"step_size.head.weight": (2,)}),
         ("anil", {}),
         ("prototypical", {}),
+        ("proto_maml", {}),
+        ("r2d2", {"ridge.log_strength": ()}),
         ("pretrain", {}),
     ],
 )
@@ -199,7 +201,7 @@ def test_loading_leaves_chance_as_it_was_and_the_saved_weights_load(untrained, t
     adapted: Adapted = learner.adapt(x, [f"letter {c}" for c in y])
     adapted.save(tmp_path / "adapted.pt")
     saved = torch.load(tmp_path / "adapted.pt", weights_only=True)
-    model = build(load_config(folder)).algorithm.objective.model
+    model = build(RunConfig.read(folder)).algorithm.objective.model
     model.load_state_dict(saved["state_dict"])
     assert saved["classes"] == [f"letter {c}" for c in range(5)]
     adapted.save(tmp_path / "adapted.safetensors")

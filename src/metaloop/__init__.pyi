@@ -1,6 +1,7 @@
 # The public names: what users import and configs name. Loaded by __init__.py when asked for.
 from .adapted import Adapted as Adapted
 from .algorithms import (
+    R2D2 as R2D2,
     Algorithm as Algorithm,
     AnnealedMultiStepLoss as AnnealedMultiStepLoss,
     GradientBased as GradientBased,
@@ -19,7 +20,9 @@ from .algorithms import (
     maml_plus_plus as maml_plus_plus,
     meta_curvature as meta_curvature,
     meta_sgd as meta_sgd,
+    pmf as pmf,
     pretrain as pretrain,
+    proto_maml as proto_maml,
     reptile as reptile,
 )
 from .callbacks import (

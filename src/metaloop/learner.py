@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormModeName, Parameters
 from metaloop.run.checkpoints.weights import find_weights, load_learner
 from metaloop.run.config.build import build
-from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.tasks import Task
 
 
@@ -68,15 +68,14 @@ class Learner:
         if checkpoint not in ("best", "last"):
             raise UserError(f"checkpoint={checkpoint} is unknown. Choices: best, last.")
         run = RunFolder.open(folder)
-        config = load_config(run)
-        if config["command"] != "train":
+        config = RunConfig.read(run)
+        if config.command != "train":
             raise UserError(
                 f"{folder} is an evaluation or adaptation. Name the run that it belongs to."
             )
-        if norm_mode is not None:
-            config["norm_mode"] = norm_mode
         # one process here, whatever it was trained on
-        config["device"] = {**cast(dict[str, object], config["device"]), "devices": 1, "nodes": 1}
+        alone = {"devices": 1, "nodes": 1}
+        config = config.changed(norm_mode=norm_mode or config.norm_mode, device=alone)
         with _generators_restored():
             pieces = build(config)
         learner = pieces.meta_learner

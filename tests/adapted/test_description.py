@@ -14,6 +14,7 @@ from PIL import Image
 from metaloop.adapted.description import in_words
 from metaloop.learner import Learner
 from metaloop.run.config.build import build
+from metaloop.run.config.run_config import RunConfig
 from tests.conftest import SMALL, composed
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -93,6 +94,6 @@ def test_a_description_says_what_goes_in_what_comes_out_and_by_whom(images):
     ],
 )
 def test_every_family_describes_its_inputs(arguments, kind, says):
-    about = build(composed(*SMALL, *arguments)).task.describe_inputs()
+    about = build(RunConfig.of(composed(*SMALL, *arguments))).task.describe_inputs()
     assert about["kind"] == kind
     assert any(re.search(says, step) for step in about["steps"])

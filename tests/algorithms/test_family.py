@@ -191,7 +191,7 @@ def test_its_meta_gradient_is_that_of_the_distances():
 def test_prototypes_of_numbers_or_without_a_linear_head_are_refused():
     objective = Objective(model=MLP(1, 1, hidden=[5]).double(), loss=F.mse_loss)
     algorithm, task = Prototypical(objective), first_task(random_episodes("mlp"))
-    with pytest.raises(UserError, match="averages the examples of each class"):
+    with pytest.raises(UserError, match="Prototypes are means of classes"):
         list(algorithm.adapt(initial_meta(algorithm), task.support, 1))
     headless = Objective(model=nn.Sequential(nn.Linear(1, 2)), loss=F.cross_entropy)
     with pytest.raises(UserError, match=r"the model's `head`.*it is none\. Name the model's last"):

@@ -8,6 +8,7 @@ import pytest
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import evaluate
 from metaloop.training.datamodule import EvaluationEpisodes
 
@@ -68,23 +69,22 @@ def test_the_other_task_is_judged_with_the_runs_size_of_an_episode(untrained, sa
     run = untrained("task.shots=7", "task.queries=6")
     folder = composed_folder(said, run, *mine, "task=steep", "task.factor=20")
     assert folder.path.name == "test_task=steep_task.factor=20"
-    config = load_config(folder)
-    assert config["task"] == {
+    assert load_config(folder)["task"] == {
         "_target_": "other_tasks.Steep",
         "shots": 7,
         "queries": 6,
         "factor": 20,
     }
-    del config["run"]
-    results = evaluate(config, run, folder.path, ["task=steep"])
+    judged = build(RunConfig.read(folder))
+    results = evaluate(judged, run, folder.path, ["task=steep"])
     protocol = results["protocol"]
     assert (protocol["task"], protocol["trained_on"]) == ("Steep", "Sinusoid")
 
     # by hand: the same sines, twenty times as steep
-    pieces = build(load_config(run))
+    pieces = build(RunConfig.read(run))
     (batch,) = EvaluationEpisodes(pieces.task, 0, "test", 20, 20)
     plain = batch.episodes.query.targets
-    (batch,) = EvaluationEpisodes(build(config).task, 0, "test", 20, 20)
+    (batch,) = EvaluationEpisodes(judged.task, 0, "test", 20, 20)
     assert (batch.episodes.query.targets == 20 * plain).all()
     stored = json.loads((folder.path / "results.json").read_text())
     assert stored["overrides"] == ["task=steep"]

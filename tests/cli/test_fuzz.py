@@ -21,6 +21,7 @@ from metaloop.errors import UserError
 from metaloop.run.config.build import build
 from metaloop.run.config.construct import section
 from metaloop.run.config.read import FORMAT, plain
+from metaloop.run.config.run_config import RunConfig
 
 GOOD = (
     "task=sinusoid",
@@ -139,7 +140,7 @@ def answer(arguments: Sequence[str]) -> str | None:
         run_id = os.environ.get("WANDB_RUN_ID") or "made"
         content = {"format": FORMAT, "command": "train", "run_id": run_id, **resolve_paths(values)}
         label(content, **labels_of_environment())
-        build(content)
+        build(RunConfig.of(content))
     except UserError as error:
         return str(error)
     except Exception as error:

@@ -6,6 +6,7 @@ import torch
 from metaloop.errors import UserError
 from metaloop.models import MLP, HFEncoder, WordAttention
 from metaloop.run.config.build import build
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.train import train
 from metaloop.substitutes.attention import ALWAYS
 from metaloop.tasks.text.tokens import tokenize
@@ -73,7 +74,7 @@ def test_models_refuse_inputs_of_the_other_kind(make, says):
 )
 def test_a_run_whose_model_does_not_read_the_tasks_inputs_is_refused(change):
     with pytest.raises(UserError, match="Choose (model|task)="):
-        build(composed("task=clinc150", *change.split()))
+        build(RunConfig.of(composed("task=clinc150", *change.split())))
 
 
 def test_an_encoder_that_transformers_does_not_know_is_refused():

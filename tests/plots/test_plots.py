@@ -19,13 +19,15 @@ from metaloop.plots import (
     draw_learning_curve,
     draw_one_task,
     draw_predictions,
+    draw_reliability,
     draw_step_sizes,
 )
 from metaloop.plots.image_episode import RIGHT, WRONG
 from metaloop.tasks import PointNavigation, Sinusoid
+from metaloop.training.calibration import measure_reliability
 from metaloop.training.confusion import count_confusion, rows_of
 from metaloop.training.datamodule import EvaluationEpisodes
-from metaloop.training.episode_values import Answered, EpisodeValues, has_classes
+from metaloop.training.episode_values import NONE, Answered, EpisodeValues, has_classes
 from metaloop.training.estimate import Estimate
 from tests.episodes import random_case
 
@@ -156,7 +158,8 @@ def test_images_without_global_ids_are_plotted_but_image_targets_are_not():
 def answered(answers):
     """Two episodes of three classes out of four, each class asked once: classes 5, 6, 7 and 9."""
     classes = torch.tensor([[5, 7, 9], [9, 5, 6]])
-    return Answered(classes, torch.tensor([[0, 1, 2]] * 2), torch.tensor(answers))
+    targets = torch.tensor([[0, 1, 2]] * 2)
+    return Answered(classes, targets, torch.tensor(answers), torch.ones(2, 3))
 
 
 def test_the_confusion_matrix_counts_only_episodes_with_both_classes():
@@ -190,7 +193,11 @@ def test_the_confusion_matrix_accepts_episodes_of_fewer_classes():
         targets = torch.arange(len(classes))[None]
         examples = Examples(targets, targets)
         episode = Episode(examples, examples, torch.tensor([classes]))
-        report = {"query_loss": torch.zeros(1, 1), "answers": torch.tensor([answers])}
+        report = {
+            "query_loss": torch.zeros(1, 1),
+            "answers": torch.tensor([answers]),
+            "confidences": torch.ones(1, len(answers)),
+        }
         values.update(torch.tensor([index]), report, episode, most_ways=3)
     values.compute()
     confusion = count_confusion(values.answered)
@@ -203,10 +210,26 @@ def test_the_confusion_matrix_accepts_episodes_of_fewer_classes():
 def test_the_worst_of_many_classes_are_shown():
     classes = torch.arange(40).view(20, 2)
     answers = torch.tensor([[0, 1]] * 18 + [[1, 1]] + [[0, 0]])
-    many = Answered(classes, torch.tensor([[0, 1]] * 20), answers)
+    many = Answered(classes, torch.tensor([[0, 1]] * 20), answers, torch.ones(20, 2))
     left, right = draw_confusion(count_confusion(many), str, "test").axes
     assert {t.get_text() for t in left.get_yticklabels()} == {"36 taken for 37", "39 taken for 38"}
     assert [t.get_text() for t in right.get_yticklabels()][:2] == ["36", "39"]
+
+
+def test_reliability_shows_the_share_that_is_right_of_each_confidence():
+    # of two answers that are 90 % sure one is right, of two that are 50 % sure both are
+    said = answered([[0, 1, 0], [1, 0, 2]])._replace(
+        targets=torch.tensor([[0, 0, NONE], [1, 0, NONE]]),
+        confidences=torch.tensor([[0.9, 0.9, NONE], [0.5, 0.5, NONE]]),
+    )
+    figure = draw_reliability(measure_reliability(said), "test")
+    above, below = figure.axes
+    (points,) = [line for line in above.lines if line.get_label() == "right"]
+    shown = np.array([point for point in points.get_xydata() if not np.isnan(point).any()])
+    np.testing.assert_allclose(shown, [[0.5, 1.0], [0.9, 0.5]], rtol=1e-6)
+    assert [bar.get_height() for bar in below.patches if bar.get_height()] == [2, 2]
+    # half of the answers are 40 % off, the other half 50 %
+    assert "expected calibration error 45.0%" in figure.get_suptitle()
 
 
 def test_predictions_are_framed_by_the_truth_where_it_is_known():

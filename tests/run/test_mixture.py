@@ -13,6 +13,7 @@ from metaloop.learner import Learner
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import write_run
 from metaloop.run.train import train
 from tests.conftest import SMALL, composed
@@ -92,7 +93,7 @@ def test_a_file_of_ones_own_names_sources_of_any_group_and_its_model(tmp_path):
     defaults = ["omniglot@of.one", "omniglot@of.two", "_self_"]
     mine.write_text(yaml.safe_dump({"defaults": defaults, **mixture}))
     config = composed(f"hydra.searchpath=[file://{tmp_path}]", "task=both")
-    pieces = build(config)
+    pieces = build(RunConfig.of(config))
     assert type(pieces.algorithm.objective.model).__name__ == "Conv4"
     assert (pieces.task.output_size, pieces.algorithm.objective.ways) == (4, 4)
     of = resolve_paths({**config, "init_from": None})["task"]["of"]

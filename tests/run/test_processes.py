@@ -14,7 +14,7 @@ import torch
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
-from metaloop.run.config.build import build
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.train import train
 from tests.conftest import ROOT, composed, needs_compiler
 from tests.run.stopped_runs import (
@@ -144,6 +144,6 @@ def test_another_number_of_processes_than_the_config_says_is_refused(
     if started is not None:
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
         monkeypatch.setenv("WORLD_SIZE", started)
-    pieces = build(composed("device=cpu", "data.meta_batch_size=24", *device))
+    config = RunConfig.of(composed("device=cpu", "data.meta_batch_size=24", *device))
     with pytest.raises(UserError, match=says):
-        pieces.device.require_started()
+        config.device.require_started()

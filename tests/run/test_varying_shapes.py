@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from metaloop.learner import Learner
 from metaloop.run.config.build import build
-from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import evaluate
 from metaloop.run.evaluation.other_task import fit_to_run
 from metaloop.run.train import train
@@ -63,7 +63,7 @@ def test_episodes_are_judged_by_their_own_classes_and_a_learner_adapts_to_fewer(
     train(folder)
     rows, results = judged(folder)
     assert (results["protocol"]["ways"], results["protocol"]["shots"]) == ("2..4", "1..3")
-    config, learner = load_config(folder), Learner.load(folder.path)
+    config, learner = RunConfig.read(folder), Learner.load(folder.path)
     for index, ways, shots, loss in by_hand(config, learner, 20):
         row = rows[index]
         assert (int(row["ways"]), int(row["shots"])) == (ways, shots)
@@ -76,12 +76,12 @@ def test_episodes_are_judged_by_their_own_classes_and_a_learner_adapts_to_fewer(
     assert probabilities.sum(1) == pytest.approx(1)
 
     # on episodes of fewer classes alone, all of one shape
-    few = {**config["task"], "ways": 3, "shots": 2, "shape_block": 1}
-    asked = {**config, "task": few, "command": "evaluate"}
+    few = {"ways": 3, "shots": 2, "shape_block": 1}
+    asked = config.changed(task=few, command="evaluate")
     config = fit_to_run(asked, config, folder)
     place = folder.evaluations / "few"
     place.mkdir()
-    found = evaluate(config, folder, place, ["task.ways=3"])
+    found = evaluate(build(config), folder, place, ["task.ways=3"])
     assert found["protocol"]["ways"] == 3
     losses = [loss for *_, loss in by_hand(config, learner, 20)]
     assert found["metrics"]["query_loss"]["mean"][2] == pytest.approx(np.mean(losses), rel=1e-9)

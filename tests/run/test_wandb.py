@@ -92,6 +92,7 @@ def test_the_summary_ends_with_the_test_results_and_their_intervals(run):
     assert values["test/query_loss"] == pytest.approx(loss["mean"][-1], rel=1e-12)
     assert values["test/query_loss_ci95"] == pytest.approx(loss["ci95"][-1], rel=1e-12)
     assert values["test/query_loss_before"] == pytest.approx(loss["mean"][0], rel=1e-12)
+    assert values["test/interval"] == "closed"
     assert values["trainer/global_step"] == 20
 
 

@@ -49,7 +49,7 @@ def executed(folder: RunFolder) -> int:
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["algorithm=prototypical"], "prototypical averages the examples of each class"),
+        (["algorithm=prototypical"], "Prototypes are means of classes"),
         (["task=mini_imagenet", "task.data_dir=/nowhere"], "There is no task.data_dir=/nowhere"),
     ],
 )

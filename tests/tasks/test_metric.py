@@ -8,8 +8,17 @@ from torch.nn import functional as F
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import build, build_callbacks
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.sweeps.target_metric import choose_target_metric
-from metaloop.tasks import Metric, PointNavigation, RegressionTask, Sinusoid, best_mode
+from metaloop.tasks import (
+    Metric,
+    PointNavigation,
+    RegressionTask,
+    RowClasses,
+    Sinusoid,
+    best_mode,
+)
+from metaloop.tasks.metric import brier
 from tests.conftest import composed
 
 LOGGER = {"csv": {"_target_": "metaloop.MetricsCsv"}}
@@ -64,7 +73,7 @@ def test_logged_values_have_the_metrics_direction(name, mode):
 def test_metaloops_metrics_have_their_directions():
     walk = PointNavigation(shots=2, queries=2, horizon=2, action_std=1.0)
     assert best_mode(walk.metrics, walk.monitor) == "max"
-    omniglot = build(composed("task=omniglot")).task
+    omniglot = build(RunConfig.of(composed("task=omniglot"))).task
     assert best_mode(omniglot.metrics, omniglot.monitor) == "max"
 
 
@@ -75,16 +84,16 @@ def test_a_metric_computes_what_its_function_does():
 
 def test_checkpoints_and_early_stopping_ask_the_metric_that_they_monitor(tmp_path):
     stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/mae"}
-    content = config(early_stopping=stopping)
-    named = build_callbacks(content, RunFolder(tmp_path), build(content).task)
+    pieces = build(RunConfig.of(config(early_stopping=stopping)))
+    named = build_callbacks(pieces.config, RunFolder(tmp_path), pieces.task)
     assert (named["best"].monitor, named["best"].mode) == ("val/r2", "max")
     assert (named["early_stopping"].monitor, named["early_stopping"].mode) == ("val/mae", "min")
 
 
 def test_sweeps_use_the_metrics_direction():
-    pieces = build(config())
+    pieces = build(RunConfig.of(config()))
     modes = {
-        named: choose_target_metric(named, pieces, LOGGER).mode
+        named: choose_target_metric(named, pieces.config, pieces.task).mode
         for named in ("val/mae", "val/r2", "test/query_loss", None)
     }
     assert modes == {"val/mae": "min", "val/r2": "max", "test/query_loss": "min", None: "max"}
@@ -93,17 +102,47 @@ def test_sweeps_use_the_metrics_direction():
 def test_a_metric_without_direction_cannot_be_monitored(tmp_path):
     says = r"metric worst does not say whether higher is better.*metaloop.Metric\(function"
     with pytest.raises(UserError, match=says):
-        build(config(Undecided))
+        build(RunConfig.of(config(Undecided)))
+    pieces = build(RunConfig.of(config()))
+    task = pieces.task
     with pytest.raises(UserError, match=says):
-        choose_target_metric("val/worst", build(config()), LOGGER)
+        choose_target_metric("val/worst", pieces.config, task)
     stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/worst"}
-    task = build(config()).task
     with pytest.raises(UserError, match=says):
-        build_callbacks(config(early_stopping=stopping), RunFolder(tmp_path), task)
-    content = config(early_stopping={**stopping, "mode": "max"})
-    assert build_callbacks(content, RunFolder(tmp_path), task)["early_stopping"].mode == "max"
+        build_callbacks(RunConfig.of(config(early_stopping=stopping)), RunFolder(tmp_path), task)
+    decided = RunConfig.of(config(early_stopping={**stopping, "mode": "max"}))
+    named = build_callbacks(decided, RunFolder(tmp_path), task)
+    assert named["early_stopping"].mode == "max"
 
 
 def test_a_task_that_gives_the_metrics_direction_is_refused():
     with pytest.raises(UserError, match="must be only a name.*metaloop.Metric"):
         type("Old", (RegressionTask,), {"monitor": ("mae", "min")})
+
+
+def test_the_brier_score_is_by_hand():
+    logits = torch.tensor([[0.8, 0.2], [0.3, 0.7]], dtype=torch.float64).log()
+    # (0.8 - 1)^2 + 0.2^2 = 0.08; (0.3 - 1)^2 + 0.7^2 = 0.98
+    assert float(brier(logits, torch.tensor([0, 0]))) == pytest.approx((0.08 + 0.98) / 2)
+
+
+class OfMargins(RowClasses):
+    """A classification whose outputs are no logits of probabilities."""
+
+    def loss(self, predictions, targets):
+        return F.multi_margin_loss(predictions, targets)
+
+
+def test_scores_of_probabilities_are_of_an_evaluation_where_outputs_are_their_logits():
+    sizes = {"ways": 2, "shots": 1, "queries": 1}
+    assert list(RowClasses(**sizes).evaluation_metrics) == ["nll", "brier"]
+    assert not set(RowClasses(**sizes).metrics) & {"nll", "brier"}  # no meta-step pays for them
+    assert not OfMargins(**sizes).evaluation_metrics
+
+
+def test_a_sweep_can_compare_its_jobs_by_the_brier_score_of_the_test_alone():
+    pieces = build(composed("experiment=smoke", "task=omniglot", "model.filters=2"))
+    found = choose_target_metric("test/brier", pieces, LOGGER)
+    assert (found.stage, found.metric, found.mode) == ("test", "brier", "min")
+    with pytest.raises(UserError, match=r"objective=val/brier is no metric.*test/nll, test/brier"):
+        choose_target_metric("val/brier", pieces, LOGGER)

@@ -8,6 +8,7 @@ import torch
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.run.config.build import build
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import write_run
 from metaloop.run.train import train
 from metaloop.tasks import ClassificationTask
@@ -55,6 +56,6 @@ def test_metric_learning_takes_it_too(tmp_path):
 
 def test_pretraining_asks_for_the_number_of_classes(tmp_path):
     config, folder = run(tmp_path, "algorithm=pretrain")
-    build(config)
+    build(RunConfig.of(config))
     with pytest.raises(UserError, match="the number of global class ids.* `classes`"):
         train(folder)

@@ -320,7 +320,8 @@ def test_weight_decay_is_of_trained_weights_alone():
     task_model = MLP(1, 3, hidden=[4], batch_norm=True)
     objective = Objective(model=task_model, loss=F.cross_entropy)
     decayed = {}
-    for name in ("pretrain", "prototypical", "maml_plus_plus", "meta_curvature"):
+    fitted = ("prototypical", "proto_maml", "r2d2")
+    for name in ("pretrain", *fitted, "maml_plus_plus", "meta_curvature"):
         module = MetaLearner(
             recipe(name, objective), optimizer=functools.partial(torch.optim.AdamW, lr=0.1)
         )
@@ -331,7 +332,7 @@ def test_weight_decay_is_of_trained_weights_alone():
     heads, norms = {"head.weight", "head.bias"}, {"body.2.weight", "body.2.bias"}
     assert decayed == {
         "pretrain": theta - heads,  # every test task starts with that head as it was initialised
-        "prototypical": theta - heads,
+        **dict.fromkeys(fitted, theta - heads),
         "maml_plus_plus": theta - norms,  # each step has a scale and shift of its own
         "meta_curvature": theta,
     }

@@ -94,6 +94,11 @@ class Algorithm(ABC):
         """Parameters that the algorithm learns in addition to the model's, at initial values."""
         return {}
 
+    def divide(self, meta: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The model's parameters, theta, and the algorithm's own."""
+        theta = {name: meta[name] for name in self.objective.meta_parameters()}
+        return theta, {name: p for name, p in meta.items() if name not in theta}
+
     def judged_by(self, objective: Objective) -> Self:
         """Copy the algorithm, with another norm mode or a copy of its model."""
         other = copy.copy(self)

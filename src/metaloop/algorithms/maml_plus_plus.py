@@ -1,7 +1,11 @@
 """MAML++, Antoniou, Edwards, Storkey 2019 (arXiv:1810.09502)."""
 
-from metaloop.algorithms.gradient_based import GradientBased
-from metaloop.algorithms.outer_loss import AnnealedMultiStepLoss, OuterLoss, QueryLoss
+from metaloop.algorithms.gradient_based import (
+    AnnealedMultiStepLoss,
+    GradientBased,
+    OuterLoss,
+    QueryLoss,
+)
 from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.inner_loop import (
     AdjointName,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from metaloop.algorithms.gradient_based import GradientBased
+from metaloop.algorithms.gradient_based import GradientBased, StartName
 from metaloop.algorithms.linear_head import BIAS, WEIGHT, linear_head
 from metaloop.arguments import Count, CountOrZero, Positive
 from metaloop.episode import Episode, Inputs, concatenate_rows
@@ -66,7 +66,7 @@ class Pretrain(GradientBased):
         return own
 
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
-        theta, own = self._divide(meta)
+        theta, own = self.divide(meta)
         inputs = concatenate_rows(episode.support.inputs, episode.query.inputs)
         targets = torch.cat([episode.support.targets, episode.query.targets])
         if targets.is_floating_point():
@@ -104,6 +104,7 @@ def pretrain(
     inner_steps: Count,
     eval_inner_steps: Count,
     part: Part,
+    start: StartName = "theta",
 ) -> Pretrain:
     """Train on all tasks as if they were one, fine-tune on a new one (section 5.1).
 
@@ -119,12 +120,14 @@ def pretrain(
         inner_steps: K of the fine-tuning behind the training reports.
         eval_inner_steps: K in evaluation.
         part: parameters that are fine-tuned: everything, or the head.
+        start: where that starts: theta, or the head at the class means.
 
     """
     return Pretrain(
         objective=objective,
         classes=classes,
         part=part,
+        start=start,
         update=Update([StepSize(inner_lr)]),
         adjoint="first_order",
         inner_steps=inner_steps,

@@ -1,7 +1,6 @@
 """Reptile, Nichol, Achiam, Schulman 2018 (arXiv:1803.02999)."""
 
-from metaloop.algorithms.gradient_based import GradientBased
-from metaloop.algorithms.outer_loss import SquaredDistance
+from metaloop.algorithms.gradient_based import GradientBased, SquaredDistance
 from metaloop.arguments import Count, Fraction, Positive
 from metaloop.inner_loop import Adam, Objective, StepSize, Update
 

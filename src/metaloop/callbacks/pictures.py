@@ -51,7 +51,7 @@ class Pictures(pl.Callback):
         if trainer.state.fn != "fit" or not trainer.is_global_zero or self._first is None:
             return
         curves = {name: estimate(values) for name, values in pl_module.evaluated.items()}
-        title = f"validation, meta-step {trainer.global_step}"
+        title = f"validation, meta-step {trainer.global_step}, closed 95 % interval"
         trained = pl_module.algorithm.inner_steps
         name = family_of(trainer).class_name
         first, *_ = of_one_shape(self._first.episodes)

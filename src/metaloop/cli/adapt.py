@@ -16,6 +16,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
+from metaloop.run.config.read import plain
 from metaloop.run.config.write import write_adaptation
 from metaloop.user_text import quoted, say
 
@@ -55,7 +56,7 @@ def _job(config: DictConfig) -> Work | None:
         from metaloop.run.config.build import build
         from metaloop.run.config.construct import section
         from metaloop.run.config.effect import require_effect
-        from metaloop.run.config.read import load_config, plain
+        from metaloop.run.config.run_config import RunConfig
         from metaloop.run.config.settings import Adaptation
         from metaloop.tasks.readers.given import require_place
 
@@ -64,11 +65,11 @@ def _job(config: DictConfig) -> Work | None:
     name = asked.name
     wanted = {key: values.pop(key) for key in KEYS}
     adaptation = section(Adaptation, wanted, "")
-    values["command"] = "adapt"
-    pieces = build(values)
-    pieces.device.require()
+    pieces = build(RunConfig.of({**values, "command": "adapt"}))
+    device = pieces.config.device
+    device.require()
     run = RunFolder.open(Path(asked.run))
-    require_effect(values, load_config(run), pieces.algorithm)
+    require_effect(pieces.config, RunConfig.read(run), pieces.algorithm)
     find_weights(run, adaptation.checkpoint)
     for key in PLACES:
         if (place := wanted[key]) is not None:
@@ -81,14 +82,14 @@ def _job(config: DictConfig) -> Work | None:
     folder = write_adaptation(
         run,
         checked_name(str(name)) if name else made_name([Path(str(wanted["support"])).stem]),
-        {**values, "adapt": wanted},
+        {**pieces.config.content, "adapt": wanted},
         overrides,
         replaces=bool(name),
     )
+    work = Work(folder, replace(device, devices=1, nodes=1), pieces)
     if is_multirun():
         from metaloop.cli.sweeps.job import folder_job
 
-        device = replace(pieces.device, devices=1, nodes=1)
-        folder_job(folder, overrides, device, compose_only=asked.compose_only)
+        folder_job(work, overrides, compose_only=asked.compose_only)
         return None
-    return execute(Work(folder, 1), compose_only=asked.compose_only)
+    return execute(work, compose_only=asked.compose_only)

@@ -130,10 +130,10 @@ def _test_on_episodes_of(first: "EvaluatedRun", other: "EvaluatedRun") -> "Evalu
 
     if (new := retest(first, other)) is None:
         return other
-    device = build_and_try(new.config).device
+    device = build_and_try(new.config).config.device
     device.require()
     name = made_name([other.folder.path.name, *new.changes])
-    folder = write_evaluation(other.run, name, new.config, new.overrides)
+    folder = write_evaluation(other.run, name, new.config.content, new.overrides)
     folder.let_go()  # the worker, another process, takes it
     say(f"Testing on the episodes of {first.folder.path}: {folder.path}")
     run_worker(folder, device.processes_here(), is_stopping=lambda: False, log=folder.log)

@@ -16,19 +16,11 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.terminal import survive_lost_output
+from metaloop.run.config.keys import effect_of, key_of
+from metaloop.run.config.read import plain
 from metaloop.run.config.write import write_evaluation
 
 OWN_KEYS = tuple(field.name for field in fields(Request))
-CHANGES_NO_NUMBER = (
-    "evaluation.split=",  # the name begins with it
-    "data.eval_meta_batch_size=",
-    "data.workers=",
-    "device.accelerator=",
-    "device.devices=",
-    "device.nodes=",
-    "device.tasks_at_once=",
-    "device.chunks_at_once=",
-)
 
 
 def main() -> None:
@@ -50,7 +42,7 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
         from metaloop.run.config.construct import section
         from metaloop.run.config.effect import require_effect
         from metaloop.run.config.misfits import build_and_try
-        from metaloop.run.config.read import load_config, plain
+        from metaloop.run.config.run_config import RunConfig
         from metaloop.run.evaluation.other_task import fit_to_run
 
     values = {**plain(config), "command": "evaluate"}
@@ -59,27 +51,29 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
     given = HydraConfig.get().overrides.task
     overrides = [*chosen, *(o for o in given if o.split("=")[0] not in OWN_KEYS)]
     run = RunFolder.open(Path(asked.run))
-    trained, composed = load_config(run), values
-    values = fit_to_run(composed, trained, run)
-    pieces = build_and_try(values)
+    trained, composed = RunConfig.read(run), RunConfig.of(values)
+    pieces = build_and_try(fit_to_run(composed, trained, run))
     require_effect(composed, trained, pieces.algorithm)
-    pieces.device.require()
-    find_judged(run, pieces.evaluation.checkpoint, pieces.evaluation.ensemble_size)
+    device, judge = composed.device, composed.evaluation
+    device.require()
+    find_judged(run, judge.checkpoint, judge.ensemble_size)
     if name and is_multirun():
         raise UserError(
             f"name={name} is one evaluation's; several of a multirun would take one another's "
             "folder. Leave it out: each is named by what it changes."
         )
-    name = checked_name(str(name)) if name else _name(pieces.evaluation.split, overrides)
-    folder = write_evaluation(run, name, values, overrides)
+    name = checked_name(str(name)) if name else _name(judge.split, overrides)
+    work = Work(write_evaluation(run, name, pieces.config.content, overrides), device, pieces)
     if is_multirun():
         from metaloop.cli.sweeps.job import folder_job
 
-        folder_job(folder, overrides, pieces.device, compose_only=asked.compose_only)
+        folder_job(work, overrides, compose_only=asked.compose_only)
         return None
-    return execute(Work(folder, pieces.device.processes_here()), compose_only=asked.compose_only)
+    return execute(work, compose_only=asked.compose_only)
 
 
 def _name(split: str, overrides: list[str]) -> str:
-    """Name an evaluation by what it changes: test, test_task.shots=5 .."""
-    return made_name([split, *(o for o in overrides if not o.startswith(CHANGES_NO_NUMBER))])
+    """Name an evaluation by the split and what else it changes: test, test_task.shots=5 .."""
+    changes = (o for o in overrides if key_of(o) != "evaluation.split")
+    telling = ("numbers", "precision")
+    return made_name([split, *(o for o in changes if effect_of(key_of(o)).changes in telling)])

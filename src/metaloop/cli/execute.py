@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import GPUS
 from metaloop.process.parent_death import stop_with_parent
 from metaloop.process.signals import stop_signals
-from metaloop.run.config.read import load_config
 from metaloop.user_text import for_shell, say
+
+if TYPE_CHECKING:
+    from metaloop.run.config.build import Pieces
+    from metaloop.run.config.settings import Device
 
 POLL = 0.2  # seconds between two looks whether a sweep is to stop
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
@@ -32,10 +35,14 @@ STALE = (
 
 
 class Work(NamedTuple):
-    """A written folder, held by this process, and how many processes are to execute it."""
+    """A written folder, held by this process, and where it is to be executed.
+
+    `pieces` are those that this process has built of its config.
+    """
 
     folder: RunFolder
-    processes: int
+    device: "Device"
+    pieces: "Pieces | None" = None
 
 
 def find_own_classes() -> None:
@@ -60,8 +67,7 @@ def execute(work: Work, *, compose_only: bool) -> Work | None:
 
 def by_hand(work: Work) -> str:
     """How a user executes a folder: here, or on each of its machines."""
-    folder, processes = work
-    nodes = cast(dict[str, object], load_config(folder)["device"])["nodes"]
+    folder, processes, nodes = work.folder, work.device.processes_here(), work.device.nodes
     if nodes == 1:
         return ":\n  " + for_shell("python", *worker_arguments(folder, processes))
     return (
@@ -74,15 +80,16 @@ def by_hand(work: Work) -> str:
 def become_worker(work: Work) -> NoReturn:
     """Let this process be the worker: signals, terminal and exit status are its own.
 
-    It has imported what a worker imports, seconds of it, so it goes on as one. Of several
-    processes it becomes torchrun's agent. Nobody else gets hold of the folder in between.
+    It has imported what a worker imports, seconds of it, so it goes on as one, with what it has
+    built. Of several processes it becomes torchrun's agent, and each of them builds its own. Nobody
+    else gets hold of the folder in between.
     """
-    folder, processes = work
+    folder, processes = work.folder, work.device.processes_here()
     made = [] if folder.made is None else ["--made", str(folder.made)]
     if processes == 1:
         from metaloop.run.__main__ import main  # here: --help needs no worker
 
-        sys.exit(main([str(folder.path), *made]))
+        sys.exit(main([str(folder.path), *made], work.pieces))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     environment = {**_environment(), **folder.hand_on()}

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,6 +24,7 @@ from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError
 from metaloop.process.machine_error import machine_error
 from metaloop.process.terminal import survive_lost_output
+from metaloop.run.config.read import plain
 from metaloop.user_text import say
 
 
@@ -105,11 +105,10 @@ def compose_choice(group: str, choice: str, arguments: Sequence[str]) -> dict[st
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             node = hydra.compose("train", checked([f"{group}={choice}"]))[group]
-            content = OmegaConf.to_container(node, resolve=True)
+            return plain(node)
     except Exception as error:
         said = explain(error, config_name="train", arguments=[f"{group}={choice}"])
         raise UserError(said) from error
-    return cast(dict[str, object], content)
 
 
 def require_all(config: DictConfig) -> None:

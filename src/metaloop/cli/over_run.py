@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -18,6 +18,8 @@ from metaloop.user_text import quoted
 
 UNFIT = r"[^\w.=,-]+"
 LONGEST = 100
+NEWER_KEYS = {"interval": "closed"}  # of evaluation, which older runs lack
+# of an evaluation, which older runs do not have
 EPISODE_SIZE = ("ways", "shots", "queries", "shape_block", "uneven_shots")
 
 
@@ -55,6 +57,8 @@ def offer_run_config(command: str, arguments: list[str], task: str | None = None
                 f"{folder.path} is an evaluation or adaptation of a run. Name the run: the folder "
                 "that metaloop-train printed."
             )
+        if command == "metaloop-evaluate":
+            config["evaluation"] = {**NEWER_KEYS, **cast(dict[str, object], config["evaluation"])}
         arguments = [a for a in arguments if a != named[0]] + [f"run={quoted(str(folder.path))}"]
     elif not any(a.startswith("-") for a in arguments):
         raise UserError(f"{command} needs the run: {command} outputs/FOLDER.")

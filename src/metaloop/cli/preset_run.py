@@ -5,11 +5,11 @@ import math
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import hydra
 
@@ -26,7 +26,8 @@ from metaloop.loggers.metrics_csv import read_rows
 from metaloop.process.signals import stop_signals
 from metaloop.run.config.identity import identity
 from metaloop.run.config.misfits import build_and_try
-from metaloop.run.config.read import FORMAT, load_config, plain
+from metaloop.run.config.read import FORMAT, plain
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Device
 from metaloop.run.config.write import rewrite_job, write_evaluation
 from metaloop.run.evaluation.other_task import fit_to_run
@@ -65,17 +66,17 @@ class PresetRun(NamedTuple):
 
     preset: str
     seed: int
-    config: Mapping[str, object]
+    config: RunConfig
     overrides: Sequence[str]
     folder: RunFolder
 
     def evaluations(self) -> dict[str, list[str]]:
         """What its published values change of the run's config, by the evaluation's name."""
-        split = cast(Mapping[str, str], self.config["evaluation"])["split"]
         found = {}
-        for value in cast(Sequence[Mapping[str, object]], self.config["published"]):
-            changes = [f"{k}={_text(v)}" for k, v in unlike(value, self.config).items()]
-            found[made_name([split, *changes])] = changes
+        for value in self.config.published:
+            unlikes = unlike(value, self.config.content)
+            changes = [f"{k}={_text(v)}" for k, v in unlikes.items()]
+            found[made_name([self.config.evaluation.split, *changes])] = changes
         return found
 
 
@@ -96,9 +97,9 @@ def compose_preset(preset: str, seed: int, changes: Sequence[str], home: Path) -
     for field in fields(Request):
         del values[field.name]
     run_id = secrets.token_hex(4)
-    config = {"format": FORMAT, "command": "train", "run_id": run_id, **resolve_paths(values)}
-    folder = RunFolder(home / preset / f"{seed}_{identity(config)}")
-    return PresetRun(preset, seed, config, overrides, folder)
+    content = {"format": FORMAT, "command": "train", "run_id": run_id, **resolve_paths(values)}
+    folder = RunFolder(home / preset / f"{seed}_{identity(content)}")
+    return PresetRun(preset, seed, RunConfig.of(content), overrides, folder)
 
 
 def bring_about(run: PresetRun, time_slice: Slice) -> bool:
@@ -108,12 +109,13 @@ def bring_about(run: PresetRun, time_slice: Slice) -> bool:
         UserError: the run cannot start, or failed.
 
     """
-    device = build_and_try(run.config).device
+    build_and_try(run.config)
+    device = run.config.device
     device.require()
     if _state(run.folder) not in ENDED:
         if time_slice.is_over():
             return False
-        rewrite_job(run.folder, run.config, run.overrides)
+        rewrite_job(run.folder, run.config.content, run.overrides)
         if not _work(run, run.folder, device, time_slice):
             return False
     if run.folder.state() == "diverged":
@@ -122,9 +124,10 @@ def bring_about(run: PresetRun, time_slice: Slice) -> bool:
         judged = RunFolder(run.folder.evaluations / name)
         if _state(judged) == "completed":
             continue
-        trained = load_config(run.folder)
-        values = fit_to_run(changed(trained, changes), trained, run.folder)
-        judged = write_evaluation(run.folder, name, values, changes)
+        trained = RunConfig.read(run.folder)
+        config = RunConfig.of(changed(trained.content, changes))
+        content = fit_to_run(config, trained, run.folder).content
+        judged = write_evaluation(run.folder, name, content, changes)
         judged.let_go()  # the worker, another process, takes it
         if not _work(run, judged, device, time_slice):
             return False
@@ -145,7 +148,7 @@ def _work(run: PresetRun, folder: RunFolder, device: Device, time_slice: Slice) 
 
 def _telling(run: PresetRun, is_over: Callable[[], bool]) -> Callable[[], bool]:
     """Say now and then, while somebody asks whether to stop, how far a run is."""
-    asked = cast(Mapping[str, int], run.config["training"])["max_steps"]
+    asked = run.config.training.max_steps
     said = time.monotonic()
 
     def ask() -> bool:

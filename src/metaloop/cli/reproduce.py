@@ -145,7 +145,7 @@ def _check(board: "Board") -> None:
     board.check()
     for preset in board.published:
         for seed, record in board.records(preset).items():
-            now = compose_preset(preset, seed, (), board.place).config
+            now = compose_preset(preset, seed, (), board.place).config.content
             require_same_preset(record, now, preset)
 
 

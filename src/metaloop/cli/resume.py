@@ -1,7 +1,7 @@
 """metaloop-resume: go on where a run stopped, and further or otherwise if asked."""
 
 import argparse
-from typing import cast
+from collections.abc import Mapping
 
 from omegaconf import OmegaConf
 
@@ -14,6 +14,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.machine_error import in_words
 from metaloop.process.terminal import survive_lost_output
+from metaloop.run.config.read import load_config, plain
 from metaloop.run.config.write import rewrite_run
 from metaloop.user_text import say
 
@@ -80,48 +81,45 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
             saved_config,
         )
         from metaloop.run.checkpoints.weights import peek_resumable
-        from metaloop.run.config.build import with_found
         from metaloop.run.config.misfits import build_and_try
-        from metaloop.run.config.read import load_config
+        from metaloop.run.config.run_config import RunConfig
 
     before = load_config(folder)
     if before["command"] != "train":
         raise UserError(
             f"{folder.path} is an evaluation or adaptation. Resume the run that it belongs to."
         )
-    config = changed(before, overrides)
-    pieces = build_and_try(config)
-    device = pieces.device
-    device.require()
-    config = with_found(config, pieces.task)
+    pieces = build_and_try(RunConfig.of(changed(before, overrides)))
+    config = pieces.whole_config()
+    config.device.require()
     found = peek_resumable(folder)
     step, changes = 0, {}
     if found is not None:
-        require_same_kind(found.content, found.path, config)
-        step = cast(int, found.content["global_step"])
-        changes = changes_between(saved_config(found.content), config)
-    _refuse_shorter(config, step)
+        require_same_kind(found.content, found.path, config.content)
+        step = found.content["global_step"]
+        changes = changes_between(saved_config(found.content), config.content)
+    _refuse_shorter(config.training.max_steps, step)
     unaccepted = refused(folder, changes)
     if unaccepted and not accepted:
         raise UserError(explain_changes(folder, unaccepted, overrides))
     if overrides or unaccepted:
         given = as_overrides(unaccepted, beside=overrides)
-        rewrite_run(folder, config, given, accepted_at(folder, step, changes))
-    work = Work(folder, device.processes_here())
-    if device.nodes > 1:
+        rewrite_run(folder, config.content, given, accepted_at(folder, step, changes))
+    work = Work(folder, config.device, pieces)
+    if config.device.nodes > 1:
         say(f"Ready is {folder.path}. To go on{by_hand(work)}")
         return None
     return work
 
 
-def changed(config: dict[str, object], overrides: list[str]) -> dict[str, object]:
+def changed(config: Mapping[str, object], overrides: list[str]) -> dict[str, object]:
     """Change single keys of a config.
 
     Raises:
         UserError: no key=value, or a key that the config has not.
 
     """
-    merged = OmegaConf.create(config)
+    merged = OmegaConf.create(dict(config))
     for override in overrides:
         parsed = parse(override)
         key = override.partition("=")[0]
@@ -142,11 +140,10 @@ def changed(config: dict[str, object], overrides: list[str]) -> dict[str, object
                 f"keys ({key}.{next(iter(known))}=..), or train a run with the other choice."
             )
         OmegaConf.update(merged, key, parsed.value())
-    return cast(dict[str, object], OmegaConf.to_container(merged))
+    return plain(merged, resolve=False)
 
 
-def _refuse_shorter(config: dict[str, object], taken: int) -> None:
-    wanted = cast(dict[str, dict[str, int]], config)["training"]["max_steps"]
+def _refuse_shorter(wanted: int, taken: int) -> None:
     if wanted < taken:
         raise UserError(
             f"training.max_steps={wanted} is less than the {taken} meta-steps that the run has "

@@ -16,9 +16,9 @@ from metaloop.user_text import Terminal, say
 
 DESCRIPTION = """\
 Show a sweep at any time, running or done: what varied from job to job, the state
-of each, its best validation value, its test value with the 95 % interval over
-episodes, and means over seeds with their own interval. Writes sweep.csv and
-sweep.png into the folder.
+of each, its best validation value, its test value with the 95 % interval that
+its evaluation asked for (closed or open), and means over seeds with their own
+interval. Writes sweep.csv and sweep.png into the folder.
 
   metaloop-sweep outputs/multirun/DATE_TIME
 """
@@ -62,20 +62,21 @@ def _show(folder: Path, metric: str | None, split: str) -> None:
     groups = over_seeds(sweep.jobs)
     name = sweep.metric.replace("_", " ")
     write_csv(sweep, folder / "sweep.csv")
+    axis_title = f"{split} {name}, 95 % interval over seeds"
     if groups:
         rows = {short_name(varied) or "all jobs": (r.mean, r.half_width) for varied, r in groups}
-        axis_title = f"{split} {name}"
         save_figures({"sweep": lambda: draw_comparison(rows, axis_title, folder.name)}, folder)
     console = Terminal()
-    jobs = Table(*sweep.keys, "state", f"best val {name}", f"{split} {name}, over episodes")
+    jobs = Table(*sweep.keys, "state", f"best val {name}", f"{split} {name}, 95 % interval")
     for job in sweep.jobs:
         test = "" if job.test is None else _number(job.test.mean, job.test.half_width)
+        test += "" if job.test is None else f" ({job.test.interval})"
         validation = "" if job.validation is None else _number(job.validation, None)
         cells = (job.varied.get(key, "") for key in sweep.keys)
         jobs.add_row(*cells, job.status, validation, test)
     console.print(jobs)
     if any(result.values > 1 for _, result in groups):
-        table = Table(*(k for k in sweep.keys if k != SEED), "seeds", f"{split} {name}, over seeds")
+        table = Table(*(k for k in sweep.keys if k != SEED), "seeds", axis_title)
         for varied, result in groups:
             cell = _number(result.mean, result.half_width)
             table.add_row(*varied.values(), str(result.values), cell)

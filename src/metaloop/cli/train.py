@@ -16,7 +16,7 @@ from metaloop.folders.user_path import user_path
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.slurm_requeue import NO_REQUEUE
 from metaloop.process.terminal import survive_lost_output
-from metaloop.run.config.read import FORMAT
+from metaloop.run.config.read import FORMAT, plain
 from metaloop.run.config.write import write_run
 
 
@@ -42,7 +42,7 @@ def _job(config: DictConfig) -> Work | float | None:
         from metaloop.run.checkpoints.weights import find_initial_weights
         from metaloop.run.config.construct import section
         from metaloop.run.config.misfits import build_and_try
-        from metaloop.run.config.read import plain
+        from metaloop.run.config.run_config import RunConfig
 
     values = plain(config)
     asked = section(Request, {f.name: values.pop(f.name) for f in fields(Request)}, "")
@@ -69,9 +69,10 @@ def _job(config: DictConfig) -> Work | float | None:
     if asked.check_only:
         from metaloop.run.check import check_run
 
-        check_run(content)
+        check_run(RunConfig.of(content))
         return None
-    device = build_and_try(content).device
+    pieces = build_and_try(RunConfig.of(content))
+    device = pieces.config.device
     if not asked.compose_only:
         device.require()
         if device.nodes > 1:
@@ -81,7 +82,7 @@ def _job(config: DictConfig) -> Work | float | None:
             )
     root = user_path(str(asked.output_dir))
     folder = write_run(content, overrides, root, name)
-    return execute(Work(folder, device.processes_here()), compose_only=asked.compose_only)
+    return execute(Work(folder, device, pieces), compose_only=asked.compose_only)
 
 
 def _run_id() -> str:

@@ -12,6 +12,7 @@ from metaloop.inner_loop.optimizers import Adagrad, Adam, AdamW, Momentum, RMSpr
 from metaloop.inner_loop.part import Part, refuse_to_split, select_part
 from metaloop.inner_loop.per_step import (
     PER_STEP,
+    at_step,
     own_scales_and_shifts,
     own_statistics,
     tracking_loss,
@@ -74,6 +75,7 @@ __all__ = [
     "Update",
     "WeightDecay",
     "adapt",
+    "at_step",
     "gradient_of",
     "has_statistics",
     "learned_step_sizes",

@@ -10,7 +10,6 @@ from metaloop.errors import UserError
 from metaloop.inner_loop.implicit import implicit_meta_loss
 from metaloop.inner_loop.inner_step import InnerStep
 from metaloop.inner_loop.objective import Objective, Parameters, Report
-from metaloop.inner_loop.part import Part
 from metaloop.inner_loop.per_step import PER_STEP
 from metaloop.inner_loop.recomputed import recompute
 from metaloop.inner_loop.update import State, Update
@@ -23,7 +22,7 @@ PathLoss = Callable[[Objective, Parameters, Iterable[Parameters], Episode], tupl
 class Composition(NamedTuple):
     """The pieces of an algorithm, as far as they may contradict each other."""
 
-    part: Part
+    anew: Sequence[str]  # the pieces by which phi_0 is not theta
     update: Update
     outer_loss: str  # name of its class
     differentiates_path: bool  # of the outer loss
@@ -237,10 +236,11 @@ class Implicit(FirstOrder):
                 f"{rule} and sees only phi_K, so it does not fit {pieces.outer_loss}. Use the "
                 "query loss at phi_K."
             )
-        if pieces.batch_size is not None or pieces.part == "context":
+        batch_size = ["batch_size"] if pieces.batch_size is not None else []
+        if unfit := [*batch_size, *pieces.anew]:
             raise UserError(
                 f"{rule} on the whole support set, starting at theta, so it does not fit "
-                "batch_size or part=context. Leave them out, or use adjoint=unrolled."
+                f"{unfit[0]}. Leave it out, or use adjoint=unrolled."
             )
 
 

@@ -114,7 +114,7 @@ class OutageProofWandbLogger(WandbLogger):
             super().finalize(status)
 
     @rank_zero_only
-    def log_summary(self, values: Mapping[str, float]) -> None:
+    def log_summary(self, values: Mapping[str, float | str]) -> None:
         """Set the run's final values: the columns of W&B's table of runs."""
         with self._report_failure():
             self.experiment.summary.update(dict(values))

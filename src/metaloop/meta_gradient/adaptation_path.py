@@ -43,17 +43,18 @@ def adaptation_path(
         episodes      [T, ...], or a list of such, one for each shape of its tasks
         report[name]  [T, steps+1]  support_loss, query_loss, the metrics of both sets
         report["answers"]  [T, queries]  predicted classes after the last step, if with_answers
+        report["confidences"]  likewise  their probabilities
     """
     members = [meta] if isinstance(meta, Mapping) else list(meta)
     constant = [{name: p.detach() for name, p in member.items()} for member in members]
 
     def path(algorithm: Algorithm, task: Episode) -> Report:
-        reports, answers = _judge_path(algorithm, constant, task, steps, is_detailed)
+        reports, predictions = _judge_path(algorithm, constant, task, steps, is_detailed)
         for mode in norm_modes_beside:
             objective = replace(algorithm.objective, norm_mode=mode)
             other, _ = _judge_path(algorithm.judged_by(objective), constant, task, steps, False)
             reports |= {f"{n}@{mode}": v for n, v in other.items() if not n.startswith("support_")}
-        return reports | ({"answers": answers} if with_answers else {})
+        return reports | (_answers(predictions) if with_answers else {})
 
     def paths(algorithm: Algorithm, chunk: Episode) -> Report:
         fitted = algorithm.for_ways(chunk.classes.shape[-1])
@@ -84,11 +85,11 @@ def _judge_path(
     judged = []
     paths = [algorithm.adapt(member, task.support, steps) for member in members]
     for phis in zip(*paths, strict=True):
-        report, answers = _judge(algorithm.objective, phis, task)
+        report, predictions = _judge(algorithm.objective, phis, task)
         if is_detailed:
             report |= _gradients(algorithm.objective, algorithm.names, phis[0], task)
         judged.append(report)
-    return {name: torch.stack([r[name] for r in judged]) for name in judged[0]}, answers
+    return {name: torch.stack([r[name] for r in judged]) for name in judged[0]}, predictions
 
 
 def _judge(
@@ -101,7 +102,11 @@ def _judge(
     of_support = {f"support_{name}": report[name] for name in objective.metrics}
     predictions = average_predictions(unseen, query.targets)
     of_query = objective.judge(predictions, query.targets)[1]
-    return {"support_loss": loss, **of_query, **of_support}, predictions.argmax(-1)
+    return {"support_loss": loss, **of_query, **of_support}, predictions
+
+
+def _answers(logits: Tensor) -> Report:
+    return {"answers": logits.argmax(-1), "confidences": logits.softmax(-1).amax(-1)}
 
 
 def _gradients(

@@ -14,6 +14,7 @@ from metaloop.algorithms.algorithm import Algorithm
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.algorithms.pretrain import Pretrain
 from metaloop.algorithms.prototypical import Prototypical
+from metaloop.algorithms.r2d2 import R2D2
 from metaloop.inner_loop import Objective
 from metaloop.tasks import Metric
 
@@ -37,7 +38,7 @@ LAYERS: frozenset[type[nn.Module]] = frozenset(
         nn.Dropout,
     }
 )
-ALGORITHMS: frozenset[type[Algorithm]] = frozenset({GradientBased, Pretrain, Prototypical})
+ALGORITHMS: frozenset[type[Algorithm]] = frozenset({GradientBased, Pretrain, Prototypical, R2D2})
 LOSSES = (F.mse_loss, F.cross_entropy)
 
 

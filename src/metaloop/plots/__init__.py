@@ -8,6 +8,7 @@ from metaloop.plots.image_episode import draw_image_episode
 from metaloop.plots.learning_curve import draw_learning_curve
 from metaloop.plots.one_task import draw_curve, draw_one_task, is_curve
 from metaloop.plots.predictions import draw_predictions
+from metaloop.plots.reliability import draw_reliability
 from metaloop.plots.step_sizes import draw_step_sizes
 from metaloop.plots.trajectories import draw_trajectories
 
@@ -22,6 +23,7 @@ __all__ = [
     "draw_learning_curve",
     "draw_one_task",
     "draw_predictions",
+    "draw_reliability",
     "draw_step_sizes",
     "draw_trajectories",
     "is_curve",

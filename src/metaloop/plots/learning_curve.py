@@ -35,7 +35,9 @@ def draw_learning_curve(rows: Sequence[Row]) -> Figure:
         if len(width) == len(after):
             low = [a - w for a, w in zip(after, width, strict=True)]
             high = [a + w for a, w in zip(after, width, strict=True)]
-            axis.fill_between(steps, low, high, color="C2", alpha=0.25)
+            axis.fill_between(
+                steps, low, high, color="C2", alpha=0.25, label="closed 95 % interval"
+            )
         axis.set_xlabel("meta-step")
         axis.set_ylabel(name.replace("_", " "))
         axis.grid(alpha=0.3)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from metaloop.process.fast_import import fast_imports
 from metaloop.process.parent_death import stop_with_parent
@@ -11,9 +12,12 @@ from metaloop.process.slurm_requeue import requeue_job
 from metaloop.process.terminal import survive_lost_output
 from metaloop.user_text import say
 
+if TYPE_CHECKING:
+    from metaloop.run.config.build import Pieces
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Execute the folder that the arguments name, else the command line; return the exit status."""
+
+def main(arguments: Sequence[str] | None = None, pieces: "Pieces | None" = None) -> int:
+    """Do `work` by these arguments, interruptibly from the first import on."""
     survive_lost_output()
     stop_on_signals()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, killed, ends none of its ranks
@@ -22,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with fast_imports():  # seconds, already interruptible
             from metaloop.run.worker import work
 
-        status = work(arguments)
+        status = work(arguments, pieces)
     except Interrupted as stop:
         say(f"\nStopped by {stop}.")
         status = 128 + stop.signal_number

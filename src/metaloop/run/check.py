@@ -1,8 +1,6 @@
 """metaloop-train check_only=true: build a run's pieces, check them, show what was found."""
 
 import resource
-from collections.abc import Mapping
-from typing import cast
 
 import torch
 from rich.table import Table
@@ -11,30 +9,30 @@ from metaloop.errors import UserError
 from metaloop.meta_gradient import Verdict, check
 from metaloop.run.checkpoints.weights import find_initial_weights, load_initial_weights
 from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.run_config import RunConfig
 from metaloop.tasks import Task
 from metaloop.user_text import Terminal
 
 
-def check_run(content: Mapping[str, object]) -> Verdict:
+def check_run(config: RunConfig) -> Verdict:
     """Build and check what a config describes, and print it as tables; nothing is written.
 
     Raises:
         UserError: the piece at fault, and what to change.
 
     """
-    pieces = build(content)
-    device = pieces.device
+    pieces, device = build(config), config.device
     device.require()
     learner = pieces.meta_learner
-    if content["init_from"] is not None:
-        load_initial_weights(learner, find_initial_weights(cast(str, content["init_from"])))
+    if config.init_from is not None:
+        load_initial_weights(learner, find_initial_weights(config.init_from))
     place = device.torch_device()
     learner.to(place)
     console = Terminal()
     console.print(_pieces(pieces))
     with torch.autocast(place.type, torch.bfloat16, enabled=device.precision == "bf16-mixed"):
         try:
-            verdict = check(learner.algorithm, pieces.task, seed=pieces.seed, **learner.at_once)
+            verdict = check(learner.algorithm, pieces.task, seed=config.seed, **learner.at_once)
         except UserError:
             console.print("Refused.", style="bold red")
             raise

@@ -1,49 +1,52 @@
 """What a run's config leaves to be measured, decided once, before meta-step 0."""
 
 import time
-from collections.abc import Mapping
-from typing import Any, cast
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.folders.run_folder import RunFolder
 from metaloop.meta_gradient import Way, draw_episodes, find_fastest
-from metaloop.run.config.build import Pieces, build
-from metaloop.run.config.read import load_config
+from metaloop.run.config.build import Pieces, build_meta_learner
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import write_config
 from metaloop.user_text import say
 
 POLL_SECONDS = 0.5
 
 
-def decide(folder: RunFolder, config: dict[str, object], pieces: Pieces) -> Pieces:
+def decide(folder: RunFolder, pieces: Pieces) -> Pieces:
     """Settle what of `device` is auto (tasks_at_once, chunks_at_once, compile), and write it.
 
     The first process measures on its share of the first meta-batch (of the largest shape where
     shapes vary), whose weights and gradients are thrown away; the others wait for its word. A
     resumed run reads it and decides nothing.
     """
-    if not pieces.device.is_open:
+    config = pieces.config
+    if not config.device.is_open:
         return pieces
     if vars(rank_zero_only).get("rank", 0) == 0:
-        _measure(config, pieces)
-        write_config(folder, config)
-    else:
-        _wait(folder, config)
-    return build(config)
+        config = config.changed(device=_measure(pieces)._asdict())
+        write_config(folder, config.content)
+    else:  # if the first process dies, what has started the processes ends this one too
+        while config.device.is_open:
+            time.sleep(POLL_SECONDS)
+            config = RunConfig.read(folder)
+    learner = build_meta_learner(config, pieces.algorithm)
+    return pieces._replace(config=config, meta_learner=learner)
 
 
-def _measure(config: dict[str, object], pieces: Pieces) -> None:
+def _measure(pieces: Pieces) -> Way:
     say("Measuring how this machine computes a meta-gradient fastest ..")
-    device, data, where = pieces.device, pieces.datamodule, pieces.device.torch_device()
+    device, data, seed = pieces.config.device, pieces.datamodule, pieces.config.seed
     data.prepare_data()
     data.setup("fit")
     share = data.meta_batch_size // device.processes()
+    where = device.torch_device()
     learner = pieces.meta_learner.to(where)
     *_, largest = pieces.task.extremes()
     dtype = next(iter(learner.meta.values())).dtype
-    episodes = draw_episodes(largest, pieces.seed, share, where, dtype)
+    episodes = draw_episodes(largest, seed, share, where, dtype)
     with torch.autocast(where.type, torch.bfloat16, enabled=device.precision == "bf16-mixed"):
         way = find_fastest(
             learner.algorithm.at(0).for_ways(episodes.classes.shape[-1]),
@@ -56,20 +59,4 @@ def _measure(config: dict[str, object], pieces: Pieces) -> None:
         )
     said = (f"device.{name}={str(value).lower()}" for name, value in way._asdict().items())
     say("Decided:", *said)
-    _put(config, way)
-
-
-def _wait(folder: RunFolder, config: dict[str, object]) -> None:
-    """Wait for the first process; if it dies, what has started the processes ends this one too."""
-    while "auto" in (way := _way(load_config(folder))):
-        time.sleep(POLL_SECONDS)
-    _put(config, way)
-
-
-def _way(config: Mapping[str, object]) -> Way:
-    device = cast(Mapping[str, Any], config["device"])
-    return Way(*(cast(Any, device.get(name)) for name in Way._fields))
-
-
-def _put(config: dict[str, object], way: Way) -> None:
-    config["device"] = {**cast(Mapping[str, object], config["device"]), **way._asdict()}
+    return way

@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, EarlyStopping
@@ -46,16 +46,16 @@ from metaloop.run.checkpoints.weights import (
     fitting_weights,
     load_initial_weights,
 )
-from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers, with_found
+from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
 from metaloop.run.config.environment import describe_environment
 from metaloop.run.config.misfits import explain_misfits, require_known_monitors
-from metaloop.run.config.read import load_config, read_overrides
-from metaloop.run.config.settings import Training
+from metaloop.run.config.read import read_overrides
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.trainer import make_trainer
 from metaloop.run.config.write import write_config, write_evaluation
 from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
-from metaloop.tasks import Task, best_mode, require_mode
+from metaloop.tasks import best_mode, require_mode
 from metaloop.training.logged_values import summary_names
 from metaloop.user_text import for_shell, say
 
@@ -70,33 +70,35 @@ class Start(NamedTuple):
     kept: KeptWeights
 
 
-def train(folder: RunFolder) -> None:
-    """Execute a training run's folder: train what is left to train, then evaluate."""
-    config = load_config(folder)
-    pieces = build(config)
-    config = _keep_found(folder, config, pieces.task)
-    pieces.device.require()
-    pieces.device.require_started()
-    pieces = decide(folder, config, pieces)
+def train(folder: RunFolder, pieces: Pieces | None = None) -> None:
+    """Execute a training run's folder: train what is left to train, then evaluate.
+
+    `pieces` are those of the folder's config, where they are built already.
+    """
+    pieces = _keep_found(folder, pieces or build(RunConfig.read(folder)))
+    pieces.config.device.require()
+    pieces.config.device.require_started()
+    pieces = decide(folder, pieces)
+    config, training = pieces.config, pieces.config.training
     named = build_callbacks(config, folder, pieces.task)
     require_known_monitors(named, pieces)
-    start = _find_start(folder, config, pieces, named)
-    _settle_wandb(cast(str, config["run_id"]))
+    start = _find_start(folder, pieces, named)
+    _settle_wandb(config.run_id)
     loggers = build_loggers(config, folder)
-    save = ResumeCheckpoint(folder.checkpoints, every=pieces.training.save_every, kept=start.kept)
+    save = ResumeCheckpoint(folder.checkpoints, every=training.save_every, kept=start.kept)
     callbacks = [save, *named.values()]
-    if pieces.training.stop_when_diverged:
+    if training.stop_when_diverged:
         callbacks.append(StopWhenDiverged())
-    if pieces.evaluation.checkpoint == "ensemble":
+    if config.evaluation.checkpoint == "ensemble":
         callbacks.append(_ensemble(folder, pieces))
     with explain_misfits(RuntimeError):  # two callbacks of one name in the checkpoint
         trainer = make_trainer(
-            pieces.device, folder.path, callbacks, loggers, pieces.training, files=start.files
+            config.device, folder.path, callbacks, loggers, training, files=start.files
         )
     _introduce(folder, start.step, trainer, pieces)
     exit_code = 1
     try:
-        _begin_logging(loggers, config, folder, start, pieces.training)
+        _begin_logging(loggers, config, folder, start)
         if start.is_stopped:
             say("Early stopping had ended this run: nothing is left to train.")
         else:
@@ -112,19 +114,19 @@ def train(folder: RunFolder) -> None:
                 trainer.save_checkpoint(folder.last_checkpoint)
         if trainer.is_global_zero:
             _draw_learning_curve(folder, loggers, trainer.global_step)
-        _evaluate_after(folder, config, pieces.evaluation.split, loggers)
+        _evaluate_after(folder, pieces, loggers)
         exit_code = 0
     finally:
         _close(loggers, exit_code)
     _print_next_commands(folder.path)
 
 
-def _keep_found(folder: RunFolder, config: dict[str, object], task: Task) -> dict[str, object]:
+def _keep_found(folder: RunFolder, pieces: Pieces) -> Pieces:
     """Write into the run's config what its task has read from the data: later it is not needed."""
-    whole = with_found(config, task)
-    if whole != config:
-        rank_zero_only(write_config)(folder, whole)
-    return whole
+    config = pieces.whole_config()
+    if config.content != pieces.config.content:
+        rank_zero_only(write_config)(folder, config.content)
+    return pieces._replace(config=config)
 
 
 def _settle_wandb(run_id: str) -> None:
@@ -141,33 +143,25 @@ def _settle_wandb(run_id: str) -> None:
         os.environ["WANDB_RUN_ID"] = run_id
 
 
-def _find_start(
-    folder: RunFolder, config: dict[str, object], pieces: Pieces, callbacks: dict[str, Callback]
-) -> Start:
+def _find_start(folder: RunFolder, pieces: Pieces, callbacks: dict[str, Callback]) -> Start:
     """Find the checkpoint to resume from and check it, or load what the run starts with."""
-    its_origin, kept = origin(config, pieces.device), KeptWeights(folder.checkpoints)
+    config, kept = pieces.config, KeptWeights(folder.checkpoints)
     found = find_resumable(folder)
     if found is None:
         rank_zero_only(folder.write_accepted)([])
         rank_zero_only(kept.restore)({}, 0)
-        if (init_from := cast(str | None, config["init_from"])) is not None:
-            load_initial_weights(pieces.meta_learner, find_initial_weights(init_from))
-        return Start(0, False, None, DurableCheckpointIO(its_origin, kept=kept), kept)
-    _check_resumed(found, folder, config, pieces, callbacks)
-    step, is_stopped = cast(
-        tuple[int, bool], (found.content["global_step"], found.content[STOPPED])
-    )
-    rank_zero_only(kept.restore)(cast(dict[str, int], found.content[BESIDE]), step)
-    files = DurableCheckpointIO(its_origin, {found.path: found.content}, kept)
-    return Start(step, is_stopped, found.path, files, kept)
+        if config.init_from is not None:
+            load_initial_weights(pieces.meta_learner, find_initial_weights(config.init_from))
+        return Start(0, False, None, DurableCheckpointIO(origin(config), kept=kept), kept)
+    _check_resumed(found, folder, pieces, callbacks)
+    content = found.content
+    rank_zero_only(kept.restore)(content[BESIDE], content["global_step"])
+    files = DurableCheckpointIO(origin(config), {found.path: content}, kept)
+    return Start(content["global_step"], content[STOPPED], found.path, files, kept)
 
 
 def _check_resumed(
-    found: Resumable,
-    folder: RunFolder,
-    config: dict[str, object],
-    pieces: Pieces,
-    callbacks: dict[str, Callback],
+    found: Resumable, folder: RunFolder, pieces: Pieces, callbacks: dict[str, Callback]
 ) -> None:
     """Refuse another run's checkpoint, and make changes that were accepted take effect in it.
 
@@ -176,22 +170,22 @@ def _check_resumed(
 
     """
     path, checkpoint = found
-    require_same_kind(checkpoint, path, config)
-    changes = changes_between(saved_config(checkpoint), config)
+    require_same_kind(checkpoint, path, pieces.config.content)
+    changes = changes_between(saved_config(checkpoint), pieces.config.content)
     if unaccepted := refused(folder, changes):
         raise UserError(explain_changes(folder, unaccepted))
-    accepted = accepted_at(folder, cast(int, checkpoint["global_step"]), changes)
+    accepted = accepted_at(folder, checkpoint["global_step"], changes)
     rank_zero_only(folder.write_accepted)(accepted)
     checkpoint["state_dict"] = fitting_weights(pieces.meta_learner, checkpoint, path)
     take_effect(changes, checkpoint, pieces.meta_learner, callbacks)
-    if (reason := inexact_because(checkpoint, config, pieces.device)) is not None:
+    if (reason := inexact_because(checkpoint, pieces.config)) is not None:
         rank_zero_only(print)(
             f"Not bit for bit what the run would have been from here on: {reason}."
         )
 
 
 def _ensemble(folder: RunFolder, pieces: Pieces) -> EnsembleCheckpoints:
-    task, size = pieces.task, pieces.evaluation.ensemble_size
+    task, size = pieces.task, pieces.config.evaluation.ensemble_size
     mode = require_mode(task.metrics, task.monitor)
     return EnsembleCheckpoints(folder.ensemble, monitor=f"val/{task.monitor}", mode=mode, size=size)
 
@@ -205,29 +199,27 @@ def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Piece
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
     for line in (f"{what}: {folder.path}", *pieces.task.introduce()):
         say(line)
-    if pieces.published and not any(row.get("ran_whole") for row in pieces.published):
+    published = pieces.config.published
+    if published and not any(row.get("ran_whole") for row in published):
         say(
             "The whole schedule of this preset is not known to have been run before: nobody has "
             "seen whether it gives the published value."
         )
-    if trainer.strategy.root_device.type == "cuda" and not pieces.device.deterministic:
+    if trainer.strategy.root_device.type == "cuda" and not pieces.config.device.deterministic:
         say("On a GPU resuming is exact only with device.deterministic=true.")
 
 
 @rank_zero_only
 def _begin_logging(
-    loggers: list[Logger],
-    config: dict[str, object],
-    folder: RunFolder,
-    start: Start,
-    training: Training,
+    loggers: list[Logger], config: RunConfig, folder: RunFolder, start: Start
 ) -> None:
+    training = config.training
     is_in_window = start.step % training.log_every != 0
     for logger in loggers:
         if isinstance(logger, MetricsCsv):
             is_extended = start.step < training.max_steps and not start.is_stopped
             logger.rewind(start.step, is_extended=is_extended and is_in_window)
-        logger.log_hyperparams(config)
+        logger.log_hyperparams(dict(config.content))
         if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
             run, place = logger.experiment, Path(logger.save_dir or folder.path) / "wandb"
             say(f"W&B: {place if run.offline else run.url}")
@@ -247,12 +239,10 @@ def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) ->
         log_figures(figures, loggers, step)
 
 
-def _evaluate_after(
-    folder: RunFolder, config: dict[str, object], split: str, loggers: list[Logger]
-) -> None:
-    overrides = read_overrides(folder)
-    place = rank_zero_only(write_evaluation)(folder, split, config, overrides)
-    evaluate(config, folder, folder.evaluations / split, overrides, loggers)
+def _evaluate_after(folder: RunFolder, pieces: Pieces, loggers: list[Logger]) -> None:
+    split, overrides = pieces.config.evaluation.split, read_overrides(folder)
+    place = rank_zero_only(write_evaluation)(folder, split, pieces.config.content, overrides)
+    evaluate(pieces, folder, folder.evaluations / split, overrides, loggers)
     if place is not None:
         place.write_status("completed")
         place.let_go()

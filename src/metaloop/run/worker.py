@@ -10,9 +10,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
-import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.errors import Diverged, UserError
@@ -21,6 +19,7 @@ from metaloop.process.machine_error import MachineError, machine_error, refusal
 from metaloop.process.malloc import keep_freed_memory
 from metaloop.process.signals import Interrupted, leave_signals_to_parent
 from metaloop.run.adaptation.adapt import adapt
+from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.read import load_config, read_overrides
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
@@ -30,8 +29,11 @@ from metaloop.user_text import for_shell, say
 DIVERGED = 3  # the exit status of a run that diverged; of several processes torchrun makes it 1
 
 
-def work(arguments: Sequence[str] | None = None) -> int:
-    """Execute the folder that the arguments name, else the command line; return the exit status."""
+def work(arguments: Sequence[str] | None = None, pieces: Pieces | None = None) -> int:
+    """Execute the folder that the arguments name, else the command line; return the exit status.
+
+    `pieces` are those of the folder's config, where this process has built them to check it.
+    """
     parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
     parser.add_argument(
@@ -46,7 +48,7 @@ def work(arguments: Sequence[str] | None = None) -> int:
     try:
         folder.require()
         with _held(folder) if is_first else _not_held():
-            _execute(folder)
+            _execute(folder, pieces)
     except Diverged as error:
         if not is_first:
             return 0  # as below
@@ -72,20 +74,19 @@ def work(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _execute(folder: RunFolder) -> None:
+def _execute(folder: RunFolder, pieces: Pieces | None) -> None:
     keep_freed_memory()
-    config = load_config(folder)
-    checked = RunConfig.of({key: v for key, v in config.items() if key not in ("run", "adapt")})
-    if checked.device.threads is not None:
-        torch.set_num_threads(checked.device.threads)
-    if checked.command != "adapt":
-        warn_of_few_episodes(checked.evaluation.episodes)
-    if config["command"] == "train":
-        train(folder)
+    config = RunConfig.read(folder)
+    config.device.use_threads()
+    if config.command != "adapt":
+        warn_of_few_episodes(config.evaluation)
+    pieces = build(config) if pieces is None else pieces._replace(config=config)
+    if config.run is None:
+        train(folder, pieces)
         return
-    run = RunFolder.open(os.path.normpath(folder.path / cast(str, config.pop("run"))))
-    work_on = adapt if config["command"] == "adapt" else evaluate
-    work_on(config, run, folder.path, read_overrides(folder))
+    run = RunFolder.open(os.path.normpath(folder.path / config.run))
+    work_on = adapt if config.command == "adapt" else evaluate
+    work_on(pieces, run, folder.path, read_overrides(folder))
 
 
 def _has_begun(folder: RunFolder) -> bool:

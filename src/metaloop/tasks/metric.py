@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from metaloop.errors import UserError
 
@@ -29,6 +30,25 @@ class Metric:
 
     def __call__(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return self.function(predictions, targets)
+
+
+def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Compute the share of examples whose largest logit is that of the target."""
+    return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
+
+
+def brier(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Brier 1950: sum_c (p_c - [c is the target])^2, in 0..2, the mean over the examples."""
+    probabilities = predictions.softmax(-1)
+    of_target = probabilities.gather(-1, targets[..., None])[..., 0]
+    return (probabilities.square().sum(-1) - 2 * of_target + 1).mean()
+
+
+# of logits; best for the true probabilities alone, so that they tell how well those are known
+PROPER_SCORES: Mapping[str, MetricFunction] = {
+    "nll": Metric(F.cross_entropy, higher_is_better=False),
+    "brier": Metric(brier, higher_is_better=False),
+}
 
 
 def best_mode(metrics: Mapping[str, MetricFunction], name: str) -> Mode | None:

@@ -11,16 +11,14 @@ from torch import Tensor
 from metaloop.arguments import Count, NonNegative
 from metaloop.episode import Episode, Inputs
 from metaloop.errors import UserError
+from metaloop.tasks.disjoint import Deal, join_deals
 from metaloop.tasks.metric import MetricFunction
+from metaloop.tasks.mixed_shapes import MixedShapes
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFiles
-from metaloop.tasks.shapes import Shapes
 from metaloop.tasks.task import Network, Task
-
-SOURCE = "source"  # column with the name of an episode's source
-CHOICE = 2  # purpose of the random streams that choose a source; shapes use another
 
 
 class DrawnOfSource(NamedTuple):
@@ -32,65 +30,6 @@ class DrawnOfSource(NamedTuple):
 
     source: Tensor
     drawn: Episode
-
-
-class MixedShapes(Shapes):
-    """The shapes of several sources' episodes, and the choice of a source for each block.
-
-    Args:
-        sources: the sources by name.
-        shares: shares of the episodes, one per source, with sum 1.
-        block: number of consecutive episodes from one source.
-
-    """
-
-    def __init__(self, sources: Mapping[str, Task], shares: Sequence[float], block: int) -> None:
-        parts = [task.shapes for task in sources.values()]
-        of_classes = [task for task in sources.values() if task.is_regression is False]
-        ways = [
-            size
-            for task in of_classes
-            for size in (task.shapes.ways.fewest, task.output_size)
-            if task.shapes.has_classes or size == task.output_size
-        ]
-        super().__init__(
-            ways=[min(ways), max(ways)] if ways else None,
-            shots=[min(p.shots.fewest for p in parts), max(p.shots.most for p in parts)],
-        )
-        self.block, self.names, self.parts = block, list(sources), parts
-        self.ends = torch.tensor(shares, dtype=torch.float64).cumsum(0)
-
-    @property
-    def vary(self) -> bool:
-        return True  # two sources' episodes never form one group
-
-    def sources(self, streams: RandomStreams) -> Tensor:
-        """Choose the number of each episode's source, [T]."""
-        place = streams.of_blocks(self.block, CHOICE).uniform(1)[:, 0]
-        return torch.searchsorted(self.ends, place, right=True).clamp(max=len(self.ends) - 1)
-
-    def draw(self, streams: RandomStreams) -> Tensor:
-        """Draw each episode's source, then the row of that source's shapes."""
-        source = self.sources(streams)
-        drawn = [part.draw(streams) for part in self.parts]
-        rows = torch.zeros(len(source), 1 + max(r.shape[1] for r in drawn), dtype=torch.int64)
-        rows[:, 0] = source
-        for number, of_source in enumerate(drawn):
-            chosen = source == number
-            rows[chosen, 1 : 1 + of_source.shape[1]] = of_source[chosen]
-        return rows
-
-    def columns(self, streams: RandomStreams) -> dict[str, list[object]]:
-        source = self.sources(streams).tolist()
-        told = [part.columns(streams) for part in self.parts]
-        blank = [""] * len(source)
-
-        def column(name: str) -> list[object]:
-            each = [columns.get(name, blank) for columns in told]
-            return [each[number][i] for i, number in enumerate(source)]
-
-        names = dict.fromkeys(name for columns in told for name in columns)
-        return {SOURCE: [self.names[n] for n in source], **{name: column(name) for name in names}}
 
 
 class Mixture(Task):
@@ -129,6 +68,7 @@ class Mixture(Task):
         self.output_size = max(task.output_size for task in self.sources.values())
         self.vocabulary_size = self.first.vocabulary_size
         self.is_regression, self.monitor = self.first.is_regression, self.first.monitor
+        self.is_fresh = all(task.is_fresh for task in self.sources.values())
         counts = torch.tensor([task.classes for task in self.sources.values()])
         self.classes, self.offsets = int(counts.sum()), (counts.cumsum(0) - counts).tolist()
         self.found = {"of": {name: dict(task.found) for name, task in self.sources.items()}}
@@ -162,6 +102,22 @@ class Mixture(Task):
         drawn = list(self.sources.values())[number].draw(split, streams)
         return DrawnOfSource(torch.empty(streams.episodes, number, 0), drawn)
 
+    def deal(self, seed: int, split: Split, indices: Tensor) -> Deal:
+        """Each source's to its own episodes, to the first of a source that is used up."""
+        source = self.shapes.sources(RandomStreams(seed, split, indices))
+        places = [(source == number).nonzero()[:, 0] for number in range(len(self.sources))]
+        return join_deals(
+            (mine, task.deal(seed, split, indices[mine]))
+            for task, mine in zip(self.sources.values(), places, strict=True)
+            if len(mine)
+        )
+
+    def origins(self, drawn: DrawnOfSource) -> dict[str, Tensor]:  # type: ignore[override]
+        number = drawn.source.shape[1]
+        told = list(self.sources.values())[number].origins(drawn.drawn)
+        own = {"classes": told["classes"] + self.offsets[number]} if "classes" in told else {}
+        return {**told, **own}
+
     def gather(self, drawn: DrawnOfSource, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         number = drawn.source.shape[1]
         episode = list(self.sources.values())[number].gather(drawn.drawn, dtype)
@@ -184,6 +140,10 @@ class Mixture(Task):
     @property
     def metrics(self) -> Mapping[str, MetricFunction]:
         return self.first.metrics
+
+    @property
+    def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
+        return self.first.evaluation_metrics
 
     def read_examples(
         self, place: Path, *, skip_unusable: bool, like: Given | None = None

@@ -101,6 +101,17 @@ class RandomStreams:
         order = words[..., count:].argsort(axis=-1, kind="stable")
         return torch.from_numpy(np.take_along_axis(chosen, order, axis=-1))
 
+    def pick(self, sizes: Tensor, *, groups: int, members: int) -> tuple[Tensor, Tensor]:
+        """Choose groups (classes, data sets) of a split, and examples of each, each once.
+
+        Shapes:
+            sizes   [G]                   how many examples each group has
+            chosen  [T, groups]           positions of groups
+            members [T, groups, members]  positions of each chosen group's examples
+        """
+        chosen = self.choose(count=groups, population=len(sizes))
+        return chosen, self.choose(groups, count=members, population=sizes[chosen])
+
     def _words(self, *shape: int) -> Words:
         """The next 32-bit words of every stream, uint64 [T, *shape]."""
         count = int(np.prod(shape))

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metaloop.arguments import Count
-from metaloop.episode import Examples, Inputs, tensors_of
+from metaloop.episode import Examples, Inputs, tensors_of, the_tensor
 from metaloop.errors import UserError
 from metaloop.tasks.random_streams import RandomStreams
 
@@ -99,6 +99,11 @@ class Shapes:
         shots = _draw(blocks, self.shots, self.ways.most if self.uneven else 1)
         return shots * (torch.arange(self.ways.most) < ways)
 
+    def largest(self, streams: RandomStreams) -> tuple[Tensor, Tensor]:
+        """How many classes each episode has, and the most shots of one of them; both [T]."""
+        shots = self.draw(streams)
+        return (shots > 0).sum(1), shots.max(1).values
+
     def of(self, streams: RandomStreams) -> list[int]:
         """The shots of each class, in episodes that all have one shape."""
         if not self.vary:
@@ -125,6 +130,13 @@ class Shapes:
             counts = list(enumerate(shots[0].tolist()))
             support = parts.map(lambda part: torch.cat([part[:, n, :k] for n, k in counts], 1))
         return support, parts.map(lambda part: part[:, :, last].flatten(1, 2))
+
+    def origins(
+        self, rows: Tensor, classes: Tensor, shots: Tensor, queries: int
+    ) -> dict[str, Tensor]:
+        """What `Task.origins` tells of episodes of classes, whose rows are as in `to_sets`."""
+        support, query = (the_tensor(s.inputs) for s in self.to_sets(rows, shots, queries))
+        return {"classes": classes, "support": support, "query": query}
 
     def extremes(self) -> "list[Shapes]":
         """The smallest and the largest shape, each fixed; none where they do not vary."""

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 
 from metaloop.episode import Episode, Inputs, map_inputs, the_tensor
 from metaloop.errors import UserError
-from metaloop.tasks.metric import Metric, MetricFunction
+from metaloop.tasks.disjoint import Deal, deal_fresh
+from metaloop.tasks.metric import PROPER_SCORES, Metric, MetricFunction, accuracy
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
 from metaloop.tasks.readers.given import Given
@@ -54,6 +55,7 @@ class Task(ABC):
         target_names: names of a regression's targets, if they have names.
         shapes: numbers of classes and support examples per episode, where they may vary; `draw`
             then calls `shapes.of(streams)`.
+        is_fresh: whether every episode has newly drawn data, as synthetic families do.
         is_regression: whether targets are real values rather than classes; None if this depends on
             the targets that a user adapts to.
 
@@ -69,6 +71,7 @@ class Task(ABC):
     shapes: Shapes = Shapes(shots=1)  # fixed, so its shots are never used
     target_names: Sequence[str] = ()
     monitor: str = "query_loss"
+    is_fresh: bool = False
     is_regression: bool | None = None
 
     def __init_subclass__(cls) -> None:
@@ -106,6 +109,33 @@ class Task(ABC):
             at once and splits them.
 
         """
+
+    def deal(self, seed: int, split: Split, indices: Tensor) -> Deal:
+        """Deal the split's examples to these episodes, each example to one at most.
+
+        It ends before the first episode that too few are left for. `draw` gets what was dealt by
+        `streams.pick`.
+
+        Raises:
+            UserError: the family does not say what its episodes are drawn from.
+
+        """
+        if self.is_fresh:
+            return deal_fresh(indices)
+        raise UserError(
+            f"{type(self).__name__} does not say which examples its episodes share, so that there "
+            "is no open interval. Set evaluation.interval=closed; or, if every episode is of data "
+            "drawn anew, say so in the class: is_fresh = True."
+        )
+
+    def origins(self, drawn: Episode) -> dict[str, Tensor]:
+        """Say what episodes were drawn from, in columns of episodes.csv: numbers, [T, ..] each.
+
+        Args:
+            drawn: what `draw` returned.
+
+        """
+        return {}
 
     def extremes(self) -> Sequence["Task"]:
         """Return families of the smallest and largest episodes; itself if shapes are fixed."""
@@ -204,6 +234,11 @@ class Task(ABC):
         """
         return {}
 
+    @property
+    def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
+        """What an evaluation reports in addition to `metrics`: no meta-step pays for it."""
+        return {}
+
     def introduce(self) -> list[str]:
         """Return lines to print when training starts: what it reads, and warnings."""
         return []
@@ -253,10 +288,10 @@ class ClassificationTask(Task):
     def metrics(self) -> Mapping[str, MetricFunction]:
         return {"accuracy": Metric(accuracy, higher_is_better=True)}
 
-
-def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Compute the share of examples whose largest logit is that of the target."""
-    return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
+    @property
+    def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
+        """Scores of probabilities, where the loss says that outputs are their logits."""
+        return PROPER_SCORES if type(self).loss is ClassificationTask.loss else {}
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

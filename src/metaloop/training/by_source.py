@@ -5,7 +5,7 @@ import torch
 
 from metaloop.inner_loop import Report
 from metaloop.tasks import RandomStreams, Split, Task
-from metaloop.tasks.mixture import SOURCE
+from metaloop.tasks.mixed_shapes import SOURCE
 from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.logged_values import Values, summarize
 

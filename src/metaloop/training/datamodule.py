@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from metaloop.arguments import Count, CountOrZero, Seed
@@ -15,6 +15,8 @@ from metaloop.episode import Episode, Episodes, of_one_shape
 from metaloop.errors import UserError
 from metaloop.process.signals import leave_signals_to_parent
 from metaloop.tasks import RandomStreams, Split, Task
+from metaloop.tasks.disjoint import Deal, DisjointStreams
+from metaloop.training.estimate import EpisodeInterval
 
 BLOCK = 512  # episodes drawn together: what a draw costs beside its numbers is paid once a block
 
@@ -30,11 +32,10 @@ class MetaBatch(NamedTuple):
 
     @property
     def groups(self) -> Iterator[tuple[Tensor, Episode]]:
-        """The indices and the episodes of each shape."""
+        """The indices and the episodes of each shape, also of what is not yet gathered."""
         groups = of_one_shape(self.episodes)
-        return zip(
-            torch.split(self.indices, [len(group.classes) for group in groups]), groups, strict=True
-        )
+        counts = [len(tree_leaves(group)[0]) for group in groups]
+        return zip(torch.split(self.indices, counts), groups, strict=True)
 
 
 class EpisodicDataModule(pl.LightningDataModule):
@@ -51,6 +52,8 @@ class EpisodicDataModule(pl.LightningDataModule):
         validation_episodes: episodes of every validation.
         workers: processes that draw ahead; 0 draws in the training process.
         test_split, test_episodes: what `trainer.test` evaluates.
+        test_interval: closed, the split's first episodes; or open, episodes that share no example,
+            at most `test_episodes`, fewer where the split is used up.
 
     """
 
@@ -65,6 +68,7 @@ class EpisodicDataModule(pl.LightningDataModule):
         workers: CountOrZero = 0,
         test_split: Split = "test",
         test_episodes: Count = 600,
+        test_interval: EpisodeInterval = "closed",
     ) -> None:
         super().__init__()
         self.task = task
@@ -75,12 +79,19 @@ class EpisodicDataModule(pl.LightningDataModule):
         self.workers = workers
         self.test_split = test_split
         self.test_episodes = test_episodes
+        self.test_interval = test_interval
+        self._dealt: Deal | None = None
 
     def prepare_data(self) -> None:
         self.task.prepare()
 
     def setup(self, stage: str) -> None:
         self.task.setup()
+        if self.test_interval == "open":  # a split too small is refused before training
+            _, world = self._place()
+            self._dealt = deal_disjoint(
+                self.task, self.seed, self.test_split, self.test_episodes, world
+            )
 
     def train_dataloader(self) -> DataLoader[MetaBatch]:
         rank, world = self._place()
@@ -96,23 +107,40 @@ class EpisodicDataModule(pl.LightningDataModule):
         return self._loader(stream)
 
     def val_dataloader(self) -> DataLoader[MetaBatch]:
-        return self._evaluation_loader("validation", self.validation_episodes)
+        rank, world = self._place()
+        return self._loader(
+            EvaluationEpisodes(
+                self.task,
+                self.seed,
+                "validation",
+                self.validation_episodes,
+                self.eval_meta_batch_size,
+                rank,
+                world,
+            )
+        )
 
     def test_dataloader(self) -> DataLoader[MetaBatch]:
-        return self._evaluation_loader(self.test_split, self.test_episodes)
+        return self._loader(self.tested(*self._place()))
+
+    def tested(self, rank: int = 0, world: int = 1) -> "EvaluationEpisodes":
+        """What `trainer.test` evaluates, or a rank's share of it; after `setup`."""
+        return EvaluationEpisodes(
+            self.task,
+            self.seed,
+            self.test_split,
+            self.test_episodes if self._dealt is None else len(self._dealt.groups),
+            self.eval_meta_batch_size,
+            rank,
+            world,
+            self._dealt,
+        )
 
     def on_after_batch_transfer(self, batch: MetaBatch, dataloader_idx: int) -> MetaBatch:
         assert self.trainer is not None
         dtype = self.trainer.lightning_module.dtype
         assert isinstance(dtype, torch.dtype)
         return gather(self.task, batch, dtype)
-
-    def _evaluation_loader(self, split: Split, episodes: int) -> DataLoader[MetaBatch]:
-        rank, world = self._place()
-        batches = EvaluationEpisodes(
-            self.task, self.seed, split, episodes, self.eval_meta_batch_size, rank, world
-        )
-        return self._loader(batches)
 
     def _loader(self, source: Dataset[MetaBatch]) -> DataLoader[MetaBatch]:
         return DataLoader(
@@ -164,7 +192,10 @@ class MetaTrainingStream(IterableDataset[MetaBatch]):
 
 
 class EvaluationEpisodes(Dataset[MetaBatch]):
-    """The first episodes of a split, a meta-batch an item; a rank takes every world-th one."""
+    """The first episodes of a split, a meta-batch an item; a rank takes every world-th one.
+
+    With a deal they are made of what was dealt to them.
+    """
 
     def __init__(
         self,
@@ -175,8 +206,9 @@ class EvaluationEpisodes(Dataset[MetaBatch]):
         meta_batch_size: int,
         rank: int = 0,
         world: int = 1,
+        deal: Deal | None = None,
     ) -> None:
-        self.task, self.seed, self.split = task, seed, split
+        self.task, self.seed, self.split, self.deal = task, seed, split, deal
         self.batches = torch.split(torch.arange(rank, episodes, world), meta_batch_size)
 
     def __len__(self) -> int:
@@ -185,7 +217,7 @@ class EvaluationEpisodes(Dataset[MetaBatch]):
     def __getitem__(self, item: int) -> MetaBatch:
         if item >= len(self):
             raise IndexError(item)
-        return draw(self.task, self.seed, self.split, self.batches[item])
+        return draw(self.task, self.seed, self.split, self.batches[item], self.deal)
 
 
 def _leave_signals_to_parent(worker: int) -> None:  # noqa: ARG001 - DataLoader's hook
@@ -196,10 +228,14 @@ def _as_it_is(batch: object) -> object:
     return batch
 
 
-def draw(task: Task, seed: int, split: Split, indices: Tensor) -> MetaBatch:
+def draw(
+    task: Task, seed: int, split: Split, indices: Tensor, deal: Deal | None = None
+) -> MetaBatch:
     """Draw the episodes with these numbers, not yet gathered; shape by shape where they differ."""
 
     def drawn(indices: Tensor) -> Episode:
+        if deal is not None:
+            return task.draw(split, DisjointStreams(seed, split, indices, deal))
         return task.draw(split, RandomStreams(seed, split, indices))
 
     if not task.shapes.vary:
@@ -208,6 +244,26 @@ def draw(task: Task, seed: int, split: Split, indices: Tensor) -> MetaBatch:
     _, shape, counts = torch.unique(shapes, dim=0, return_inverse=True, return_counts=True)
     groups = torch.split(indices[shape.argsort(stable=True)], counts.tolist())
     return MetaBatch(torch.cat(groups), [drawn(group) for group in groups])
+
+
+def deal_disjoint(task: Task, seed: int, split: Split, episodes: int, processes: int = 1) -> Deal:
+    """Deal a split's examples to as many episodes as there are enough for, `episodes` at most.
+
+    Raises:
+        UserError: the family has no such episodes, or the split is too small for two, or for one
+            a process.
+
+    """
+    deal, fewest = task.deal(seed, split, torch.arange(episodes)), max(2, processes)
+    if len(deal.groups) < min(fewest, episodes):
+        remedy = "compute on fewer processes (device.devices), " if fewest > 2 else ""
+        raise UserError(
+            f"evaluation.interval=open takes at least {fewest} episodes that share no example, and "
+            f"the {split} split of {type(task).__name__} has enough for {len(deal.groups)}. Lower "
+            f"task.ways, task.shots or task.queries, add examples, {remedy}or set "
+            "evaluation.interval=closed."
+        )
+    return deal
 
 
 def gather(task: Task, drawn: MetaBatch, dtype: torch.dtype) -> MetaBatch:

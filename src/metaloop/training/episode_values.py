@@ -19,12 +19,14 @@ class Answered(NamedTuple):
 
     Shapes (legend in episode.py):
         classes [T, N]     global ids        targets, answers [T, N*Q]  labels 0..N-1
+        confidences [T, N*Q]  the answers' probabilities, where outputs are logits
         where ways vary, of the most ways N; NONE fills what is not there
     """
 
     classes: Tensor
     targets: Tensor
     answers: Tensor
+    confidences: Tensor
 
 
 def has_classes(episodes: Episode) -> bool:
@@ -47,6 +49,7 @@ class EpisodeValues(torchmetrics.Metric):
     classes: list[Tensor]
     targets: list[Tensor]
     answers: list[Tensor]
+    confidences: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,12 +66,12 @@ class EpisodeValues(torchmetrics.Metric):
         *,
         most_ways: int | None = None,
     ) -> None:
-        """Add some episodes: index [T], report[name] [T, K+1], and their `answers` if it has.
+        """Add some episodes: index [T], report[name] [T, K+1], and their answers if it has.
 
         Where episodes may have more ways (`most_ways`), answers are kept as wide as those':
         processes gather tensors of one width.
         """
-        self.names = [name for name in report if name != "answers"]
+        self.names = [name for name in report if name not in Answered._fields]
         self.index.append(index)
         self.values.append(torch.stack([report[name].double() for name in self.names], dim=1))
         if "answers" in report:
@@ -78,6 +81,7 @@ class EpisodeValues(torchmetrics.Metric):
             self.classes.append(_widen(episodes.classes, wide))
             self.targets.append(_widen(episodes.query.targets, wide))
             self.answers.append(_widen(report["answers"], wide))
+            self.confidences.append(_widen(report["confidences"], wide))
 
     def compute(self) -> Report:
         """All episodes in the order of their numbers: report[name] [episodes, K+1]."""
@@ -85,7 +89,7 @@ class EpisodeValues(torchmetrics.Metric):
         values = dim_zero_cat(self.values)[order]
         self.answered = None
         if len(self.answers):
-            parts = (self.classes, self.targets, self.answers)
+            parts = (self.classes, self.targets, self.answers, self.confidences)
             self.answered = Answered(*(dim_zero_cat(part)[order].cpu() for part in parts))
         return dict(zip(self.names, values.unbind(1), strict=True))
 

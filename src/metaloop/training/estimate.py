@@ -1,13 +1,32 @@
-"""A mean over episodes with its 95 % confidence interval."""
+"""A mean with its 95 % confidence interval: the one home of the package's statistics.
 
-from typing import NamedTuple
+`estimate` and `Estimate` are public names, which other rooms and users' scripts build on.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
+
+EpisodeInterval = Literal["closed", "open"]
+Interval = EpisodeInterval | Literal["seeds", "examples"]
+# what each interval is over, and so what it speaks of
+INTERVALS: Mapping[Interval, str] = {
+    "closed": "over episodes that may share examples: the sampler's randomness alone",
+    "open": "over episodes that share no example: the data's randomness too",
+    "seeds": "over runs that differ in their seed alone",
+    "examples": "over the examples of one task",
+}
+MANY = 600  # episodes, as many as the field reports; from there on it takes 1.96
 
 
 class Estimate(NamedTuple):
-    """A mean over episodes with the half-width of its 95 % interval; both [K+1] or scalar."""
+    """A mean with the half-width of its 95 % interval; both [K+1] or scalar.
+
+    `episodes` is the number of values averaged: episodes, or runs, or examples.
+    """
 
     mean: Tensor
     half_width: Tensor
@@ -15,11 +34,15 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: Tensor) -> Estimate:
-    """Mean +/- 1.96 * std / sqrt(episodes), in float64, over the first axis.
+    """Mean +/- t * std / sqrt(n), in float64, over the first axis: n independent values.
 
-    The standard deviation is the sample's (n - 1); a single episode has no interval: nan.
+    The standard deviation is the sample's (n - 1), and t Student's quantile for n - 1 degrees of
+    freedom; 1.96 from 600 values on, as papers print it. A single value has no interval: nan. The
+    interval of a difference is that of the paired differences.
     """
     values = values.double()
-    episodes = len(values)
-    half_width = 1.96 * values.std(0) / episodes**0.5 if episodes > 1 else values[0] * torch.nan
-    return Estimate(values.mean(0), half_width, episodes)
+    count = len(values)
+    if count < 2:
+        return Estimate(values.mean(0), values[0] * torch.nan, count)
+    quantile = 1.96 if count >= MANY else float(stdtrit(count - 1, 0.975))
+    return Estimate(values.mean(0), quantile * values.std(0) / count**0.5, count)

@@ -1,12 +1,14 @@
 """Evaluation of learners: every episode judged at every inner step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
 from metaloop.algorithms import Algorithm
 from metaloop.inner_loop import NormModeName, Parameters, Report
 from metaloop.meta_gradient import AtOnce, adaptation_path
+from metaloop.tasks.metric import MetricFunction
 from metaloop.training.datamodule import MetaBatch
 from metaloop.training.episode_values import Answered, EpisodeValues, has_classes
 
@@ -27,6 +29,7 @@ class Evaluator(torch.nn.Module):
         self._members: Sequence[Parameters] = ()
         self._meta_step: int | None = None
         self._norm_modes: Sequence[NormModeName] = ()
+        self._metrics: Mapping[str, MetricFunction] = {}
         self._values = EpisodeValues()
 
     @property
@@ -40,16 +43,18 @@ class Evaluator(torch.nn.Module):
         *,
         meta_step: int,
         norm_modes: Sequence[NormModeName] = (),
+        metrics: Mapping[str, MetricFunction] = {},
     ) -> None:
         """Judge these weights from now on, instead of those in training.
 
         Args:
             members: a learner's weights, or those of an ensemble, whose predictions are averaged.
             meta_step: at which they were saved: schedules are as they were there.
-            norm_modes: to report in addition to the objective's own.
+            norm_modes, metrics: to report in addition to the objective's own.
 
         """
-        self._members, self._meta_step, self._norm_modes = members, meta_step, norm_modes
+        self._members, self._meta_step = members, meta_step
+        self._norm_modes, self._metrics = norm_modes, metrics
 
     def judge(
         self,
@@ -63,10 +68,14 @@ class Evaluator(torch.nn.Module):
     ) -> None:
         """Adapt to some episodes and add what they report; `meta` is the learner in training."""
         device = batch.indices.device
+        judged = algorithm.at(meta_step if self._meta_step is None else self._meta_step)
+        if self._metrics:
+            metrics = {**self._metrics, **judged.objective.metrics}
+            judged = judged.judged_by(replace(judged.objective, metrics=metrics))
         members = [{n: p.to(device) for n, p in m.items()} for m in self._members]
         for indices, episodes in batch.groups:
             path = adaptation_path(
-                algorithm.at(meta_step if self._meta_step is None else self._meta_step),
+                judged,
                 members or meta,
                 episodes,
                 steps=algorithm.eval_inner_steps,

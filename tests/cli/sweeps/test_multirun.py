@@ -222,7 +222,7 @@ def test_a_search_for_the_worst_is_refused_before_there_is_a_folder(
     ("varied", "fixed"),
     [
         ("task=choice(sinusoid,harmonic)", ()),
-        ("model.hidden=choice([8],[9])", ("algorithm.inner_lr=x",)),  # does not build as it is
+        ("model.hidden=choice([8],[9])", ("task.shots=x",)),  # which they refuse themselves
     ],
 )
 def test_a_search_whose_jobs_decide_what_is_compared_is_left_to_them(varied, fixed):

@@ -9,7 +9,8 @@ import torch
 from metaloop.errors import UserError
 from metaloop.learner import Learner
 from metaloop.run.adaptation.adapt import adapt
-from metaloop.run.config.read import load_config
+from metaloop.run.config.build import build
+from metaloop.run.config.run_config import RunConfig
 
 RUN = ("task=clinc150", "task.ways=3", "model.hidden_size=8", "algorithm.inner_lr=2")
 SUPPORT = {
@@ -38,10 +39,10 @@ def test_a_csv_of_sentences_is_adapted_to_predicted_and_exported(untrained, tmp_
     support = write(tmp_path / "mine.csv", ["sentence", "label"], SUPPORT.items())
     query = write(tmp_path / "more.csv", ["sentence"], [[text] for text in QUERY])
     section = wanted(support=str(support), query=str(query), export=["pt2"])
-    config = {**load_config(run), "command": "adapt", "adapt": section}
+    config = RunConfig.read(run).changed(command="adapt", adapt=section)
     folder = tmp_path / "adaptation"
     folder.mkdir()
-    results = adapt(config, run, folder, [])
+    results = adapt(build(config), run, folder, [])
     assert results["protocol"]["examples"] == {"music": 1, "restaurant": 2, "weather": 2}
 
     adapted = Learner.load(run.path).adapt(list(SUPPORT), list(SUPPORT.values()), steps=30)
@@ -75,7 +76,7 @@ def test_a_csv_of_sentences_is_adapted_to_predicted_and_exported(untrained, tmp_
 def test_a_csv_that_does_not_fit_is_refused(header, rows, says, untrained, tmp_path):
     run = untrained(*RUN)
     support = write(tmp_path / "mine.csv", header, rows)
-    config = {**load_config(run), "command": "adapt", "adapt": wanted(support=str(support))}
+    config = RunConfig.read(run).changed(command="adapt", adapt=wanted(support=str(support)))
     (tmp_path / "adaptation").mkdir()
     with pytest.raises(UserError, match=says):
-        adapt(config, run, tmp_path / "adaptation", [])
+        adapt(build(config), run, tmp_path / "adaptation", [])

@@ -12,8 +12,9 @@ from PIL import Image
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.learner import Learner
-from metaloop.run.config.build import build, with_found
+from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import write_config
 from metaloop.run.worker import work
 
@@ -88,8 +89,8 @@ def handed(untrained, tmp_path):
     def hand(family):
         arguments, mine = family(tmp_path / "data", tmp_path / "mine")
         folder = untrained(*arguments, "task.queries=1", f"task.data_dir={tmp_path / 'data'}")
-        config = load_config(folder)
-        write_config(folder, with_found(config, build(config).task))  # as its training does
+        # as its training does
+        write_config(folder, build(RunConfig.read(folder)).whole_config().content)
         shutil.rmtree(tmp_path / "data")
         return RunFolder(folder.path.rename(tmp_path / "colleague")), mine
 

@@ -10,6 +10,7 @@ from metaloop.errors import UserError
 from metaloop.run.config.build import build
 from metaloop.run.config.misfits import build_and_try
 from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.tasks import Sinusoid
 from tests.conftest import composed
 
@@ -36,7 +37,7 @@ class OwnTask(Sinusoid):
 
 
 def test_the_default_config_builds_what_it_says():
-    pieces = build(composed())
+    pieces = build(RunConfig.of(composed()))
     assert pieces.algorithm.describe()["inner_lr"] == 0.01
     assert [tuple(p.shape) for p in pieces.meta_learner.meta.values()][:2] == [(40, 1), (40,)]
     optimizer = pieces.meta_learner.make_optimizer([{"params": [nn.Parameter(torch.zeros(1))]}])
@@ -49,7 +50,7 @@ def test_own_classes_are_built_from_their_targets():
     config = composed()
     config["model"] = {"_target_": f"{__name__}.OwnModel", "width": 5}
     config["task"] = {"_target_": f"{__name__}.OwnTask", "shots": 2}
-    pieces = build(config)
+    pieces = build(RunConfig.of(config))
     assert pieces.task.describe()["shots"] == 2
     assert pieces.algorithm.objective.model.layers[1].out_features == 5
 
@@ -57,7 +58,7 @@ def test_own_classes_are_built_from_their_targets():
 def test_any_torch_optimizer_and_scheduler_builds():
     config = composed("scheduler=cosine")
     config["optimizer"] = {"_target_": "torch.optim.RMSprop", "lr": 0.01, "alpha": 0.9}
-    learner = build(config).meta_learner
+    learner = build(RunConfig.of(config)).meta_learner
     optimizer = learner.make_optimizer([{"params": list(learner.meta.values())}])
     assert optimizer.param_groups[0]["alpha"] == 0.9
     scheduler = learner.make_scheduler(optimizer)
@@ -66,7 +67,7 @@ def test_any_torch_optimizer_and_scheduler_builds():
 
 def test_the_seed_makes_the_weights():
     first, again, other = (
-        build(composed(f"seed={s}")).meta_learner.state_dict() for s in (1, 1, 2)
+        build(RunConfig.of(composed(f"seed={s}"))).meta_learner.state_dict() for s in (1, 1, 2)
     )
     assert all(torch.equal(first[n], again[n]) for n in first)
     assert not all(torch.equal(first[n], other[n]) for n in first)
@@ -138,7 +139,7 @@ def test_what_does_not_fit_is_refused_by_key_rule_and_remedy(key, value, says):
     if key == "model._target_":
         config["model"] = {"_target_": value}
     with pytest.raises(UserError, match=says):
-        build(config)
+        build(RunConfig.of(config))
 
 
 TORCHS = "torch.optim.lr_scheduler"
@@ -173,7 +174,7 @@ TORCHS = "torch.optim.lr_scheduler"
 )
 def test_what_somebodys_constructor_or_step_refuses_is_named_by_its_key(overrides, says):
     with pytest.raises(UserError, match=says):
-        build_and_try(composed(*overrides))
+        build_and_try(RunConfig.of(composed(*overrides)))
 
 
 def test_a_schedule_shorter_than_the_run_is_refused_and_one_as_long_is_not():
@@ -185,17 +186,17 @@ def test_a_schedule_shorter_than_the_run_is_refused_and_one_as_long_is_not():
             "total_steps": steps,
         }
         if steps == 100:
-            build(config)
+            build(RunConfig.of(config))
             continue
         with pytest.raises(UserError, match="scheduler.total_steps=99: Tried to step 100 times"):
-            build(config)
+            build(RunConfig.of(config))
 
 
 def test_a_missing_argument_is_named():
     config = composed()
     del config["algorithm"]["inner_lr"]
     with pytest.raises(UserError, match="algorithm.inner_lr is missing: maml needs it"):
-        build(config)
+        build(RunConfig.of(config))
 
 
 def test_a_folder_of_the_first_version_is_refused_in_one_sentence(make_run):

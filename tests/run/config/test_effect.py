@@ -7,6 +7,7 @@ import pytest
 from metaloop.errors import UserError
 from metaloop.run.config.build import build
 from metaloop.run.config.effect import require_effect
+from metaloop.run.config.run_config import RunConfig
 from tests.conftest import composed
 
 RUN = ("logger=csv", "device=cpu", "callbacks=minimal", "model.hidden=[4]")
@@ -14,8 +15,8 @@ RUN = ("logger=csv", "device=cpu", "callbacks=minimal", "model.hidden=[4]")
 
 def asked(command, *changes, run=()):
     """Check these changes of a run with the command."""
-    trained = composed(*RUN, *run)
-    config = {**composed(*RUN, *run, *changes), "command": command}
+    trained = RunConfig.of(composed(*RUN, *run))
+    config = RunConfig.of({**composed(*RUN, *run, *changes), "command": command})
     require_effect(config, trained, build(config).algorithm)
 
 
@@ -73,13 +74,19 @@ def test_an_adaptation_draws_no_episodes():
         ("imaml", "algorithm.cg_steps", "algorithm.strength"),
         ("reptile", "algorithm.inner_steps", "algorithm.batch_size"),
         ("pretrain", "algorithm.inner_steps", "algorithm.inner_lr"),
+        ("pretrain", "algorithm.inner_steps", "algorithm.start"),
     ],
 )
 def test_an_algorithm_says_itself_what_its_inner_loop_reads(algorithm, idle, other):
-    value = {"algorithm.part": "head"}.get(other, 2)
+    value = {"algorithm.part": "head", "algorithm.start": "prototypes"}.get(other, 2)
     asked("evaluate", f"{other}={value}", run=[f"algorithm={algorithm}"])
     with pytest.raises(UserError, match=re.escape(f"{idle}=3 has no effect")):
         asked("evaluate", f"{other}={value}", f"{idle}=3", run=[f"algorithm={algorithm}"])
+
+
+def test_what_a_fitted_head_starts_from_has_been_learned():
+    with pytest.raises(UserError, match=r"algorithm\.strength=3 has no effect"):
+        asked("evaluate", "algorithm.strength=3", run=["algorithm=r2d2"])
 
 
 def test_the_command_refuses_before_a_folder_is_made(untrained, said):

@@ -12,6 +12,7 @@ from metaloop.errors import UserError
 from metaloop.run.config.build import build
 from metaloop.run.config.misfits import build_and_try, require_known_monitors
 from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import write_config
 from metaloop.run.train import train
 from metaloop.tasks import ClassificationTask, RandomStreams
@@ -52,7 +53,7 @@ def monitoring(monitor: str, **more: Callback) -> dict[str, Callback]:
 
 
 def test_what_no_validation_reports_cannot_be_monitored():
-    pieces = build(composed("task=omniglot", "experiment=smoke"))
+    pieces = build(RunConfig.of(composed("task=omniglot", "experiment=smoke")))
     for known in ("val/accuracy", "val/support_loss_before", "val/adaptation_gain"):
         require_known_monitors(monitoring(known), pieces)
     says = r"callbacks.early_stopping.monitor=val/acuracy is no value .*Did you mean val/accuracy"
@@ -64,7 +65,7 @@ def test_what_no_validation_reports_cannot_be_monitored():
 def test_two_progress_bars_are_refused_before_there_is_a_folder():
     second = "+callbacks.second._target_=pytorch_lightning.callbacks.RichProgressBar"
     with pytest.raises(UserError, match="multiple progress bar callbacks"):
-        build_and_try(composed(second))
+        build_and_try(RunConfig.of(composed(second)))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from metaloop.errors import UserError
 from metaloop.run.config import targets
 from metaloop.run.config.build import build
 from metaloop.run.config.construct import construct
+from metaloop.run.config.run_config import RunConfig
 from tests.conftest import composed
 
 OWN = __name__
@@ -123,7 +124,7 @@ def nothing_happens(tmp_path, monkeypatch):
 def test_no_target_is_called_that_does_not_make_what_belongs_there(target, nothing_happens):
     for place in PLACES:
         with pytest.raises(UserError, match=place):
-            build(placed(place, {"_target_": target, **TARGETS[target]}))
+            build(RunConfig.of(placed(place, {"_target_": target, **TARGETS[target]})))
 
 
 @pytest.mark.parametrize(
@@ -171,12 +172,12 @@ def test_metaloop_trust_allows_its_packages_alone_before_anything_is_imported(
     nothing_happens, monkeypatch
 ):
     monkeypatch.setenv("METALOOP_TRUST", "mine, other.part")
-    build(composed("logger=wandb"))
+    build(RunConfig.of(composed("logger=wandb")))
     for name in ("evil.Net", "other.Net", "minerals.Net"):
         config = placed("callbacks.x", {"_target_": name})
         says = rf"callbacks\.x\._target_={name} .*METALOOP_TRUST=mine, other\.part .*was not import"
         with pytest.raises(UserError, match=says):
-            build(config)
+            build(RunConfig.of(config))
     monkeypatch.setenv("METALOOP_TRUST", "")
     with pytest.raises(UserError, match=r"set METALOOP_TRUST=tests\."):
         construct({"_target_": f"{OWN}.Net"}, nn.Module, key="model")
@@ -207,5 +208,5 @@ def test_code_from_outside_is_named_once(capsys):
     for _ in range(2):
         construct({"_target_": f"{OWN}.Net"}, nn.Module, key="model")
     assert capsys.readouterr().out.startswith("Uses code from outside metaloop and torch: tests (")
-    build(composed())
+    build(RunConfig.of(composed()))
     assert not capsys.readouterr().out

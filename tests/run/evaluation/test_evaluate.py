@@ -12,6 +12,7 @@ from metaloop.meta_gradient import adaptation_path
 from metaloop.run.checkpoints.weights import find_judged, load_weights
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import rewrite_run
 from metaloop.run.evaluation.evaluate import evaluate
 from metaloop.run.train import train
@@ -35,7 +36,7 @@ def test_an_ensemble_is_kept_where_it_is_named_and_averages_its_members(make_run
     assert results(folder)["protocol"]["checkpoint"] == ", ".join(p.name for p in members)
 
     # by hand: the mean of the members' predictions, judged once
-    pieces = build(load_config(folder))
+    pieces = build(RunConfig.read(folder))
     (batch,) = EvaluationEpisodes(pieces.task, 0, "test", 20, 20)
     episodes = pieces.task.gather(batch.episodes, torch.float32)
     losses = []
@@ -112,9 +113,9 @@ def test_a_run_that_stored_statistics_can_be_judged_by_a_mode_that_reads_none(
     )
     train(folder)
     beside = results(folder)["metrics"]["accuracy@transductive"]["mean"]
-    config = load_config(folder) | {"norm_mode": "transductive"}
+    pieces = build(RunConfig.read(folder).changed(norm_mode="transductive"))
     (folder.evaluations / "other").mkdir()
-    alone = evaluate(config, folder, folder.evaluations / "other", [])
+    alone = evaluate(pieces, folder, folder.evaluations / "other", [])
     assert alone["metrics"]["accuracy"]["mean"] == beside
 
 
@@ -122,10 +123,9 @@ def test_a_norm_mode_that_the_run_has_not_learned_is_refused_by_name(make_run, o
     data = (f"task.data_dir={omniglot}", f"task.cache_dir={cache}", "task.queries=1")
     folder = make_run("task=omniglot", *data, "model.filters=4", "training.max_steps=1")
     train(folder)
-    config = load_config(folder)
-    config["evaluation"]["norm_modes"] = ["per_step"]
+    config = RunConfig.read(folder).changed(evaluation={"norm_modes": ["per_step"]})
     with pytest.raises(UserError, match=r"names per_step, but this run has no statistics\.body"):
-        evaluate(config, folder, folder.evaluations / "other", [])
+        evaluate(build(config), folder, folder.evaluations / "other", [])
 
 
 def test_statistics_that_pretraining_stored_are_what_frozen_norms_read(make_run, omniglot, cache):
@@ -146,7 +146,7 @@ def test_statistics_that_pretraining_stored_are_what_frozen_norms_read(make_run,
 
 def test_frozen_norms_of_a_new_learner_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"a new learner has none.*algorithm=pretrain"):
-        build(composed("task=omniglot", "norm_mode=frozen"))
+        build(RunConfig.of(composed("task=omniglot", "norm_mode=frozen")))
 
 
 def test_statistics_missing_where_a_frozen_run_starts_are_named(make_run, omniglot, cache):
@@ -160,7 +160,7 @@ def test_statistics_missing_where_a_frozen_run_starts_are_named(make_run, omnigl
 
 def test_a_run_of_no_meta_steps_evaluates_the_learner_as_initialised(make_run):
     folder = make_run("algorithm=pretrain", "training.max_steps=0")
-    pieces = build(load_config(folder))
+    pieces = build(RunConfig.read(folder))
     initial = {n: p.detach().clone() for n, p in pieces.meta_learner.state_dict().items()}
     train(folder)
     saved = torch.load(folder.last_checkpoint, weights_only=True)
@@ -213,7 +213,7 @@ def test_an_ensemble_is_judged_in_float64_too(make_run):
 
 def test_an_ensemble_that_no_validation_would_make_is_refused_before_training():
     with pytest.raises(UserError, match="a run of 3 meta-steps is never validated"):
-        build(composed("evaluation.checkpoint=ensemble", "training.max_steps=3"))
+        build(RunConfig.of(composed("evaluation.checkpoint=ensemble", "training.max_steps=3")))
 
 
 def test_an_ensembles_size_cannot_change_afterwards(make_run):
@@ -224,6 +224,7 @@ def test_an_ensembles_size_cannot_change_afterwards(make_run):
 
 
 def test_an_algorithm_that_stores_no_statistics_is_refused_modes_that_read_them():
+    stored = RunConfig.of(composed("task=omniglot", "algorithm=prototypical"))
     for mode in ("frozen", "per_step"):
         with pytest.raises(UserError, match="Prototypical stores none"):
-            build(composed("task=omniglot", "algorithm=prototypical", f"norm_mode={mode}"))
+            build(stored.changed(norm_mode=mode))

@@ -9,8 +9,8 @@ from PIL import Image
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.run.config.build import build, with_found
-from metaloop.run.config.read import load_config
+from metaloop.run.config.build import build
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import write_config
 from metaloop.run.evaluation.other_task import fit_to_run
 from metaloop.run.worker import work
@@ -68,8 +68,7 @@ def composed_on_others(untrained, said, tmp_path, monkeypatch):
         data, other = tmp_path / "data", tmp_path / "other"
         arguments, rule = family(data, other)
         run = untrained(*arguments, *EPISODES, f"task.data_dir={data}")
-        config = load_config(run)
-        write_config(run, with_found(config, build(config).task))
+        write_config(run, build(RunConfig.read(run)).whole_config().content)
         changes = [f"task.data_dir={other}", *([rule] if rule else []), "name=other"]
         said("evaluate", str(run.path), *changes, "compose_only=true")
         return RunFolder(run.evaluations / "other")
@@ -81,9 +80,7 @@ def composed_on_others(untrained, said, tmp_path, monkeypatch):
     "family", [image_folder, folder_of_tests, sentences], ids=lambda f: f.__name__
 )
 def test_seven_classes_make_episodes_though_none_is_left_to_train_on(family, composed_on_others):
-    config = load_config(composed_on_others(family))
-    del config["run"]
-    task = build(config).task
+    task = build(RunConfig.read(composed_on_others(family))).task
     task.prepare()
     task.setup()
     drawn = task.draw("test", RandomStreams(0, "test", torch.arange(20))).classes.unique()
@@ -104,7 +101,7 @@ def test_training_asks_for_all_three_splits(tmp_path):
     arguments, _ = arrays(tmp_path / "data", tmp_path / "other")
     content = composed(*SMALL, *arguments, *EPISODES, f"task.data_dir={tmp_path / 'other'}")
     with pytest.raises(UserError, match="needs 5 classes, but the validation split has 1"):
-        build(content).task.setup()
+        build(RunConfig.of(content)).task.setup()
 
 
 def test_another_table_is_read_by_the_runs_names_and_scale(tmp_path):
@@ -112,10 +109,11 @@ def test_another_table_is_read_by_the_runs_names_and_scale(tmp_path):
     (tmp_path / "own.csv").write_text("\n".join(["dose,age,label", *rows]))
     (tmp_path / "other.csv").write_text("age,more,dose,label\n1,2,3,a\n")
     place = ("task=arrays", f"task.data_dir={tmp_path}", "task.ways=2", "task.queries=1")
-    trained = composed(*place, "task.file=own.csv", "task.standardise=train")
-    trained = with_found(trained, build(trained).task)
-    judged = fit_to_run(composed(*place, "task.file=other.csv"), trained, RunFolder(tmp_path))
-    assert judged["task"]["file"] == "other.csv"
+    asked = composed(*place, "task.file=own.csv", "task.standardise=train")
+    trained = build(RunConfig.of(asked)).whole_config()
+    other = RunConfig.of(composed(*place, "task.file=other.csv"))
+    judged = fit_to_run(other, trained, RunFolder(tmp_path))
+    assert judged.task["file"] == "other.csv"
     for key in ("features", "standardise", "feature_means", "feature_spreads"):
-        assert judged["task"][key] == trained["task"][key]
-    assert judged["task"]["features"] == ["dose", "age"]
+        assert judged.task[key] == trained.task[key]
+    assert judged.task["features"] == ["dose", "age"]

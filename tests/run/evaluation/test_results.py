@@ -19,9 +19,12 @@ def test_every_metric_has_mean_and_interval_at_every_step_and_the_gain_is_paired
     results = summarize_results(VALUES)
     assert results["inner_steps"] == [0, 1]
     assert results["metrics"]["query_loss"]["mean"] == [3.0, 1.5]
-    # two values x, y: std = |x - y| / sqrt 2, half-width = 1.96 |x - y| / 2
-    assert results["metrics"]["accuracy"]["ci95"] == pytest.approx([0.0, 1.96 * 0.1])
-    assert results["adaptation_gain"] == {"mean": 1.5, "ci95": pytest.approx(1.96 * 1.5)}
+    # two values x, y: std = |x - y| / sqrt 2, half-width = t |x - y| / 2, Student's t = 12.706
+    assert results["metrics"]["accuracy"]["ci95"] == pytest.approx([0.0, 12.706 * 0.1], rel=1e-4)
+    assert results["adaptation_gain"] == {
+        "mean": 1.5,
+        "ci95": pytest.approx(12.706 * 1.5, rel=1e-4),
+    }
 
 
 def test_one_episode_is_written_without_an_interval(tmp_path):

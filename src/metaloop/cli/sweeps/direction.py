@@ -1,17 +1,17 @@
 """Whether a search looks for the best of its target metric, or for the worst."""
 
 from collections.abc import Mapping
-from typing import cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from metaloop.errors import UserError
-from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.build import build_task
 from metaloop.run.config.read import FORMAT, plain
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.sweeps.target_metric import TargetMetric, choose_target_metric
 
-OF_COMMAND = ("output_dir", "compose_only", "check_only")
+OF_COMMAND = ("output_dir", "compose_only", "check_only", "objective")
 # varied from job to job, they may change which metric is compared
 DECISIVE = ("task", "experiment", "objective", "training", "evaluation", "logger")
 
@@ -40,8 +40,7 @@ def require_direction(sweeper: Mapping[str, object], target: TargetMetric) -> No
 def check_search(config: DictConfig) -> None:
     """Check a search before anything of it is written: each job would fail in the same way.
 
-    A search whose jobs differ in what decides is left to them, and so is a config that wants what
-    only they have.
+    A search whose jobs differ in what decides is left to them, and so is a task that does not fit.
 
     Raises:
         UserError: its direction, or its objective, is none for what it trains.
@@ -57,17 +56,11 @@ def check_search(config: DictConfig) -> None:
     if varied & set(DECISIVE):
         return
     values = plain(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
-    objective = cast(str | None, values.pop("objective"))
-    for key in OF_COMMAND:
-        values.pop(key)
-    pieces = _pieces({"format": FORMAT, "command": "train", "run_id": "unmade", **values})
-    if pieces is not None:
-        logger = cast(Mapping[str, object], values["logger"])
-        require_direction(config.hydra.sweeper, choose_target_metric(objective, pieces, logger))
-
-
-def _pieces(content: Mapping[str, object]) -> Pieces | None:
+    asked = {key: values.pop(key) for key in OF_COMMAND}
     try:
-        return build(content)
+        known = RunConfig.of({"format": FORMAT, "command": "train", "run_id": "unmade", **values})
+        task = build_task(known)
     except UserError:
-        return None
+        return
+    named = None if asked["objective"] is None else str(asked["objective"])
+    require_direction(config.hydra.sweeper, choose_target_metric(named, known, task))

@@ -2,9 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -24,12 +24,15 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import JobRecord, SweepFolder
 from metaloop.process.parent_death import stop_with_parent
-from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.build import Pieces, build, build_task
 from metaloop.run.config.identity import identity, is_elsewhere
+from metaloop.run.config.keys import key_of
 from metaloop.run.config.misfits import build_and_try
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Device
 from metaloop.run.config.write import rewrite_job
 from metaloop.run.sweeps.target_metric import choose_target_metric, read_target_metric
+from metaloop.tasks import Task
 from metaloop.user_text import say
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -79,13 +82,14 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
             state = job.folder.state() if job.folder.config.is_file() else "new"
             _say(f"{' '.join(job.varied)}: {BEGINS.get(state, 'begins')}, {job.folder.path}")
             if state == "completed":
-                return _value(composed, build(composed.content), job.folder)
+                config = RunConfig.of(composed.content)
+                return _value(composed, config, build_task(config), job.folder)
             if state == "diverged":
                 raise UserError(job.folder.why_ended())
             rewrite_job(job.folder, composed.content, composed.overrides)
             pieces = _checked(composed, job.folder)
-            run_in_sweep(sweep, job.folder, pieces.device)
-            return _value(composed, pieces, job.folder)
+            run_in_sweep(sweep, job.folder, pieces.config.device)
+            return _value(composed, pieces.config, pieces.task, job.folder)
 
     return record_job(sweep, job.folder, job.varied, work)
 
@@ -95,9 +99,9 @@ def compose_job(sweep: SweepFolder, composed: Composed) -> None:
     job = _of(sweep, composed)
 
     def work() -> None:
-        processes = build(composed.content).device.processes_here()
+        device = build(RunConfig.of(composed.content)).config.device
         rewrite_job(job.folder, composed.content, composed.overrides)
-        execute(Work(job.folder, processes), compose_only=True)
+        execute(Work(job.folder, device), compose_only=True)
 
     record_job(sweep, job.folder, job.varied, work, ends="composed")
 
@@ -109,7 +113,7 @@ def check_job(sweep: SweepFolder, composed: Composed) -> None:
     job = _of(sweep, composed)
 
     def work() -> None:
-        check_run(composed.content)
+        check_run(RunConfig.of(composed.content))
 
     record_job(sweep, job.folder, job.varied, work, ends="checked")
 
@@ -118,28 +122,27 @@ def _of(sweep: SweepFolder, composed: Composed) -> Job:
     """Name a job, and let it know its share of the cores and what W&B is told of its sweep."""
     varied = varied_overrides(sweep.leader.arguments, composed.overrides)
     # varied, what an identity leaves out makes another job all the same
-    key = identity(composed.content, *(o for o in varied if is_elsewhere(_key(o))))
+    key = identity(composed.content, *(o for o in varied if is_elsewhere(key_of(o))))
     label_job(composed.content, sweep.path.name, varied)
-    device = cast(dict[str, object], composed.content["device"])
-    if device.get("threads") is None:
+    device = composed.content["device"]
+    if isinstance(device, dict) and device.get("threads") is None:
         device["threads"] = threads_of_a_job(HydraConfig.get().launcher, device.get("devices"))
     return Job(composed, varied, key, sweep.run_folder(composed.name, key))
 
 
-def folder_job(
-    folder: RunFolder, overrides: Sequence[str], device: Device, *, compose_only: bool
-) -> None:
+def folder_job(work: Work, overrides: Sequence[str], *, compose_only: bool) -> None:
     """Execute an evaluation's or adaptation's folder as a job of a multirun, or say how to."""
+    folder = work.folder
     folder.let_go()  # the worker, another process, takes it
     sweep = SweepFolder(HydraConfig.get().sweep.dir)
 
-    def work() -> None:
+    def do() -> None:
         if compose_only:
-            execute(Work(folder, device.processes_here()), compose_only=True)
+            execute(work, compose_only=True)
         else:
-            run_in_sweep(sweep, folder, device)
+            run_in_sweep(sweep, folder, work.device)
 
-    record_job(sweep, folder, overrides, work, ends="composed" if compose_only else "completed")
+    record_job(sweep, folder, overrides, do, ends="composed" if compose_only else "completed")
 
 
 def record_job(
@@ -201,20 +204,16 @@ def varied_overrides(arguments: Sequence[str], overrides: Sequence[str]) -> list
     parser = OverridesParser.create()
     given = parser.parse_overrides(list(arguments))
     fixed = {override.key_or_group for override in given if not override.is_sweep_override()}
-    return [o for o in overrides if _key(o) not in fixed]
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
+    return [o for o in overrides if key_of(o) not in fixed]
 
 
 def _checked(composed: Composed, folder: RunFolder) -> Pieces:
     """Build the job's pieces; what does not fit is kept as the folder's failure."""
     try:
-        pieces = build_and_try(composed.content)
-        pieces.device.require()
+        pieces = build_and_try(RunConfig.of(composed.content))
+        pieces.config.device.require()
         if _is_compared(composed):
-            target = choose_target_metric(composed.objective, pieces, _logger(composed))
+            target = choose_target_metric(composed.objective, pieces.config, pieces.task)
             require_direction(HydraConfig.get().sweeper, target)
     except UserError as error:
         folder.write_status("failed", error=f"{type(error).__name__}: {error}")
@@ -227,15 +226,10 @@ def _is_compared(composed: Composed) -> bool:
     return composed.objective is not None or direction_of(HydraConfig.get().sweeper) is not None
 
 
-def _value(composed: Composed, pieces: Pieces, folder: RunFolder) -> float | None:
+def _value(composed: Composed, config: RunConfig, task: Task, folder: RunFolder) -> float | None:
     if not _is_compared(composed):
         return None
-    objective = choose_target_metric(composed.objective, pieces, _logger(composed))
-    return read_target_metric(folder, objective)
-
-
-def _logger(composed: Composed) -> Mapping[str, object]:
-    return cast(Mapping[str, object], composed.content["logger"])
+    return read_target_metric(folder, choose_target_metric(composed.objective, config, task))
 
 
 def _log(folder: RunFolder) -> Path | None:

@@ -1,8 +1,7 @@
 """Adapt a run's learner to a user's examples; what comes of it fills one folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -25,8 +24,7 @@ from metaloop.run.adaptation.adaptation_curve import (
 )
 from metaloop.run.adaptation.predictions import write_predictions
 from metaloop.run.checkpoints.weights import find_weights, load_learner
-from metaloop.run.config.build import Pieces, build
-from metaloop.run.config.construct import section
+from metaloop.run.config.build import Pieces
 from metaloop.run.config.environment import versions
 from metaloop.run.config.settings import Adaptation
 from metaloop.run.evaluation.results import Results
@@ -35,17 +33,14 @@ from metaloop.tasks.readers.given import Given
 from metaloop.training.estimate import estimate
 
 
-def adapt(
-    config: Mapping[str, object], run: RunFolder, folder: Path, overrides: Sequence[str]
-) -> Results:
+def adapt(pieces: Pieces, run: RunFolder, folder: Path, overrides: Sequence[str]) -> Results:
     """Adapt as the config's section `adapt` says, predict, and write and print what came out."""
     _clear(folder)
-    content = dict(config)
-    wanted = section(Adaptation, cast(Mapping[str, object], content.pop("adapt")), "")
-    pieces = build(content)
+    config, wanted = pieces.config, pieces.config.adapt
+    assert wanted is not None, "the config of an adaptation says to what"
     checkpoint = find_weights(run, wanted.checkpoint)
     step = load_learner(pieces.meta_learner, checkpoint)
-    pieces.meta_learner.to(pieces.device.torch_device()).eval()
+    pieces.meta_learner.to(config.device.torch_device()).eval()
 
     support, labels, query = _read(pieces.task, wanted)
     adapted = adapt_to(
@@ -56,7 +51,7 @@ def adapt(
         labels,
         steps=wanted.steps,
         head=wanted.head,
-        seed=pieces.seed,
+        seed=config.seed,
         run=run.path.resolve().name,
     )
     judged = judge(adapted, query)
@@ -68,12 +63,13 @@ def adapt(
         write_text(folder / "adapted.txt", in_words(adapted.describe()))
     if query is not None:
         write_predictions(folder / "predictions.csv", adapted, query)
+    skipped = [*support.skipped, *(query.skipped if query else ())]
     results = {
         **summarize_curve(judged),
         "protocol": _protocol(pieces, adapted, wanted, support, run.path.resolve().name),
         "checkpoint": checkpoint.name,
         "meta_step": step,
-        "skipped": [*support.skipped, *(query.skipped if query else ())],
+        "skipped": skipped,
         "overrides": list(overrides),
         "versions": versions(),
     }
@@ -82,7 +78,7 @@ def adapt(
     drawings = _pictures(adapted, query)
     drawings["adaptation_curve"] = lambda: draw_adaptation_curve(curves, title_of(judged))
     save_figures(drawings, folder)
-    print_adaptation(results, folder)
+    print_adaptation(judged, skipped, folder)
     return results
 
 
@@ -118,7 +114,8 @@ def _check_classes(support: Given, query: Given) -> None:
     """Refuse a query class that nothing was adapted to, by the first example that is of it."""
     if query.labels is None or isinstance(query.labels, np.ndarray):
         return
-    known = set(cast(Sequence[str], support.labels))
+    assert support.labels is not None
+    known = set(map(str, support.labels))
     for name, label in zip(query.names, query.labels, strict=True):
         if label not in known:
             raise UserError(
@@ -167,5 +164,5 @@ def _protocol(
         **adapted.algorithm.describe(),
         "steps": adapted.steps,
         "head": wanted.head or "as trained",
-        "seed": pieces.seed,
+        "seed": pieces.config.seed,
     }

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from metaloop.adapted import Adapted, judge_path, leave_one_out
 from metaloop.episode import Examples
 from metaloop.inner_loop import Report
-from metaloop.run.evaluation.results import Results, finite
+from metaloop.run.evaluation.results import finite
 from metaloop.tasks.readers.given import Given
 from metaloop.training.estimate import estimate
 from metaloop.user_text import Terminal, say
@@ -57,6 +57,7 @@ def summarize_curve(judged: Judged) -> dict[str, object]:
     return {
         "judged_by": judged.by,
         "norm_mode_of_judge": judged.norm_mode,
+        "interval": "examples",
         "inner_steps": list(range(steps)),
         "metrics": {
             name: {
@@ -71,29 +72,28 @@ def summarize_curve(judged: Judged) -> dict[str, object]:
 
 def title_of(judged: Judged) -> str:
     """What stands over the curve."""
-    number = len(next(iter(judged.report.values())))
+    number, band = len(next(iter(judged.report.values()))), "95 % interval over examples"
     if judged.by == "query":
-        number = len(judged.report["query_loss"])
-        return f"{number} query examples, mean and 95 % interval over examples"
+        return f"{len(judged.report['query_loss'])} query examples, {band}"
     if judged.by == "leave_one_out":
-        return f"leaving out each of {number} support examples in turn (norms: {judged.norm_mode})"
-    return f"{number} support examples: none is left to judge by"
+        each = f"leaving out each of {number} support examples in turn"
+        return f"{each} (norms: {judged.norm_mode}), {band}"
+    return f"{number} support examples: none is left to judge by; {band}"
 
 
-def print_adaptation(results: Results, folder: Path) -> None:
+def print_adaptation(judged: Judged, skipped: Sequence[str], folder: Path) -> None:
     """Print each value before and after, who judged, and what lies where."""
     console = Terminal()
-    for message in cast(Sequence[str], results["skipped"]):
+    for message in skipped:
         console.print("Skipped:", style="yellow", end=" ")
         console.print(message, soft_wrap=True)
-    metrics = cast(dict[str, dict[str, list[float | None]]], results["metrics"])
-    for name, curve in metrics.items():
+    for name, values in judged.report.items():
+        means = finite(estimate(values).mean.tolist())
         before, after = (
-            "diverged" if value is None else f"{value:.4f}"
-            for value in (curve["mean"][0], curve["mean"][-1])
+            "diverged" if mean is None else f"{mean:.4f}" for mean in (means[0], means[-1])
         )
         console.print(f"{name.replace('_', ' ')}: {before} -> {after}", highlight=False)
-    console.print(f"Judged {JUDGES[str(results['judged_by'])]}.")
+    console.print(f"Judged {JUDGES[judged.by]}.")
     for name in MADE:
         if (folder / name).exists():
             say(f"  {folder / name}")

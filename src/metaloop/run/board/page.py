@@ -50,7 +50,9 @@ def _line(row: Row) -> str:
         f"{name.replace('_', ' ')} after {row['inner_step']}",
         f"{_number(name, published['mean'], published['ci95'])} ({published['source']})",
         "" if ours is None else _number(name, ours["mean"], ours["ci95_over_seeds"]),
-        "; ".join(_number(name, seed["mean"], seed["ci95"]) for seed in seeds),
+        "; ".join(
+            f"{_number(name, seed['mean'], seed['ci95'])} ({seed['interval']})" for seed in seeds
+        ),
         steps + asked,
         f"{row['verdict']}: {'; '.join(why)}" if why else f"{row['verdict']}",
     ]

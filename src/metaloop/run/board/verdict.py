@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from metaloop.run.sweeps.sweep_table import over_values
 
 RULE = (
-    "Ours is the mean over seeds with Student's interval, or over the episodes of a single seed. A "
+    "Ours is the mean over seeds with Student's interval, or over the episodes of a single seed. "
+    "Published intervals are closed: over episodes that draw the same examples again and again. A "
     "value agrees where its interval meets ours; one published without interval is taken to be as "
     "uncertain as ours is over as many episodes. Otherwise ours is above (better) or below (worse)."
 )

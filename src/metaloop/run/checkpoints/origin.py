@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import torch
 
@@ -15,11 +15,13 @@ from metaloop.errors import UserError
 from metaloop.folders.changes import Accepted
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.identity import differences
+from metaloop.run.config.keys import EFFECTS, leaves
 from metaloop.run.config.read import FORMAT
-from metaloop.run.config.settings import Device
+from metaloop.run.config.run_config import RunConfig
 from metaloop.user_text import for_shell
 
 Config = Mapping[str, object]
+Checkpoint = Mapping[str, Any]
 Changes = dict[str, tuple[object, object]]
 MAX_STEPS = "training.max_steps"
 # what a checkpoint to resume from holds
@@ -33,29 +35,21 @@ TO_RESUME: Mapping[str, type] = {
     STOPPED: bool,
     BESIDE: dict,
 }
-# keys of `device` that change the last bits of a number, or more of it
-INEXACT = (
-    "accelerator",
-    "precision",
-    "matmul_precision",
-    "tasks_at_once",
-    "chunks_at_once",
-    "compile",
-    "deterministic",
-)
+# keys that change the last bits of a number, or more of it, and not which run it is
+INEXACT = [key for key, effect in EFFECTS.items() if effect.changes in ("precision", "last_bits")]
 
 
-def origin(config: Config, device: Device) -> dict[str, object]:
+def origin(config: RunConfig) -> dict[str, object]:
     """Tell where a checkpoint of this run comes from, in plain containers."""
     return {
         "format": FORMAT,
-        "config": dict(config),
+        "config": dict(config.content),
         "versions": {name: version(name) for name in ("metaloop", "torch")},
-        "layout": {"processes": device.processes(), "threads": torch.get_num_threads()},
+        "layout": {"processes": config.device.processes(), "threads": torch.get_num_threads()},
     }
 
 
-def require_same_kind(checkpoint: Config, path: Path, config: Config) -> None:
+def require_same_kind(checkpoint: Checkpoint, path: Path, config: Config) -> None:
     """Refuse a checkpoint of another format, model or algorithm than this run's, by name.
 
     Raises:
@@ -67,8 +61,8 @@ def require_same_kind(checkpoint: Config, path: Path, config: Config) -> None:
             f"{path} does not say which config it is of: it is no checkpoint of a run, or an older "
             f"metaloop's. Start a new run from its weights: init_from={path}"
         )
-    if (saved := cast(Config, checkpoint[ORIGIN]).get("format")) != FORMAT:
-        by = _part(checkpoint, "versions").get("metaloop")
+    if (saved := checkpoint[ORIGIN].get("format")) != FORMAT:
+        by = checkpoint[ORIGIN]["versions"].get("metaloop")
         raise UserError(
             f"{path} was saved by metaloop {by} in format {saved or 0}, and metaloop "
             f"{version('metaloop')} reads format {FORMAT}. Install metaloop=={by} to go on, or "
@@ -88,15 +82,16 @@ def require_same_kind(checkpoint: Config, path: Path, config: Config) -> None:
             )
 
 
-def _says_origin(checkpoint: Config) -> bool:
+def _says_origin(checkpoint: Checkpoint) -> bool:
     its_origin = checkpoint.get(ORIGIN)
     parts = ("config", "versions", "layout")
     return isinstance(its_origin, dict) and all(isinstance(its_origin.get(p), dict) for p in parts)
 
 
-def saved_config(checkpoint: Config) -> Config:
+def saved_config(checkpoint: Checkpoint) -> Config:
     """The config that a checkpoint was trained with."""
-    return _part(checkpoint, "config")
+    config: Config = checkpoint[ORIGIN]["config"]
+    return config
 
 
 def changes_between(before: Config, after: Config) -> Changes:
@@ -150,29 +145,18 @@ def accepted_at(folder: RunFolder, meta_step: int, changes: Changes) -> list[Acc
     return [*before, Accepted(meta_step, changes)] if changes else before
 
 
-def inexact_because(checkpoint: Config, config: Config, device: Device) -> str | None:
+def inexact_because(checkpoint: Checkpoint, config: RunConfig) -> str | None:
     """Name what makes a resumed run differ in its last bits from the one never stopped."""
-    now = origin(config, device)
-    was = _places(saved_config(checkpoint), checkpoint[ORIGIN])
-    places = _places(config, now)
-    changed = [f"{k} {_told(was[k])} -> {_told(places[k])}" for k in was if was[k] != places[k]]
+    was, now = _layout(checkpoint[ORIGIN]), _layout(origin(config))
+    changed = [f"{k} {_told(was[k])} -> {_told(now[k])}" for k in was if was[k] != now[k]]
     return ", ".join(changed) if changed else None
 
 
-def _places(config: Config, its_origin: object) -> dict[str, object]:
-    """What of a run's place its last bits depend on."""
-    device = cast(Config, config["device"])
-    known = cast(dict[str, dict[str, object]], its_origin)
-    return {
-        # a run of before a key was has none
-        **{f"device.{key}": device.get(key) for key in INEXACT},
-        **known["layout"],
-        **known["versions"],
-    }
-
-
-def _part(checkpoint: Config, name: str) -> Config:
-    return cast(dict[str, Config], checkpoint[ORIGIN])[name]
+def _layout(its_origin: Checkpoint) -> dict[str, object]:
+    """Settings that affect bitwise reproducibility; older runs lack newer keys."""
+    values = dict(leaves(its_origin["config"]))
+    known = {key: values.get(key) for key in INEXACT}
+    return {**known, **its_origin["layout"], **its_origin["versions"]}
 
 
 def _is_of_model(key: str, values: tuple[object, object]) -> bool:  # noqa: ARG001 - as the other

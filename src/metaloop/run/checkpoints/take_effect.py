@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 from pytorch_lightning.callbacks import Callback
 from torch.optim import Optimizer
@@ -32,9 +32,8 @@ def take_effect(
         _renew_rates(changes, checkpoint, learner)
     changed = {key.split(".")[1] for key in changes if key.startswith("callbacks.")}
     if changed:
-        states = cast(dict[str, object], checkpoint["callbacks"])
         for name in changed & set(callbacks):
-            states.pop(callbacks[name].state_key, None)
+            checkpoint["callbacks"].pop(callbacks[name].state_key, None)
         checkpoint[STOPPED] = False
 
 
@@ -43,10 +42,10 @@ def _renew_rates(changes: Changes, checkpoint: Checkpoint, learner: MetaLearner)
     (optimizer,), (scheduler,) = made
     with warnings.catch_warnings():  # the optimizer takes no step: this only counts
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*optimizer.step.*")
-        for _ in range(cast(int, checkpoint["global_step"])):
+        for _ in range(checkpoint["global_step"]):
             scheduler.step()
     fresh = optimizer.state_dict()
-    (saved,) = cast(list[dict[str, Any]], checkpoint["optimizer_states"])
+    (saved,) = checkpoint["optimizer_states"]
     if all(_is_number(b) for key, (_, b) in changes.items() if key.startswith("optimizer.")):
         fresh["state"] = saved["state"]
     checkpoint["optimizer_states"] = [fresh]

@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
@@ -17,7 +17,7 @@ from metaloop.training.meta_learner import MetaLearner
 from metaloop.training.running_averages import AVERAGES
 from metaloop.user_text import for_shell, say
 
-Checkpoint = dict[str, object]
+Checkpoint = dict[str, Any]  # as Lightning has it; origin.py checks what is in one to resume from
 _say = rank_zero_only(say)
 
 
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, no checkpoint or state dict.")
-    return cast(Checkpoint, content)
+    return content
 
 
 def find_resumable(folder: RunFolder) -> Resumable | None:
@@ -250,7 +250,7 @@ def load_initial_weights(learner: MetaLearner, path: Path) -> None:
     objective = learner.algorithm.objective
     if not objective.reads_statistics:
         return
-    weights = cast(dict[str, Tensor], checkpoint.get("state_dict", {}))
+    weights: dict[str, Tensor] = checkpoint.get("state_dict", {})
     held = own_statistics(objective, 1)  # of a pretrained network, whose buffers were just loaded
     for name in learner.averages:
         found = weights.get(f"own.{name}")

@@ -7,13 +7,14 @@ from typing import NamedTuple, cast
 from metaloop.run.comparison.evaluated_run import JUDGEMENT, EvaluatedRun
 from metaloop.run.comparison.same_episodes import differing_keys
 from metaloop.run.config.read import read_overrides
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.other_task import fit_to_run
 
 
 class Retest(NamedTuple):
     """The config of an evaluation to make, and what it changes of the one that is there."""
 
-    config: Mapping[str, object]
+    config: RunConfig
     changes: Sequence[str]
     overrides: Sequence[str]
 
@@ -42,4 +43,5 @@ def retest(first: EvaluatedRun, other: EvaluatedRun) -> Retest | None:
     }
     changes = [f"{key}={json.dumps(value)}" for key, (value, _) in differing.items()]
     overrides = [*read_overrides(other.folder), *changes]
-    return Retest(fit_to_run(config, other.trained, other.run), changes, overrides)
+    asked, trained = RunConfig.of(config), RunConfig.of(other.trained)
+    return Retest(fit_to_run(asked, trained, other.run), changes, overrides)

@@ -6,7 +6,8 @@ from typing import NamedTuple, cast
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.run.config.identity import identifying, leaves
+from metaloop.run.config.identity import identifying
+from metaloop.run.config.keys import leaves
 from metaloop.run.config.read import load_config
 from metaloop.run.sweeps.sweep_table import is_sweep, runs_in
 from metaloop.user_text import say

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from metaloop.errors import UserError
 from metaloop.run.comparison.episodes import Values
 from metaloop.run.comparison.evaluated_run import JUDGEMENT, EvaluatedRun
-from metaloop.run.config.identity import is_elsewhere, leaves
+from metaloop.run.config.identity import is_elsewhere
+from metaloop.run.config.keys import leaves
 from metaloop.run.sweeps.sweep_table import SEED, overrides_by_key, short_name, what_varied
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -19,7 +19,7 @@ from metaloop.inner_loop import Objective, has_statistics
 from metaloop.run.config.construct import Node, Section, check_node, construct, partial, section
 from metaloop.run.config.refusal import refusal
 from metaloop.run.config.run_config import RunConfig
-from metaloop.run.config.settings import Device, Evaluation, Training
+from metaloop.run.config.settings import Device
 from metaloop.run.config.targets import require_all_trusted
 from metaloop.tasks import Task, require_mode
 from metaloop.training.datamodule import EpisodicDataModule
@@ -32,20 +32,20 @@ SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "n
 
 
 class Pieces(NamedTuple):
-    """What a config builds."""
+    """What a config builds, once a run: train, evaluate and adapt are handed it."""
 
-    seed: int
+    config: RunConfig
     task: Task
     algorithm: Algorithm
     datamodule: EpisodicDataModule
     meta_learner: MetaLearner
-    training: Training
-    device: Device
-    evaluation: Evaluation
-    published: list[dict[str, object]]
+
+    def whole_config(self) -> RunConfig:
+        """The config with what its task has read from the data."""
+        return self.config.changed(task=self.task.found)
 
 
-def build(content: Node) -> Pieces:
+def build(config: RunConfig) -> Pieces:
     """Build a run's pieces.
 
     Constructing starts nothing and needs no data but to find what the config leaves open, so
@@ -55,22 +55,17 @@ def build(content: Node) -> Pieces:
         UserError: whatever in the config does not fit, by its key.
 
     """
-    require_all_trusted(content)
-    config = RunConfig.of(content)
     config.evaluation.require(config.training)
     _check_meta_batch(config.data, config.device)
     pl.seed_everything(config.seed, verbose=False)
-    task = construct(config.task, Task, key="task")
-    if config.command == "evaluate":
-        task.splits = (config.evaluation.split,)
-    require_mode(task.metrics, task.monitor)
+    task = build_task(config)
     objective = _objective(config, task)
     algorithm = construct(
         config.algorithm, Algorithm, key="algorithm", objective=objective, classes=task.classes
     )
     is_new = config.command == "train" and config.init_from is None
     _check_statistics(algorithm, is_new=is_new)
-    meta_learner = _meta_learner(config, algorithm)
+    meta_learner = build_meta_learner(config, algorithm)
     _check_each(config.callbacks, "callbacks", Callback)
     _check_each(config.logger, "logger", Logger)
     datamodule = section(
@@ -81,32 +76,24 @@ def build(content: Node) -> Pieces:
         seed=config.seed,
         test_split=config.evaluation.split,
         test_episodes=config.evaluation.episodes,
+        test_interval=config.evaluation.interval,
     )
-    return Pieces(
-        config.seed,
-        task,
-        algorithm,
-        datamodule,
-        meta_learner,
-        config.training,
-        config.device,
-        config.evaluation,
-        config.published,
-    )
+    return Pieces(config, task, algorithm, datamodule, meta_learner)
 
 
-def with_found(config: Node, task: Task) -> dict[str, object]:
-    """A config with what its task has read from the data."""
-    return {**config, "task": _merge(cast(Node, config["task"]), task.found)}
+def build_task(config: RunConfig) -> Task:
+    """Build the task alone.
 
+    Raises:
+        UserError: it does not fit, or names code that is not trusted.
 
-def _merge(node: Node, found: Node) -> dict[str, object]:
-    merged = dict(node)
-    for key, value in found.items():
-        inner = node.get(key)
-        is_node = isinstance(value, Mapping) and isinstance(inner, Mapping)
-        merged[key] = _merge(cast(Node, inner), cast(Node, value)) if is_node else value
-    return merged
+    """
+    require_all_trusted(config.content)
+    task = construct(config.task, Task, key="task")
+    if config.command == "evaluate":
+        task.splits = (config.evaluation.split,)
+    require_mode(task.metrics, task.monitor)
+    return task
 
 
 def _objective(config: RunConfig, task: Task) -> Objective:
@@ -137,9 +124,14 @@ def _ways(model: Node, task: Task) -> int | None:
     return task.output_size if task.shapes.ways_vary or has_fewer else None
 
 
-def _meta_learner(config: RunConfig, algorithm: Algorithm) -> MetaLearner:
+def build_meta_learner(config: RunConfig, algorithm: Algorithm) -> MetaLearner:
+    """Build the outer loop around an algorithm."""
     training, device = config.training, config.device
-    make_optimizer, make_scheduler = _makers(config.optimizer, config.scheduler)
+    # all parameters in one kernel, where the optimizer can
+    make_optimizer = partial(
+        config.optimizer, Optimizer, key="optimizer", supplied="params", fused=True
+    )
+    make_scheduler = partial(config.scheduler, LRScheduler, key="scheduler", supplied="optimizer")
     _try_optimizer(config, algorithm.objective, make_optimizer, make_scheduler)
     made = MetaLearner(
         algorithm,
@@ -193,7 +185,7 @@ def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
         )
 
 
-def build_callbacks(config: Node, folder: RunFolder, task: Task) -> dict[str, Callback]:
+def build_callbacks(config: RunConfig, folder: RunFolder, task: Task) -> dict[str, Callback]:
     """Build the callbacks by name, each supplied with what it asks for by an argument's name."""
     supplied = {
         "dirpath": folder.checkpoints,
@@ -207,25 +199,18 @@ def build_callbacks(config: Node, folder: RunFolder, task: Task) -> dict[str, Ca
         is_known = "mode" not in node and name in summary_names(task.metrics, is_detailed=False)
         return {"mode": require_mode(task.metrics, name)} if is_known else {}
 
-    return _build_each(config, "callbacks", Callback, supplied, mode)
+    return _build_each(config.callbacks, "callbacks", Callback, supplied, mode)
 
 
-def build_loggers(config: Node, folder: RunFolder) -> list[Logger]:
+def build_loggers(config: RunConfig, folder: RunFolder) -> list[Logger]:
     """Build the loggers, each supplied with what it asks for by an argument's name."""
     supplied = {
         "path": folder.metrics,
         "save_dir": str(folder.path),
-        "id": config["run_id"],
+        "id": config.run_id,
         "name": folder.path.resolve().name,
     }
-    return list(_build_each(config, "logger", Logger, supplied).values())
-
-
-def _makers(optimizer: Node, scheduler: Node) -> tuple[MakeOptimizer, MakeScheduler]:
-    """The two, their parameters to come; all of these in one kernel where the optimizer can."""
-    make_optimizer = partial(optimizer, Optimizer, key="optimizer", supplied="params", fused=True)
-    make_scheduler = partial(scheduler, LRScheduler, key="scheduler", supplied="optimizer")
-    return cast(MakeOptimizer, make_optimizer), cast(MakeScheduler, make_scheduler)
+    return list(_build_each(config.logger, "logger", Logger, supplied).values())
 
 
 def _try_optimizer(
@@ -267,13 +252,12 @@ def _refusing(key: str, node: Node) -> Iterator[None]:
 
 
 def _build_each(
-    config: Node,
+    nodes: Mapping[str, Node | None],
     group: str,
     kind: type[Section],
     supplied: Mapping[str, object],
     more: Callable[[Node], Mapping[str, object]] = lambda _: {},
 ) -> dict[str, Section]:
-    nodes = cast(Mapping[str, Node | None], config[group])
     return {
         name: construct(node, kind, key=f"{group}.{name}", **supplied, **more(node))
         for name, node in nodes.items()

@@ -45,13 +45,14 @@ def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) 
 
 
 def partial(
-    node: Node, kind: type, *, key: str, supplied: str, **preferred: object
-) -> Callable[..., object]:
+    node: Node, kind: type[Section], *, key: str, supplied: str, **preferred: object
+) -> Callable[..., Section]:
     """Check a node and bind its values; the one argument left is supplied later.
 
     Of `preferred` is bound what the signature names and the node does not set.
     """
-    return _bound(check_node(node, kind, key=key, supplied=(supplied,)), preferred)
+    bound = _bound(check_node(node, kind, key=key, supplied=(supplied,)), preferred)
+    return cast(Callable[..., Section], bound)
 
 
 def check_node(node: Node, *kinds: type, key: str, supplied: Collection[str] = ()) -> Recipe:
@@ -107,7 +108,7 @@ def _bound(recipe: Recipe, offered: Mapping[str, object]) -> Callable[..., objec
     """A recipe's target with its arguments, and those offered that it asks for and has not."""
     named = inspect.signature(recipe.target).parameters
     extra = {n: v for n, v in offered.items() if n in named and n not in recipe.arguments}
-    arguments = cast(dict[str, object], _made(recipe.arguments))
+    arguments = {n: _made(v) for n, v in recipe.arguments.items()}
     return functools.partial(recipe.target, *map(_made, recipe.positional), **arguments, **extra)
 
 

@@ -3,26 +3,15 @@
 What a protocol names is then what was done: a key of the training is as the run was trained.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import cast
 
 from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.run.config.construct import Node, construct
-from metaloop.run.config.identity import leaves
+from metaloop.run.config.keys import effect_of, leaves
+from metaloop.run.config.run_config import RunConfig
 
-OF_TRAINING = (
-    "init_from",
-    "optimizer",
-    "scheduler",
-    "training",
-    "callbacks",
-    "logger",
-    "data.meta_batch_size",
-    "data.validation_episodes",
-)
-WITHOUT_EFFECT = {"evaluate": OF_TRAINING, "adapt": (*OF_TRAINING, "data", "evaluation")}
 INSTEAD = {
     "algorithm.inner_steps": "K here is algorithm.eval_inner_steps=K. ",
     "data.meta_batch_size": "Tasks at once here are data.eval_meta_batch_size=N. ",
@@ -31,9 +20,7 @@ INSTEAD = {
 }
 
 
-def require_effect(
-    config: Mapping[str, object], trained: Mapping[str, object], algorithm: Algorithm
-) -> None:
+def require_effect(config: RunConfig, trained: RunConfig, algorithm: Algorithm) -> None:
     """Refuse a key that a command on a trained run has changed without any effect.
 
     Args:
@@ -45,11 +32,11 @@ def require_effect(
         UserError: the first such key, and what to change.
 
     """
-    command = str(config["command"])
-    before, after = dict(leaves(trained)), dict(leaves(config))
+    command = config.command
+    before, after = dict(leaves(trained.content)), dict(leaves(config.content))
     changed = [key for key in after if key not in before or after[key] != before[key]]
-    idle = [key for key in changed if _is_part(key, WITHOUT_EFFECT[command])]
-    for key in (*idle, *_of_meta_loss(config, trained, algorithm)):
+    idle = [key for key in changed if command not in effect_of(key).commands]
+    for key in (*idle, *_of_meta_loss(config.algorithm, trained.algorithm, algorithm)):
         raise UserError(
             f"{key}={after[key]} has no effect on a run that is trained (with "
             f"{before.get(key)}): metaloop-{command} takes it as it was. {INSTEAD.get(key, '')}"
@@ -57,15 +44,8 @@ def require_effect(
         )
 
 
-def _is_part(key: str, sections: tuple[str, ...]) -> bool:
-    return any(f"{key}.".startswith(f"{section}.") for section in sections)
-
-
-def _of_meta_loss(
-    config: Mapping[str, object], trained: Mapping[str, object], algorithm: Algorithm
-) -> Iterator[str]:
+def _of_meta_loss(node: Node, before: Node, algorithm: Algorithm) -> Iterator[str]:
     """The changed arguments of the algorithm that only its meta-loss reads."""
-    node, before = (cast(Node, c["algorithm"]) for c in (config, trained))
     for name in (name for name in node if node[name] != before.get(name)):
         if name == "inner_steps":
             yield f"algorithm.{name}"

@@ -5,26 +5,16 @@ Imports no torch: commands stay quick.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-# They change no number beyond rounding: a run may go on on another device, logged elsewhere.
-ELSEWHERE = (
-    "format",
-    "command",
-    "run_id",
-    "device",
-    "logger",
-    "output_dir",
-    "published",
-    "published_where",
-)
+from metaloop.run.config.keys import effect_of, leaves
+
 PATHS = ("_dir", ".root")  # how keys of paths end, ours and torchvision's
-NO_NUMBER = ("data.workers", "data.eval_meta_batch_size")
 
 
 def is_elsewhere(key: str) -> bool:
     """Whether a dotted key is no part of what a run is: where it computes, logs, reads from."""
-    return key.split(".")[0] in ELSEWHERE or key.endswith(PATHS) or key in NO_NUMBER
+    return effect_of(key).changes != "numbers" or key.endswith(PATHS)
 
 
 def identifying(config: Mapping[str, object]) -> dict[str, object]:
@@ -51,12 +41,3 @@ def differences(
     one, other = identifying(before), identifying(after)
     keys = dict.fromkeys((*one, *other))
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
-
-
-def leaves(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """A config's values by their dotted keys."""
-    for key, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
-            yield from leaves(inner, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", inner

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from metaloop.errors import UserError, nearest
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
-from metaloop.run.config.construct import Node
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.trainer import make_trainer
 from metaloop.training.logged_values import summary_names
 
@@ -19,7 +19,7 @@ KNOWN = ("metaloop", "pytorch_lightning")
 OF_LIGHTNING = ("epoch", "step")  # which a ModelCheckpoint may monitor too
 
 
-def build_and_try(content: Node) -> Pieces:
+def build_and_try(config: RunConfig) -> Pieces:
     """Build the pieces, ask for their data, and try the callbacks and loggers of a training.
 
     Only their constructors know their ranges, and only Lightning knows which go together.
@@ -28,18 +28,19 @@ def build_and_try(content: Node) -> Pieces:
         UserError: whatever in the config does not fit, by its key.
 
     """
-    pieces = build(content)
+    config.device.use_threads()
+    pieces = build(config)
     pieces.task.require_data()
-    if content["command"] != "train":
+    if config.command != "train":
         return pieces
     unmade = RunFolder("unmade")
-    callbacks = build_callbacks(content, unmade, pieces.task)
+    callbacks = build_callbacks(config, unmade, pieces.task)
     require_known_monitors(callbacks, pieces)
-    build_loggers(content, unmade)
+    build_loggers(config, unmade)
     # on this process alone: nothing is started
-    alone = replace(pieces.device, accelerator="cpu", devices=1, nodes=1, precision="32-true")
+    alone = replace(config.device, accelerator="cpu", devices=1, nodes=1, precision="32-true")
     with explain_misfits(RuntimeError):  # two callbacks of one name in the checkpoint
-        make_trainer(alone, unmade.path, [*callbacks.values()], training=pieces.training)
+        make_trainer(alone, unmade.path, [*callbacks.values()], training=config.training)
     return pieces
 
 
@@ -54,7 +55,7 @@ def require_known_monitors(callbacks: Mapping[str, Callback], pieces: Pieces) ->
     """
     if any(type(c).__module__.partition(".")[0] not in KNOWN for c in callbacks.values()):
         return
-    names = summary_names(pieces.task.metrics, is_detailed=pieces.training.report)
+    names = summary_names(pieces.task.metrics, is_detailed=pieces.config.training.report)
     known = [f"val/{name}" for name in names]
     for key, callback in callbacks.items():
         monitor = getattr(callback, "monitor", None)

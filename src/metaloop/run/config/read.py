@@ -1,9 +1,9 @@
 """Reading a folder's config. Imports no torch: commands stay quick."""
 
 from collections.abc import Mapping
-from typing import IO, cast
+from typing import IO
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from metaloop.errors import UserError
 from metaloop.folders.reading import parse_yaml, unreadable
@@ -73,14 +73,12 @@ def read_overrides(folder: RunFolder) -> list[str]:
     return [str(line) for line in lines]
 
 
-def plain(config: DictConfig) -> dict[str, object]:
-    """Resolve a config into dicts and lists."""
-    return cast(dict[str, object], _resolved(config))
+def plain(config: DictConfig, *, resolve: bool = True) -> dict[str, object]:
+    """Turn a config into dicts and lists."""
+    content: object = OmegaConf.to_container(config, resolve=resolve, enum_to_str=True)
+    assert isinstance(content, dict)
+    return content
 
 
 def _read_yaml(file: IO[str]) -> object:
-    return _resolved(OmegaConf.load(file))
-
-
-def _resolved(config: DictConfig | ListConfig) -> object:
-    return OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    return OmegaConf.to_container(OmegaConf.load(file), resolve=True, enum_to_str=True)

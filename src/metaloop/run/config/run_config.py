@@ -6,9 +6,11 @@ from typing import Literal
 
 from metaloop.arguments import Seed, check_arguments
 from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormAdapts, NormModeName
 from metaloop.run.config.construct import Node, section
-from metaloop.run.config.settings import Device, Evaluation, Training
+from metaloop.run.config.read import load_config
+from metaloop.run.config.settings import Adaptation, Device, Evaluation, Training
 
 Command = Literal["train", "evaluate", "adapt"]
 # sections whose keys are values, not pieces to construct
@@ -16,6 +18,7 @@ SECTIONS: Mapping[str, Callable[..., object]] = {
     "training": Training,
     "device": Device,
     "evaluation": Evaluation,
+    "adapt": Adaptation,
 }
 
 
@@ -33,6 +36,8 @@ class RunConfig:
             with a `note` of what may be wrong with it, and `ran_whole` where the preset's whole
             schedule is on the board.
         published_where: their common conditions, keys of the config and their values.
+        run: of an evaluation or adaptation: the way from its folder to the run's.
+        adapt: of an adaptation: to what, and how.
 
     """
 
@@ -57,6 +62,18 @@ class RunConfig:
     logger: Mapping[str, Node | None]
     published: list[dict[str, object]]
     published_where: Mapping[str, object] = field(default_factory=dict)
+    run: str | None = None
+    adapt: Adaptation | None = None
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> "RunConfig":
+        """Read a folder's config.
+
+        Raises:
+            UserError: it cannot be read, or a key of it is not what it should be.
+
+        """
+        return cls.of(load_config(folder))
 
     @classmethod
     def of(cls, content: Mapping[str, object]) -> "RunConfig":
@@ -69,9 +86,25 @@ class RunConfig:
         keys = {name: value for name, value in content.items() if name not in SECTIONS}
         check_arguments(cls, keys, key="", supplied={"content", *SECTIONS})
         sections = {
-            name: section(kind, _node(content, name), name) for name, kind in SECTIONS.items()
+            name: section(kind, _node(content, name), name)
+            for name, kind in SECTIONS.items()
+            if name != "adapt" or name in content
         }
         return cls(content=content, **keys, **sections)  # type: ignore[arg-type]
+
+    def changed(self, **values: object) -> "RunConfig":
+        """Take other values; the other keys of a section stay as they are."""
+        return RunConfig.of(_merge(self.content, values))
+
+
+def _merge(node: Node, values: Node) -> dict[str, object]:
+    merged = dict(node)
+    for key, value in values.items():
+        inner = node.get(key)
+        if isinstance(value, Mapping) and isinstance(inner, Mapping):
+            value = _merge(inner, value)
+        merged[key] = value
+    return merged
 
 
 def _node(content: Mapping[str, object], name: str) -> Node:

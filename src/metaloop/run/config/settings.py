@@ -14,6 +14,7 @@ from metaloop.errors import UserError
 from metaloop.inner_loop import NormModeName
 from metaloop.meta_gradient import ChunksAtOnce, TasksAtOnce
 from metaloop.tasks import Split
+from metaloop.training.estimate import EpisodeInterval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +34,17 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Which episodes judge the learner, from which checkpoint, under which norm modes."""
+    """Which episodes judge the learner, from which checkpoint, under which norm modes.
+
+    A run from before there were open intervals has a closed one.
+    """
 
     split: Split
     episodes: Count
     checkpoint: Literal["best", "last", "ensemble"]
     ensemble_size: Count
     norm_modes: list[NormModeName]
+    interval: EpisodeInterval = "closed"
 
     def require(self, training: Training) -> None:
         """Refuse an ensemble of validations that never happen.
@@ -101,6 +106,11 @@ class Device:
     def is_open(self) -> bool:
         """Whether something is still to be decided by measuring."""
         return "auto" in (self.tasks_at_once, self.chunks_at_once, self.compile)
+
+    def use_threads(self) -> None:
+        """Let torch compute on as many threads as the config says, in this process."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
 
     def gpus_here(self) -> int:
         """How many GPUs the run may choose from; 0 where it computes on none."""

@@ -54,12 +54,13 @@ def find_target(name: str, key: str) -> Callable[..., object]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using '_target_: functools.partial'")
-            found = hydra.utils.instantiate({"_target_": name, "_partial_": True}).func
+            made = hydra.utils.instantiate({"_target_": name, "_partial_": True})
     except InstantiationException as error:
         raise UserError(_explain(error, f"{key}._target_={name}", name)) from error
     if not _is_in(name, KNOWN):
         _print_foreign(name.partition(".")[0])
-    return typing.cast(Callable[..., object], found)
+    found: Callable[..., object] = made.func
+    return found
 
 
 def require_trusted(name: str, key: str) -> None:

@@ -13,6 +13,7 @@ from metaloop.folders.atomic_write import write_text
 from metaloop.folders.changes import Accepted, Decided
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.machine_error import in_words
+from metaloop.run.config.keys import key_of
 from metaloop.run.config.read import load_config, read_overrides
 
 # seconds that the worker of a sweep that was killed may still need to save and end
@@ -64,7 +65,7 @@ def rewrite_run(
     accepted: Sequence[Accepted],
 ) -> None:
     """Replace a run's config, the overrides that changed it, and all that was accepted."""
-    by_key = {_key(override): override for override in (*read_overrides(run), *overrides)}
+    by_key = {key_of(override): override for override in (*read_overrides(run), *overrides)}
     run.change(_decided(config, list(by_key.values())), accepted)
 
 
@@ -96,10 +97,6 @@ def _held(
     folder.hold()
     folder.change(_decided({**config, "run": _way(run, folder)}, overrides))
     return folder
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def _way(run: RunFolder, folder: RunFolder) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from matplotlib.figure import Figure
@@ -14,37 +13,46 @@ from metaloop.callbacks import Progress
 from metaloop.episode import of_one_shape
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.inner_loop import NormModeName
+from metaloop.inner_loop import NormModeName, Report
 from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
 from metaloop.loggers.figures import Draw, log_figures, save_figures
-from metaloop.plots import draw_adaptation_curve, draw_confusion, draw_one_task
+from metaloop.plots import (
+    draw_adaptation_curve,
+    draw_confusion,
+    draw_one_task,
+    draw_reliability,
+)
 from metaloop.run.checkpoints.weights import find_judged, load_learner
-from metaloop.run.config.build import Pieces, build
+from metaloop.run.config.build import Pieces
 from metaloop.run.config.environment import versions
-from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
+from metaloop.run.config.settings import Evaluation
 from metaloop.run.config.trainer import make_trainer
 from metaloop.run.evaluation.printed_results import print_results
 from metaloop.run.evaluation.results import (
+    CALIBRATION_ERROR,
     Results,
     ours_beside,
+    summarize_calibration,
     summarize_results,
     write_confusion,
     write_results,
 )
-from metaloop.tasks import RandomStreams, Task
+from metaloop.tasks import Task
+from metaloop.tasks.metric import PROPER_SCORES
 from metaloop.training.by_source import by_source, summarize_each
+from metaloop.training.calibration import Reliability, measure_reliability
 from metaloop.training.confusion import count_confusion
 from metaloop.training.datamodule import EpisodicDataModule, gather
+from metaloop.training.episode_columns import episode_columns
 from metaloop.training.episode_values import NONE, Answered
-from metaloop.training.estimate import estimate
+from metaloop.training.estimate import MANY, estimate
 from metaloop.training.logged_values import Values, summarize
 from metaloop.user_text import Terminal, say
 
-ENOUGH_EPISODES = 600
-
 
 def evaluate(
-    config: Mapping[str, object],
+    pieces: Pieces,
     run: RunFolder,
     folder: Path,
     overrides: Sequence[str],
@@ -53,51 +61,86 @@ def evaluate(
     """Evaluate a run's learner as the config says, and write and print what came out.
 
     Args:
-        config: the run's, with what this evaluation changes.
+        pieces: what the run's config builds, with what this evaluation changes.
         run: whose checkpoint it is.
         folder: where results.json, episodes.csv and the pictures go.
         overrides: what the user changed, for the record.
         loggers: those of the training that this evaluation ends; they are told what came out.
 
     """
-    pieces = build(config)
-    pieces.device.require_started()
+    config = pieces.config
+    config.device.require_started()
     checkpoints = load_judged(pieces, run, norm_modes=_further_norm_modes(pieces))
-    trainer = make_trainer(pieces.device, folder, [Progress()])
+    trainer = make_trainer(config.device, folder, [Progress()])
     trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
     evaluated = pieces.meta_learner.evaluated
-    results = summarize_results(evaluated)
-    answered = pieces.meta_learner.evaluator.answered
-    if answered is not None:
-        met = {*answered.classes.flatten().tolist()} - {NONE}
-        results["classes"] = sorted(map(pieces.task.class_name, met))
-    sources = by_source(pieces.task, pieces.seed, pieces.evaluation.split, evaluated)
-    if sources:
-        results["by_source"] = {name: summarize_results(part) for name, part in sources.items()}
-    results["published"] = ours_beside(pieces.published, results, config)
-    results["protocol"] = _protocol(pieces, run, checkpoints) | _origin(config, run)
+    sources = by_source(pieces.task, config.seed, config.evaluation.split, evaluated)
+    reliability = _measure_reliability(pieces)
+    results = _results(pieces, run, checkpoints, sources)
+    if reliability is not None:
+        results["calibration"] = summarize_calibration(reliability)
     results["overrides"] = list(overrides)
-    results["versions"] = versions()
     if trainer.is_global_zero:
-        number = torch.arange(pieces.evaluation.episodes)
-        streams = RandomStreams(pieces.seed, pieces.evaluation.split, number)
-        write_results(folder, results, evaluated, pieces.task.shapes.columns(streams))
-        curves = {name: estimate(values) for name, values in evaluated.items()}
-        title = f"{results['episodes']} {pieces.evaluation.split} episodes"
-        trained = pieces.algorithm.inner_steps
-        drawings: dict[str, Draw] = {
-            "adaptation_curve": lambda: draw_adaptation_curve(curves, title, trained),
-            "one_task": lambda: _draw_first_task(pieces),
-        }
-        if answered is not None:
-            drawings["confusion"] = lambda: _tell_confusion(answered, pieces.task, title, folder)
-        figures = save_figures(drawings, folder)
+        write_results(folder, results, evaluated, episode_columns(pieces.datamodule.tested()))
+        figures = save_figures(_drawings(pieces, results, folder, reliability), folder)
         values = summarize(evaluated) | summarize_each(sources)
+        if reliability is not None:
+            mean, width, _ = reliability.error
+            values |= {CALIBRATION_ERROR: float(mean), f"{CALIBRATION_ERROR}_ci95": float(width)}
         _tell_loggers(loggers, values, figures, pieces, max(checkpoints.values()))
         print_results(results, folder)
         for path in figures.values():
             say(f"Plot: {path}")
     return results
+
+
+def _results(
+    pieces: Pieces,
+    run: RunFolder,
+    checkpoints: Mapping[str, int],
+    sources: Mapping[str, Report],
+) -> Results:
+    """What results.json says, but for what the user changed."""
+    results = summarize_results(pieces.meta_learner.evaluated)
+    if (answered := pieces.meta_learner.evaluator.answered) is not None:
+        met = {*answered.classes.flatten().tolist()} - {NONE}
+        results["classes"] = sorted(map(pieces.task.class_name, met))
+    if sources:
+        results["by_source"] = {name: summarize_results(part) for name, part in sources.items()}
+    protocol = _protocol(pieces, run, checkpoints) | _origin(pieces.config, run)
+    results["protocol"] = {**protocol, "episodes": results["episodes"]}
+    results["published"] = ours_beside(pieces.config.published, results, pieces.config.content)
+    results["versions"] = versions()
+    return results
+
+
+def _measure_reliability(pieces: Pieces) -> Reliability | None:
+    """Calibration, where outputs are logits of probabilities and all of them are finite."""
+    evaluator = pieces.meta_learner.evaluator
+    answered = evaluator.answered
+    if answered is None or not PROPER_SCORES.keys() <= evaluator.evaluated.keys():
+        return None
+    return measure_reliability(answered) if bool(answered.confidences.isfinite().all()) else None
+
+
+def _drawings(
+    pieces: Pieces, results: Results, folder: Path, reliability: Reliability | None
+) -> dict[str, Draw]:
+    """The pictures of an evaluation, and the table that goes with one of them."""
+    answered = pieces.meta_learner.evaluator.answered
+    curves = {name: estimate(v) for name, v in pieces.meta_learner.evaluated.items()}
+    judged = pieces.config.evaluation
+    title = f"{results['episodes']} {judged.split} episodes"
+    named, trained = f"{title}, {judged.interval} 95 % interval", pieces.algorithm.inner_steps
+    drawings: dict[str, Draw] = {
+        "adaptation_curve": lambda: draw_adaptation_curve(curves, named, trained),
+        "one_task": lambda: _draw_first_task(pieces),
+    }
+    if answered is not None:
+        drawings["confusion"] = lambda: _tell_confusion(answered, pieces.task, title, folder)
+    if reliability is not None:
+        drawings["reliability"] = lambda: draw_reliability(reliability, named)
+    return drawings
 
 
 def _tell_confusion(answered: Answered, task: Task, title: str, folder: Path) -> Figure:
@@ -118,25 +161,26 @@ def _tell_loggers(
 
     Other loggers get them as values of the meta-step; results.json stands beside metrics.csv.
     """
-    split = pieces.evaluation.split
+    split = pieces.config.evaluation.split
     log_figures({f"{split}_{name}": path for name, path in figures.items()}, loggers)
     values = {f"{split}/{name}": value for name, value in summary.items()}
     for logger in loggers:
         if isinstance(logger, OutageProofWandbLogger):
-            logger.log_summary(values)
+            logger.log_summary({**values, f"{split}/interval": pieces.config.evaluation.interval})
         elif not isinstance(logger, MetricsCsv):
             logger.log_metrics(values, meta_step)
 
 
 @rank_zero_only
-def warn_of_few_episodes(episodes: int) -> None:
-    """Say where an interval over few episodes would be read as more than it is."""
-    if episodes < ENOUGH_EPISODES:
+def warn_of_few_episodes(evaluation: Evaluation) -> None:
+    """Say where an interval is wide for want of episodes; an open one has no more to take."""
+    episodes = evaluation.episodes
+    if episodes < MANY and evaluation.interval == "closed":
         terminal = Terminal(stderr=True)
         terminal.print("Warning:", style="yellow", end=" ")
         terminal.print(
-            f"evaluation.episodes={episodes} is below {ENOUGH_EPISODES}, what "
-            "the field reports: the interval is wide, and itself uncertain."
+            f"evaluation.episodes={episodes} is below {MANY}, what "
+            "the field reports: the interval is wide."
         )
 
 
@@ -146,11 +190,16 @@ def load_judged(
     """Load the checkpoint to judge, or every member of an ensemble; return their meta-steps."""
     learner = pieces.meta_learner
     meta_steps, members = {}, []
-    judge = pieces.evaluation
+    judge = pieces.config.evaluation
     for path in find_judged(run, judge.checkpoint, judge.ensemble_size):
         meta_steps[path.name] = load_learner(learner, path)
         members.append({name: p.detach().clone() for name, p in learner.meta.items()})
-    learner.evaluator.set_judged(members, meta_step=max(meta_steps.values()), norm_modes=norm_modes)
+    learner.evaluator.set_judged(
+        members,
+        meta_step=max(meta_steps.values()),
+        norm_modes=norm_modes,
+        metrics=pieces.task.evaluation_metrics,
+    )
     return meta_steps
 
 
@@ -163,7 +212,7 @@ def _further_norm_modes(pieces: Pieces) -> list[NormModeName]:
     """
     algorithm, meta = pieces.algorithm, pieces.meta_learner.meta
     own_mode = algorithm.objective.norm_mode
-    further = [m for m in dict.fromkeys(pieces.evaluation.norm_modes) if m != own_mode]
+    further = [m for m in dict.fromkeys(pieces.config.evaluation.norm_modes) if m != own_mode]
     for mode in further:
         judged = algorithm.judged_by(replace(algorithm.objective, norm_mode=mode))
         if judged.lacks_statistics:
@@ -182,23 +231,24 @@ def _further_norm_modes(pieces: Pieces) -> list[NormModeName]:
 
 def _protocol(pieces: Pieces, run: RunFolder, checkpoints: Mapping[str, int]) -> dict[str, object]:
     return {
-        "split": pieces.evaluation.split,
-        "episodes": pieces.evaluation.episodes,
-        "seed": pieces.seed,
+        "split": pieces.config.evaluation.split,
+        "episodes": pieces.config.evaluation.episodes,
+        "interval": pieces.config.evaluation.interval,
+        "seed": pieces.config.seed,
         "task": type(pieces.task).__name__,
         **pieces.task.describe(),
         "model": type(pieces.algorithm.objective.model).__name__,
         **pieces.algorithm.describe(),
-        "precision": pieces.device.precision,
+        "precision": pieces.config.device.precision,
         "run": run.path.resolve().name,
         "checkpoint": ", ".join(checkpoints),
         "meta_step": max(checkpoints.values()),
     }
 
 
-def _origin(config: Mapping[str, object], run: RunFolder) -> dict[str, object]:
+def _origin(config: RunConfig, run: RunFolder) -> dict[str, object]:
     """On what the learner was trained, and where the data it is judged by lies."""
-    trained, judged = (cast(Mapping[str, object], c["task"]) for c in (load_config(run), config))
+    trained, judged = RunConfig.read(run).task, config.task
     data = {"data_dir": judged["data_dir"]} if judged.get("data_dir") else {}
     return {"trained_on": str(trained["_target_"]).rpartition(".")[2], **data}
 
@@ -210,6 +260,7 @@ def _draw_first_task(pieces: Pieces) -> Figure | None:
     learner.eval()  # the trainer has set back what it found
     device = next(iter(learner.meta.values())).device
     drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first)
-    gathered = gather(pieces.task, drawn, cast(torch.dtype, learner.dtype))
+    assert isinstance(learner.dtype, torch.dtype)
+    gathered = gather(pieces.task, drawn, learner.dtype)
     episodes, *_ = of_one_shape(gathered.episodes)
     return draw_one_task(pieces.algorithm, learner.meta, episodes, pieces.task.class_name)

@@ -1,8 +1,6 @@
 """A run's learner on another task than it was trained on: what has to be the same."""
 
 import inspect
-from collections.abc import Mapping
-from typing import cast
 
 from torch import nn
 
@@ -10,14 +8,13 @@ from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import SUPPLIED_TO_MODELS
-from metaloop.run.config.construct import Node, check_node, construct
+from metaloop.run.config.construct import check_node, construct
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.targets import require_all_trusted
 from metaloop.tasks import Task
 
 
-def fit_to_run(
-    config: Mapping[str, object], trained: Mapping[str, object], run: RunFolder
-) -> dict[str, object]:
+def fit_to_run(config: RunConfig, trained: RunConfig, run: RunFolder) -> RunConfig:
     """The config of an evaluation, checked against the run whose weights it judges.
 
     Data of the run's own kind are read as it read its: what it has found of them stands for what
@@ -29,13 +26,12 @@ def fit_to_run(
 
     """
     for each in (config, trained):
-        require_all_trusted(each)
-    mine, theirs = (cast(Node, c["task"]) for c in (trained, config))
-    own = construct(mine, Task, key="task")
-    if mine["_target_"] == theirs["_target_"]:
-        known = {key: value for key, value in own.found.items() if theirs.get(key) is None}
-        theirs = {**theirs, **known}
-    other = construct(theirs, Task, key="task")
+        require_all_trusted(each.content)
+    own = construct(trained.task, Task, key="task")
+    if trained.task["_target_"] == config.task["_target_"]:
+        known = {key: value for key, value in own.found.items() if config.task.get(key) is None}
+        config = config.changed(task=known)
+    other = construct(config.task, Task, key="task")
     name = type(other).__name__
     if _shapes_of(other) != _shapes_of(own):
         raise UserError(
@@ -43,22 +39,22 @@ def fit_to_run(
             f"{_shapes_of(own)}; those of {name} are {_shapes_of(other)}. Choose a "
             "task of the same shape, or one that can be brought into it (its image size)."
         )
-    model = dict(cast(Node, config["model"]))
+    model: dict[str, object] = {}
     if own.shapes.ways_vary and other.shapes.has_classes and other.output_size < own.output_size:
-        recipe = check_node(model, nn.Module, key="model", supplied=SUPPLIED_TO_MODELS)
+        recipe = check_node(config.model, nn.Module, key="model", supplied=SUPPLIED_TO_MODELS)
         if "output_size" in inspect.signature(recipe.target).parameters:
-            model.setdefault("output_size", own.output_size)
+            model = {"output_size": own.output_size, **config.model}
     elif other.output_size != own.output_size:
         raise UserError(
             f"{run.path} was trained with {own.output_size} ways or outputs, and this is an "
             f"evaluation with {other.output_size}. Evaluate with task.ways={own.output_size}; "
             "metaloop-adapt adapts to other numbers of classes."
         )
-    algorithm = dict(cast(Node, config["algorithm"]))
-    recipe = check_node(algorithm, Algorithm, key="algorithm", supplied=("objective", "classes"))
+    algorithm, supplied = config.algorithm, ("objective", "classes")
+    recipe = check_node(algorithm, Algorithm, key="algorithm", supplied=supplied)
     if "classes" in inspect.signature(recipe.target).parameters:
-        algorithm.setdefault("classes", own.classes)
-    return {**config, "task": theirs, "algorithm": algorithm, "model": model}
+        algorithm = {"classes": own.classes, **algorithm}
+    return config.changed(algorithm=algorithm, model=model)
 
 
 def _shapes_of(task: Task) -> object:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from rich.table import Table
 
-from metaloop.run.evaluation.results import Results
+from metaloop.run.evaluation.results import CALIBRATION_ERROR, Results, interval_of
+from metaloop.tasks.metric import PROPER_SCORES
+from metaloop.training.estimate import INTERVALS
 from metaloop.user_text import Terminal
 
 SHOWN_STEPS = (0, 1, 3, 5, 10)
@@ -19,9 +22,17 @@ def print_results(results: Results, folder: Path) -> None:
     assert isinstance(metrics, dict)
     assert isinstance(protocol, dict)
     trained = int(protocol["inner_steps"])
-    title = f"{results['episodes']} {protocol['split']} episodes, mean and 95 % interval"
-    shown = {n: v for n, v in metrics.items() if n == "support_loss" or "support_" not in n}
-    table = Table("inner step", *(n.replace("_", " ") for n in shown), title=title)
+    interval = interval_of(protocol)
+    title = f"{results['episodes']} {protocol['split']} episodes, mean and {interval} 95 % interval"
+    shown = {
+        name: values
+        for name, values in metrics.items()
+        if name == "support_loss"
+        or ("support_" not in name and name.partition("@")[0] not in PROPER_SCORES)
+    }
+    caption = f"{interval}: {INTERVALS[interval]}"
+    names = (n.replace("_", " ") for n in shown)
+    table = Table("inner step", *names, title=title, caption=caption)
     for step in sorted({*SHOWN_STEPS, trained, len(steps) - 1} & set(steps)):
         label = f"{step} (as trained)" if step == trained else str(step)
         table.add_row(label, *(_cell(name, v, step) for name, v in shown.items()))
@@ -34,6 +45,14 @@ def print_results(results: Results, folder: Path) -> None:
         f"Adaptation gain (query loss before - after {len(steps) - 1} steps): "
         f"{_number('query_loss', gain['mean'], gain['ci95'])}"
     )
+    if isinstance(calibration := results.get("calibration"), dict):
+        error = calibration[CALIBRATION_ERROR]
+        console.print(
+            f"Calibration after {len(steps) - 1} steps: expected calibration error "
+            f"{_number('accuracy', error['mean'], error['ci95'])}, negative log-likelihood "
+            f"{_cell('nll', metrics['nll'], -1)}, Brier score "
+            f"{_cell('brier', metrics['brier'], -1)}."
+        )
     if isinstance(classes := results.get("classes"), list):
         console.print(f"Classes met: {len(classes)}, named in results.json.")
     _print_published(console, results)
@@ -57,7 +76,8 @@ def _print_published(console: Terminal, results: Results) -> None:
     assert isinstance(overrides, list)
     if not published:
         return
-    table = Table("metric", "inner step", "published", "ours", "source", title="Beside the paper")
+    ours = f"ours, {interval_of(cast(Results, results['protocol']))}"
+    table = Table("metric", "inner step", "published", ours, "source", title="Beside the paper")
     for row in published:
         name, width = str(row["metric"]), row.get("ci95")
         cells = [

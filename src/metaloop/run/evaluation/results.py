@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field
 
@@ -13,11 +13,13 @@ from metaloop.folders.atomic_write import write_json, write_table
 from metaloop.folders.reading import parse_json, read_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Report
+from metaloop.training.calibration import Reliability
 from metaloop.training.confusion import Confusion, rows_of
-from metaloop.training.estimate import estimate
+from metaloop.training.estimate import EpisodeInterval, estimate
 from metaloop.user_text import for_hydra, for_shell
 
 Results = dict[str, object]
+CALIBRATION_ERROR = "expected_calibration_error"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,12 @@ class Judged:
 
     metrics: dict[str, Curve]
     episodes: int = 0
+    protocol: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> EpisodeInterval:
+        """What the intervals are over: closed or open."""
+        return interval_of(self.protocol)
 
 
 def summarize_results(evaluated: Report) -> Results:
@@ -51,6 +59,20 @@ def summarize_results(evaluated: Report) -> Results:
         "adaptation_gain": {
             "mean": finite(gain.mean.tolist())[0],
             "ci95": finite(gain.half_width.tolist())[0],
+        },
+    }
+
+
+def summarize_calibration(reliability: Reliability) -> Results:
+    """The expected calibration error after the last inner step, and the bins of confidence."""
+    mean, half_width, _ = reliability.error
+    share = reliability.right / reliability.examples
+    return {
+        CALIBRATION_ERROR: {"mean": float(mean), "ci95": finite([float(half_width)])[0]},
+        "bins": {
+            "examples": reliability.examples.tolist(),
+            "confidence": finite(reliability.confidence.tolist()),
+            "accuracy": finite(share.tolist()),
         },
     }
 
@@ -103,6 +125,7 @@ def ours_beside(
     """
     metrics = results["metrics"]
     assert isinstance(metrics, dict)
+    judged = cast(Mapping[str, object], config.get("evaluation", {}))
     beside = []
     for value in published:
         step, found = value["inner_step"], metrics.get(value["metric"])
@@ -110,8 +133,13 @@ def ours_beside(
         is_ours = not unlike(value, config)
         if is_ours and found is not None and step < len(found["mean"]):
             ours = {"mean": found["mean"][step], "ci95": found["ci95"][step]}
-            beside.append({**value, "ours": ours})
+            beside.append({**value, "ours": {**ours, "interval": interval_of(judged)}})
     return beside
+
+
+def interval_of(judged: Mapping[str, object]) -> EpisodeInterval:
+    """What intervals are over, by a protocol or a config's `evaluation`: closed in older ones."""
+    return cast(EpisodeInterval, judged.get("interval", "closed"))
 
 
 def unlike(value: Mapping[str, object], config: Mapping[str, object]) -> dict[str, object]:

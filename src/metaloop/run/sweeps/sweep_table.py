@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from scipy import stats
+import torch
 
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_table
@@ -18,17 +17,19 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.run.config.read import read_overrides
 from metaloop.run.evaluation.results import Judged, read_results
+from metaloop.training.estimate import Interval, estimate
 
 SEED = "seed"
 UNREADABLE = "unreadable"  # the state of a run whose record is damaged
 
 
 class Result(NamedTuple):
-    """A mean with the half-width of its 95 % interval, and over how many it is."""
+    """A mean with the half-width of its 95 % interval, and over how many and over what it is."""
 
     mean: float
     half_width: float | None
     values: int
+    interval: Interval
 
 
 class Record(NamedTuple):
@@ -157,10 +158,18 @@ def write_csv(sweep: Sweep, path: Path) -> None:
     """Write one row a job."""
     test = f"{sweep.split}/{sweep.metric}"
     rows: list[list[object]] = [
-        ["folder", *sweep.keys, "status", f"best val/{sweep.metric}", test, f"{test}_ci95"]
+        [
+            "folder",
+            *sweep.keys,
+            "status",
+            f"best val/{sweep.metric}",
+            test,
+            f"{test}_ci95",
+            f"{sweep.split}/interval",
+        ]
     ]
     for job in sweep.jobs:
-        values = ("", "") if job.test is None else (job.test.mean, job.test.half_width)
+        values = ("", "", "") if job.test is None else job.test[:2] + job.test[3:]
         varied = [job.varied.get(key, "") for key in sweep.keys]
         rows.append([job.folder.path.name, *varied, job.status, job.validation, *values])
     write_table(path, rows)
@@ -193,14 +202,10 @@ def _test(results: Judged, metric: str) -> Result | None:
     found = results.metrics.get(metric)
     if found is None or (mean := found.mean[-1]) is None:
         return None
-    return Result(mean, found.ci95[-1], results.episodes)
+    return Result(mean, found.ci95[-1], results.episodes, results.interval)
 
 
 def over_values(values: Sequence[float]) -> Result:
     """The mean of independent values, one a run, with Student's interval."""
-    count = len(values)
-    if count == 1:
-        return Result(values[0], None, 1)
-    deviation = float(np.std(values, ddof=1))
-    width = float(stats.t.ppf(0.975, count - 1)) * deviation / count**0.5
-    return Result(float(np.mean(values)), width, count)
+    mean, half_width, count = estimate(torch.tensor(values, dtype=torch.float64))
+    return Result(float(mean), float(half_width) if count > 1 else None, count, "seeds")

@@ -6,12 +6,9 @@ from typing import NamedTuple
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
-from metaloop.run.config.build import Pieces
-from metaloop.run.config.construct import Node
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.results import read_results
-from metaloop.tasks import require_mode
-
-STAGES = ("val", "test")
+from metaloop.tasks import Task, require_mode
 
 
 class TargetMetric(NamedTuple):
@@ -28,7 +25,7 @@ class TargetMetric(NamedTuple):
         return f"{self.stage}/{self.metric}"
 
 
-def choose_target_metric(named: str | None, pieces: Pieces, logger: Node) -> TargetMetric:
+def choose_target_metric(named: str | None, config: RunConfig, task: Task) -> TargetMetric:
     """What `objective` names; None takes what decides which checkpoint is the best.
 
     Raises:
@@ -36,29 +33,31 @@ def choose_target_metric(named: str | None, pieces: Pieces, logger: Node) -> Tar
             does not measure it.
 
     """
-    stage, _, metric = (named or f"val/{pieces.task.monitor}").partition("/")
-    known = ("query_loss", *pieces.task.metrics)
-    if stage not in STAGES or metric not in known:
-        choices = ", ".join(f"{s}/{name}" for s in STAGES for name in known)
-        raise UserError(f"objective={named} is no metric of this task. Choose one of: {choices}.")
-    training = pieces.training
+    stage, _, metric = (named or f"val/{task.monitor}").partition("/")
+    of_stages = {"val": task.metrics, "test": {**task.metrics, **task.evaluation_metrics}}
+    choices = [f"{s}/{name}" for s, of in of_stages.items() for name in ("query_loss", *of)]
+    if f"{stage}/{metric}" not in choices:
+        raise UserError(
+            f"objective={named} is no metric of this task. Choose one of: {', '.join(choices)}."
+        )
+    training = config.training
     if stage == "val" and training.max_steps < training.validate_every:
         raise UserError(
             f"objective={stage}/{metric} is the best validation, and a run of {training.max_steps} "
             f"meta-steps is never validated. Lower training.validate_every="
             f"{training.validate_every}, or take objective=test/{metric}."
         )
-    if stage == "val" and not any(logger.values()):
+    if stage == "val" and not any(config.logger.values()):
         raise UserError(
             f"objective={stage}/{metric} is read from metrics.csv, and logger=none writes none. "
             "Take logger=csv or logger=wandb."
         )
-    if stage == "test" and pieces.evaluation.split != "test":
+    if stage == "test" and config.evaluation.split != "test":
         raise UserError(
             f"objective={named} is of the evaluation after training, which evaluation.split="
-            f"{pieces.evaluation.split} makes one of other episodes. Take objective=val/{metric}."
+            f"{config.evaluation.split} makes one of other episodes. Take objective=val/{metric}."
         )
-    return TargetMetric(stage, metric, require_mode(pieces.task.metrics, metric))
+    return TargetMetric(stage, metric, require_mode(of_stages[stage], metric))
 
 
 def read_target_metric(folder: RunFolder, objective: TargetMetric) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 from metaloop.arguments import Count
 from metaloop.episode import Episode
 from metaloop.errors import UserError
+from metaloop.tasks.disjoint import Deal, deal_examples
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_store import ImageStore
 from metaloop.tasks.random_streams import RandomStreams, Split
@@ -109,8 +110,8 @@ class ImageClasses(ClassificationTask):
     def draw(self, split: Split, streams: RandomStreams) -> DrawnImages:  # type: ignore[override]
         originals, shots = self.split_classes[split], self.shapes.of(streams)
         ways, needed = len(shots), max(shots) + self.queries
-        chosen = originals[streams.choose(count=ways, population=len(originals))]
-        members = streams.choose(ways, count=needed, population=self.store.counts[chosen])
+        picked, members = streams.pick(self.store.counts[originals], groups=ways, members=needed)
+        chosen = originals[picked]
         rows = self.store.find(chosen, members)
         turns = torch.zeros_like(chosen)
         if self.rotations:
@@ -120,6 +121,14 @@ class ImageClasses(ClassificationTask):
         if self.augmentation is not None and split == "train":
             numbers = streams.uniform(ways, needed, self.augmentation.numbers).float()
         return DrawnImages(rows, turns, numbers, classes, torch.tensor(shots).expand_as(classes))
+
+    def deal(self, seed: int, split: Split, indices: Tensor) -> Deal:
+        ways, shots = self.shapes.largest(RandomStreams(seed, split, indices))
+        sizes = self.store.counts[self.split_classes[split]]
+        return deal_examples(sizes, ways, shots + self.queries, seed, split, indices)
+
+    def origins(self, drawn: DrawnImages) -> dict[str, Tensor]:  # type: ignore[override]
+        return self.shapes.origins(drawn.images, drawn.classes, drawn.shots, self.queries)
 
     def gather(self, drawn: DrawnImages, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         images = self.to_floats(self.gather_pixels(drawn), dtype)

@@ -26,6 +26,7 @@ class Curve(RegressionTask):
 
     input_shape = (1,)
     output_size = 1
+    is_fresh = True
 
     def __init__(self, *, shots: Size, queries: Count, shape_block: Count = 1) -> None:
         self.shapes = Shapes(shots=shots, block=shape_block)

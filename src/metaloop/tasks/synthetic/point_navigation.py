@@ -54,6 +54,7 @@ class PointNavigation(Task):
 
     input_shape = (2,)
     output_size = 2
+    is_fresh = True
     monitor = "return"
 
     def __init__(

@@ -10,6 +10,7 @@ from torch import Tensor
 from metaloop.arguments import Count, NonNegative, Positive, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
+from metaloop.tasks.disjoint import Deal
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.table import Decimal, to_label
 from metaloop.tasks.shapes import Shapes, Size, SizeOptions
@@ -111,6 +112,15 @@ class ArrayRegression(TableTask, RegressionTask):
         rows, _ = self.groups.draw(split, streams, groups=1, rows=shots + self.queries)
         no_ids = torch.empty(streams.episodes, 0, dtype=torch.int64)
         return DrawnRows(rows, no_ids, no_ids)
+
+    def deal(self, seed: int, split: Split, indices: Tensor) -> Deal:
+        data_sets, shots = self.shapes.largest(RandomStreams(seed, split, indices))
+        return self.groups.deal(data_sets, shots + self.queries, seed, split, indices)
+
+    def origins(self, drawn: DrawnRows) -> dict[str, Tensor]:  # type: ignore[override]
+        rows = drawn.rows.squeeze(1)
+        support, query = rows[:, : -self.queries], rows[:, -self.queries :]
+        return {"data_set": self.groups.members[rows[:, :1]], "support": support, "query": query}
 
     def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         if self.inputs.device != drawn.rows.device:

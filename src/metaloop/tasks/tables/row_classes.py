@@ -8,6 +8,7 @@ from torch import Tensor
 
 from metaloop.arguments import Count
 from metaloop.episode import Episode, Inputs, map_inputs, tensors_of
+from metaloop.tasks.disjoint import Deal
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.row_groups import RowGroups
@@ -83,6 +84,13 @@ class RowClasses(ClassificationTask):
             split, streams, groups=len(shots), rows=max(shots) + self.queries
         )
         return DrawnRows(rows, classes, torch.tensor(shots).expand_as(classes))
+
+    def deal(self, seed: int, split: Split, indices: Tensor) -> Deal:
+        ways, shots = self.shapes.largest(RandomStreams(seed, split, indices))
+        return self.groups.deal(ways, shots + self.queries, seed, split, indices)
+
+    def origins(self, drawn: DrawnRows) -> dict[str, Tensor]:  # type: ignore[override]
+        return self.shapes.origins(drawn.rows, drawn.classes, drawn.shots, self.queries)
 
     def gather(self, drawn: DrawnRows, dtype: torch.dtype) -> Episode:  # type: ignore[override]
         device = drawn.rows.device

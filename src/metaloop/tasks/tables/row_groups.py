@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from metaloop.errors import UserError
+from metaloop.tasks.disjoint import Deal, deal_examples
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 
 
@@ -22,7 +23,7 @@ class RowGroups:
     def __init__(
         self, members: Tensor, names: Sequence[str], splits: Mapping[Split, Sequence[int]]
     ) -> None:
-        self.names = list(names)
+        self.members, self.names = members, list(names)
         self.splits = {split: torch.tensor(splits[split], dtype=torch.int64) for split in SPLITS}
         self.counts = torch.bincount(members, minlength=len(names))
         self.first = self.counts.cumsum(0) - self.counts
@@ -38,9 +39,13 @@ class RowGroups:
             chosen [T, groups]
         """
         candidates = self.splits[split]
-        chosen = candidates[streams.choose(count=groups, population=len(candidates))]
-        picked = streams.choose(groups, count=rows, population=self.counts[chosen])
-        return self.order[self.first[chosen][..., None] + picked], chosen
+        picked, members = streams.pick(self.counts[candidates], groups=groups, members=rows)
+        chosen = candidates[picked]
+        return self.order[self.first[chosen][..., None] + members], chosen
+
+    def deal(self, groups: Tensor, rows: Tensor, seed: int, split: Split, indices: Tensor) -> Deal:
+        """Deal the split's rows to episodes of so many groups and rows of each, both [T]."""
+        return deal_examples(self.counts[self.splits[split]], groups, rows, seed, split, indices)
 
     def require(
         self,

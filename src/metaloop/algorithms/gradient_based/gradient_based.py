@@ -1,4 +1,4 @@
-"""Algorithms that adapt by gradient steps: part x update x adjoint x outer loss."""
+"""Algorithms that adapt by gradient steps: part x start x update x adjoint x outer loss."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
-from metaloop.algorithms.composition import check_composition
-from metaloop.algorithms.outer_loss import OuterLoss, QueryLoss
+from metaloop.algorithms.gradient_based.composition import check_composition
+from metaloop.algorithms.gradient_based.outer_loss import OuterLoss, QueryLoss
+from metaloop.algorithms.gradient_based.start import STARTS, Start, StartName
 from metaloop.arguments import Count, CountOrZero
 from metaloop.episode import Episode, Examples, Inputs
 from metaloop.inner_loop import (
@@ -36,14 +37,15 @@ from metaloop.inner_loop import (
 
 @dataclass(frozen=True, kw_only=True)
 class GradientBased(Algorithm):
-    """Four independent pieces; most recipes in this package are a choice of them.
+    """Five independent pieces; most recipes in this package are a choice of them.
 
     Attributes:
         part: parameters that adapt: everything, head, body, context, or match:REGEX.
+        start: where phi_0 lies: theta, or theta with its head at the support set's prototypes.
         update: one inner step, a chain of gradient transformations.
         adjoint: how the meta-gradient flows back through the steps.
         outer_loss: combines losses along the path into the meta-loss.
-        inner_steps: K in meta-training.
+        inner_steps: K in meta-training; 0 where phi_0 has prototypes, which need no step.
         eval_inner_steps: K in evaluation.
         batch_size: support examples per step; None uses all.
         first_order_steps: number of first meta-steps without Hessians, whatever the adjoint
@@ -56,9 +58,10 @@ class GradientBased(Algorithm):
 
     objective: Objective
     update: Update
-    inner_steps: Count
+    inner_steps: CountOrZero
     eval_inner_steps: Count
     part: Part = "everything"
+    start: StartName = "theta"
     adjoint: AdjointName = "unrolled"
     outer_loss: OuterLoss = field(default_factory=QueryLoss)
     batch_size: Count | None = None
@@ -69,11 +72,12 @@ class GradientBased(Algorithm):
     def __post_init__(self) -> None:
         refuse_to_split(self.part, self.objective.shared_names())
         self.update.check(self.names)
+        self._start.check(self.objective, self.inner_steps)
         self.outer_loss.check(self.inner_steps)
         check_composition(
             self._adjoint,
             Composition(
-                part=self.part,
+                anew=self._anew,
                 update=self.update,
                 outer_loss=type(self.outer_loss).__name__,
                 differentiates_path=self.outer_loss.differentiates_path,
@@ -97,12 +101,13 @@ class GradientBased(Algorithm):
     @property
     def adapts_by(self) -> tuple[object, ...]:
         pieces = (self.update, self.names, self.batch_size, self.per_step_norm)
-        return (*pieces, self.eval_inner_steps)
+        return (*pieces, self.start, self.eval_inner_steps)
 
     @property
     def untrained(self) -> frozenset[str]:
         replaced = scales_and_shifts(self.objective.model) if self.per_step_norm else ()
-        return frozenset({*replaced, *(self.names if self.part == "context" else ())})
+        constant = self.names if self.part == "context" else ()
+        return frozenset({*replaced, *constant, *self._start.replaced})
 
     @property
     def needs_second_derivative(self) -> bool:
@@ -122,12 +127,12 @@ class GradientBased(Algorithm):
         return {**self._own_of_the_path(), **statistics}
 
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
-        theta, own = self._divide(meta)
+        theta, own = self.divide(meta)
         if self.part == "context":  # constant start: not meta-learned
             theta = {n: p.detach() if n in self.names else p for n, p in theta.items()}
         return adapt(
             self.objective,
-            theta,
+            self._start(self.objective, theta, own, support),
             support,
             names=self.names,
             update=self.update,
@@ -138,7 +143,7 @@ class GradientBased(Algorithm):
         )
 
     def meta_loss(self, meta: Parameters, episode: Episode) -> tuple[Tensor, Report]:
-        theta, own = self._divide(meta)
+        theta, own = self.divide(meta)
         start = meta
         if not self._adjoint.keeps_path:
             start = {name: p.detach() for name, p in meta.items()}
@@ -175,7 +180,11 @@ class GradientBased(Algorithm):
         return replace(self, outer_loss=self.outer_loss.with_scheduled(values))
 
     def describe(self) -> dict[str, float | int | str]:
-        optional = {"batch_size": self.batch_size, "cg_steps": self.cg_steps}
+        optional: dict[str, int | str | None] = {
+            "start": self.start if self._start.replaced else None,
+            "batch_size": self.batch_size,
+            "cg_steps": self.cg_steps,
+        }
         return {
             **super().describe(),
             **self.update.describe(),
@@ -190,10 +199,15 @@ class GradientBased(Algorithm):
     def _adjoint(self) -> Adjoint:
         return ADJOINTS[self.adjoint]
 
-    def _divide(self, meta: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Split meta into the model's parameters, theta, and the algorithm's."""
-        theta = {name: meta[name] for name in self.objective.meta_parameters()}
-        return theta, {name: p for name, p in meta.items() if name not in theta}
+    @property
+    def _start(self) -> Start:
+        return STARTS[self.start]
+
+    @property
+    def _anew(self) -> tuple[str, ...]:
+        """The pieces by which phi_0 is not theta."""
+        context = ("part=context",) * (self.part == "context")
+        return (*context, *((f"start={self.start}",) * bool(self._start.replaced)))
 
     def _own_of_the_path(self) -> dict[str, Tensor]:
         """Parameters learned by the gradient through the inner loop."""

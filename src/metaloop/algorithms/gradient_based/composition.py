@@ -13,10 +13,10 @@ def check_composition(adjoint: Adjoint, pieces: Composition) -> None:
     """
     adjoint.check(pieces)
     name = pieces.outer_loss
-    if not pieces.differentiates_path and pieces.part == "context":
+    if not pieces.differentiates_path and pieces.anew:
         raise UserError(
-            "part=context meta-learns everything except the context, through the inner loop, but "
-            f"{name} does not differentiate the inner loop. Use a query loss."
+            f"With {pieces.anew[0]} a task does not start at theta, which is then learned through "
+            f"the inner loop, but {name} does not differentiate the inner loop. Use a query loss."
         )
     if not pieces.differentiates_path and adjoint.needs_second_derivative:
         raise UserError(
