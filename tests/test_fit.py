@@ -29,5 +29,5 @@ def test_it_trains_to_the_weights_of_a_run(make_run):
 
 
 def test_what_does_not_fit_is_refused_before_the_first_step():
-    with pytest.raises(UserError, match=r"puts out \[3\] for one input"):
+    with pytest.raises(UserError, match=r"returns \[3\], but the task"):
         fit(Sinusoid(shots=2, queries=2), torch.nn.Linear(1, 3), ALGORITHM, max_steps=1)
