@@ -100,6 +100,19 @@ hydra: {job: x}
     ]
 
 
+def test_the_messages_of_troubleshooting_are_ours():
+    """Word for word, but for what differs from case to case, in italics."""
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    source = " ".join(re.sub(r'"\s*\n\s*f?"', "", source).split())
+    text = (DOCS / "how_to" / "troubleshooting.md").read_text()
+    tables = re.findall(r"^\| message .*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    messages = re.findall(r"^\| (.*?) \|", "".join(tables), re.MULTILINE)
+    assert len(messages) > 10
+    for message in messages:
+        for part in re.split(r"\*[^*]+\*|\.\.$", message):
+            assert part.strip() in source, message
+
+
 def test_equations_in_a_docstring_stay_as_they_are_typed():
     made = mark_up(
         [
