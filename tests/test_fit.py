@@ -28,6 +28,14 @@ def test_it_trains_to_the_weights_of_a_run(make_run):
     assert learner.adapt(x, x).steps == 3
 
 
+def test_it_prints_its_check_and_nothing_of_lightnings(capfd):
+    fit(Sinusoid(shots=2, queries=2), torch.nn.Linear(1, 1), ALGORITHM, max_steps=1)
+    printed = capfd.readouterr()
+    assert printed.out.startswith("Checked: Linear is exact")
+    assert printed.out.count("\n") == 1
+    assert printed.err == ""
+
+
 def test_what_does_not_fit_is_refused_before_the_first_step():
-    with pytest.raises(UserError, match=r"returns \[3\], but the task"):
+    with pytest.raises(UserError, match=r"returns \[3\] for one input"):
         fit(Sinusoid(shots=2, queries=2), torch.nn.Linear(1, 3), ALGORITHM, max_steps=1)

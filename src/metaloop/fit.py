@@ -11,6 +11,7 @@ from metaloop.arguments import Count, Positive, Seed
 from metaloop.callbacks import Progress
 from metaloop.inner_loop import Objective
 from metaloop.learner import Learner
+from metaloop.run.config.trainer import quiet_lightning
 from metaloop.tasks import Task
 from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.meta_learner import MetaLearner
@@ -49,6 +50,7 @@ def fit(
     made = algorithm(objective)
     optimizer = partial(torch.optim.Adam, lr=lr)
     meta_learner = MetaLearner(made, optimizer=optimizer, seed=seed, tasks_at_once="by_size")
+    quiet_lightning()
     trainer = pl.Trainer(
         max_steps=max_steps,
         accelerator="cpu",
