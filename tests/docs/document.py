@@ -58,3 +58,4 @@ PAGES = [
     if not any(folder in path.parents for folder in GENERATED)
 ]
 DOCUMENTS = [README, *PAGES]
+(JOB,) = Document(DOCS / "how_to" / "slurm.md").blocks("sh")
