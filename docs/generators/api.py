@@ -30,7 +30,7 @@ def page() -> str:
         "Users import these from `metaloop`, and configs name them as `_target_: metaloop.NAME`.",
         "All other modules are private.",
     ]
-    names = sorted(metaloop.__all__, key=lambda name: (_room(name), name.lower()))
+    names = sorted(metaloop.__all__, key=lambda name: (TITLES.get(_room(name), "Types"), name.lower()))
     for room, group in groupby(names, key=_room):
         lines += ["", f"## {TITLES.get(room, 'Types')}", "", "```{eval-rst}"]
         lines += [line for name in group for line in _entry(name)]
