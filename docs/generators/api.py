@@ -30,18 +30,18 @@ def page() -> str:
         "Users import these from `metaloop`, and configs name them as `_target_: metaloop.NAME`.",
         "All other modules are private.",
     ]
-    names = sorted(metaloop.__all__, key=lambda name: (TITLES.get(_room(name), "Types"), name.lower()))
-    for room, group in groupby(names, key=_room):
-        lines += ["", f"## {TITLES.get(room, 'Types')}", "", "```{eval-rst}"]
+    names = sorted(metaloop.__all__, key=lambda name: (_section(name), name.lower()))
+    for section, group in groupby(names, key=_section):
+        lines += ["", f"## {section}", "", "```{eval-rst}"]
         lines += [line for name in group for line in _entry(name)]
         lines.append("```")
     return "\n".join(lines) + "\n"
 
 
-def _room(name: str) -> str:
-    """The room of the package that a public name comes from; "" for aliases of types."""
+def _section(name: str) -> str:
+    """The title for the room that a public name comes from; aliases of types have none."""
     parts = getattr(getattr(metaloop, name), "__module__", "").split(".")
-    return parts[1] if parts[0] == "metaloop" else ""
+    return TITLES[parts[1]] if parts[0] == "metaloop" else "Types"
 
 
 def _entry(name: str) -> list[str]:
