@@ -3,13 +3,14 @@
 # make .venv   only set up
 # make quick   the tests of the mathematical core, in two minutes
 # make lint    style and types
+# make docs    the site, into docs/_build
 # make same BASE=COMMIT   compare small runs with that commit's, bit for bit
 PYTHON ?= python3
 # a file's tests in one process, which makes what they share once, in the order that conftest.py gives
 PYTEST = .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 CORE = tests/substitutes tests/inner_loop tests/algorithms tests/meta_gradient tests/models tests/test_layering.py
 
-.PHONY: train test quick lint same .venv
+.PHONY: train test quick lint docs same .venv
 .DEFAULT_GOAL := train
 
 train: .venv
@@ -25,6 +26,9 @@ lint: .venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+docs: .venv
+	.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build $(ARGS)
 
 same: .venv
 	.venv/bin/python benchmarks/same.py $(or $(BASE),$(error Name the commit to compare with: make same BASE=main)) $(ARGS)

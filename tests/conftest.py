@@ -29,7 +29,7 @@ from tests.warm_start import WarmStart
 ROOT = Path(__file__).resolve().parents[1]
 WARM = WarmStart()
 LONG = (
-    "tests/test_readme.py",
+    "tests/docs/",
     "tests/cli/",
     "tests/run/",
     "tests/meta_gradient/test_compiled.py",

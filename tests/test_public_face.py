@@ -13,7 +13,7 @@ from metaloop.cli.hydra_app import CONF
 from metaloop.errors import UserError
 from metaloop.run.config.construct import check_node
 from tests.conftest import ROOT
-from tests.test_readme import SCRIPTS
+from tests.docs.document import DOCUMENTS
 
 # what Hydra itself makes, and no run's config holds
 HYDRAS_OWN = {"metaloop.cli.sweeps.multirun.LeadSweep"}
@@ -53,14 +53,15 @@ def test_an_old_name_tells_the_new_one():
         check_node({"_target_": "metaloop.meta_gradient.chunks.over_tasks"}, key="task")
 
 
-def test_the_readmes_scripts_import_from_metaloop_alone_and_are_typed(tmp_path):
-    for number, script in enumerate(SCRIPTS):
-        assert not re.search(r"(from|import) metaloop\.", script)
-        (tmp_path / f"script_{number}.py").write_text(script)
+def test_the_documents_scripts_are_typed(tmp_path):
+    for document in DOCUMENTS:
+        for name, script in document.files.items():
+            if name.endswith(".py"):
+                (tmp_path / name).write_text(script)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", tmp_path],  # strict, and `make lint` has left its cache
         cwd=ROOT,
-        env={**os.environ, "MYPYPATH": "src"},
+        env={**os.environ, "MYPYPATH": f"src:{tmp_path}"},
         capture_output=True,
         text=True,
         check=False,

@@ -33,6 +33,7 @@ from .callbacks import (
 )
 from .episode import Episode as Episode, Examples as Examples
 from .errors import Diverged as Diverged, UserError as UserError
+from .fit import fit as fit
 from .inner_loop import (
     Adagrad as Adagrad,
     Adam as Adam,

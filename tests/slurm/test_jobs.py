@@ -10,8 +10,8 @@ import torch
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
 from tests.conftest import ROOT
+from tests.docs.document import JOB
 from tests.run.stopped_runs import assert_same_run, finish, weights, write
-from tests.test_readme import JOB
 
 pytestmark = pytest.mark.slow
 

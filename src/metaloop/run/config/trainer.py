@@ -26,6 +26,13 @@ EXPECTED_WARNINGS = (
 )
 
 
+def quiet_lightning() -> None:
+    """Keep what Lightning says of itself, and its expected warnings, off the terminal."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
 def make_trainer(
     device: Device,
     folder: Path,
@@ -38,9 +45,7 @@ def make_trainer(
 
     `files` writes the checkpoints; by default they carry nothing that says what they are of.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
+    quiet_lightning()
     torch.set_float32_matmul_precision(device.matmul_precision)
     # by default cuDNN's convolutions round to TF32, whatever the precision of products is
     torch.backends.cudnn.allow_tf32 = device.matmul_precision != "highest"

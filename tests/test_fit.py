@@ -1,0 +1,41 @@
+"""Meta-training in a line: the same learner as a run's, and the same check before it."""
+
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from metaloop import MLP, Sinusoid, UserError, fit, maml
+from metaloop.learner import Learner
+from metaloop.run.train import train
+
+ALGORITHM = partial(maml, inner_lr=0.01, inner_steps=1, eval_inner_steps=3, adjoint="unrolled")
+
+
+def test_it_trains_to_the_weights_of_a_run(make_run):
+    folder = make_run("training.max_steps=3", "algorithm.eval_inner_steps=3", "optimizer.lr=0.01")
+    train(folder)
+    of_run = Learner.load(folder.path, checkpoint="last").meta
+    pl.seed_everything(0, verbose=False)
+    network = MLP(1, 1, hidden=[40, 40])
+    learner = fit(
+        Sinusoid(shots=10, queries=10), network, ALGORITHM, max_steps=3, meta_batch_size=4, lr=0.01
+    )
+    for name, weights in of_run.items():
+        torch.testing.assert_close(learner.meta[name], weights)
+    x = torch.tensor([-1.0, 0.0, 1.0])
+    assert learner.adapt(x, x).steps == 3
+
+
+def test_it_prints_its_check_and_nothing_of_lightnings(capfd):
+    fit(Sinusoid(shots=2, queries=2), torch.nn.Linear(1, 1), ALGORITHM, max_steps=1)
+    printed = capfd.readouterr()
+    assert printed.out.startswith("Checked: Linear is exact")
+    assert printed.out.count("\n") == 1
+    assert printed.err == ""
+
+
+def test_what_does_not_fit_is_refused_before_the_first_step():
+    with pytest.raises(UserError, match=r"returns \[3\] for one input"):
+        fit(Sinusoid(shots=2, queries=2), torch.nn.Linear(1, 3), ALGORITHM, max_steps=1)
