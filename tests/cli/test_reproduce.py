@@ -18,7 +18,7 @@ defaults:
 task: {shots: 3, queries: 2}
 data: {meta_batch_size: 2, validation_episodes: 2}
 training: {max_steps: 4, validate_every: 2, log_every: 1, save_every: 1}
-evaluation: {episodes: 5}
+evaluation: {episodes: 20}
 
 published:
   - {metric: query_loss, inner_step: 1, mean: 1000.0, source: "Anyone 2026", where: {task.shots: 2}}
