@@ -141,8 +141,9 @@ def test_scores_of_probabilities_are_of_an_evaluation_where_outputs_are_their_lo
 
 
 def test_a_sweep_can_compare_its_jobs_by_the_brier_score_of_the_test_alone():
-    pieces = build(composed("experiment=smoke", "task=omniglot", "model.filters=2"))
-    found = choose_target_metric("test/brier", pieces, LOGGER)
+    config = RunConfig.of(composed("experiment=smoke", "task=omniglot", "model.filters=2"))
+    task = build(config).task
+    found = choose_target_metric("test/brier", config, task)
     assert (found.stage, found.metric, found.mode) == ("test", "brier", "min")
     with pytest.raises(UserError, match=r"objective=val/brier is no metric.*test/nll, test/brier"):
-        choose_target_metric("val/brier", pieces, LOGGER)
+        choose_target_metric("val/brier", config, task)

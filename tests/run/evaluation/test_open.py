@@ -10,6 +10,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
+from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import warn_of_few_episodes
 from metaloop.run.evaluation.results import read_results
 from metaloop.run.worker import work
@@ -68,7 +69,7 @@ def require_calibration(folder, results, printed):
 def test_a_run_from_before_there_were_open_intervals_has_a_closed_one_and_can_have_both(run, said):
     config = load_config(run)
     del config["evaluation"]["interval"]
-    assert build(config).evaluation.interval == "closed"
+    assert RunConfig.of(config).evaluation.interval == "closed"
     assert "interval" in said("evaluate", str(run.path), "--cfg", "job").out
 
 
@@ -76,13 +77,12 @@ def test_a_split_too_small_is_refused_before_training(make_run, tmp_path):
     np.savez(tmp_path / "own.npz", features=np.zeros((75, 2)), label=np.repeat(np.arange(15), 5))
     own = ("task=arrays", f"task.data_dir={tmp_path}", "task.file=own.npz", "task.ways=3")
     folder = make_run(*own, "task.queries=2", "evaluation.interval=open")
-    data = build(load_config(folder)).datamodule
+    data = build(RunConfig.read(folder)).datamodule
     data.prepare_data()
     with pytest.raises(UserError, match=r"the test split of ArrayClasses has enough for 1\. Lower"):
         data.setup("fit")
 
 
 def test_few_episodes_draw_a_warning_where_there_could_be_more(run, capsys):
-    evaluation = build(load_config(run)).evaluation
-    warn_of_few_episodes(evaluation)
+    warn_of_few_episodes(RunConfig.read(run).evaluation)
     assert "is below 600" in capsys.readouterr().err
