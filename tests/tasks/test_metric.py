@@ -21,7 +21,6 @@ from metaloop.tasks import (
 from metaloop.tasks.metric import brier
 from tests.conftest import composed
 
-LOGGER = {"csv": {"_target_": "metaloop.MetricsCsv"}}
 
 
 def silent(predictions, targets):
