@@ -22,7 +22,6 @@ from metaloop.tasks.metric import brier
 from tests.conftest import composed
 
 
-
 def silent(predictions, targets):
     return (predictions - targets).abs().amax()
 
