@@ -88,7 +88,7 @@ def test_a_description_says_what_goes_in_what_comes_out_and_by_whom(images):
 @pytest.mark.parametrize(
     ("arguments", "kind", "says"),
     [
-        (("task=sinusoid",), "numbers", "as they are"),
+        (("task=sinusoid",), "numbers", "unchanged"),
         (("task=clinc150", "task.vocabulary_size=100"), "tokens", "CRC-32 .* modulo 99"),
         (("task=mini_imagenet", "model.filters=2"), "image", "Convert it to RGB"),
     ],

@@ -196,7 +196,7 @@ def test_disabled_trains_and_leaves_no_wandb_files(make_run, monkeypatch, capfd)
 
 def test_a_stop_signal_within_wandb_is_not_taken_for_its_error():
     logger = OutageProofWandbLogger(project="metaloop")
-    with pytest.raises(Interrupted), logger._forgiving():
+    with pytest.raises(Interrupted), logger._report_failure():
         raise Interrupted(2, "now")
 
 

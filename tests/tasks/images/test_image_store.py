@@ -110,7 +110,7 @@ def test_equal_sizes_draw_what_one_size_draws():
         (
             [9, 9, 9, 3, 2, 9, 9, 9, 9],
             {"queries": 3},
-            r"An episode needs 4 images .*train split's 5 classes 2 have fewer: "
+            r"An episode needs 4 images .*2 of the train split's 5 classes have fewer: "
             r"'c4' has only 2.*task\.skip_unusable=true",
         ),
         (

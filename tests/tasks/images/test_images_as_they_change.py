@@ -150,7 +150,7 @@ def test_classes_whose_images_are_all_the_same_or_of_one_colour_are_named():
     almost = np.concatenate([flat[:2], drawn[:1]])
     store = store_arrays([drawn, same, flat, almost], ["drawn", "same", "flat", "almost"])
     with pytest.warns(
-        UserWarning, match=r"from 2 of 4 classes.*:\n  same\n  flat\nLook .*task\.background"
+        UserWarning, match=r"from 2 of 4 classes.*:\n  same\n  flat\nCheck .*task\.background"
     ):
         warn_of_uniform(store)
     with warnings.catch_warnings():

@@ -212,7 +212,7 @@ def test_episodes_are_goals_in_the_square_with_their_noise():
 
 
 def test_a_single_rollout_is_refused():
-    with pytest.raises(UserError, match="2 or more, not 1 and 4"):
+    with pytest.raises(UserError, match="at least 2, not 1 and 4"):
         make(shots=1, queries=4)
 
 
