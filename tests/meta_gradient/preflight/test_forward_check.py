@@ -124,7 +124,10 @@ def test_a_network_of_another_width_than_the_tasks_is_refused():
 @pytest.mark.parametrize(
     ("metric", "says"),
     [
-        (lambda p, y: (p - y).abs(), r"The metric off returns \[5, 1\] float32.*must return a scalar"),
+        (
+            lambda p, y: (p - y).abs(),
+            r"The metric off returns \[5, 1\] float32.*must return a scalar",
+        ),
         (lambda p, y: (p > y).sum(), r"The metric off returns \[\] int64"),
         (lambda p, y: p @ y, "The metric off fails on predictions"),
     ],
