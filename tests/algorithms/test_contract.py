@@ -13,7 +13,8 @@ from metaloop.errors import UserError
 from metaloop.inner_loop import Newton, Objective, StepSize, Update
 from metaloop.inner_loop.adapt import minibatch
 from metaloop.meta_gradient import adaptation_path, meta_gradient
-from tests.episodes import CHAINS, RECIPES, drawer, initial_meta, objective, random_episodes, recipe
+from tests.episodes import CHAINS, RECIPES, initial_meta, objective, random_episodes, recipe
+from tests.finite_difference import assert_meta_gradient_is_finite_difference
 from tests.peak import Peak
 
 OF_CLASSES = ("prototypical", "proto_maml", "pmf")  # their prototypes are means of classes
@@ -21,26 +22,6 @@ OF_CLASSES = ("prototypical", "proto_maml", "pmf")  # their prototypes are means
 
 def network_of(name) -> str:
     return "conv" if name in OF_CLASSES else "mlp"
-
-
-def slope(loss, meta, gradient):
-    """The finite difference along a direction, and what the gradient says of it."""
-    draw = drawer(2)
-    # a context starts at the same constant for every task: nothing is learned along it
-    direction = {n: 0 * p if n.endswith("context") else draw(*p.shape) for n, p in meta.items()}
-    step = 1e-6
-    up, down = ({n: p + s * step * direction[n] for n, p in meta.items()} for s in (1, -1))
-    return (loss(up) - loss(down)) / (2 * step), sum(
-        (gradient[n] * direction[n]).sum() for n in meta
-    )
-
-
-def mean_meta_loss(algorithm, episodes):
-    def loss(meta):
-        tasks = [tree_map(lambda x, t=t: x[t], episodes) for t in range(len(episodes.classes))]
-        return torch.stack([algorithm.meta_loss(meta, task)[0] for task in tasks]).mean().detach()
-
-    return loss
 
 
 def test_every_config_has_a_recipe_here():
@@ -99,9 +80,7 @@ def test_the_meta_gradient_is_the_finite_difference_of_the_meta_loss(name, netwo
     algorithm = recipe(name, objective(network, name), adjoint)
     episodes = random_episodes(network)
     meta = initial_meta(algorithm)
-    gradient, _ = meta_gradient(algorithm, meta, episodes)
-    measured, expected = slope(mean_meta_loss(algorithm, episodes), meta, gradient)
-    torch.testing.assert_close(expected, measured, rtol=1e-6, atol=1e-8)
+    assert_meta_gradient_is_finite_difference(algorithm, meta, episodes)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -186,9 +165,7 @@ def test_every_update_is_differentiated_exactly(chain):
         objective=objective(), update=Update(CHAINS[chain]), inner_steps=3, eval_inner_steps=3
     )
     episodes, meta = random_episodes("mlp", tasks=2), initial_meta(algorithm)
-    gradient, _ = meta_gradient(algorithm, meta, episodes)
-    measured, expected = slope(mean_meta_loss(algorithm, episodes), meta, gradient)
-    torch.testing.assert_close(expected, measured, rtol=1e-5, atol=1e-7)
+    assert_meta_gradient_is_finite_difference(algorithm, meta, episodes, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(
