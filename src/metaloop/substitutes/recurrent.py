@@ -46,8 +46,8 @@ def _gru_step(
     """
     (h,) = state
     sizes = [2 * h.shape[-1], h.shape[-1]]
-    gates_x, n_x = x.split(sizes, dim=-1)
-    gates_h, n_h = F.linear(h, w_hh, b_hh).split(sizes, dim=-1)
+    gates_x, n_x = torch.split_with_sizes(x, sizes, -1)
+    gates_h, n_h = torch.split_with_sizes(F.linear(h, w_hh, b_hh), sizes, -1)
     r, z = torch.sigmoid(gates_x + gates_h).chunk(2, dim=-1)
     n = torch.tanh(n_x + r * n_h)
     return (n + z * (h - n),)
