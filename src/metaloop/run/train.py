@@ -23,7 +23,7 @@ from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
 from metaloop.folders.run_folder import RunFolder
-from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
+from metaloop.loggers import MetricsCsv, OutageProofWandbLogger, ResumableTensorBoardLogger
 from metaloop.loggers.figures import log_figures, save_figures
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.loggers.wandb_logger import wandb_mode
@@ -219,6 +219,9 @@ def _begin_logging(
         if isinstance(logger, MetricsCsv):
             is_extended = start.step < training.max_steps and not start.is_stopped
             logger.rewind(start.step, is_extended=is_extended and is_in_window)
+        elif isinstance(logger, ResumableTensorBoardLogger):
+            logger.rewind(start.step)
+            say(f"TensorBoard: {for_shell('tensorboard', '--logdir', folder.path)}")
         logger.log_hyperparams(dict(config.content))
         if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
             run, place = logger.experiment, Path(logger.save_dir or folder.path) / "wandb"
