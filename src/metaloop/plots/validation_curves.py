@@ -37,7 +37,7 @@ def draw_validation_curves(
     """
     if not 0 < len(learners) <= MOST_LEARNERS:
         return None
-    figure = Figure(figsize=(7.0, 3.8), layout="constrained")
+    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
     axis = figure.subplots()
     for (name, curves), (color, marker) in zip(learners.items(), STYLES.items(), strict=False):
         for number, curve in enumerate(curves):
