@@ -83,6 +83,7 @@ from .tasks import (
     Harmonic as Harmonic,
     ImageClasses as ImageClasses,
     ImageDataset as ImageDataset,
+    ImageField as ImageField,
     ImageFolder as ImageFolder,
     ImageStore as ImageStore,
     LabelledDataset as LabelledDataset,
