@@ -159,6 +159,7 @@ def _write_examples(folder: Path) -> None:
     points = [f"{x / 2},{math.sin(x / 2)}" for x in range(-6, 7)]
     (folder / "points.csv").write_text("\n".join(["x,y", *points]))
     (folder / "more.csv").write_text("x\n0.3\n0.7\n")
+    Image.fromarray(striped(1, 1)[0][0, 0]).save(folder / "photo.png")
     for i, (image, c) in enumerate(zip(*striped(2, 2), strict=True)):
         for file in (f"LABELLED/class {c}/{i}.png", f"REST/{i}.png"):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
