@@ -57,8 +57,8 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
     if choice == "dataset":
         target = "tests.tasks.datasets.test_labelled_dataset.Recorded"
         needs["dataset"] = (f"+task.dataset={{_target_:{target},_partial_:true,classes:10}}",)
-    if choice == "hf_encoder":
-        pytest.importorskip("transformers")
+    if choice in ("hf_encoder", "tensorboard"):
+        pytest.importorskip("transformers" if choice == "hf_encoder" else choice)
     for name in ("train/a", "val/b", "test/c"):  # what is known of a user's folder at the start
         save_image(tmp_path / "data" / name / "0.png")
     # what may not be downloaded has to be named
