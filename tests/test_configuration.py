@@ -85,6 +85,7 @@ DATA = {
     "mini_imagenet": "made_up_mini_imagenet",
     "cifar_fs": "cifar100",
     "fc100": "cifar100",
+    "image_field": "omniglot",
 }
 
 
@@ -103,9 +104,10 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
     ]
     for name, data in DATA.items():
         if name in choice:
+            images = "task.of" if choice == "image_field" else "task"
             shorter += [
-                f"task.data_dir={request.getfixturevalue(data)}",
-                f"task.cache_dir={request.getfixturevalue('cache')}",
+                f"{images}.data_dir={request.getfixturevalue(data)}",
+                f"{images}.cache_dir={request.getfixturevalue('cache')}",
                 "data.meta_batch_size=2",
             ]
     if composed(*shorter)["algorithm"].get("eval_inner_steps", 0) > 3:
@@ -115,7 +117,7 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
     assert len((folder.evaluations / "test" / "episodes.csv").read_text().splitlines()) == 1 + 2
     pictures = {"adaptation_curve", "learning_curve", "one_task"}
     pictures |= {"step_sizes"} if choice.startswith(("li2017", "antoniou2019")) else set()
-    pictures |= set() if "sinusoid" in choice or choice == "smoke" else {"confusion"}
+    pictures |= set() if re.search("sinusoid|smoke|field", choice) else {"confusion"}
     assert {p.stem for p in folder.plots.iterdir()} == pictures
 
 
@@ -168,7 +170,8 @@ VALUES = {
 
 
 def test_every_published_row_whose_data_exists_has_a_preset():
-    assert set(VALUES) | {"smoke"} == set(EXPERIMENTS)
+    own = {"smoke", "image_field"}
+    assert set(VALUES) | own == set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("choice", sorted(VALUES))

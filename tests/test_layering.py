@@ -27,6 +27,7 @@ ROOMS = [
     "tasks/task",
     "tasks/synthetic",
     "tasks/images",
+    "tasks/fields",
     "tasks/datasets",
     "tasks/tables",
     "tasks/text",

@@ -69,8 +69,10 @@ from .meta_gradient import Verdict as Verdict, check as check
 from .models import (
     MLP as MLP,
     Conv4 as Conv4,
+    FourierFeatures as FourierFeatures,
     HFEncoder as HFEncoder,
     ResNet12 as ResNet12,
+    Siren as Siren,
     WideResNet as WideResNet,
     WordAttention as WordAttention,
 )
@@ -85,6 +87,7 @@ from .tasks import (
     Harmonic as Harmonic,
     ImageClasses as ImageClasses,
     ImageDataset as ImageDataset,
+    ImageField as ImageField,
     ImageFolder as ImageFolder,
     ImageStore as ImageStore,
     LabelledDataset as LabelledDataset,

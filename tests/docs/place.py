@@ -24,15 +24,25 @@ SHARED = Path(os.environ.get("METALOOP_SHARED_DATA", ROOT.parent / "shared" / "d
 NEEDS_DATA = {
     "DATA": "omniglot",
     "OMNIGLOT_RUN": "omniglot",
+    "FIELD_RUN": "omniglot",
     "CIFAR": "cifar100",
     "CLINC150": "text_intents/clinc150",
 }
-FIXTURES = {"DATA": "omniglot", "OMNIGLOT_RUN": "omniglot", "CIFAR": "cifar100"}
+FIXTURES = {
+    "DATA": "omniglot",
+    "OMNIGLOT_RUN": "omniglot",
+    "FIELD_RUN": "omniglot",
+    "CIFAR": "cifar100",
+}
 # what a word stands for that the reader has made before, here or on another page
 MADE_BY = {
     "FOLDER": ("outputs/2*", "metaloop-train"),
     "SWEEP": ("outputs/multirun/*", "metaloop-train -m algorithm=maml,fomaml seed=0"),
     "OMNIGLOT_RUN": ("outputs/*_omniglot_maml", "metaloop-train task=omniglot task.data_dir=DATA"),
+    "FIELD_RUN": (
+        "outputs/*_image_field_maml",
+        "metaloop-train experiment=image_field task.of.data_dir=DATA",
+    ),
 }
 SHORTER = (
     "training.max_steps=4",
@@ -59,7 +69,7 @@ def words_of_data(commands: list[str]) -> dict[str, str]:
     """The fixtures of the data that the commands name, by the word for it."""
     said = " ".join(commands)
     needed = {word: fixture for word, fixture in FIXTURES.items() if names(said, word)}
-    return {"DATA" if word == "OMNIGLOT_RUN" else word: name for word, name in needed.items()}
+    return {"DATA" if word.endswith("_RUN") else word: name for word, name in needed.items()}
 
 
 def shortened(command: str) -> str:
@@ -159,6 +169,7 @@ def _write_examples(folder: Path) -> None:
     points = [f"{x / 2},{math.sin(x / 2)}" for x in range(-6, 7)]
     (folder / "points.csv").write_text("\n".join(["x,y", *points]))
     (folder / "more.csv").write_text("x\n0.3\n0.7\n")
+    Image.fromarray(striped(1, 1)[0][0, 0]).save(folder / "photo.png")
     for i, (image, c) in enumerate(zip(*striped(2, 2), strict=True)):
         for file in (f"LABELLED/class {c}/{i}.png", f"REST/{i}.png"):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)

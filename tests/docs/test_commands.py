@@ -17,6 +17,7 @@ PRINTS = {
     "python maml.py": r"largest difference: (0\.0$|\d.*e-(0[6-9]|\d\d)$)",
     "python in_python.py": r"'right' 'left' 'below'",
     "python pieces.py": r"after 5 inner steps: 0\.[6-9]",
+    "python enlarge.py": r"^\(112, 112\)$",
     "python adapt.py": r"y at 0: -?\d.*\nR\^2: ",
 }
 

@@ -9,7 +9,15 @@ from metaloop.cli.hydra_app import CONF
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
-from metaloop.models import MLP, Conv4, ResNet12, WideResNet, WordAttention
+from metaloop.models import (
+    MLP,
+    Conv4,
+    FourierFeatures,
+    ResNet12,
+    Siren,
+    WideResNet,
+    WordAttention,
+)
 from metaloop.substitutes import transforms
 from tests.episodes import drawer, make
 
@@ -20,6 +28,8 @@ NETWORKS = {
     "conv4, strided": lambda: Conv4(IMAGE, 3, filters=3, downsample="stride"),
     "resnet12": lambda: ResNet12(IMAGE, 3, widths=[2, 3, 3, 4]),
     "wide_resnet": lambda: WideResNet(IMAGE, 3, depth=10, width=1),
+    "siren": lambda: Siren(512, 3, hidden=[6, 5], w0=5.0),
+    "fourier_features": lambda: FourierFeatures(512, 3, features=4, scale=0.1, hidden=[6, 5]),
     "word_attention": lambda: WordAttention(3, 20, embedding_size=5, hidden_size=4),
 }
 # of transformers, whose parts tests/models/test_text.py tries

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metaloop.errors import UserError
-from metaloop.models import MLP, HFEncoder, WordAttention
+from metaloop.models import MLP, HFEncoder, Siren, WordAttention
 from metaloop.run.config.build import build
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.train import train
@@ -58,6 +58,7 @@ def test_attention_begins_as_the_plain_mean():
     ("make", "says"),
     [
         (lambda: MLP(32, 5, hidden=[4], vocabulary_size=100), "tokens .* model=word_attention"),
+        (lambda: Siren(32, 5, hidden=[4], w0=1.0, vocabulary_size=9), "Siren needs real inputs"),
         (
             lambda: WordAttention(5, 0, embedding_size=4, hidden_size=4),
             "real values. Choose task=cli",

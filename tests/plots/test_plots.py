@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from metaloop.algorithms import maml
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
+from metaloop.models import Siren
 from metaloop.plots import (
     draw_adaptation_curve,
     draw_confusion,
@@ -26,12 +27,15 @@ from metaloop.plots import (
 )
 from metaloop.plots.image_episode import RIGHT, WRONG
 from metaloop.tasks import PointNavigation, Sinusoid
+from metaloop.tasks.fields.pixels import find_pixels
+from metaloop.tasks.metric import psnr
 from metaloop.training.calibration import measure_reliability
 from metaloop.training.confusion import count_confusion, rows_of
 from metaloop.training.datamodule import EvaluationEpisodes
 from metaloop.training.episode_values import NONE, Answered, EpisodeValues, has_classes
 from metaloop.training.estimate import Estimate
 from tests.episodes import random_case
+from tests.tasks.fields.fields import episodes, field, waves
 
 
 def lines(axis):
@@ -117,6 +121,34 @@ def test_a_regression_task_is_drawn_before_and_after():
     grid = torch.linspace(low, high, 200, dtype=torch.float64)[:, None]
     expected = algorithm.objective.predict(phi, grid)[:, 0].detach()
     assert drawn["after 3 steps"] == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("shots", [None, 7])
+def test_a_field_is_drawn_as_an_image_after_some_steps_next_to_the_truth(shots):
+    task = field(waves(), shots=shots)
+    model = Siren(2, 1, hidden=[4], w0=3.0).double()
+    objective = Objective(model=model, loss=task.loss, metrics=task.metrics)
+    sizes = {"inner_lr": 0.1, "inner_steps": 1, "eval_inner_steps": 12}
+    algorithm = maml(objective, **sizes, adjoint="unrolled")
+    meta, batch = objective.meta_parameters(), episodes(task, count=2)
+    figure = draw_one_task(algorithm, meta, batch)
+    shown = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes}
+    named = [title.partition("\n")[0] for title in shown]
+    steps = ["before", "after 1 step", "after 2 steps", "after 10 steps", "after 12 steps"]
+    assert named == [*([] if shots is None else ["7 support"]), *steps, "the image"]
+    one = tree_map(lambda x: x[0], batch)
+    np.testing.assert_allclose(shown["the image"].ravel(), one.query.targets[:, 0])
+    *_, phi = algorithm.adapt(meta, one.support, 12)
+    predicted = objective.predict(phi, one.query.inputs).detach()
+    decibels = float(psnr(predicted, one.query.targets))
+    last = shown[f"after 12 steps\n{decibels:.1f} dB"]
+    np.testing.assert_allclose(last.ravel(), predicted[:, 0].clamp(0, 1), atol=1e-6)
+    if shots is not None:
+        given = shown["7 support\npixels"].reshape(16, 3)
+        rows = find_pixels(one.support.inputs, 16)
+        np.testing.assert_allclose(given[rows], one.support.targets.expand(7, 3), atol=1e-6)
+        others = [row for row in range(16) if row not in rows]
+        assert len(np.unique(given[others], axis=0)) == 1
 
 
 def test_rollouts_of_a_policy_are_plotted_before_and_after_adaptation():

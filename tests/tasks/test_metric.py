@@ -18,7 +18,7 @@ from metaloop.tasks import (
     Sinusoid,
     best_mode,
 )
-from metaloop.tasks.metric import brier
+from metaloop.tasks.metric import brier, of_examples, psnr
 from tests.conftest import composed
 
 
@@ -122,6 +122,23 @@ def test_the_brier_score_is_by_hand():
     logits = torch.tensor([[0.8, 0.2], [0.3, 0.7]], dtype=torch.float64).log()
     # (0.8 - 1)^2 + 0.2^2 = 0.08; (0.3 - 1)^2 + 0.7^2 = 0.98
     assert float(brier(logits, torch.tensor([0, 0]))) == pytest.approx((0.08 + 0.98) / 2)
+
+
+def test_the_peak_signal_to_noise_ratio_is_by_hand():
+    truth = torch.tensor([[0.2, 0.5], [1.0, 0.0]], dtype=torch.float64)
+    assert float(psnr(truth + 0.1, truth)) == pytest.approx(20)  # 10 log10(1 / 0.01)
+    # errors 0.1 and 0: MSE 0.005, half of it, which is 10 log10(2) dB better
+    half = truth + torch.tensor([[0.1, 0.0], [0.0, -0.1]], dtype=torch.float64)
+    assert float(psnr(half, truth)) == pytest.approx(23.0103, abs=1e-4)
+    theirs = torchmetrics.functional.image.peak_signal_noise_ratio(half, truth, data_range=1.0)
+    assert float(psnr(half, truth)) == pytest.approx(float(theirs))
+
+
+def test_a_single_example_has_the_metrics_that_are_means_alone():
+    whole = Metric(psnr, higher_is_better=True, is_mean=False)
+    of_each = Metric(F.l1_loss, higher_is_better=False)
+    metrics = {"psnr": whole, "mae": of_each, "worst": silent}
+    assert of_examples(metrics) == {"mae": of_each, "worst": silent}
 
 
 class OfMargins(RowClasses):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from metaloop.adapted.adapted import Adapted
-from metaloop.algorithms import Algorithm
 from metaloop.episode import Episode, Examples
-from metaloop.inner_loop import Report
+from metaloop.inner_loop import Objective, Report
 from metaloop.meta_gradient import AtOnce, adaptation_path, preflight_check, warn_of_slower
+from metaloop.tasks.metric import of_examples
 
 EXAMPLES_AT_ONCE = 512  # support examples of all the tasks vectorised together
 
@@ -21,17 +21,17 @@ def judge_path(adapted: Adapted, query: Examples | None) -> Report:
         report[name]  [examples, K+1]  support_loss, support_<metrics>, query_loss, <metrics>
     """
     judged: list[Report] = []
-    objective, support = adapted.algorithm.objective, adapted.support
+    objective, support = _for_examples(adapted.algorithm.objective), adapted.support
     for phi in adapted.path():
         with torch.no_grad():
             seen = objective.predict_support(phi, support.inputs)
         report = {
             f"support_{name.removeprefix('query_')}": values
-            for name, values in _each(adapted.algorithm, seen, support.targets).items()
+            for name, values in _each(objective, seen, support.targets).items()
         }
         if query is not None:
             unseen = adapted.outputs_of(phi, query.inputs)
-            report |= _each(adapted.algorithm, unseen, query.targets)
+            report |= _each(objective, unseen, query.targets)
         judged.append(report)
     return {name: torch.stack([r[name] for r in judged], 1) for name in judged[0]}
 
@@ -55,10 +55,10 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
         left_out = rows[support.targets.bincount()[support.targets] > 1]
     if len(left_out) == 0 or len(rows) < 2:
         return None
-    objective = algorithm.objective
+    objective = _for_examples(algorithm.objective)
     if objective.norms:
-        alone = replace(objective, norm_mode=objective.mode.for_one_example)
-        algorithm = algorithm.judged_by(alone)
+        objective = replace(objective, norm_mode=objective.mode.for_one_example)
+    algorithm = algorithm.judged_by(objective)
     kept = torch.stack([rows[rows != row] for row in left_out])
     episodes = Episode(
         support.map(lambda part: part[kept]),
@@ -84,10 +84,15 @@ def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
     return report, algorithm.objective.norm_mode
 
 
-def _each(algorithm: Algorithm, predictions: Tensor, targets: Tensor) -> Report:
+def _for_examples(objective: Objective) -> Objective:
+    """Leave out metrics of whole sets, which the mean over examples is not."""
+    return replace(objective, metrics=of_examples(objective.metrics))
+
+
+def _each(objective: Objective, predictions: Tensor, targets: Tensor) -> Report:
     """Compute loss and metrics of each single example, [examples]."""
 
     def judge(prediction: Tensor, target: Tensor) -> Report:
-        return algorithm.objective.judge(prediction[None], target[None])[1]
+        return objective.judge(prediction[None], target[None])[1]
 
     return torch.func.vmap(judge)(predictions, targets)

@@ -101,7 +101,7 @@ class Algorithm(ABC):
         return theta, {name: p for name, p in meta.items() if name not in names}
 
     def judged_by(self, objective: Objective) -> Self:
-        """Copy the algorithm, with another norm mode or a copy of its model."""
+        """Copy the algorithm, with another norm mode, fewer metrics or a copy of its model."""
         other = copy.copy(self)
         object.__setattr__(other, "objective", objective)  # dataclasses here are frozen
         return other

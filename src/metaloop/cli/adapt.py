@@ -58,7 +58,6 @@ def _job(config: DictConfig) -> Work | None:
         from metaloop.run.config.effect import require_effect
         from metaloop.run.config.run_config import RunConfig
         from metaloop.run.config.settings import Adaptation
-        from metaloop.tasks.readers.given import require_place
 
     values = plain(config)
     asked = section(Request, {key: values.pop(key) for key in OWN_KEYS}, "")
@@ -73,7 +72,7 @@ def _job(config: DictConfig) -> Work | None:
     find_weights(run, adaptation.checkpoint)
     for key in PLACES:
         if (place := wanted[key]) is not None:
-            require_place(user_path(str(place)), key)
+            pieces.task.require_examples(user_path(str(place)), key)
             wanted[key] = str(user_path(str(place)).resolve())
     for format_ in adaptation.export:
         require_format(format_)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metaloop.arguments import Count, CountOrZero, Positive
-from metaloop.errors import UserError
+from metaloop.models.vectors import require_real
 
 
 class MLP(nn.Module):
@@ -38,11 +38,7 @@ class MLP(nn.Module):
         vocabulary_size: CountOrZero = 0,
     ) -> None:
         super().__init__()
-        if vocabulary_size:
-            raise UserError(
-                "MLP needs real inputs, but the task's inputs are tokens of a text. Choose "
-                "model=word_attention, or model=hf_encoder."
-            )
+        require_real("MLP", vocabulary_size)
         layers: list[nn.Module] = [nn.Flatten()]
         if context_size:
             self.context = nn.Parameter(torch.zeros(context_size))

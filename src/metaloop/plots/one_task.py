@@ -10,9 +10,13 @@ from torch.utils import _pytree as pytree
 from metaloop.algorithms import Algorithm
 from metaloop.episode import Episode, Examples, the_tensor
 from metaloop.inner_loop import Parameters
+from metaloop.plots.field import draw_field
 from metaloop.plots.fit import draw_fit
 from metaloop.plots.image_episode import draw_image_episode
 from metaloop.plots.trajectories import draw_trajectories
+from metaloop.tasks.fields.pixels import is_image
+
+DrawFit = Callable[[Algorithm, Sequence[Parameters], Episode], Figure]
 
 
 def draw_one_task(
@@ -23,14 +27,15 @@ def draw_one_task(
 ) -> Figure | None:
     """Adapt to the first task of a meta-batch and draw the change.
 
-    Draws curves for regression from one real input to one output, a grid for images with class
-    labels, and rollouts for a policy in the plane; returns None for tasks without a picture.
+    Draws curves for regression from one real input to one output, the image for a field, a grid
+    for images with class labels, and rollouts for a policy in the plane; returns None for tasks
+    without a picture.
     """
     task = pytree.tree_map(lambda tensor: tensor[0], episodes)
     algorithm = algorithm.for_ways(len(task.classes))
     phis = list(algorithm.adapt(meta, task.support, algorithm.eval_inner_steps))
-    if is_curve(task):
-        return draw_curve(algorithm, phis, task)
+    if (draw_regression := find_fit(task)) is not None:
+        return draw_regression(algorithm, phis, task)
     if is_walk(task):
         return draw_walk(algorithm, phis, task)
     support = task.support
@@ -47,6 +52,13 @@ def draw_one_task(
     if class_name is not None and len(task.classes):
         names = [class_name(int(c)) for c in task.classes]
     return draw_image_episode(_shown(task), before, after, names)
+
+
+def find_fit(task: Episode) -> DrawFit | None:
+    """Find the picture of a regression's fit; None if the task has none."""
+    if is_curve(task):
+        return draw_curve
+    return draw_pixels if is_field(task) else None
 
 
 def is_curve(task: Episode) -> bool:
@@ -67,6 +79,21 @@ def draw_curve(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) 
         curves = {k: objective.predict(phis[k], grid).float().cpu() for k in steps}
         losses = {k: float(objective.judge_query(phis[k], task)[0]) for k in steps}
     return draw_fit(_shown(task), grid.float().cpu(), curves, losses)
+
+
+def is_field(task: Episode) -> bool:
+    """Check whether a task is the regression of an image's pixels, grey or RGB."""
+    query = task.query
+    has_colours = query.targets.is_floating_point() and query.targets.shape[1:] in ((1,), (3,))
+    return has_colours and _shape_of(query) == (2,) and is_image(the_tensor(query.inputs))
+
+
+def draw_pixels(algorithm: Algorithm, phis: Sequence[Parameters], task: Episode) -> Figure:
+    """Draw the image before adaptation, after 1, 2 and 10 steps, and after the last."""
+    steps = sorted({0, 1, 2, 10, len(phis) - 1} & set(range(len(phis))))
+    with torch.no_grad():
+        images = {k: algorithm.objective.predict_query(phis[k], task).float().cpu() for k in steps}
+    return draw_field(_shown(task), images)
 
 
 def is_walk(task: Episode) -> bool:

@@ -1,6 +1,7 @@
 """Families of tasks: the sources of episodes."""
 
 from metaloop.tasks.datasets.labelled_dataset import LabelledDataset
+from metaloop.tasks.fields.image_field import ImageField
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.cifar100 import FC100, CifarFS
 from metaloop.tasks.images.cub import CUB
@@ -36,6 +37,7 @@ __all__ = [
     "Harmonic",
     "ImageClasses",
     "ImageDataset",
+    "ImageField",
     "ImageFolder",
     "ImageStore",
     "LabelledDataset",

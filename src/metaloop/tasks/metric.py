@@ -23,10 +23,13 @@ class Metric:
     For a function without an attribute `higher_is_better`, which a metric of torchmetrics has:
 
         metrics = {"mae": Metric(F.l1_loss, higher_is_better=False)}
+
+    `is_mean` says whether it is a mean over examples, so that a single example has it too.
     """
 
     function: MetricFunction
     higher_is_better: bool
+    is_mean: bool = True
 
     def __call__(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return self.function(predictions, targets)
@@ -35,6 +38,11 @@ class Metric:
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     """Compute the share of examples whose largest logit is that of the target."""
     return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
+
+
+def psnr(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of values in 0..1 in dB: 10 log10(1 / MSE)."""
+    return -10 * F.mse_loss(predictions, targets).log10()
 
 
 def brier(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -49,6 +57,11 @@ PROPER_SCORES: Mapping[str, MetricFunction] = {
     "nll": Metric(F.cross_entropy, higher_is_better=False),
     "brier": Metric(brier, higher_is_better=False),
 }
+
+
+def of_examples(metrics: Mapping[str, MetricFunction]) -> dict[str, MetricFunction]:
+    """Return the metrics that a single example has too: means over examples."""
+    return {name: metric for name, metric in metrics.items() if getattr(metric, "is_mean", True)}
 
 
 def best_mode(metrics: Mapping[str, MetricFunction], name: str) -> Mode | None:

@@ -145,6 +145,9 @@ class Mixture(Task):
     def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
         return self.first.evaluation_metrics
 
+    def require_examples(self, place: Path, key: str) -> None:
+        self.first.require_examples(place, key)
+
     def read_examples(
         self, place: Path, *, skip_unusable: bool, like: Given | None = None
     ) -> Given:

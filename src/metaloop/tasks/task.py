@@ -18,7 +18,7 @@ from metaloop.tasks.disjoint import Deal, deal_fresh
 from metaloop.tasks.metric import PROPER_SCORES, Metric, MetricFunction, accuracy
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
-from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.given import Given, require_place
 from metaloop.tasks.readers.given_images import read_images
 from metaloop.tasks.readers.given_rows import Columns, read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
@@ -39,18 +39,15 @@ class Task(ABC):
 
     Attributes:
         input_shape: X, the shape of one input of the model.
-        input_shapes: if inputs are a dict: the shape of each tensor of one input, by the names that
-            the network expects.
+        input_shapes: if inputs are a dict: shapes of one input's tensors, by the network's names.
         output_size: number of the model's outputs for one input: the ways of a classification, the
             size of a regression's target.
-        classes: number of global class ids over all splits; 0 in regression, and if pretraining is
-            not needed.
+        classes: number of global class ids over all splits; 0 in regression or without pretraining.
         vocabulary_size: number of token ids if inputs are tokens (0 is padding); 0 if inputs are
             real values. Passed to a model whose constructor has an argument of this name.
         found: values of the family's config keys that were null, mostly inferred from its data. A
             run's config records them, so that its learner does not need the data.
-        splits: splits from which episodes are drawn; all of them in training. Other splits are not
-            checked, and need not exist.
+        splits: those from which episodes are drawn, all in training. Others need not exist.
         monitor: the reported value that selects the best learner; the metric defines its direction.
         target_names: names of a regression's targets, if they have names.
         shapes: numbers of classes and support examples per episode, where they may vary; `draw`
@@ -156,6 +153,10 @@ class Task(ABC):
         instance): call the network here on inputs of `input_shape`.
         """
         return network(inputs)
+
+    def require_examples(self, place: Path, key: str) -> None:
+        """Refuse a path of a kind that `read_examples` does not read."""
+        require_place(place, key)
 
     def read_examples(
         self, place: Path, *, skip_unusable: bool, like: Given | None = None

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from metaloop.errors import UserError
-from metaloop.tasks import SPLITS, ImageFolder, RandomStreams
+from metaloop.tasks import SPLITS, ImageField, ImageFolder, RandomStreams
 from metaloop.tasks.sources.class_splits import seeded_split
 
 # most pictures here are of one colour
@@ -337,3 +337,30 @@ def test_changed_images_are_decoded_again(tmp_path):
     save(data / "c00" / "0.png", 255, 255)
     row = torch.tensor([0])
     assert opened(data, tmp_path / "cache").store.gather(row)[0, 0, 0, 0] == 255
+
+
+def test_each_image_of_a_plain_folder_is_a_class_of_its_own_split_by_the_seed(tmp_path):
+    folder = tmp_path / "photos"
+    names = [f"{i}.png" for i in range(7)] + ["trip/8.png", "trip/far/9.png", "trip/10.png"]
+    for i, name in enumerate(names):
+        save(folder / name, 20 * i, 100)
+    save(folder / ".hidden" / "11.png", 0, 0)
+    (folder / "trip" / "Thumbs.db").write_text("litter")
+    task = make(folder, tmp_path / "cache", split="images", queries=1)
+    assert (task.classes, task.found["classes"]) == (10, 10)
+    field = ImageField(of=task)
+    field.prepare()
+    field.setup()
+    used = names_in(field.of)
+    assert sorted(name for of_split in used.values() for name in of_split) == sorted(names)
+    assert [len(used[split]) for split in SPLITS] == [6, 2, 2]
+    assert used == {s: sorted(v) for s, v in seeded_split(names, [0.6, 0.2, 0.2], 1).items()}
+    drawn = field.draw("test", RandomStreams(0, "test", torch.arange(30)))
+    values = field.gather(drawn, torch.float64).query.targets * 255
+    reds = {20 * names.index(name) for name in used["test"]}
+    assert set(values[..., 0].round().flatten().long().tolist()) == reds
+    with pytest.raises(UserError, match="2 images each .* train split has 6 classes with 1 each"):
+        task.prepare()  # for a classification each class is too small
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no images in .*empty"):
+        make(tmp_path / "empty", tmp_path / "cache", split="images")

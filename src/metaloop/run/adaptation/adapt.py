@@ -14,7 +14,7 @@ from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json, write_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.figures import Draw, save_figures
-from metaloop.plots import draw_adaptation_curve, draw_curve, draw_predictions, is_curve
+from metaloop.plots import draw_adaptation_curve, draw_predictions, find_fit
 from metaloop.run.adaptation.adaptation_curve import (
     MADE,
     judge,
@@ -126,14 +126,14 @@ def _check_classes(support: Given, query: Given) -> None:
 
 
 def _pictures(adapted: Adapted, query: Given | None) -> dict[str, Draw]:
-    """The fit of a curve, on the query's points if they are labelled; or answers to images."""
+    """The fit of a regression, on the query's points if they are labelled; or answers to images."""
     support = adapted.support
     task = Episode(support, support, support.targets[:0])
-    if is_curve(task):
-        if query is not None and query.labels is not None:
-            points = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
-            task = task._replace(query=points)
-        return {"fit": lambda: draw_curve(adapted.algorithm, list(adapted.path()), task)}
+    if adapted.classes_ is None and query is not None and query.labels is not None:
+        points = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
+        task = task._replace(query=points)
+    if (draw := find_fit(task)) is not None:
+        return {"fit": lambda: draw(adapted.algorithm, list(adapted.path()), task)}
     if query is None or query.inputs.ndim != 4 or adapted.classes_ is None:
         return {}
     return {"predictions": lambda: _draw_answers(adapted, query)}

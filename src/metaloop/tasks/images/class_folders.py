@@ -8,7 +8,7 @@ from metaloop.tasks.random_streams import Split
 from metaloop.tasks.readers.image_files import ImageFile
 from metaloop.tasks.readers.table import list_names, to_label
 from metaloop.tasks.readers.table_files import read_table
-from metaloop.tasks.readers.visible_files import list_some, visible
+from metaloop.tasks.readers.visible_files import files_below, is_visible, list_some, visible
 from metaloop.tasks.sources.class_splits import FOLDERS, SPLIT_WORDS
 
 ClassFiles = dict[str, list[ImageFile]]
@@ -73,6 +73,20 @@ def list_images(classes: dict[str, Path]) -> ClassFiles:
     return found
 
 
+def list_single_images(folder: Path) -> ClassFiles:
+    """List the files in a folder and those below it, each as the only image of its class.
+
+    Raises:
+        UserError: if there are none.
+
+    """
+    names = [path.relative_to(folder) for path in files_below(folder)]
+    files = sorted(str(name) for name in names if all(map(is_visible, name.parts)))
+    if not files:
+        raise UserError(f"There are no images in {folder}. Add some, or set task.data_dir.")
+    return {name: [ImageFile(None, str(folder / name))] for name in files}
+
+
 def _more(names: list[str]) -> str:
     return f", nor do {len(names) - 1} other folders" if names[1:] else ""
 
@@ -134,8 +148,9 @@ class SplitTable:
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         if not self.path.is_file():
             raise UserError(
-                f"task.split={self.path} is not a file. It must be folders, seeded, or the path "
-                "of a CSV file with the columns class,split or filename,label,split."
+                f"task.split={self.path} is not a file. It must be folders, seeded, or for fields "
+                "images, or the path of a CSV file with the columns class,split or "
+                "filename,label,split."
             )
         table = read_table(self.path)
         if not any(need <= set(table.columns) for need in ({"class", "split"}, _BY_FILE)):

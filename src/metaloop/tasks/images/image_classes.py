@@ -225,8 +225,7 @@ def usable_classes(
     if len(usable) < ways:
         raise UserError(
             f"{_needs(task)}, but the {split} split has {len(usable)}"
-            f"{f': {named}' if small else ''}. "
-            "Lower task.ways, task.shots or task.queries, or add images."
+            f"{f': {named}' if small else ''}. {_remedy(task)}"
         )
     if small and not skip_small:
         raise UserError(
@@ -240,10 +239,18 @@ def usable_classes(
 
 def _needs(task: ImageClasses) -> str:
     ways, needed = _most(task)
+    if not task.shapes.has_classes:
+        return "A task needs an image"
     return (
         f"A {ways}-way episode needs {ways} classes with {needed} images each "
         f"(shots={task.shapes.shots.most} + queries={task.queries})"
     )
+
+
+def _remedy(task: ImageClasses) -> str:
+    if not task.shapes.has_classes:
+        return "Add images, or split them in another way."
+    return "Lower task.ways, task.shots or task.queries, or add images."
 
 
 def _most(task: ImageClasses) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from metaloop.tasks.images.class_folders import (
     SplitTable,
     list_folders,
     list_images,
+    list_single_images,
     list_split_folders,
 )
 from metaloop.tasks.images.image_cache import ImageSource
@@ -35,6 +36,7 @@ from metaloop.tasks.sources.class_splits import (
     split_by_prefix,
 )
 
+SEEDED = ("seeded", "images")
 ALIKE = (
     "With task.channels=null all images must be like the first. Set task.channels=3 to convert all "
     "to RGB, 1 to convert all to grey; if a run has inferred the channels, set task.alike=false."
@@ -47,9 +49,11 @@ class ImageFolder(ImageDataset):
     Classes may differ in size. ImageFiles documents how an image is read. Hidden files are ignored.
 
     Args:
-        split: seeded: `fractions` of the classes, drawn by `split_seed`; folders: the class folders
-            in train/, val/ and test/; or the path of a CSV file, see SplitTable.
-        fractions: shares of the classes for training, validation and test, with split=seeded.
+        split: seeded: `fractions` of the classes, drawn by `split_seed`; images: the same, but each
+            image in the folder and those below it is a class of its own, for fields; folders: the
+            class folders in train/, val/ and test/; or the path of a CSV file, see SplitTable.
+        fractions: shares of the classes for training, validation and test, with split=seeded or
+            images.
         channels: 3 converts all images to RGB, 1 to grey; None takes it from the first image.
         alike: whether images with other channels are refused rather than converted; None: only if
             channels is None.
@@ -121,7 +125,7 @@ class ImageFolder(ImageDataset):
         )
 
     def split(self, names: Sequence[str]) -> Classes:
-        if self.split_rule == "seeded":
+        if self.split_rule in SEEDED:
             return seeded_split(names, self.fractions, self.split_seed)
         if self.split_rule == "folders":
             return split_by_prefix(names)
@@ -129,7 +133,7 @@ class ImageFolder(ImageDataset):
         return {part: [name for name in names if split_of.get(name) == part] for part in SPLITS}
 
     def describe(self) -> dict[str, int | str | bool]:
-        seeded = {"split_seed": self.split_seed} if self.split_rule == "seeded" else {}
+        seeded = {"split_seed": self.split_seed} if self.split_rule in SEEDED else {}
         return {**super().describe(), "class_split": self.split_rule, **seeded}
 
     def _state(self, place: Path) -> str:
@@ -140,7 +144,7 @@ class ImageFolder(ImageDataset):
 
     @property
     def _is_table(self) -> bool:
-        return self.split_rule not in ("seeded", "folders")
+        return self.split_rule not in (*SEEDED, "folders")
 
     def _table(self) -> SplitTable:
         return SplitTable(user_path(self.split_rule))
@@ -160,9 +164,13 @@ class ImageFolder(ImageDataset):
         return folders
 
     def _class_names(self, place: Path) -> Iterable[str]:
+        if self.split_rule == "images":
+            return list_single_images(place)
         return self._table().split_of if self._is_table else self._folders(place)
 
     def _class_files(self, place: Path) -> ClassFiles:
+        if self.split_rule == "images":
+            return list_single_images(place)
         if self._is_table:
             return self._table().find(place)
         return list_images(self._folders(place))

@@ -11,11 +11,12 @@ SHOWN = 10
 
 def visible(folder: Path) -> list[Path]:
     """List everything in a folder that the user put there, by name."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name.lower() not in LITTER
-    )
+    return sorted(path for path in folder.iterdir() if is_visible(path.name))
+
+
+def is_visible(name: str) -> bool:
+    """Check whether a file or folder of this name was put there by the user."""
+    return not name.startswith(".") and name.lower() not in LITTER
 
 
 def files_below(folder: Path) -> Iterator[Path]:

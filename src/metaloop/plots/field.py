@@ -1,0 +1,54 @@
+"""Draw an image as a network represents it, before and after adaptation."""
+
+from collections.abc import Mapping
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from metaloop.episode import Episode, the_tensor
+from metaloop.tasks.fields.pixels import find_pixels, to_image
+from metaloop.tasks.metric import psnr
+
+
+def draw_field(task: Episode, predictions: Mapping[int, Tensor]) -> Figure:
+    """Draw the predicted image after several inner steps with its PSNR, then the true image.
+
+    The support pixels come first, on blue, if they are not all pixels.
+
+    Shapes:
+        task            one task: query inputs are the pixel grid of a square image
+        predictions[k]  [pixels, channels] of phi_k
+    """
+    truth = task.query.targets
+    panels = [
+        (f"{_after(step)}\n{float(psnr(values, truth)):.1f} dB", to_image(values))
+        for step, values in predictions.items()
+    ]
+    given = len(task.support.targets)
+    if given < len(truth):
+        panels.insert(0, (f"{given} support\npixels", _show_given(task)))
+    panels.append(("the image", to_image(truth)))
+    figure = Figure(figsize=(1.6 * len(panels), 2.1), layout="constrained")
+    for axis, (title, image) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        _show(axis, image, title)
+    return figure
+
+
+def _after(step: int) -> str:
+    return "before" if step == 0 else f"after {step} step{'s' * (step > 1)}"
+
+
+def _show_given(task: Episode) -> Tensor:
+    """Show the support pixels in their places."""
+    values = torch.tensor([0.2, 0.3, 0.6]).repeat(len(task.query.targets), 1)
+    values[find_pixels(the_tensor(task.support.inputs), len(values))] = task.support.targets
+    return to_image(values)
+
+
+def _show(axis: Axes, image: Tensor, title: str) -> None:
+    axis.set_axis_off()
+    axis.set_title(title, fontsize=9)
+    pixels = image.permute(1, 2, 0).clamp(0, 1).numpy()
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)

@@ -1,0 +1,1 @@
+"""Families whose tasks are functions over space: each image is a task."""
