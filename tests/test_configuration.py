@@ -12,9 +12,10 @@ from metaloop.cli.hydra_app import CONF
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers import MetricsCsv
 from metaloop.run.config.build import build, build_callbacks, build_loggers
+from metaloop.run.config.published import unmet_conditions
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.write import write_run
-from metaloop.run.evaluation.results import ours_beside, unlike
+from metaloop.run.evaluation.results import add_ours
 from metaloop.run.train import train
 from tests.conftest import composed
 
@@ -186,7 +187,7 @@ def test_a_presets_published_values_stand_beside_ours_where_its_protocol_is_eval
     names = ["query_loss", "accuracy", "accuracy@support_plus_one"]
     last = config["algorithm"]["eval_inner_steps"]
     metrics = {name: {"mean": [0.0] * (last + 1), "ci95": [0.0] * (last + 1)} for name in names}
-    beside = ours_beside(config["published"], {"metrics": metrics}, config)
+    beside = add_ours(config["published"], {"metrics": metrics}, config)
     assert [value["mean"] for value in beside] == pytest.approx(VALUES[choice])
     for value in beside:
         assert re.match(r"[A-Z][\w-]+.* \d{4}", value["source"])
@@ -281,7 +282,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("choice", sorted(PROGRAMS))
 def test_a_preset_takes_what_made_its_published_row(choice):
-    assert unlike({"where": PROGRAMS[choice]}, composed(f"experiment={choice}")) == {}
+    assert unmet_conditions({"where": PROGRAMS[choice]}, composed(f"experiment={choice}")) == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONF)))
@@ -333,4 +334,4 @@ def test_the_keys_that_help_names_exist():
 def test_the_published_value_stands_only_beside_its_own_protocol(change):
     config = composed("experiment=finn2017/omniglot_5way_1shot", *([change] if change else []))
     results = {"metrics": {"accuracy": {"mean": [0.0] * 4, "ci95": [0.0] * 4}}}
-    assert len(ours_beside(config["published"], results, config)) == (change is None)
+    assert len(add_ours(config["published"], results, config)) == (change is None)

@@ -6,13 +6,13 @@ from typing import Any
 
 from speed.work import META_LR, Step, Work
 
-EPS = 1e-5  # torch's batch norms'
+EPS = 1e-5  # as in torch's batch norms
 
 
 def jax_step(work: Work) -> Step:
-    """One update, compiled whole: adaptation by vmap over the tasks, Adam by optax."""
+    """Compile a whole update: adaptation by vmap over the tasks, Adam by optax."""
     if work.sequence is not None:
-        raise ImportError("no recurrent layer is written for it here")
+        raise ImportError("no recurrent layer is implemented here")
     jax, optax = importlib.import_module("jax"), importlib.import_module("optax")
     jnp = jax.numpy
     meta = [jnp.asarray(p.detach().cpu().numpy()) for p in work.network().parameters()]
@@ -50,7 +50,7 @@ def jax_step(work: Work) -> Step:
 
 
 def mlp(jax: Any, phi: Any, x: Any) -> Any:
-    """Linear layers with ReLU between; torch's weights are [outputs, inputs]."""
+    """Apply linear layers with ReLUs between; torch's weights are [outputs, inputs]."""
     for layer in range(0, len(phi), 2):
         x = x @ phi[layer].T + phi[layer + 1]
         x = jax.nn.relu(x) if layer + 2 < len(phi) else x
@@ -58,7 +58,7 @@ def mlp(jax: Any, phi: Any, x: Any) -> Any:
 
 
 def conv4(jax: Any, work: Work, phi: Any, x: Any) -> Any:
-    """Four blocks and a linear head, as `Work.network`."""
+    """Apply four blocks and a linear head, as `Work.network` does."""
     jnp, stride = jax.numpy, 2 if work.downsample == "stride" else 1
     for block in range(4):
         weight, scale, shift = phi[3 * block : 3 * block + 3]

@@ -1,4 +1,4 @@
-"""The same meta-step by metaloop: the bare step, and the whole of metaloop-train around it."""
+"""The same meta-step by metaloop: the bare step, and metaloop-train with everything around it."""
 
 import csv
 import ctypes
@@ -27,7 +27,7 @@ BY_DEFAULT = AtOnce(tasks_at_once="by_size", chunks_at_once="by_size")
 
 @contextmanager
 def memory_of(who: str) -> Iterator[None]:
-    """For metaloop have malloc as a run has it; then as glibc itself has it for large blocks."""
+    """Configure malloc as in a run for metaloop; afterwards restore glibc's own thresholds."""
     if not who.startswith("metaloop"):
         yield
         return
@@ -41,16 +41,16 @@ def memory_of(who: str) -> Iterator[None]:
 
 
 def one_arena() -> None:
-    """Have malloc keep one arena for all threads, as a run does, before any has one of its own.
+    """Limit malloc to one arena for all threads, as a run does, before threads have their own.
 
-    Peers compute in one thread, and notice nothing.
+    Peers compute in one thread and are not affected.
     """
     with memory_of("metaloop"):
         pass
 
 
 def bare_step(work: Work, *, compile: bool) -> Step:
-    """meta_gradient and Adam, as MetaLearner takes them."""
+    """Make a step of meta_gradient and Adam, as in MetaLearner."""
     if work.sequence is not None:
         model = work.network()  # torch's own layers, unchanged
     elif work.image is None:
@@ -86,12 +86,12 @@ def bare_step(work: Work, *, compile: bool) -> Step:
 def whole_loop(
     work: Work, data_dir: Path | None, meta_steps: int, threads: int, compiles: bool
 ) -> float | None:
-    """Seconds a meta-step of metaloop-train takes, with W&B offline and its progress bar.
+    """Return the seconds per meta-step of metaloop-train, with W&B offline and a progress bar.
 
-    None where it has no such task, or no data.
+    None if it has no such task or no data.
 
-    Without the first logged interval: it holds the compilation. Of images only Omniglot's are
-    real; their content changes no cost.
+    The first log window is left out, since it contains the compilation. Only Omniglot's images are
+    real; the cost does not depend on their content.
     """
     if not work.train or (work.is_omniglot and data_dir is None):
         return None
@@ -114,7 +114,7 @@ def whole_loop(
 
 
 def noise(image: tuple[int, int, int], folder: Path) -> Path:
-    """Class folders with images of noise: as many as every split needs for one-shot episodes."""
+    """Write class folders with images of noise, enough in every split for one-shot episodes."""
     channels, height, width = image
     draws = np.random.default_rng(0)
     for number in range(32 * 16):  # classes of 16
@@ -126,7 +126,7 @@ def noise(image: tuple[int, int, int], folder: Path) -> Path:
 
 
 def logged_seconds(folder: str, tasks: int) -> float:
-    """Seconds a meta-step: of the run's logged intervals but the first, the median."""
+    """Return the median of seconds per meta-step over the run's log windows except the first."""
     (metrics,) = Path(folder).glob("*/metrics.csv")
     rows = [row for row in csv.DictReader(metrics.open()) if row.get(LOGGED)]
     speeds = sorted(float(row[LOGGED]) for row in rows[1:])

@@ -1,4 +1,4 @@
-"""What others do for one meta-step, written as their documentation writes it."""
+"""One meta-step by other libraries, written as in their documentation."""
 
 import importlib
 import importlib.util
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def plain_loop(work: Work) -> Step:
-    """Torch alone: a loop over the tasks, each with functional_call."""
+    """Plain torch: a loop over the tasks, each with functional_call."""
     network = work.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=META_LR)
     meta = dict(network.named_parameters())
@@ -38,7 +38,7 @@ def plain_loop(work: Work) -> Step:
 
 
 def learn2learn(work: Work) -> Step:
-    """learn2learn's MAML: clone and adapt, a task at a time."""
+    """learn2learn's MAML: clone and adapt, task by task."""
     maml = learner_alone().MAML(work.network(), lr=work.inner_lr)
     optimizer = torch.optim.Adam(maml.parameters(), lr=META_LR)
     meta_batch = tasks(work)
@@ -59,7 +59,7 @@ def learn2learn(work: Work) -> Step:
 
 
 def higher(work: Work) -> Step:
-    """Higher's innerloop_ctx, a task at a time; each task's gradient is taken at once."""
+    """Higher's innerloop_ctx, task by task; each task's gradient is computed immediately."""
     higher = importlib.import_module("higher")
     network = work.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=META_LR)
@@ -83,7 +83,7 @@ def higher(work: Work) -> Step:
 
 
 def torchopt(work: Work) -> Step:
-    """TorchOpt's MetaSGD, a task at a time, the network's state kept and put back."""
+    """TorchOpt's MetaSGD, task by task, with the network's state saved and restored."""
     torchopt = importlib.import_module("torchopt")
     network = work.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=META_LR)
@@ -109,7 +109,7 @@ def torchopt(work: Work) -> Step:
 
 
 def iteryne(work: Work) -> Step:
-    """Iteryne's MAML: clone and adapt, a task at a time."""
+    """Iteryne's MAML: clone and adapt, task by task."""
     module = importlib.import_module("iteryne")
     maml = module.MAML(work.network(), inner_lr=work.inner_lr, inner_steps=work.inner_steps)
     optimizer = torch.optim.Adam(maml.parameters(), lr=META_LR)
@@ -129,7 +129,7 @@ def iteryne(work: Work) -> Step:
 
 
 def parallel_metalearn(work: Work) -> Step:
-    """parallel-metalearn's MAML: torch.vmap over the tasks; recurrent layers are its own."""
+    """parallel-metalearn's MAML: torch.vmap over the tasks, with its own recurrent layers."""
     library = importlib.import_module("metalearn.algorithms")
     descent = importlib.import_module("metalearn.inner_optimizers").InnerSGD
     base = importlib.import_module("metalearn.loss.base").BaseLoss
@@ -162,7 +162,7 @@ def parallel_metalearn(work: Work) -> Step:
 
 
 class Answering(nn.Module):
-    """A network as parallel-metalearn's MAML calls one."""
+    """A network with the interface of parallel-metalearn's MAML."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -173,22 +173,22 @@ class Answering(nn.Module):
         return {"logits": self.network(x)}
 
     def get_fast_weights(self) -> dict[str, nn.Parameter]:
-        """What adapts: everything."""
+        """Return the parameters that adapt: all."""
         return dict(self.named_parameters())
 
 
 def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """What the optimizer's last step went by."""
+    """Return the gradients of the optimizer's last step."""
     return [p.grad for p in optimizer.param_groups[0]["params"]]
 
 
 def tasks(work: Work) -> list[tuple[Tensor, ...]]:
-    """The tasks of the meta-batch, drawn before any clock runs."""
+    """Return the tasks of the meta-batch, drawn before timing starts."""
     return list(zip(*work.sets(), strict=True))
 
 
 def learner_alone() -> ModuleType:
-    """learn2learn's MAML without what its packages import beside: torchvision, gym .."""
+    """Import learn2learn's MAML without its packages' other imports: torchvision, gym .."""
     module = "learn2learn.algorithms.maml"
     if module in sys.modules:
         return sys.modules[module]

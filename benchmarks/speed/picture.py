@@ -1,4 +1,4 @@
-"""The peers' speeds as a picture: a panel a work, a bar each."""
+"""Draw the peers' speeds: a panel per work, a bar per peer."""
 
 import statistics
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ import matplotlib as mpl
 
 
 def ratios(seconds: Mapping[str, list[float]], who: str, base: str) -> list[float]:
-    """How many times as fast as the base, a number a round."""
+    """Return the speed relative to the base, one number per round."""
     return [b / v for b, v in zip(seconds[base], seconds[who], strict=False)]
 
 
 def base_of(seconds: Mapping[str, list[float]]) -> str:
-    """Whose speed is 1."""
+    """Return the peer whose speed is 1."""
     return "learn2learn" if "learn2learn" in seconds else "plain loop"
 
 
 def draw(works: Mapping[str, Mapping[str, list[float]]], path: Path) -> None:
-    """The median speed, a line from the slowest round to the fastest; ours in colour."""
+    """Draw median speeds, with a line from the slowest to the fastest round; ours in colour."""
     mpl.use("agg")
     from matplotlib import pyplot as plt
 

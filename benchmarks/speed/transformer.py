@@ -28,7 +28,7 @@ class Network(nn.Module):
 
 
 def steps(tasks: int) -> dict[str, Step]:
-    """One meta-step, meta-gradient and Adam, by each."""
+    """Return a meta-step, meta-gradient and Adam, of each."""
     generator = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> Tensor:
@@ -40,8 +40,8 @@ def steps(tasks: int) -> dict[str, Step]:
 
 
 def vectorised(episodes: Episode) -> Step:
-    """All tasks at once."""
-    network, optimizer = made()
+    """Make a meta-step of all tasks at once."""
+    network, optimizer = make_network()
     values = {"inner_lr": INNER_LR, "inner_steps": 1, "eval_inner_steps": 1}
     objective = Objective(model=network, loss=F.mse_loss)
     algorithm = maml(objective, **values, adjoint="unrolled")
@@ -58,8 +58,8 @@ def vectorised(episodes: Episode) -> Step:
 
 
 def plain_loop(episodes: Episode) -> Step:
-    """Torch alone, by the one kernel for attention that it differentiates twice."""
-    network, optimizer = made()
+    """Make a loop in plain torch, with its only attention kernel that has second derivatives."""
+    network, optimizer = make_network()
     meta = dict(network.named_parameters())
 
     def loss(phi: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -83,8 +83,8 @@ def plain_loop(episodes: Episode) -> Step:
     return step
 
 
-def made() -> tuple[Network, torch.optim.Optimizer]:
-    """The same weights always."""
+def make_network() -> tuple[Network, torch.optim.Optimizer]:
+    """Make network and optimizer, always with the same weights."""
     torch.manual_seed(0)
     network = Network()
     return network, torch.optim.Adam(network.parameters(), lr=META_LR, fused=True)

@@ -1,4 +1,4 @@
-"""The meta-training work that everybody does: the same network, tasks, steps and optimizer."""
+"""The meta-training work that all peers do: the same network, tasks, steps and optimizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Step = Callable[[], Sequence[object]]  # one meta-step, meta-gradient and Adam: the gradients
+Step = Callable[[], Sequence[object]]  # does a meta-step (meta-gradient, Adam), returns gradients
 META_LR = 1e-3
 
 
@@ -18,13 +18,13 @@ class Work:
 
     Attributes:
         tasks: T.
-        ways, shots, queries: N, K, Q; for a regression ways is 1 and K the points of a set.
-        image: (channels, height, width); None for one number.
+        ways, shots, queries: N, K, Q; in a regression ways is 1, and shots and queries are points.
+        image: (channels, height, width); None for a single number.
         width: filters of Conv4, or units of the MLP's two hidden layers.
-        inner_steps, inner_lr: of plain gradient descent, in all parameters.
-        device: where it is computed.
-        train: the arguments by which metaloop-train does the same.
-        sequence: (steps, features) of an input; None for what is no sequence.
+        inner_steps, inner_lr: of plain gradient descent on all parameters.
+        device: device of the computation.
+        train: arguments of metaloop-train for the same work.
+        sequence: (steps, features) of an input; None if it is not a sequence.
 
     """
 
@@ -49,15 +49,15 @@ class Work:
 
     @property
     def rounding(self) -> float:
-        """How far float32 may take two gradients apart, as a share of their norm.
+        """Largest difference of two float32 gradients by rounding, relative to their norm.
 
-        Of images one rounded to the other side of a ReLU's kink or another of max-pooling's
-        numbers changes it in the third digit. The first-order gradient is much further away.
+        With images, rounding to the other side of a ReLU's kink, or to another maximum in
+        max-pooling, changes the third digit. The first-order gradient is much further away.
         """
         return 1e-3 if self.image is None else 2e-2
 
     def network(self) -> nn.Module:
-        """The network as a user of torch's own layers would write it, the same weights always."""
+        """Make the network from torch's own layers, always with the same weights."""
         torch.manual_seed(0)
         return self._network().to(self.device)
 
@@ -90,7 +90,7 @@ class Work:
         )
 
     def sets(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Support inputs [T, S, *X] and targets, query inputs and targets."""
+        """Draw support inputs [T, S, *X] and targets, query inputs and targets."""
         generator = torch.Generator().manual_seed(1)
         found: list[Tensor] = []
         for count in (self.shots, self.queries):
@@ -108,7 +108,7 @@ class Work:
         return xs, ys, xq, yq
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of a set."""
+        """Compute the mean loss of a set."""
         return (
             F.mse_loss(outputs, targets)
             if self.image is None

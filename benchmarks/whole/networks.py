@@ -1,6 +1,6 @@
-"""Whole networks of others, small and with random weights; each of three outputs.
+"""Small networks of other libraries with random weights and three outputs.
 
-A maker imports its package, so that one that is not installed is a reason to leave it out.
+Each factory imports its package, so that networks of missing packages can be left out.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,8 @@ SMALL = {
 class Encoder(nn.Module):
     """A Hugging Face network over words, and a head on the mean of its last layer.
 
-    Its mask is made here, additive and in four dimensions: transformers asks others for values.
+    The mask is additive and has four dimensions; transformers reads the values of other masks,
+    which vmap does not allow.
     """
 
     def __init__(self, network: nn.Module, width: int) -> None:
@@ -41,18 +42,18 @@ class Encoder(nn.Module):
 
 
 def torchvision(name: str, **options: object) -> nn.Module:
-    """A network of torchvision.models by its function or class."""
+    """Make a network of torchvision.models by its function or class."""
     models = import_module("torchvision.models")
     return getattr(models, name)(num_classes=OUTPUTS, **options)
 
 
 def timm(name: str, **options: object) -> nn.Module:
-    """A network of timm by its name."""
+    """Make a network of timm by its name."""
     return import_module("timm").create_model(name, num_classes=OUTPUTS, **options)
 
 
 def transformers(kind: str, **options: object) -> nn.Module:
-    """A network of transformers by its family's name, without dropout."""
+    """Make a network of transformers by the name of its family, without dropout."""
     library = import_module("transformers")
     config = getattr(library, f"{kind}Config")(**SMALL, **options)
     for dropout in (
@@ -103,7 +104,7 @@ WHOLE: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
 
 
 def inputs(shape: tuple[int, ...], tasks: int, rows: int) -> Tensor:
-    """Fixed inputs [tasks, rows, *shape]: images, or words."""
+    """Draw fixed inputs [tasks, rows, *shape]: images, or words."""
     generator = torch.Generator().manual_seed(1)
     if shape == WORDS:
         return torch.randint(0, VOCABULARY, (tasks, rows, *shape), generator=generator)

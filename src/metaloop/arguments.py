@@ -121,17 +121,20 @@ def _check_value(target: Callable[..., object], name: str, value: object, where:
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         # a union reports every member; the rule of each, once
-        found = [(e["type"], e["msg"]) for e in error.errors(include_url=False)]
+        errors = error.errors(include_url=False)
+        found = [(e["type"], e["msg"], str(*e["loc"][-1:])) for e in errors]
         # but not of a member that YAML cannot say
         rules = dict.fromkeys(_rule(*f) for f in found if f[0] != "needs_python_object")
         raise UserError(
             f"{where}={_shown(value)} does not fit {_name(target)}: {' or '.join(rules)}. "
-            f"{_remedy(where, value, {kind for kind, _ in found})}"
+            f"{_remedy(where, value, {kind for kind, *_ in found})}"
         ) from None
 
 
-def _rule(kind: str, message: str) -> str:
-    """One of pydantic's rules, in words that YAML has too."""
+def _rule(kind: str, message: str, place: str) -> str:
+    """One of pydantic's rules, in words that YAML has too; `place` is a key or an index."""
+    if kind == "missing" and not place.isdigit():
+        return f"{place} is missing"
     if kind in WORDS:
         return f"input should be {WORDS[kind]}"
     return message[0].lower() + message[1:]

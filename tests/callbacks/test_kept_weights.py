@@ -1,4 +1,4 @@
-"""Weights beside a checkpoint are those of the run that goes on from it, and of no other."""
+"""Weights next to a checkpoint belong to the run that resumes from it, and to no other."""
 
 import pytest
 import torch
@@ -19,9 +19,9 @@ def save(files: DurableCheckpointIO, name: str, step: int) -> None:
 
 def named(kept: KeptWeights) -> dict[str, int]:
     """What a new checkpoint names, which is last.ckpt from now on."""
-    beside = kept.beside()
-    kept.commit(beside)
-    return beside
+    listed = kept.list_weights()
+    kept.commit(listed)
+    return listed
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def files(tmp_path) -> DurableCheckpointIO:
 def test_the_best_checkpoint_is_restored_when_a_run_resumes(files):
     kept = files.kept
     save(files, "best.ckpt", 350)
-    beside = named(kept)
+    listed = named(kept)
     save(files, "best.ckpt", 500)  # after the checkpoint of 400, hence of no use to it
     save(files, "best.ckpt", 750)
     again = KeptWeights(kept.folder)  # another process
-    again.restore(beside, 400)
-    assert again.beside() == beside == {"best.ckpt": 350}
+    again.restore(listed, 400)
+    assert again.list_weights() == listed == {"best.ckpt": 350}
     assert meta_step_of(kept.folder / "abandoned" / "best.ckpt") == 750
     assert not list(kept.folder.glob("superseded/500/*"))
 
@@ -47,10 +47,10 @@ def test_members_of_an_ensemble_are_those_that_the_checkpoint_names(files):
     kept = files.kept
     for step in (100, 200):
         save(files, f"ensemble/step={step}.ckpt", step)
-    beside = named(kept)
+    listed = named(kept)
     files.remove_checkpoint(kept.folder / "ensemble" / "step=100.ckpt")
     save(files, "ensemble/step=450.ckpt", 450)
-    kept.restore(beside, 400)
+    kept.restore(listed, 400)
     members = sorted(p.name for p in (kept.folder / "ensemble").iterdir())
     assert members == ["step=100.ckpt", "step=200.ckpt"]
 

@@ -54,7 +54,7 @@ def test_a_machine_error_is_a_separate_state_with_reason_and_remedy(tmp_path, ca
     assert folder.state() == "diverged"
     assert folder.why_ended().startswith("The run diverged: the meta-gradient of meta-step 7")
     said = capsys.readouterr().err
-    for part in ("inner_lr", "clip_norm", f"Kept is the checkpoint {folder.last_checkpoint}"):
+    for part in ("inner_lr", "clip_norm", f"The checkpoint {folder.last_checkpoint} is kept"):
         assert part in said
     assert f"metaloop-resume {folder.path} optimizer.lr=LOWER --accept-changes" in said
 
@@ -72,7 +72,7 @@ def test_a_run_continues_if_asked_and_early_stopping_says_why_it_stops(tmp_path,
         "evaluation.checkpoint=last",
     )
     folder = poisoned(tmp_path, *arguments, after=6)
-    with pytest.raises(UserError, match=r"last.ckpt holds weights that are not finite \(model"):
+    with pytest.raises(UserError, match=r"last.ckpt contains weights that are not finite \(model"):
         train(folder)  # trained to its end, it cannot be judged
     assert saved_step(folder) == 40  # the first validation
     said = capsys.readouterr().out

@@ -124,7 +124,7 @@ def test_the_number_of_tasks_at_once_and_evaluated_together_change_no_value(trai
         (["nowhere"], "There is no folder nowhere"),
         (["run={run}", "name=../x"], "name=../x names a folder"),
         (["run={run}", "algorithm=fomaml"], "choices are fixed by the run here"),
-        (["run={run}", "model.hidden=[8]"], "is of another model or algorithm.*shape"),
+        (["run={run}", "model.hidden=[8]"], "belongs to another model or algorithm.*shape"),
     ],
 )
 def test_an_impossible_evaluation_is_refused(arguments, says, trained):
@@ -261,7 +261,7 @@ def test_a_multirun_makes_a_run_of_each_job_and_evaluates_one_in_several_ways(tm
         assert (runs[0] / "evaluations" / name / "results.json").is_file()
     refused = run_command("metaloop-evaluate", "-m", *shots, "name=x", cwd=tmp_path)
     assert refused.returncode == 1
-    assert "name=x is one evaluation's" in refused.stderr
+    assert "name=x names one evaluation" in refused.stderr
 
 
 def test_wandb_is_told_which_sweep_a_job_is_of_and_what_varied(tmp_path):

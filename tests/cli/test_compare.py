@@ -116,7 +116,7 @@ def test_other_test_episodes_are_refused_or_made_the_same(trained, tmp_path, sai
     ("arguments", "says"),
     [
         (["0.01_0", "nowhere"], "There is no folder"),
-        (["0.01_0", "0.01_1"], "differ in their seed alone"),
+        (["0.01_0", "0.01_1"], "differ only in their seed"),
         (["0.01_0", "0.1_1"], "share no test episodes, which depend on the seed"),
         (["0.01_0", "0.1_0", "--metric", "auc"], "Not all runs have auc. All have: query_loss"),
         (["0.01_0", "0.1_0", "--inner-step", "3"], "after inner steps 0 to 1"),
@@ -136,5 +136,5 @@ def test_what_has_not_completed_is_left_out_of_a_sweep_and_said(sweep, said):
     RunFolder(sweep / "0.01_1").write_status("diverged", reason="at meta-step 3")
     told = said("compare", str(sweep)).out
     assert f"Left out: {sweep / '0.01_1'} (diverged)" in told
-    assert f"no run of its seed: {sweep / '0.1_1'}" in told
+    assert f"no run with its seed: {sweep / '0.1_1'}" in told
     assert {(row["over"], row["pairs"]) for row in written(sweep)} == {("episodes", "3")}

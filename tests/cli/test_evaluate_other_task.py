@@ -98,7 +98,7 @@ def test_a_size_that_is_asked_for_counts(untrained, said, mine):
 
 
 def test_published_values_are_of_the_runs_own_task(untrained, said, mine):
-    run = untrained("+published=[{metric: query_loss, mean: 1.0, inner_step: 1, where: {}}]"[1:])
+    run = untrained("+published=[{metric: query_loss, mean: 1.0, inner_step: 1, source: A}]"[1:])
     assert load_config(run)["published"]
     folder = composed_folder(said, run, *mine, "task=steep")
     assert load_config(folder)["published"] == []
@@ -116,9 +116,12 @@ def test_a_head_over_the_runs_classes_keeps_its_size(untrained, said, mine):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["task=wide"], r"trained on Sinusoid, inputs of shape \(1,\); those of Wide are \(2,\)"),
+        (
+            ["task=wide"],
+            r"with inputs of shape \(1,\); those of Wide have \(2,\)",
+        ),
         (["task=stepe"], "task=stepe is unknown"),
-        (["task=omniglot"], r"those of Omniglot are \(1, 28, 28\)"),
+        (["task=omniglot"], r"those of Omniglot have \(1, 28, 28\)"),
         (["algorithm=fomaml"], "choices are fixed by the run here"),
     ],
 )

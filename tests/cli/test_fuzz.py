@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from metaloop.cli.configs import CONF
 from metaloop.cli.hydra_app import require_all
 from metaloop.cli.mistakes import explain
-from metaloop.cli.overrides import checked
-from metaloop.cli.sweeps.labels import label, labels_of_environment
+from metaloop.cli.overrides import check_overrides
+from metaloop.cli.sweeps.labels import label, read_environment_labels
 from metaloop.cli.train import Request, resolve_paths
 from metaloop.errors import UserError
 from metaloop.run.config.build import build
@@ -132,14 +132,14 @@ def answer(arguments: Sequence[str]) -> str | None:
     """What metaloop-train answers before there is a folder; None where it gives a run."""
     is_composed = False
     try:
-        config = hydra.compose("train", checked(arguments))
+        config = hydra.compose("train", check_overrides(arguments))
         is_composed = True
         require_all(config)
         values = plain(config)
         section(Request, {name: values.pop(name) for name in Request.__annotations__}, "")
         run_id = os.environ.get("WANDB_RUN_ID") or "made"
         content = {"format": FORMAT, "command": "train", "run_id": run_id, **resolve_paths(values)}
-        label(content, **labels_of_environment())
+        label(content, **read_environment_labels())
         build(RunConfig.of(content))
     except UserError as error:
         return str(error)

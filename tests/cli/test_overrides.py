@@ -8,8 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from metaloop.cli.configs import choices
-from metaloop.cli.overrides import checked, parse
-from metaloop.cli.resume import changed
+from metaloop.cli.overrides import check_overrides, parse
+from metaloop.cli.resume import change_keys
 from metaloop.errors import UserError
 from metaloop.user_text import quoted
 
@@ -29,12 +29,12 @@ NAMES = [
 @pytest.mark.parametrize(("key", "name"), NAMES)
 def test_a_name_that_the_grammar_refuses_is_answered_by_the_quoting_that_works(key, name):
     with pytest.raises(UserError) as refused:
-        checked([f"{key}={name}"])
+        check_overrides([f"{key}={name}"])
     said = str(refused.value)
     assert said.startswith(f"{key}={name} ")
     advice = re.search(r"(?:As text: |in quotes, )(.*)$", said).group(1)
     (entered,) = shlex.split(advice)  # as a shell hands it to the command
-    (override,) = checked([entered])
+    (override,) = check_overrides([entered])
     assert (parse(override).key_or_group, parse(override).value()) == (key, name)
 
 
@@ -49,27 +49,27 @@ def test_any_text_in_quotes_is_read_as_itself():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["foo"], "foo is no KEY=VALUE"),
-        (["=3"], "=3 is no KEY=VALUE"),
-        ([""], "'' is no KEY=VALUE"),
-        (["a b=3"], "a b=3 is no KEY=VALUE"),
+        (["foo"], "foo is not KEY=VALUE"),
+        (["=3"], "=3 is not KEY=VALUE"),
+        ([""], "'' is not KEY=VALUE"),
+        (["a b=3"], "a b=3 is not KEY=VALUE"),
         (["seed=[1"], r"seed=\[1 is not in Hydra's grammar"),
         (["seed=range(a)"], r"seed=range\(a\)"),
-        (["seed=1,2"], r"seed=1,2 is several values.*Add -m.*seed=\[..\]"),
+        (["seed=1,2"], r"seed=1,2 gives several values.*Add -m.*seed=\[..\]"),
         (["~task"], "~task would leave a run without its task.*omniglot"),
         (["~logger"], "~logger would leave a run without its logger.*none"),
         (["logger=[]"], r"logger=\[\] would leave a run without its logger"),
         (["hydra.run.dir=x"], "hydra.run.dir=x has no effect.*output_dir"),
         (["-m", "hydra.job.chdir=true"], "hydra.job.chdir=true has no effect"),
-        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x has an effect in a sweep alone. Add -m"),
-        (["hydra/launcher=joblib"], "hydra/launcher=joblib has an effect in a sweep alone"),
-        (["-m", "seed=range(0)"], r"seed=range\(0\) is no value at all"),
+        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x only has an effect in a sweep. Add -m"),
+        (["hydra/launcher=joblib"], "hydra/launcher=joblib only has an effect in a sweep"),
+        (["-m", "seed=range(0)"], r"seed=range\(0\) gives no value"),
         (["-m", "experiment=glob(nothing*)"], r"experiment=glob\(nothing\*\) matches none of"),
     ],
 )
 def test_what_is_no_override_or_has_no_effect_is_refused_by_name(arguments, says):
     with pytest.raises(UserError, match=says):
-        checked(arguments)
+        check_overrides(arguments)
 
 
 @pytest.mark.parametrize(
@@ -96,32 +96,44 @@ def test_what_is_no_override_or_has_no_effect_is_refused_by_name(arguments, says
     ],
 )
 def test_what_stands_for_another_word_of_hydras_is_read_so(given, read):
-    assert checked([given]) == read
+    assert check_overrides([given]) == read
 
 
 def test_options_come_before_overrides_with_their_values():
     given = ["task.shots=5", "--config-dir", "mine", "seed=1", "-m", "--cfg=job"]
-    assert checked(given) == ["--config-dir", "mine", "-m", "--cfg=job", "task.shots=5", "seed=1"]
+    assert check_overrides(given) == [
+        "--config-dir",
+        "mine",
+        "-m",
+        "--cfg=job",
+        "task.shots=5",
+        "seed=1",
+    ]
 
 
 def test_a_glob_finds_choices_in_folders_of_a_group():
-    _, found = checked(["-m", "experiment=glob(finn2017/sin*)"])
+    _, found = check_overrides(["-m", "experiment=glob(finn2017/sin*)"])
     assert found == "experiment=finn2017/sinusoid,finn2017/sinusoid_pretrain"
-    _, found = checked(["-m", "experiment=glob(*,exclude=*2*)"])
+    _, found = check_overrides(["-m", "experiment=glob(*,exclude=*2*)"])
     assert found == "experiment=smoke"
     assert len(choices("experiment")) > 40
 
 
 def test_changes_of_a_run_are_in_the_same_grammar():
     config = {"seed": 1, "task": {"data_dir": None, "shots": 3}, "algorithm": {"order": [1, 2]}}
-    after = changed(config, ['task.data_dir="a, (b)"', "algorithm.order=[3]", "seed=null"])
+    after = change_keys(config, ['task.data_dir="a, (b)"', "algorithm.order=[3]", "seed=null"])
     assert after["task"] == {"data_dir": "a, (b)", "shots": 3}
     assert (after["algorithm"], after["seed"]) == ({"order": [3]}, None)
     for wrong in ("task.data_dir=a (b)", "seed=1,2", "~seed", "+seed=1", "seed"):
         with pytest.raises(UserError, match=re.escape(wrong)):
-            changed(config, [wrong])
+            change_keys(config, [wrong])
 
 
 def test_who_names_a_target_names_its_arguments_without_a_plus():
     given = ["task.dataset.root=x", "task.dataset._target_=mine.Set", "task.ways=3", "+model.a.b=1"]
-    assert checked(given) == ["++task.dataset.root=x", given[1], "task.ways=3", "+model.a.b=1"]
+    assert check_overrides(given) == [
+        "++task.dataset.root=x",
+        given[1],
+        "task.ways=3",
+        "+model.a.b=1",
+    ]

@@ -60,7 +60,10 @@ def test_a_preset_is_run_recorded_and_judged_and_a_run_that_is_there_is_used_aga
     preset.write_text(TINY.replace("shots: 3", "shots: 4"))
     assert "task.shots 3 -> 4" in said("reproduce", "--check", *options(ours), status=1).err
     shutil.rmtree(record)
-    assert "its records None" in said("reproduce", "--check", *options(ours), status=1).err
+    assert (
+        "and None (not run) in its records"
+        in said("reproduce", "--check", *options(ours), status=1).err
+    )
 
 
 def test_the_list_says_what_is_published_and_what_has_not_run(ours, said):
@@ -73,8 +76,11 @@ def test_the_list_says_what_is_published_and_what_has_not_run(ours, said):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["finn2017/sinusiod"], "no preset with published values. Did you mean finn2017/sinusoid?"),
-        (["smoke"], "smoke is no preset with published values"),
+        (
+            ["finn2017/sinusiod"],
+            "with published values. Did you mean finn2017/sinusoid?",
+        ),
+        (["smoke"], "smoke is not a preset with published values"),
         (["tiny", "algorithm.inner_lr=1"], "would make it another run than the preset's"),
         (["tiny", "--seeds", "0"], "name at least 1"),
     ],
@@ -85,5 +91,5 @@ def test_mistakes_are_named(ours, said, arguments, says):
 
 def test_no_time_is_no_run(ours, said):
     told = said("reproduce", "tiny", "--hours", "0", *options(ours)).out
-    assert "tiny, seed 0: the same command goes on from here" in told
+    assert "tiny, seed 0: the same command continues from here" in told
     assert not (ours / "runs").exists()

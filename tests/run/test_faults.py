@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_written_ends_the_run_with_one_clear_message(tmp_p
     said = worker.communicate()[0]
     assert worker.returncode == 1
     assert "Error: a file would exceed the size limit (ulimit -f)" in said
-    assert f"Kept is the checkpoint {folder.last_checkpoint}. Make room. To go on:" in said
+    assert f"The checkpoint {folder.last_checkpoint} is kept. Make room. To continue:" in said
     assert f"metaloop-resume {folder.path}" in said
     assert "Traceback" not in said
     status = folder.read_status()
@@ -170,7 +170,7 @@ def test_memory_that_is_used_up_ends_the_run_in_words(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "Error: the memory is used up" in said
     assert "device.tasks_at_once=1" in said
-    assert f"Kept is the checkpoint {folder.last_checkpoint}" in said
+    assert f"The checkpoint {folder.last_checkpoint} is kept" in said
     assert f"metaloop-resume {folder.path}" in said
     assert folder.state() == "failed"
 
@@ -198,10 +198,10 @@ def namespaces_can_be_had() -> bool:
 @pytest.mark.parametrize(
     ("step", "before", "kept"),
     [
-        (89, "step", "Kept is the checkpoint"),  # the next to be written: the checkpoint of 90
-        (25, "step", "Kept is no checkpoint, none had been saved"),  # the same of 30
-        (38, "step", "Kept is the checkpoint"),  # the first row of a validation, at 40
-        (40, "pictures", "Kept is the checkpoint"),
+        (89, "step", "is kept."),  # the next to be written: the checkpoint of 90
+        (25, "step", "No checkpoint had been saved."),  # the same of 30
+        (38, "step", "is kept."),  # the first row of a validation, at 40
+        (40, "pictures", "is kept."),
     ],
 )
 def test_a_full_disk_costs_no_number(step, before, kept, uninterrupted, tmp_path):

@@ -160,5 +160,5 @@ def test_a_sweep_can_compare_its_jobs_by_the_brier_score_of_the_test_alone():
     task = build(config).task
     found = choose_target_metric("test/brier", config, task)
     assert (found.stage, found.metric, found.mode) == ("test", "brier", "min")
-    with pytest.raises(UserError, match=r"objective=val/brier is no metric.*test/nll, test/brier"):
+    with pytest.raises(UserError, match=r"val/brier is not a metric.*test/nll, test/brier"):
         choose_target_metric("val/brier", config, task)

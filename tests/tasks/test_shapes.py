@@ -124,8 +124,8 @@ def test_a_table_tells_the_episodes_apart_and_a_protocol_names_the_ranges():
     ("sizes", "says"),
     [
         ({"shots": [5, 1]}, r"task.shots=\[5,1\] is the range from the fewest .*=\[1,5\]"),
-        ({"shots": 1, "block": 5}, r"task.shape_block=5 has no effect .*a range"),
-        ({"shots": 2, "uneven": True}, r"task.uneven_shots=true .*task.shots=2 is none"),
+        ({"shots": 1, "block": 5}, r"task.shape_block=5 has no effect.*a range"),
+        ({"shots": 2, "uneven": True}, r"task.uneven_shots=true .*task.shots=2 is not a range"),
     ],
 )
 def test_ranges_that_hold_nothing_and_keys_without_effect_are_refused(sizes, says):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 # The checkpoint's key for the weights next to it: their files and meta-steps.
-BESIDE = "weights_beside"
+KEPT_WEIGHTS = "weights_beside"
 TO_RESUME_FROM = ("last.ckpt", "previous.ckpt", "new.ckpt")
 
 
@@ -29,7 +29,7 @@ class KeptWeights:
         self.folder = Path(folder)
         self._named: Mapping[str, int] = {}  # listed by last.ckpt
 
-    def beside(self) -> dict[str, int]:
+    def list_weights(self) -> dict[str, int]:
         """List the current weights: the meta-step of each file."""
         found = {name: meta_step_of(path) for name, path in self._files()}
         return {name: step for name, step in found.items() if step is not None}
@@ -49,15 +49,15 @@ class KeptWeights:
         except OSError:  # a file system without links
             shutil.copyfile(path, target)
 
-    def commit(self, beside: Mapping[str, int]) -> None:
+    def commit(self, listed: Mapping[str, int]) -> None:
         """Note the weights listed by the new last.ckpt; delete what only an older one needed."""
-        needed = {self._superseded(*named) for of in (self._named, beside) for named in of.items()}
+        needed = {self._superseded(*named) for of in (self._named, listed) for named in of.items()}
         for path in self.folder.glob("superseded/**/*.ckpt"):
             if path not in needed:
                 path.unlink()
-        self._named = beside
+        self._named = listed
 
-    def restore(self, beside: Mapping[str, int], meta_step: int) -> None:
+    def restore(self, listed: Mapping[str, int], meta_step: int) -> None:
         """Restore the folder to the state that the checkpoint of this meta-step lists.
 
         Weights of later steps are moved to abandoned/. If nothing changes, the run makes them
@@ -65,15 +65,15 @@ class KeptWeights:
         """
         for name, path in list(self._files()):
             step = meta_step_of(path)
-            if step is not None and step != beside.get(name, min(step, meta_step)):
+            if step is not None and step != listed.get(name, min(step, meta_step)):
                 target = self.folder / "abandoned" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
-        for name, step in beside.items():
+        for name, step in listed.items():
             kept = self._superseded(name, step)
             if kept.exists() and not (self.folder / name).exists():
                 kept.replace(self.folder / name)
-        self._named = beside
+        self._named = listed
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for path in sorted(self.folder.rglob("*.ckpt")):

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 
 from metaloop.arguments import Count
 from metaloop.callbacks.agreement import Agreement
-from metaloop.callbacks.kept_weights import BESIDE, KeptWeights
+from metaloop.callbacks.kept_weights import KEPT_WEIGHTS, KeptWeights
 from metaloop.process.signals import Interrupted, stop_signals
 from metaloop.process.terminal import say_in_handler
 from metaloop.training.datamodule import MetaBatch
@@ -44,7 +44,7 @@ class ResumeCheckpoint(pl.Callback):
     ) -> None:
         self.last, self.previous = Path(folder) / "last.ckpt", Path(folder) / "previous.ckpt"
         self.every = every
-        self._kept, self._beside = kept or KeptWeights(folder), dict[str, int]()
+        self._kept, self._listed = kept or KeptWeights(folder), dict[str, int]()
         self._saved_step = 0
         self._signal: int | None = None
         self._signalled = 0.0
@@ -99,8 +99,8 @@ class ResumeCheckpoint(pl.Callback):
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for counts in (progress["total"], progress["current"]):
             counts["ready"] = counts["completed"]
-        self._beside = self._kept.beside()
-        checkpoint[BESIDE] = self._beside
+        self._listed = self._kept.list_weights()
+        checkpoint[KEPT_WEIGHTS] = self._listed
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.global_step == self._saved_step:
@@ -111,7 +111,7 @@ class ResumeCheckpoint(pl.Callback):
             if self.last.exists():
                 self.last.replace(self.previous)
             new.replace(self.last)
-            self._kept.commit(self._beside)
+            self._kept.commit(self._listed)
         trainer.strategy.barrier()  # no process looks for the file before it is renamed
         self._saved_step = trainer.global_step
 

@@ -1,16 +1,17 @@
-"""metaloop-adapt: a run's learner on a user's own examples."""
+"""metaloop-adapt: adapt a run's learner to a user's own examples."""
 
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from metaloop.cli.execute import Work, execute
-from metaloop.cli.hydra_app import is_multirun, run_hydra
+from metaloop.cli.execute import Work
+from metaloop.cli.folder_names import check_name, make_name
+from metaloop.cli.hydra_app import run_hydra
 from metaloop.cli.mistakes import fail
-from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
+from metaloop.cli.over_run import OWN_KEYS, Request, execute_or_record, offer_run_config
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.user_path import user_path
@@ -20,9 +21,8 @@ from metaloop.run.config.read import plain
 from metaloop.run.config.write import write_adaptation
 from metaloop.user_text import quoted, say
 
-OWN_KEYS = tuple(field.name for field in fields(Request))
 PLACES = ("support", "query")
-RENAMED = {"skip_odd_files": "skip_unusable"}  # scripts of users go on as they are
+RENAMED = {"skip_odd_files": "skip_unusable"}  # users' scripts continue to work
 KEYS = (*PLACES, "steps", "head", "checkpoint", "skip_unusable", "export")
 
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _as_hydra_reads(argument: str) -> str:
-    """A list without its brackets, paths with any character in them, and keys of old names."""
+    """Quote paths, put a list into brackets, and replace an old key by its new name."""
     key, equals, value = argument.partition("=")
     if equals and key in RENAMED:
         say(f"{key} is now called {RENAMED[key]}: write that.", is_error=True)
@@ -50,7 +50,7 @@ def _as_hydra_reads(argument: str) -> str:
 
 
 def _job(config: DictConfig) -> Work | None:
-    with fast_imports():  # here: --help and unknown keys need no torch
+    with fast_imports():  # not at the top: --help and unknown keys need no torch
         from metaloop.adapted import require_fixed_norms, require_format
         from metaloop.run.checkpoints.weights import find_weights
         from metaloop.run.config.build import build
@@ -80,15 +80,10 @@ def _job(config: DictConfig) -> Work | None:
     overrides = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in OWN_KEYS]
     folder = write_adaptation(
         run,
-        checked_name(str(name)) if name else made_name([Path(str(wanted["support"])).stem]),
+        check_name(str(name)) if name else make_name([Path(str(wanted["support"])).stem]),
         {**pieces.config.content, "adapt": wanted},
         overrides,
         replaces=bool(name),
     )
     work = Work(folder, replace(device, devices=1, nodes=1), pieces)
-    if is_multirun():
-        from metaloop.cli.sweeps.job import folder_job
-
-        folder_job(work, overrides, compose_only=asked.compose_only)
-        return None
-    return execute(work, compose_only=asked.compose_only)
+    return execute_or_record(work, overrides, compose_only=asked.compose_only)

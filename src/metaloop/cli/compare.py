@@ -1,4 +1,4 @@
-"""metaloop-compare: which learner is better, on the same test episodes."""
+"""metaloop-compare: compare learners on the same test episodes."""
 
 import argparse
 import sys
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaloop.cli.execute import be_no_rank, find_own_classes, run_worker
+from metaloop.cli.folder_names import make_name
 from metaloop.cli.help import version_text
 from metaloop.cli.mistakes import fail
-from metaloop.cli.over_run import made_name
 from metaloop.cli.overrides import folder_named
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Compare learners by their differences on the same test episodes. Runs that differ
-in their seed alone are one learner; with two seeds or more in common the
-difference is given over seeds too. Every pair of learners has its 95 % interval
-(Student's), Cohen's d (the mean of the paired differences over their standard
-deviation) and p (paired t-test), corrected for all comparisons by Holm's method.
-Runs whose test episodes differ are refused. Writes comparison.csv and
+only in their seed are one learner; if two learners share at least two seeds, their
+difference is also given over seeds. Each difference has a 95 % interval
+(Student's), Cohen's d (the mean of the paired differences divided by their
+standard deviation) and p (paired t-test), corrected for all comparisons by Holm's
+method. Runs with different test episodes are refused. Writes comparison.csv and
 comparison.png.
 
   metaloop-compare RUN RUN
@@ -39,9 +39,9 @@ comparison.png.
   metaloop-compare RUN RUN --evaluate
 """
 EVALUATE = """\
-test the runs whose test episodes are others than
-those of the first (of the baseline) on these, as
-metaloop-evaluate does; only runs that you trust
+test runs with other test episodes than the first
+run (or the baseline) on that run's, as
+metaloop-evaluate does; only for runs that you trust
 """
 
 
@@ -69,26 +69,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "folders", metavar="FOLDER", nargs="+", help="runs, evaluations of runs, or sweeps"
     )
-    parser.add_argument("--metric", help="what to compare; default: accuracy, or query_loss")
+    parser.add_argument("--metric", help="the metric to compare; default: accuracy, or query_loss")
     parser.add_argument(
-        "--inner-step", type=int, metavar="K", help="after which; default: the last of each"
+        "--inner-step",
+        type=int,
+        metavar="K",
+        help="inner step to compare after; default: the last of each",
     )
     parser.add_argument(
-        "--baseline", metavar="FOLDER", help="compare with this one alone; default: all pairs"
+        "--baseline", metavar="FOLDER", help="compare only with this one; default: all pairs"
     )
     parser.add_argument(
-        "--evaluation", default="test", metavar="NAME", help="of each run; default: test"
+        "--evaluation",
+        default="test",
+        metavar="NAME",
+        help="evaluation to read of each run; default: test",
     )
     parser.add_argument("--evaluate", action="store_true", help=EVALUATE)
     parser.add_argument(
-        "--out", metavar="FOLDER", help="default: the sweep, or outputs/DATE_TIME_comparison"
+        "--out",
+        metavar="FOLDER",
+        help="for the results; default: the sweep, or outputs/DATE_TIME_comparison",
     )
     parser.add_argument("--version", action="version", version=version_text())
     return parser
 
 
 def _compare(arguments: argparse.Namespace, folders: Sequence[Path]) -> None:
-    with fast_imports():  # here: --help needs no torch
+    with fast_imports():  # not at the top: --help needs no torch
         from metaloop.loggers.figures import save_figures
         from metaloop.run.comparison.compare import compare, write_csv
         from metaloop.run.comparison.evaluated_run import find_evaluated_runs
@@ -112,7 +120,7 @@ def _compare(arguments: argparse.Namespace, folders: Sequence[Path]) -> None:
 
 
 def _place(named: str | None, folders: Sequence[Path]) -> Path:
-    """The folder for table and picture."""
+    """Return the folder for table and picture."""
     from metaloop.run.sweeps.sweep_table import is_sweep
 
     if named is not None:
@@ -123,18 +131,18 @@ def _place(named: str | None, folders: Sequence[Path]) -> Path:
 
 
 def _test_on_episodes_of(first: "EvaluatedRun", other: "EvaluatedRun") -> "EvaluatedRun":
-    """Test a learner on the test episodes of the first, unless it has been."""
-    from metaloop.run.comparison.common_episodes import retest
+    """Test a learner on the test episodes of the first, unless that is done already."""
+    from metaloop.run.comparison.common_episodes import plan_retest
     from metaloop.run.comparison.evaluated_run import find_evaluated_run
     from metaloop.run.config.misfits import build_and_try
 
-    if (new := retest(first, other)) is None:
+    if (new := plan_retest(first, other)) is None:
         return other
     device = build_and_try(new.config).config.device
     device.require()
-    name = made_name([other.folder.path.name, *new.changes])
+    name = make_name([other.folder.path.name, *new.changes])
     folder = write_evaluation(other.run, name, new.config.content, new.overrides)
-    folder.let_go()  # the worker, another process, takes it
+    folder.let_go()  # the worker is another process
     say(f"Testing on the episodes of {first.folder.path}: {folder.path}")
     run_worker(folder, device.processes_here(), is_stopping=lambda: False, log=folder.log)
     return find_evaluated_run(folder, name)

@@ -1,17 +1,17 @@
-"""metaloop-evaluate: a run's learner, judged as the run was or in another way."""
+"""metaloop-evaluate: evaluate a run's learner as its run did, or differently."""
 
 import functools
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from metaloop.cli.execute import Work, execute
+from metaloop.cli.execute import Work
+from metaloop.cli.folder_names import check_name, make_name
 from metaloop.cli.hydra_app import is_multirun, run_hydra
 from metaloop.cli.mistakes import fail
-from metaloop.cli.over_run import Request, checked_name, made_name, offer_run_config
+from metaloop.cli.over_run import OWN_KEYS, Request, execute_or_record, offer_run_config
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.fast_import import fast_imports
@@ -19,8 +19,6 @@ from metaloop.process.terminal import survive_lost_output
 from metaloop.run.config.keys import effect_of, key_of
 from metaloop.run.config.read import plain
 from metaloop.run.config.write import write_evaluation
-
-OWN_KEYS = tuple(field.name for field in fields(Request))
 
 
 def main() -> None:
@@ -37,7 +35,7 @@ def main() -> None:
 
 
 def _job(chosen: list[str], config: DictConfig) -> Work | None:
-    with fast_imports():  # here: --help and unknown keys need no torch
+    with fast_imports():  # not at the top: --help and unknown keys need no torch
         from metaloop.run.checkpoints.weights import find_judged
         from metaloop.run.config.construct import section
         from metaloop.run.config.effect import require_effect
@@ -59,21 +57,16 @@ def _job(chosen: list[str], config: DictConfig) -> Work | None:
     find_judged(run, judge.checkpoint, judge.ensemble_size)
     if name and is_multirun():
         raise UserError(
-            f"name={name} is one evaluation's; several of a multirun would take one another's "
-            "folder. Leave it out: each is named by what it changes."
+            f"name={name} names one evaluation, and those of a multirun would overwrite each "
+            "other. Leave it out: each is named by what it changes."
         )
-    name = checked_name(str(name)) if name else _name(judge.split, overrides)
+    name = check_name(str(name)) if name else _name(judge.split, overrides)
     work = Work(write_evaluation(run, name, pieces.config.content, overrides), device, pieces)
-    if is_multirun():
-        from metaloop.cli.sweeps.job import folder_job
-
-        folder_job(work, overrides, compose_only=asked.compose_only)
-        return None
-    return execute(work, compose_only=asked.compose_only)
+    return execute_or_record(work, overrides, compose_only=asked.compose_only)
 
 
 def _name(split: str, overrides: list[str]) -> str:
-    """Name an evaluation by the split and what else it changes: test, test_task.shots=5 .."""
+    """Name an evaluation by its split and its changes: test, test_task.shots=5 .."""
     changes = (o for o in overrides if key_of(o) != "evaluation.split")
     telling = ("numbers", "precision")
-    return made_name([split, *(o for o in changes if effect_of(key_of(o)).changes in telling)])
+    return make_name([split, *(o for o in changes if effect_of(key_of(o)).changes in telling)])

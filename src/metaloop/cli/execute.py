@@ -1,4 +1,4 @@
-"""From a written folder to the process that works in it."""
+"""Start the process that executes a written folder."""
 
 import os
 import signal
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from metaloop.run.config.build import Pieces
     from metaloop.run.config.settings import Device
 
-POLL = 0.2  # seconds between two looks whether a sweep is to stop
+POLL = 0.2  # seconds between two checks for a sweep's stop sign
 GRACE = 60.0  # seconds for a worker to finish its meta-step and save
-# What a launcher or an earlier Lightning process leaves behind; ranks get their own.
+# Variables left by a launcher or an earlier Lightning process; ranks get their own.
 STALE = (
     "LOCAL_RANK",
     "NODE_RANK",
@@ -35,9 +35,9 @@ STALE = (
 
 
 class Work(NamedTuple):
-    """A written folder, held by this process, and where it is to be executed.
+    """A written folder, locked by this process, and the device to execute it on.
 
-    `pieces` are those that this process has built of its config.
+    `pieces` are the objects that this process has built from its config.
     """
 
     folder: RunFolder
@@ -46,27 +46,27 @@ class Work(NamedTuple):
 
 
 def find_own_classes() -> None:
-    """Import from the working directory, as `python -m metaloop.run` does."""
+    """Make the working directory importable, as `python -m metaloop.run` does."""
     sys.path.insert(0, str(Path.cwd()))
 
 
 def be_no_rank() -> None:
-    """Forget whose rank this process was: Lightning reads it as soon as it is imported."""
+    """Remove another process's rank from the environment, which Lightning reads on import."""
     for name in STALE:
         os.environ.pop(name, None)
 
 
 def execute(work: Work, *, compose_only: bool) -> Work | None:
-    """Say how to execute a folder, or return it: what the command does when Hydra is done."""
+    """Return the work, which the command does after Hydra; or only print how to do it."""
     if compose_only:
-        say(f"Composed {work.folder.path}. To execute it{by_hand(work)}")
+        say(f"Composed {work.folder.path}. To execute it{explain_execution(work)}")
         return None
     work.folder.hold()
     return work
 
 
-def by_hand(work: Work) -> str:
-    """How a user executes a folder: here, or on each of its machines."""
+def explain_execution(work: Work) -> str:
+    """Tell a user how to execute a folder: here, or on each of its machines."""
     folder, processes, nodes = work.folder, work.device.processes_here(), work.device.nodes
     if nodes == 1:
         return ":\n  " + for_shell("python", *worker_arguments(folder, processes))
@@ -78,11 +78,11 @@ def by_hand(work: Work) -> str:
 
 
 def become_worker(work: Work) -> NoReturn:
-    """Let this process be the worker: signals, terminal and exit status are its own.
+    """Turn this process into the worker, with its signals, terminal and exit status.
 
-    It has imported what a worker imports, seconds of it, so it goes on as one, with what it has
-    built. Of several processes it becomes torchrun's agent, and each of them builds its own. Nobody
-    else gets hold of the folder in between.
+    This saves the seconds of a second import, and the pieces are built already. A run of several
+    processes turns it into torchrun's agent, and each process builds its own pieces. The folder
+    stays locked throughout.
     """
     folder, processes = work.folder, work.device.processes_here()
     made = [] if folder.made is None else ["--made", str(folder.made)]
@@ -104,19 +104,19 @@ def run_worker(
     log: Path | None = None,
     gpus: Sequence[str] = (),
 ) -> None:
-    """Run the worker as a child that dies with this process: a job of a sweep.
+    """Run the worker as a child process that dies with this one, as a job of a sweep.
 
-    The child has a session of its own: the terminal's Ctrl-C reaches it once, from here.
+    The child has its own session, so that Ctrl-C in the terminal reaches it once, from here.
 
     Args:
-        folder: what it executes.
-        processes: how many it starts.
-        is_stopping: asked again and again; then the worker saves and ends.
-        log: the file that its output is added to; None leaves it the terminal.
-        gpus: those that it may use; none: what it finds.
+        folder: the folder to execute.
+        processes: number of processes of the run.
+        is_stopping: polled; once it is true, the worker saves and ends.
+        log: file that the output is appended to; None prints to the terminal.
+        gpus: GPUs that the worker may use; empty for all that it finds.
 
     Raises:
-        UserError: the worker failed, or was stopped.
+        UserError: if the worker failed or was stopped.
 
     """
     environment = dict(_environment())
@@ -138,9 +138,9 @@ def run_worker(
             child.kill()
             raise
         finally:
-            _end(child, signal.SIGTERM)  # a launcher may end this process by an exception
+            _end(child, signal.SIGTERM)  # a launcher may raise an exception in this process
     if is_stopping() and status != 0:
-        raise UserError(f"The sweep was stopped; the run {folder.path} can go on.")
+        raise UserError(f"The sweep was stopped; the run {folder.path} can be continued.")
     if status != 0:
         reason = folder.why_ended() or f"its worker ended with status {status}"
         where = "" if log is None else f"; see {log}"
@@ -148,7 +148,7 @@ def run_worker(
 
 
 def _wait(child: subprocess.Popen[bytes], is_stopping: Callable[[], bool]) -> int:
-    """Wait for the worker's end, and bring it about where the sweep is to stop."""
+    """Wait for the worker to end, and end it if the sweep is to stop."""
     while not is_stopping():
         try:
             return child.wait(timeout=POLL)
@@ -158,7 +158,7 @@ def _wait(child: subprocess.Popen[bytes], is_stopping: Callable[[], bool]) -> in
 
 
 def _end(child: subprocess.Popen[bytes], number: int) -> int:
-    """Let the worker save and end, or kill it where it does not."""
+    """Signal the worker to save and end, and kill it if it does not."""
     if child.poll() is None:
         child.send_signal(number)
         try:
@@ -173,7 +173,7 @@ def _command(folder: RunFolder, processes: int) -> list[str]:
 
 
 def worker_arguments(folder: RunFolder, processes: int) -> list[str]:
-    """What python is given to execute a folder: under torchrun's agent for several processes."""
+    """Return python's arguments to execute a folder; several processes need torchrun's agent."""
     worker = ["-m", "metaloop.run", str(folder.path)]
     if processes == 1:
         return worker

@@ -1,7 +1,6 @@
-"""What a command answers to --help: the template in its config, with the choices there are.
+"""Answer --help with the template in a command's config, and the choices of each group.
 
-Hydra's own answer copies its whole store of configs for every question it asks about a group,
-some 150 times: more than a second.
+Hydra's own answer takes seconds longer: it copies its whole config store some 150 times.
 """
 
 import string
@@ -17,19 +16,19 @@ FLAGS = ("-h", "--help")
 
 
 def version_text() -> str:
-    """What every command answers to --version."""
+    """Return the answer to --version of every command."""
     return f"metaloop {version('metaloop')}"
 
 
 def is_for_help(arguments: Sequence[str]) -> bool:
-    """Whether help is asked for that needs no Hydra: no other option, no folder that is not."""
+    """Check whether the arguments ask for help, with no other option and no missing folder."""
     options = {a.partition("=")[0] for a in arguments if a.startswith("-")}
     is_plain = options <= {*FLAGS, *CONFIG_DIR} and all(d.is_dir() for d in config_dirs(arguments))
     return is_plain and bool(options.intersection(FLAGS))
 
 
 def help_text(config_name: str, arguments: Sequence[str]) -> str:
-    """Compose the config, so that wrong arguments are found here too, and fill its template."""
+    """Fill the template of the composed config; composing also finds wrong arguments."""
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose(config_name, overrides, return_hydra_config=True)
@@ -38,7 +37,7 @@ def help_text(config_name: str, arguments: Sequence[str]) -> str:
 
 
 def _choices() -> str:
-    """One line a group, and one a folder of it, with its choices."""
+    """List the choices, one line per group and per subfolder of a group."""
     lines: dict[str, list[str]] = {}
     for group in groups():
         for choice in choices(group):

@@ -1,4 +1,4 @@
-"""Hydra as the commands use it: it composes, and what goes wrong is said to the user."""
+"""Run Hydra for the commands, and explain its errors to the user."""
 
 import functools
 import os
@@ -19,7 +19,7 @@ from metaloop.cli.configs import CONF, config_dirs, look_first_in
 from metaloop.cli.execute import Work, be_no_rank, become_worker, find_own_classes
 from metaloop.cli.help import help_text, is_for_help, version_text
 from metaloop.cli.mistakes import explain, fail
-from metaloop.cli.overrides import checked
+from metaloop.cli.overrides import check_overrides
 from metaloop.cli.sweeps.multirun import LeadSweep, report_sweep
 from metaloop.errors import UserError
 from metaloop.process.machine_error import machine_error
@@ -30,23 +30,22 @@ from metaloop.user_text import say
 
 @dataclass
 class Outcome:
-    """What Hydra has come to: whether there was a config, and the work to do when it is done."""
+    """Result of Hydra: whether a config was composed, and the work to do afterwards."""
 
     is_composed: bool = False
     work: Work | None = None
 
 
 def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
-    """Compose `config_name` with the command line and call the job; the exit status of errors.
+    """Compose `config_name` with the command line, call the job, then do the work it returns.
 
-    Errors of the user's making are printed without a traceback; HYDRA_FULL_ERROR=1 shows it. The
-    work that the job returns is done when Hydra is done: what fails there is the worker's to
-    report.
+    A user's mistake ends the command with a message and no traceback; HYDRA_FULL_ERROR=1 shows it.
+    The work is done outside of Hydra: its failures are reported by the worker.
     """
     find_own_classes()
     be_no_rank()
     full_error = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the message is ours
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise; the message is ours
     problem: BaseException | None = None
     outcome = Outcome()
     try:
@@ -60,7 +59,7 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
         )
         if full_error or (refused is None and not is_users and LeadSweep.sweep is None):
             raise
-        # a launcher's or a sweeper's error: the jobs are reported all the same
+        # an error of a launcher or sweeper: the jobs are still reported
         problem = error
         if refused is not None:
             problem = UserError(str(refused))
@@ -82,12 +81,12 @@ def run_hydra(config_name: str, job: Callable[[DictConfig], object]) -> None:
 
 
 def _answer(config_name: str, run_job: Callable[[DictConfig], object]) -> None:
-    """Do what the command line asks for: say the version or help, or let Hydra call the job."""
+    """Print version or help if asked for, else make Hydra call the job."""
     if "--version" in sys.argv[1:]:
         say(version_text())
         return
     look_first_in(config_dirs(sys.argv[1:]))
-    sys.argv[1:] = checked(sys.argv[1:])
+    sys.argv[1:] = check_overrides(sys.argv[1:])
     if is_for_help(sys.argv[1:]):
         say(help_text(config_name, sys.argv[1:]))
         return
@@ -95,16 +94,16 @@ def _answer(config_name: str, run_job: Callable[[DictConfig], object]) -> None:
 
 
 def compose_choice(group: str, choice: str, arguments: Sequence[str]) -> dict[str, object]:
-    """What a choice of one of train.yaml's groups says, also from a --config-dir.
+    """Compose the node of a choice of one of train.yaml's groups, also from a --config-dir.
 
     Raises:
-        UserError: there is no such choice.
+        UserError: if there is no such choice.
 
     """
     look_first_in(config_dirs(arguments))
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            node = hydra.compose("train", checked([f"{group}={choice}"]))[group]
+            node = hydra.compose("train", check_overrides([f"{group}={choice}"]))[group]
             return plain(node)
     except Exception as error:
         said = explain(error, config_name="train", arguments=[f"{group}={choice}"])
@@ -112,10 +111,10 @@ def compose_choice(group: str, choice: str, arguments: Sequence[str]) -> dict[st
 
 
 def require_all(config: DictConfig) -> None:
-    """Refuse a config that leaves something to be said.
+    """Refuse a config with a missing value.
 
     Raises:
-        UserError: a key whose value is ???.
+        UserError: if the value of a key is ???.
 
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
@@ -126,12 +125,12 @@ def require_all(config: DictConfig) -> None:
 
 
 def is_multirun() -> bool:
-    """Whether the job is one of a sweep."""
+    """Check whether the job belongs to a sweep."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _run_job(job: Callable[[DictConfig], object], outcome: Outcome, config: DictConfig) -> object:
-    survive_lost_output()  # a launcher may run this in a process of its own
+    survive_lost_output()  # a launcher may run this in another process
     find_own_classes()
     outcome.is_composed = True
     try:
@@ -141,6 +140,6 @@ def _run_job(job: Callable[[DictConfig], object], outcome: Outcome, config: Dict
             outcome.work = result
         return result
     except UserError as error:
-        if is_multirun():  # the sweep goes on with its other jobs
+        if is_multirun():  # the sweep continues with its other jobs
             raise
-        fail(error)  # here: Hydra would speak of the overrides first
+        fail(error)  # Hydra would print the overrides first

@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and YAML raise, in a user's words."""
+"""Explain errors of Hydra, OmegaConf and YAML in a user's words."""
 
 import shlex
 import sys
@@ -22,7 +22,7 @@ LONGEST = 4  # lines of a foreign message
 
 
 def fail(error: UserError) -> NoReturn:
-    """Say what is wrong, and end the command."""
+    """Print the error and end the command."""
     say(f"Error: {error}", is_error=True)
     sys.exit(1)
 
@@ -31,9 +31,9 @@ def explain(error: BaseException, *, config_name: str, arguments: Sequence[str])
     """Name the argument or file at fault, the rule and the remedy.
 
     Args:
-        error: what was raised while a config was composed.
-        config_name: train, or what is composed over a run's config, which has no choices left.
-        arguments: the command line's, named where the error names none of them.
+        error: the error raised while a config was composed.
+        config_name: train; or evaluate or adapt, where the run has fixed all choices.
+        arguments: the command line, printed if the error names no argument.
 
     """
     cause = error.__cause__
@@ -59,7 +59,7 @@ def explain(error: BaseException, *, config_name: str, arguments: Sequence[str])
 
 
 def _explain_key(error: ConfigAttributeError | ConfigKeyError, parent: DictConfig) -> str:
-    """The nearest known key, instead of Hydra's advice to append one."""
+    """Suggest the nearest known key; Hydra would advise to append one."""
     known = [str(key) for key in parent if key != "hydra"]
     name = error.full_key or str(error.key)
     hint = nearest(str(error.key), known) or _same_key_elsewhere(error)
@@ -67,7 +67,7 @@ def _explain_key(error: ConfigAttributeError | ConfigKeyError, parent: DictConfi
 
 
 def _same_key_elsewhere(error: ConfigAttributeError | ConfigKeyError) -> str:
-    """The question "Did you mean section.key?", where a section has a key of this name."""
+    """Ask "Did you mean section.key?" if a section has a key of this name."""
     root = error.parent_node
     while root is not None and root._get_parent() is not None:
         root = root._get_parent()
@@ -99,7 +99,7 @@ def _explain_choice(missing: str) -> str:
 
 
 def _explain_yaml(error: yaml.YAMLError | UnicodeDecodeError) -> str:
-    """Name the file and the line, and the rule of YAML where it is one that people break."""
+    """Name the file, the line and the error, with a hint if it is a tab."""
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
         problem = f"{error.problem or error.context}"
         rule = "Indent by spaces." if "'\\t'" in problem else "Correct it there."

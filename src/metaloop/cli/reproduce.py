@@ -1,9 +1,9 @@
-"""metaloop-reproduce: run presets whole, and put their values next to the published ones."""
+"""metaloop-reproduce: run whole presets and compare their values with the published ones."""
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,22 +23,24 @@ from metaloop.user_text import say
 
 if TYPE_CHECKING:
     from metaloop.run.board.board import Board
+    from metaloop.run.board.row import Row
+    from metaloop.run.config.published import Published
 
 DESCRIPTION = """\
-Run presets whole, seed by seed, evaluate them as their papers did, and write the
-board: every published value, ours, and whether they agree.
+Run whole presets with several seeds, evaluate them as their papers did, and write
+the board: every published value, ours, and whether they agree.
 
   metaloop-reproduce                                  list the published values
   metaloop-reproduce finn2017/sinusoid --seeds 3      run one, with seeds 0, 1, 2
   metaloop-reproduce finn2017/sinusoid --seeds 3 --hours 2
-                                                      for two hours; again to go on
+                                                      for two hours; repeat to continue
   metaloop-reproduce PRESET device.compile=true task.data_dir=DATA
-  metaloop-reproduce --check                          is the board that of its records?
+  metaloop-reproduce --check                          check the board against its records
 
-An interrupted run goes on from its checkpoint with the same command, and one that
-has completed is taken as it is. Runs and checkpoints lie in $METALOOP_BOARD
-(~/.cache/metaloop/board); the records that the board rests on, which are small,
-lie with board.md and board.json in the folder of --board.
+The same command continues interrupted runs from their checkpoints, and keeps
+completed ones. Runs and checkpoints are in $METALOOP_BOARD
+(~/.cache/metaloop/board); the board's small records are next to board.md and
+board.json in the folder of --board.
 """
 
 
@@ -69,21 +71,23 @@ def _parser() -> argparse.ArgumentParser:
         "named",
         metavar="PRESET",
         nargs="*",
-        help="presets, and KEY=VALUE of where they compute\n(device.*, task.data_dir)",
+        help="presets, and changes to device and data\n(device.*, task.data_dir)",
     )
     parser.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="run seeds 0..N-1; default: 1"
     )
-    parser.add_argument("--hours", type=float, help="stop after so long; the same command goes on")
+    parser.add_argument(
+        "--hours", type=float, help="stop after this time; the same command continues"
+    )
     parser.add_argument("--list", action="store_true", help="only list the published values")
     parser.add_argument("--write", action="store_true", help="write the board from its records")
     parser.add_argument(
-        "--check", action="store_true", help="refuse a board that is not its records'"
+        "--check", action="store_true", help="refuse a board that differs from its records"
     )
     parser.add_argument(
         "--board",
         metavar="FOLDER",
-        help="default: benchmarks/board of a checkout,\noutputs/board elsewhere",
+        help="default: benchmarks/board in a checkout,\noutputs/board elsewhere",
     )
     parser.add_argument(
         "--config-dir",
@@ -97,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _place(named: str | None) -> Path:
-    """The folder of the board."""
+    """Return the folder of the board."""
     checkout = CONF.parent / "benchmarks" / "board"
     return user_path(named) if named else checkout if checkout.is_dir() else Path("outputs/board")
 
@@ -105,27 +109,29 @@ def _place(named: str | None) -> Path:
 def _answer(arguments: argparse.Namespace, place: Path) -> int:
     presets = [name for name in arguments.named if "=" not in name]
     changes = [name for name in arguments.named if "=" in name]
-    published = {name: values for name in choices("experiment") if (values := _published(name))}
+    published = {
+        name: values for name in choices("experiment") if (values := _read_published(name))
+    }
     for name in presets:
         if name not in published:
             raise UserError(
-                f"{name} is no preset with published values. {nearest(name, published)}"
+                f"{name} is not a preset with published values. {nearest(name, published)}"
                 "metaloop-reproduce --list shows them all."
             )
     for change in changes:
         if not is_elsewhere(change.partition("=")[0]):
             raise UserError(
-                f"{change} would make it another run than the preset's: only where it computes, "
-                "logs and reads from may change (device.*, logger.*, task.data_dir)."
+                f"{change} would make it another run than the preset's. Change only device, "
+                "loggers and the location of the data (device.*, logger.*, task.data_dir)."
             )
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds} runs nothing: name at least 1.")
-    with fast_imports():  # here: --help needs no torch
+    with fast_imports():  # not at the top: --help needs no torch
         from metaloop.run.board.board import Board
     board = Board(place, published)
     if arguments.check:
         _check(board)
-        say(f"{place / 'board.md'} is that of its records.")
+        say(f"{place / 'board.md'} agrees with its records.")
     elif arguments.write:
         board.write()
         say(f"Board: {place / 'board.md'}")
@@ -137,7 +143,7 @@ def _answer(arguments: argparse.Namespace, place: Path) -> int:
 
 
 def _check(board: "Board") -> None:
-    """Refuse a board that is not that of its records, or a record that is not of its preset."""
+    """Refuse a board that differs from its records, or a record that differs from its preset."""
     with fast_imports():
         from metaloop.cli.preset_run import compose_preset
         from metaloop.run.board.board import require_same_preset
@@ -149,20 +155,19 @@ def _check(board: "Board") -> None:
             require_same_preset(record, now, preset)
 
 
-def _published(preset: str) -> Sequence[Mapping[str, object]]:
-    """The published values that a preset's own file names."""
-    values: Sequence[Mapping[str, object]] = yaml.safe_load(
+def _read_published(preset: str) -> Sequence["Published"]:
+    """Read the published values in a preset's own file."""
+    values: Sequence[Published] = yaml.safe_load(
         find_choice("experiment", preset).read_text("utf-8")
     ).get("published", [])
     return values
 
 
-def _list(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print a line a published value, in columns."""
+def _list(rows: Sequence["Row"]) -> None:
+    """Print one line per published value, in columns."""
     lines = []
     for row in rows:
         published = row["published"]
-        assert isinstance(published, dict)
         width = "" if published["ci95"] is None else f" +/- {published['ci95']}"
         value = f"{row['metric']} after {row['inner_step']}"
         lines.append((row["preset"], value, f"{published['mean']}{width}", row["verdict"]))
@@ -179,24 +184,24 @@ def _run(
     changes: Sequence[str],
     hours: float | None,
 ) -> int:
-    """Bring the runs about as far as the time allows, record them, and write the board."""
+    """Advance the runs as far as the time allows, record them, and write the board."""
     with fast_imports():
-        from metaloop.cli.preset_run import Slice, bring_about, compose_preset
+        from metaloop.cli.preset_run import TimeLimit, advance, compose_preset
         from metaloop.run.board.record import write_record
 
     home = user_path(os.environ.get("METALOOP_BOARD") or "~/.cache/metaloop/board")
     runs, failed = [compose_preset(p, s, changes, home) for p in presets for s in seeds], False
-    with Slice(hours) as time_slice:
+    with TimeLimit(hours) as limit:
         for run in runs:
             what = f"{run.preset}, seed {run.seed}"
             say(f"{what}: {run.folder.path}")
             try:
-                is_done = bring_about(run, time_slice)
-                say(f"{what}: {'done' if is_done else 'the same command goes on from here'}")
+                is_done = advance(run, limit)
+                say(f"{what}: {'done' if is_done else 'the same command continues from here'}")
             except UserError as error:
                 failed = True
                 say(f"{what}: {error}", is_error=True)
-    for run in runs:  # at the end: a record is a change to the working tree that runs ran in
+    for run in runs:  # at the end: a record modifies the working tree whose state runs record
         if run.folder.config.is_file():
             write_record(run.folder, board.record_of(run.preset, run.seed), run.evaluations())
     board.write()

@@ -1,11 +1,17 @@
-"""metaloop-resume: go on where a run stopped, and further or otherwise if asked."""
+"""metaloop-resume: continue a stopped run, longer or with other values if asked."""
 
 import argparse
 from collections.abc import Mapping
 
 from omegaconf import OmegaConf
 
-from metaloop.cli.execute import Work, be_no_rank, become_worker, by_hand, find_own_classes
+from metaloop.cli.execute import (
+    Work,
+    be_no_rank,
+    become_worker,
+    explain_execution,
+    find_own_classes,
+)
 from metaloop.cli.help import version_text
 from metaloop.cli.mistakes import fail
 from metaloop.cli.overrides import folder_named, parse
@@ -19,20 +25,20 @@ from metaloop.run.config.write import rewrite_run
 from metaloop.user_text import say
 
 DESCRIPTION = """\
-Go on where a run stopped, from its last whole checkpoint, to the same numbers as
-if it had never stopped. A run that has completed is evaluated again, or trained
-further with training.max_steps=MORE. Where it computes and logs may change too
-(device.*, logger.*, task.data_dir=).
+Continue a stopped run from its last intact checkpoint, with the same results as
+if it had never stopped. A completed run is evaluated again, or trained further
+with training.max_steps=MORE. Device, loggers and the location of the data may
+change too (device.*, logger.*, task.data_dir=).
 
   metaloop-resume outputs/FOLDER
   metaloop-resume outputs/FOLDER training.max_steps=20000
 """
 ACCEPT = """\
-go on though the config differs from the one that the checkpoint was trained with.
-What it costs: from this meta-step on it is another run, which no single config
-reproduces; changes.json and overrides.yaml say so. A schedule becomes the new
-config's as of now, moments of the optimizer stay where only numbers change, a
-changed callback starts anew. Another model, algorithm or version never goes on.
+continue although the config differs from the one the checkpoint was trained with.
+From this meta-step on it is another run, which no single config reproduces;
+changes.json and overrides.yaml record that. The schedule is the new config's from
+here on, the optimizer keeps its moments if only numbers change, and a changed
+callback starts anew. Another model, algorithm or format is always refused.
 """
 
 
@@ -48,7 +54,7 @@ def main() -> None:
         "folder", metavar="FOLDER", help="the run folder that metaloop-train printed"
     )
     parser.add_argument(
-        "changes", metavar="KEY=VALUE", nargs="*", help="what of the run's config changes"
+        "changes", metavar="KEY=VALUE", nargs="*", help="changes to the run's config"
     )
     parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument("--accept-changes", action="store_true", help=ACCEPT)
@@ -60,7 +66,7 @@ def main() -> None:
         named = next((a for a in given if a.startswith("run=")), given[0])
         folder = RunFolder.open(folder_named(named))
         given.remove(named)
-        # one lock from reading what to go on from to the end of the work
+        # one lock from reading the checkpoint to the end of the work
         with in_words(folder.path), folder.lock():
             work = _resume(folder, given, accepted=arguments.accept_changes)
             if work is not None:
@@ -70,13 +76,13 @@ def main() -> None:
 
 
 def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work | None:
-    with fast_imports():  # here: --help needs no torch
+    with fast_imports():  # not at the top: --help needs no torch
         from metaloop.run.checkpoints.origin import (
             accepted_at,
             as_overrides,
             changes_between,
             explain_changes,
-            refused,
+            find_unaccepted,
             require_same_kind,
             saved_config,
         )
@@ -89,7 +95,7 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
         raise UserError(
             f"{folder.path} is an evaluation or adaptation. Resume the run that it belongs to."
         )
-    pieces = build_and_try(RunConfig.of(changed(before, overrides)))
+    pieces = build_and_try(RunConfig.of(change_keys(before, overrides)))
     config = pieces.whole_config()
     config.device.require()
     found = peek_resumable(folder)
@@ -99,24 +105,24 @@ def _resume(folder: RunFolder, overrides: list[str], *, accepted: bool) -> Work 
         step = found.content["global_step"]
         changes = changes_between(saved_config(found.content), config.content)
     _refuse_shorter(config.training.max_steps, step)
-    unaccepted = refused(folder, changes)
+    unaccepted = find_unaccepted(folder, changes)
     if unaccepted and not accepted:
         raise UserError(explain_changes(folder, unaccepted, overrides))
     if overrides or unaccepted:
-        given = as_overrides(unaccepted, beside=overrides)
+        given = as_overrides(unaccepted, given=overrides)
         rewrite_run(folder, config.content, given, accepted_at(folder, step, changes))
     work = Work(folder, config.device, pieces)
     if config.device.nodes > 1:
-        say(f"Ready is {folder.path}. To go on{by_hand(work)}")
+        say(f"{folder.path} is ready. To continue{explain_execution(work)}")
         return None
     return work
 
 
-def changed(config: Mapping[str, object], overrides: list[str]) -> dict[str, object]:
+def change_keys(config: Mapping[str, object], overrides: list[str]) -> dict[str, object]:
     """Change single keys of a config.
 
     Raises:
-        UserError: no key=value, or a key that the config has not.
+        UserError: if a change is not KEY=VALUE, or its key is not in the config.
 
     """
     merged = OmegaConf.create(dict(config))
@@ -124,7 +130,7 @@ def changed(config: Mapping[str, object], overrides: list[str]) -> dict[str, obj
         parsed = parse(override)
         key = override.partition("=")[0]
         if key != parsed.key_or_group or parsed.is_delete() or parsed.is_sweep_override():
-            raise UserError(f"{override} changes nothing: write KEY=VALUE, with one value.")
+            raise UserError(f"{override} is not a change: write KEY=VALUE, with one value.")
         known: object = config
         for part in key.split("."):
             if not isinstance(known, dict) or part not in known:
@@ -136,7 +142,7 @@ def changed(config: Mapping[str, object], overrides: list[str]) -> dict[str, obj
             known = known[part]
         if isinstance(known, dict) and known and override != f"{key}=null":
             raise UserError(
-                f"{override} chooses anew, and choices are fixed by the run here. Change single "
+                f"{override} makes another choice, and choices are fixed by the run. Change single "
                 f"keys ({key}.{next(iter(known))}=..), or train a run with the other choice."
             )
         OmegaConf.update(merged, key, parsed.value())
@@ -147,5 +153,5 @@ def _refuse_shorter(wanted: int, taken: int) -> None:
     if wanted < taken:
         raise UserError(
             f"training.max_steps={wanted} is less than the {taken} meta-steps that the run has "
-            "taken. Steps once taken stay; name more."
+            "taken, which cannot be undone. Name more."
         )

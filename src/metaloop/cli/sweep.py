@@ -1,4 +1,4 @@
-"""metaloop-sweep: what a sweep has done so far, as a table, a CSV file and a plot."""
+"""metaloop-sweep: show a sweep's results so far as a table, a CSV file and a plot."""
 
 import argparse
 from pathlib import Path
@@ -13,10 +13,10 @@ from metaloop.process.terminal import survive_lost_output
 from metaloop.user_text import Terminal, say
 
 DESCRIPTION = """\
-Show a sweep at any time, running or done: what varied from job to job, the state
-of each, its best validation value, its test value with the 95 % interval that
-its evaluation asked for (closed or open), and means over seeds with their own
-interval. Writes sweep.csv and sweep.png into the folder.
+Show a sweep, running or done: the values that vary between its jobs, the state of
+each job, its best validation value, its test value with the 95 % interval of its
+evaluation (closed or open), and means over seeds with their own interval. Writes
+sweep.csv and sweep.png into the folder.
 
   metaloop-sweep outputs/multirun/DATE_TIME
 """
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _show(folder: Path, metric: str | None, split: str) -> None:
-    with fast_imports():  # here: --help needs no torch
+    with fast_imports():  # not at the top: --help needs no torch
         from metaloop.loggers.figures import save_figures
         from metaloop.run.sweeps.shown import describe_sweep, draw_sweep
         from metaloop.run.sweeps.sweep_table import read_sweep, write_csv

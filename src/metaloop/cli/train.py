@@ -1,4 +1,4 @@
-"""metaloop-train: compose a run, write its folder, execute it; or run it as a job of a sweep."""
+"""metaloop-train: compose a run, write its folder and execute it, also as a job of a sweep."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from metaloop.cli.execute import Work, execute
 from metaloop.cli.hydra_app import is_multirun, run_hydra
-from metaloop.cli.sweeps.labels import label, labels_of_environment
+from metaloop.cli.sweeps.labels import label, read_environment_labels
 from metaloop.errors import UserError
 from metaloop.folders.sweep_folder import SweepFolder
 from metaloop.folders.user_path import user_path
@@ -22,7 +22,7 @@ from metaloop.run.config.write import write_run
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of the command; the other keys describe the run."""
+    """The command's own keys; all others describe the run."""
 
     output_dir: str | int
     compose_only: bool
@@ -33,7 +33,7 @@ class Request:
 def main() -> None:
     """Run the command."""
     survive_lost_output()
-    os.environ[NO_REQUEUE] = "1"  # a job that starts again with this command makes a new run
+    os.environ[NO_REQUEUE] = "1"  # a job that starts this command again would make a new run
     run_hydra("train", _job)
 
 
@@ -53,7 +53,7 @@ def _job(config: DictConfig) -> Work | float | None:
     choices = hydra_config.runtime.choices
     name = f"{choices['task']}_{choices['algorithm']}".replace("/", "-")
     overrides = list(hydra_config.overrides.task)
-    label(content, **labels_of_environment())
+    label(content, **read_environment_labels())
     label(content, tags=[choices["task"], choices["algorithm"]])
     if is_multirun():
         from metaloop.cli.sweeps.job import Composed, check_job, compose_job, train_job
@@ -86,13 +86,13 @@ def _job(config: DictConfig) -> Work | float | None:
 
 
 def _run_id() -> str:
-    """Name the run at W&B: as the agent of a W&B sweep did, of whose jobs this is one."""
+    """Name the run at W&B; for a job of a W&B sweep its agent has chosen the name."""
     own = secrets.token_hex(4)
     return own if is_multirun() else os.environ.get("WANDB_RUN_ID") or own
 
 
 def resolve_paths(values: dict[str, object]) -> dict[str, object]:
-    """Make paths absolute that are read again later, maybe from elsewhere."""
+    """Make those paths absolute that are read again later, from any working directory."""
     task, init_from = values["task"], values["init_from"]
     if isinstance(init_from, str):
         init_from = str(user_path(init_from).resolve())
@@ -100,7 +100,7 @@ def resolve_paths(values: dict[str, object]) -> dict[str, object]:
 
 
 def _resolve_data(node: object) -> object:
-    """A task's node, or one of its sources' in it."""
+    """Resolve data_dir in a task's node, and in the nodes of its sources."""
     if not isinstance(node, dict):
         return node
     resolved = {key: _resolve_data(value) for key, value in node.items()}

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None, pieces: "Pieces | None" = None) -> int:
-    """Do `work` by these arguments, interruptibly from the first import on."""
+    """Execute the folder named by the arguments; signals can interrupt the imports too."""
     survive_lost_output()
     stop_on_signals()
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's agent, killed, ends none of its ranks
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # a killed torchrun does not end its ranks
         stop_with_parent()
     try:
-        with fast_imports():  # seconds, already interruptible
+        with fast_imports():  # takes seconds, interruptible
             from metaloop.run.worker import work
 
         status = work(arguments, pieces)

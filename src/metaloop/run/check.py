@@ -1,4 +1,4 @@
-"""metaloop-train check_only=true: build a run's pieces, check them, show what was found."""
+"""metaloop-train check_only=true: build a run's pieces, check them, print the findings."""
 
 import resource
 
@@ -15,10 +15,10 @@ from metaloop.user_text import Terminal
 
 
 def check_run(config: RunConfig) -> Verdict:
-    """Build and check what a config describes, and print it as tables; nothing is written.
+    """Build and check a config's pieces, and print tables; nothing is written.
 
     Raises:
-        UserError: the piece at fault, and what to change.
+        UserError: if a piece is at fault; it names the piece and what to change.
 
     """
     pieces, device = build(config), config.device
@@ -29,21 +29,21 @@ def check_run(config: RunConfig) -> Verdict:
     place = device.torch_device()
     learner.to(place)
     console = Terminal()
-    console.print(_pieces(pieces))
+    console.print(_tabulate_pieces(pieces))
     with torch.autocast(place.type, torch.bfloat16, enabled=device.precision == "bf16-mixed"):
         try:
             verdict = check(learner.algorithm, pieces.task, seed=config.seed, **learner.at_once)
         except UserError:
             console.print("Refused.", style="bold red")
             raise
-    console.print(_ways(verdict))
+    console.print(_tabulate_ways(verdict))
     for line in (*pieces.task.introduce(), *verdict.notes, *verdict.slower):
         console.print(line)
     console.print(str(verdict), style="bold")
     return verdict
 
 
-def _pieces(pieces: Pieces) -> Table:
+def _tabulate_pieces(pieces: Pieces) -> Table:
     algorithm, task = pieces.algorithm, pieces.task
     parameters = algorithm.objective.meta_parameters()
     own = algorithm.own_parameters()
@@ -64,19 +64,19 @@ def _pieces(pieces: Pieces) -> Table:
 
 
 def _inputs(task: Task) -> str:
-    """The shape of one input, or of each of its tensors by name."""
+    """Write the shape of an input, or of each of its tensors by name."""
     named = task.input_shapes or {"": task.input_shape}
     return ", ".join(f"{name} {list(shape)}".lstrip() for name, shape in named.items())
 
 
-def _ways(verdict: Verdict) -> Table:
+def _tabulate_ways(verdict: Verdict) -> Table:
     table = Table("way", "off plain autograd", "ms, two tasks", "", title="Ways to compute it")
     for one in verdict.tried:
         error = "" if one.error is None else f"{one.error:.0e}"
         reason = "exact" if one.is_exact else one.reason
         table.add_row(one.way, error, f"{1e3 * one.seconds:.0f}", reason)
     if not verdict.tried:
-        table.add_row("all", "", "", "of metaloop's own pieces, known to be exact")
+        table.add_row("all", "", "", "only metaloop's own pieces, known to be exact")
     table.caption = f"Peak memory {_peak() / 2**20:,.0f} MiB"
     return table
 
@@ -86,7 +86,7 @@ def _first(names: tuple[str, ...]) -> str:
 
 
 def _peak() -> int:
-    """The most bytes held: on the GPU if one is used, else by this process."""
+    """Return the peak memory in bytes: of the GPU if there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

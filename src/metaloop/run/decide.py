@@ -1,4 +1,4 @@
-"""What a run's config leaves to be measured, decided once, before meta-step 0."""
+"""Decide a config's keys that are `auto` by measuring, once, before meta-step 0."""
 
 import time
 
@@ -16,11 +16,11 @@ POLL_SECONDS = 0.5
 
 
 def decide(folder: RunFolder, pieces: Pieces) -> Pieces:
-    """Settle what of `device` is auto (tasks_at_once, chunks_at_once, compile), and write it.
+    """Decide which values replace `auto` in `device`, and write them into the config.
 
-    The first process measures on its share of the first meta-batch (of the largest shape where
-    shapes vary), whose weights and gradients are thrown away; the others wait for its word. A
-    resumed run reads it and decides nothing.
+    These are tasks_at_once, chunks_at_once and compile. The first process measures on its share of
+    the first meta-batch (of the largest shape if shapes vary) and discards the gradients; the
+    others wait for its decision. A resumed run reads the decision.
     """
     config = pieces.config
     if not config.device.is_open:
@@ -28,7 +28,7 @@ def decide(folder: RunFolder, pieces: Pieces) -> Pieces:
     if vars(rank_zero_only).get("rank", 0) == 0:
         config = config.changed(device=_measure(pieces)._asdict())
         write_config(folder, config.content)
-    else:  # if the first process dies, what has started the processes ends this one too
+    else:  # if the first process dies, the launcher ends this one too
         while config.device.is_open:
             time.sleep(POLL_SECONDS)
             config = RunConfig.read(folder)

@@ -1,4 +1,4 @@
-"""Meta-train a run folder's config, from its start or from its last checkpoint, and evaluate."""
+"""Meta-train a run folder's config, from scratch or from its last checkpoint, and evaluate."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from metaloop.callbacks import (
     ResumeCheckpoint,
     StopWhenDiverged,
 )
-from metaloop.callbacks.kept_weights import BESIDE, KeptWeights
+from metaloop.callbacks.kept_weights import KEPT_WEIGHTS, KeptWeights
 from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
@@ -31,10 +31,10 @@ from metaloop.plots import draw_learning_curve
 from metaloop.run.checkpoints.origin import (
     accepted_at,
     changes_between,
+    describe_origin,
     explain_changes,
+    find_unaccepted,
     inexact_because,
-    origin,
-    refused,
     require_same_kind,
     saved_config,
 )
@@ -62,7 +62,7 @@ from metaloop.user_text import for_shell, say
 
 
 class Start(NamedTuple):
-    """Where a run begins: at meta-step 0, or at a checkpoint, which `files` hands to Lightning."""
+    """The start of a run: meta-step 0, or a checkpoint, which `files` hands to Lightning."""
 
     step: int
     is_stopped: bool
@@ -72,9 +72,9 @@ class Start(NamedTuple):
 
 
 def train(folder: RunFolder, pieces: Pieces | None = None) -> None:
-    """Execute a training run's folder: train what is left to train, then evaluate.
+    """Execute a training run's folder: train the remaining meta-steps, then evaluate.
 
-    `pieces` are those of the folder's config, where they are built already.
+    `pieces` are built from the folder's config, if that is done already.
     """
     pieces = _keep_found(folder, pieces or build(RunConfig.read(folder)))
     pieces.config.device.require()
@@ -101,7 +101,7 @@ def train(folder: RunFolder, pieces: Pieces | None = None) -> None:
     try:
         _begin_logging(loggers, config, folder, start)
         if start.is_stopped:
-            say("Early stopping had ended this run: nothing is left to train.")
+            say("Early stopping had ended this run: no training is left.")
         else:
             with explain_misfits():
                 trainer.fit(
@@ -111,7 +111,7 @@ def train(folder: RunFolder, pieces: Pieces | None = None) -> None:
                     weights_only=True,
                 )
             _explain_early_stopping(named, trainer.global_step)
-            if trainer.global_step == 0:  # max_steps=0: no step saved what is to be evaluated
+            if trainer.global_step == 0:  # max_steps=0: no step has saved a checkpoint to evaluate
                 trainer.save_checkpoint(folder.last_checkpoint)
         if trainer.is_global_zero:
             _draw_learning_curve(folder, loggers, trainer.global_step)
@@ -123,7 +123,7 @@ def train(folder: RunFolder, pieces: Pieces | None = None) -> None:
 
 
 def _keep_found(folder: RunFolder, pieces: Pieces) -> Pieces:
-    """Write into the run's config what its task has read from the data: later it is not needed."""
+    """Write values that the task has inferred from the data into the config, for use without it."""
     config = pieces.whole_config()
     if config.content != pieces.config.content:
         rank_zero_only(write_config)(folder, config.content)
@@ -131,21 +131,21 @@ def _keep_found(folder: RunFolder, pieces: Pieces) -> Pieces:
 
 
 def _settle_wandb(run_id: str) -> None:
-    """Tell W&B by its environment what a run is where nothing else says so.
+    """Set W&B's environment variables that are not set yet.
 
-    Offline unless WANDB_MODE or an agent of a W&B sweep, which needs its server, says otherwise.
+    W&B is offline unless WANDB_MODE says otherwise, or an agent of a W&B sweep needs its server.
     """
     is_of_agent = "WANDB_SWEEP_ID" in os.environ
     mode = wandb_mode("online" if is_of_agent else "offline")
     os.environ["WANDB_MODE"] = mode
-    if mode != "online":  # the run says itself where W&B's files are
+    if mode != "online":  # the run itself prints the location of W&B's files
         os.environ.setdefault("WANDB_SILENT", "true")
-    if is_of_agent:  # whose id wins over what wandb.init is given
+    if is_of_agent:  # its id takes precedence over wandb.init's argument
         os.environ["WANDB_RUN_ID"] = run_id
 
 
 def _find_start(folder: RunFolder, pieces: Pieces, callbacks: dict[str, Callback]) -> Start:
-    """Find the checkpoint to resume from and check it, or load what the run starts with."""
+    """Find and check the checkpoint to resume from, or load the initial weights."""
     config, kept = pieces.config, KeptWeights(folder.checkpoints)
     found = find_resumable(folder)
     if found is None:
@@ -153,27 +153,27 @@ def _find_start(folder: RunFolder, pieces: Pieces, callbacks: dict[str, Callback
         rank_zero_only(kept.restore)({}, 0)
         if config.init_from is not None:
             load_initial_weights(pieces.meta_learner, find_initial_weights(config.init_from))
-        return Start(0, False, None, DurableCheckpointIO(origin(config), kept=kept), kept)
+        return Start(0, False, None, DurableCheckpointIO(describe_origin(config), kept=kept), kept)
     _check_resumed(found, folder, pieces, callbacks)
     content = found.content
-    rank_zero_only(kept.restore)(content[BESIDE], content["global_step"])
-    files = DurableCheckpointIO(origin(config), {found.path: content}, kept)
+    rank_zero_only(kept.restore)(content[KEPT_WEIGHTS], content["global_step"])
+    files = DurableCheckpointIO(describe_origin(config), {found.path: content}, kept)
     return Start(content["global_step"], content[STOPPED], found.path, files, kept)
 
 
 def _check_resumed(
     found: Resumable, folder: RunFolder, pieces: Pieces, callbacks: dict[str, Callback]
 ) -> None:
-    """Refuse another run's checkpoint, and make changes that were accepted take effect in it.
+    """Refuse another run's checkpoint, and apply accepted changes to it.
 
     Raises:
-        UserError: it is of another run, or the config changed and nobody accepted that.
+        UserError: if it belongs to another run, or the config has changes that are not accepted.
 
     """
     path, checkpoint = found
     require_same_kind(checkpoint, path, pieces.config.content)
     changes = changes_between(saved_config(checkpoint), pieces.config.content)
-    if unaccepted := refused(folder, changes):
+    if unaccepted := find_unaccepted(folder, changes):
         raise UserError(explain_changes(folder, unaccepted))
     accepted = accepted_at(folder, checkpoint["global_step"], changes)
     rank_zero_only(folder.write_accepted)(accepted)
@@ -181,7 +181,7 @@ def _check_resumed(
     take_effect(changes, checkpoint, pieces.meta_learner, callbacks)
     if (reason := inexact_because(checkpoint, pieces.config)) is not None:
         rank_zero_only(print)(
-            f"Not bit for bit what the run would have been from here on: {reason}."
+            f"Results may now differ from an uninterrupted run in their last bits: {reason}."
         )
 
 
@@ -203,8 +203,8 @@ def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Piece
     published = pieces.config.published
     if published and not any(row.get("ran_whole") for row in published):
         say(
-            "The whole schedule of this preset is not known to have been run before: nobody has "
-            "seen whether it gives the published value."
+            "The whole schedule of this preset has not been run before, so it is unknown whether "
+            "it reaches the published value."
         )
     if trainer.strategy.root_device.type == "cuda" and not pieces.config.device.deterministic:
         say("On a GPU resuming is exact only with device.deterministic=true.")
@@ -254,14 +254,14 @@ def _evaluate_after(folder: RunFolder, pieces: Pieces, loggers: list[Logger]) ->
 
 @rank_zero_only
 def _print_next_commands(path: Path) -> None:
-    # without the environment activated the commands are found beside its python
+    # if the environment is not activated, the commands are next to its python
     place = "" if shutil.which("metaloop-train") else f"{os.path.relpath(sys.prefix)}/bin/"
     lines = (command.line for command in after_training(path, place))
     say("\n  ".join(["\nNext:", *lines]))
 
 
 def _close(loggers: list[Logger], exit_code: int) -> None:
-    """Finish W&B, or the next run in this process would write into this one's; flush others."""
+    """Finish W&B, so that the next run in this process starts its own; flush other loggers."""
     for logger in loggers:
         if isinstance(logger, OutageProofWandbLogger):
             logger.finish(exit_code)

@@ -1,14 +1,14 @@
-"""The process that executes a run folder.
+"""The worker: the process that executes a run folder.
 
-The commands compose a config, write it into a folder and go on as this. It starts the same from
-a debugger (python -m pdb -m metaloop.run FOLDER), srun or torchrun.
+A command writes the config into a folder and turns into the worker. A debugger (python -m pdb -m
+metaloop.run FOLDER), srun and torchrun start it too.
 """
 
 import argparse
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
@@ -26,45 +26,47 @@ from metaloop.run.evaluation.evaluate import evaluate, warn_of_few_episodes
 from metaloop.run.train import train
 from metaloop.user_text import for_shell, say
 
-DIVERGED = 3  # the exit status of a run that diverged; of several processes torchrun makes it 1
+DIVERGED = 3  # exit status of a run that diverged; torchrun turns it into 1
 
 
 def work(arguments: Sequence[str] | None = None, pieces: Pieces | None = None) -> int:
-    """Execute the folder that the arguments name, else the command line; return the exit status.
+    """Execute the folder named by the arguments, or by the command line; return the exit status.
 
-    `pieces` are those of the folder's config, where this process has built them to check it.
+    `pieces` are built from the folder's config, if this process has done so to check it.
     """
     parser = argparse.ArgumentParser(prog="python -m metaloop.run", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder that metaloop-train wrote")
     parser.add_argument(
         "--made",
         type=Path,
-        help="made for this run: removed if the run fails before it has anything to keep",
+        help="folder created for this run: removed if the run fails with nothing to keep",
     )
     given = parser.parse_args(arguments)
     folder = RunFolder(given.folder)
-    # Lightning has read the rank from torchrun's or Slurm's environment
+    # read by Lightning from torchrun's or Slurm's environment
     is_first = vars(rank_zero_only).get("rank", 0) == 0
     try:
         folder.require()
-        with _held(folder) if is_first else _not_held():
+        with _locked(folder) if is_first else nullcontext():
             _execute(folder, pieces)
     except Diverged as error:
         if not is_first:
-            return 0  # as below
-        say(f"Error: {error} {_what_is_kept(folder)}\n{_how_to_change(folder)}", is_error=True)
+            return 0  # for the same reason as below
+        say(f"Error: {error} {_describe_kept(folder)}\n{_explain_change(folder)}", is_error=True)
         return DIVERGED
     except Interrupted as stop:
         if stop.is_agreed and not is_first:
-            return 0  # a failure would have srun or torchrun end the first one while it finishes
-        say(f"\nStopped by {stop}.\n{_how_to_go_on(folder)}")
+            return (
+                0  # after a failure srun or torchrun would end the first process before it is done
+            )
+        say(f"\nStopped by {stop}.\n{_explain_continuation(folder)}")
         return 128 + stop.signal_number
     except Exception as error:
         refused = refusal(error, folder.path)
         if refused is None and not isinstance(error, UserError):
             raise
         if given.made is not None and not _has_begun(folder):
-            leave_signals_to_parent()  # another process of the run may have ended it already
+            leave_signals_to_parent()  # another process may have ended the run already
             folder.remove(given.made)
             say(f"Error: {refused or error}", is_error=True)
         else:
@@ -90,43 +92,44 @@ def _execute(folder: RunFolder, pieces: Pieces | None) -> None:
 
 
 def _has_begun(folder: RunFolder) -> bool:
-    """Whether there is anything in the folder that somebody might want."""
+    """Check whether the folder has anything worth keeping."""
     results = folder.path / "results.json"
     return any(p.exists() for p in (folder.last_checkpoint, folder.metrics, results))
 
 
-def _how_to_go_on(folder: RunFolder) -> str:
-    """Say by what command; nothing of a folder that is gone."""
+def _explain_continuation(folder: RunFolder) -> str:
+    """Return the command to continue; empty if the folder is gone."""
     try:
         command = load_config(folder)["command"]
     except UserError:
         return ""
     if command == "train":
-        return f"To go on:\n  {for_shell('metaloop-resume', folder.path)}"
+        return f"To continue:\n  {for_shell('metaloop-resume', folder.path)}"
     return f"To {command} again:\n  {for_shell('python', '-m', 'metaloop.run', folder.path)}"
 
 
-def _how_to_change(folder: RunFolder) -> str:
+def _explain_change(folder: RunFolder) -> str:
     command = for_shell("metaloop-resume", folder.path)
-    return f"To go on with other values, for one:\n  {command} optimizer.lr=LOWER --accept-changes"
+    return (
+        f"To continue with other values, such as:\n  {command} optimizer.lr=LOWER --accept-changes"
+    )
 
 
-def _what_is_kept(folder: RunFolder) -> str:
+def _describe_kept(folder: RunFolder) -> str:
     kept = [p for p in (folder.last_checkpoint, folder.previous_checkpoint) if p.exists()]
-    what = f"the checkpoint {kept[0]}" if kept else "no checkpoint, none had been saved"
-    return f"Kept is {what}."
+    return f"The checkpoint {kept[0]} is kept." if kept else "No checkpoint had been saved."
 
 
 def _explain(refused: MachineError, folder: RunFolder) -> str:
-    """What the machine refused, what the run has kept, and how to go on."""
-    how = _how_to_go_on(folder)
-    is_kept = f" {_what_is_kept(folder)}" if "metaloop-resume" in how else ""
+    """Explain what the machine refused, what the run has kept, and how to continue."""
+    how = _explain_continuation(folder)
+    is_kept = f" {_describe_kept(folder)}" if "metaloop-resume" in how else ""
     return f"{refused.what}, and the run has ended.{is_kept} {refused.remedy} {how}".rstrip()
 
 
 @contextmanager
-def _held(folder: RunFolder) -> Iterator[None]:
-    """Lock the folder and keep its status true, however the work ends."""
+def _locked(folder: RunFolder) -> Iterator[None]:
+    """Lock the folder and keep its status correct, however the work ends."""
     with folder.lock():
         folder.settle()
         folder.write_status("running", pid=os.getpid(), host=socket.gethostname())
@@ -147,14 +150,9 @@ def _held(folder: RunFolder) -> Iterator[None]:
 
 
 def _write_last_status(folder: RunFolder, state: State, **details: str) -> None:
-    """Say how the work ended, unless nothing can be written: that is not to hide why it ended."""
+    """Write how the work ended; a failure to write must not hide the reason."""
     try:
         folder.write_status(state, **details)
     except OSError as error:
         if machine_error(error, folder.path) is None:
             raise
-
-
-@contextmanager
-def _not_held() -> Iterator[None]:
-    yield

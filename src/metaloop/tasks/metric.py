@@ -1,4 +1,4 @@
-"""A metric, and whether a higher value of it is better: the one home of its direction."""
+"""Metrics, and the direction in which each is better."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from metaloop.errors import UserError
 MetricFunction = Callable[[Tensor, Tensor], Tensor]
 Mode = Literal["min", "max"]
 
-# what is reported of every task beside its metrics, with torchmetrics' word
+# values reported for every task besides its metrics: whether higher is better
 REPORTED = {"query_loss": False, "support_loss": False, "adaptation_gain": True}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A function of (predictions, targets), a scalar, that says whether higher is better.
+    """A function of (predictions, targets) to a scalar, with its direction.
 
-    For a function without an attribute `higher_is_better`, which a metric of torchmetrics has:
+    It wraps functions without an attribute `higher_is_better`, which torchmetrics' metrics have:
 
         metrics = {"mae": Metric(F.l1_loss, higher_is_better=False)}
 
@@ -36,7 +36,7 @@ class Metric:
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Compute the share of examples whose largest logit is that of the target."""
+    """Compute the fraction of examples whose largest logit is the target's."""
     return (predictions.argmax(-1) == targets).to(predictions.dtype).mean()
 
 
@@ -46,13 +46,13 @@ def psnr(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def brier(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Brier 1950: sum_c (p_c - [c is the target])^2, in 0..2, the mean over the examples."""
+    """Average sum_c (p_c - [c is the target])^2, in 0..2, over the examples (Brier 1950)."""
     probabilities = predictions.softmax(-1)
     of_target = probabilities.gather(-1, targets[..., None])[..., 0]
     return (probabilities.square().sum(-1) - 2 * of_target + 1).mean()
 
 
-# of logits; best for the true probabilities alone, so that they tell how well those are known
+# functions of logits whose optimum is the true probabilities
 PROPER_SCORES: Mapping[str, MetricFunction] = {
     "nll": Metric(F.cross_entropy, higher_is_better=False),
     "brier": Metric(brier, higher_is_better=False),
@@ -65,10 +65,10 @@ def of_examples(metrics: Mapping[str, MetricFunction]) -> dict[str, MetricFuncti
 
 
 def best_mode(metrics: Mapping[str, MetricFunction], name: str) -> Mode | None:
-    """Whether the smallest or the largest value is the best: of `name`, as it is logged.
+    """Return whether the min or the max is best for `name`; None if the metric does not define it.
 
-    That is a metric's (`accuracy`), of the support set (`support_accuracy`), under a norm mode
-    (`accuracy@inductive`) or before adaptation. None where the metric does not say.
+    `name` is a logged name: `accuracy`, `support_accuracy`, `accuracy@inductive` (under a norm
+    mode) or `accuracy_before` (before adaptation).
     """
     base = name.partition("@")[0].removesuffix("_before")
     if (is_higher := REPORTED.get(base)) is None:
@@ -78,16 +78,16 @@ def best_mode(metrics: Mapping[str, MetricFunction], name: str) -> Mode | None:
 
 
 def require_mode(metrics: Mapping[str, MetricFunction], name: str) -> Mode:
-    """Whether the smallest or the largest value is the best.
+    """Return whether the min or the max is best.
 
     Raises:
-        UserError: the metric does not say.
+        UserError: if the metric does not define it.
 
     """
     if (mode := best_mode(metrics, name)) is None:
         raise UserError(
-            f"The metric {name} does not say whether higher is better, so no value of it is the "
-            f'best. Say so where the task names it: "{name}": metaloop.Metric(function, '
+            f"The metric {name} does not say whether higher is better, so its best value is "
+            f'unknown. Define that in the task\'s metrics: "{name}": metaloop.Metric(function, '
             "higher_is_better=False)."
         )
     return mode

@@ -1,4 +1,4 @@
-"""Random numbers that are a pure function of (seed, split, episode index)."""
+"""Random numbers as a pure function of (seed, split, episode index)."""
 
 import copy
 from typing import Literal, Self
@@ -18,13 +18,13 @@ Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:
-    """Encrypt 128-bit counters into 128 random bits each, all at once.
+    """Encrypt 128-bit counters into 128 random bits each, vectorised.
 
-    Philox4x32-10 of Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"): no
-    state, so any number of any stream is had without the ones before it.
+    Philox4x32-10 of Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3") has no
+    state, so it computes any number of any stream without those before it.
 
     Shapes:
-        counter [4, ...]  32-bit words held in uint64; the result has the same shape.
+        counter [4, ...]  32-bit words in uint64; the result has the same shape.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
@@ -41,13 +41,13 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
 
 
 class RandomStreams:
-    """The random numbers of some episodes, drawn for all of them at once.
+    """Random numbers for some episodes, drawn for all at once.
 
-    Each episode has its own stream: what it draws does not depend on which other episodes are
-    drawn beside it. Successive calls go on along the streams, so the order of calls matters.
+    Each episode has its own stream, which does not depend on the other episodes drawn with it.
+    Successive calls advance the streams, so the order of calls matters.
 
     Shapes:
-        indices [T]  the numbers of the episodes within (seed, split)
+        indices [T]  the episodes' indices within (seed, split)
     """
 
     def __init__(self, seed: int, split: Split, indices: Tensor) -> None:
@@ -58,9 +58,9 @@ class RandomStreams:
         self.episodes = len(indices)
 
     def of_blocks(self, size: int, purpose: int = 1) -> Self:
-        """Streams that `size` consecutive episodes share, apart from their own.
+        """Return streams shared by `size` consecutive episodes, separate from their own.
 
-        Each purpose (1, 2 ..) has streams of its own.
+        Each purpose (1, 2 ..) has separate streams.
         """
         blocks = copy.copy(self)
         blocks._index = self._index // np.uint64(size)
@@ -69,25 +69,25 @@ class RandomStreams:
         return blocks
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Numbers in the open interval (low, high), float64 [T, *shape]."""
+        """Draw numbers from the open interval (low, high), float64 [T, *shape]."""
         fraction = (self._words(*shape).astype(np.float64) + 0.5) * 2.0**-32
         return torch.from_numpy(low + (high - low) * fraction)
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers, one from each uniform by the inverse of Phi, [T, *shape]."""
+        """Draw standard normal numbers, by the inverse of Phi from uniform ones, [T, *shape]."""
         normal: Tensor = torch.special.ndtri(self.uniform(*shape))
         return normal
 
     def integers(self, *shape: int, high: int) -> Tensor:
-        """Integers 0..high-1, int64 [T, *shape]; high < 2**32, bias below high / 2**32."""
+        """Draw integers 0..high-1, int64 [T, *shape]; high < 2**32, bias below high / 2**32."""
         return torch.from_numpy(_below(self._words(*shape), high))
 
     def choose(self, *shape: int, count: int, population: int | Tensor) -> Tensor:
-        """`count` different integers of 0..population-1 in random order, int64 [T, *shape, count].
+        """Draw `count` different integers 0..population-1 in random order, [T, *shape, count].
 
-        A tensor [T, *shape] gives every choice a population of its own. Floyd's algorithm
-        (Bentley and Floyd 1987), whose cost does not grow with the population; its order is not
-        uniform, so the chosen are shuffled.
+        A population [T, *shape] gives each choice its own. Uses Floyd's algorithm (Bentley and
+        Floyd 1987), whose cost does not grow with the population; the result is shuffled, since its
+        order is not uniform.
         """
         sizes = np.asarray(population)
         assert count <= sizes.min()
@@ -102,10 +102,10 @@ class RandomStreams:
         return torch.from_numpy(np.take_along_axis(chosen, order, axis=-1))
 
     def pick(self, sizes: Tensor, *, groups: int, members: int) -> tuple[Tensor, Tensor]:
-        """Choose groups (classes, data sets) of a split, and examples of each, each once.
+        """Choose different groups (classes, data sets) of a split, and different examples of each.
 
         Shapes:
-            sizes   [G]                   how many examples each group has
+            sizes   [G]                   number of examples of each group
             chosen  [T, groups]           positions of groups
             members [T, groups, members]  positions of each chosen group's examples
         """
@@ -113,7 +113,7 @@ class RandomStreams:
         return chosen, self.choose(groups, count=members, population=sizes[chosen])
 
     def _words(self, *shape: int) -> Words:
-        """The next 32-bit words of every stream, uint64 [T, *shape]."""
+        """Return the next 32-bit words of every stream, uint64 [T, *shape]."""
         count = int(np.prod(shape))
         blocks = -(-count // 4)
         counter = np.empty((4, self.episodes, blocks), dtype=np.uint64)

@@ -1,6 +1,6 @@
-"""How many classes and support examples an episode has, where that varies.
+"""The shapes of episodes, ways and shots, fixed or varying.
 
-Triantafillou et al. 2020 (arXiv:1903.03096) train and test on episodes of any ways and shots.
+Triantafillou et al. 2020 (arXiv:1903.03096) train and test on episodes of varying ways and shots.
 """
 
 from typing import Annotated, NamedTuple, NotRequired, TypedDict
@@ -18,7 +18,7 @@ Size = Count | Annotated[list[Count], Field(min_length=2, max_length=2)]
 
 
 class SizeOptions(TypedDict):
-    """What a family of N-way K-shot episodes hands on to who draws them; see Shapes."""
+    """Arguments of a family of N-way K-shot episodes; see Shapes."""
 
     ways: Size
     shots: Size
@@ -27,32 +27,31 @@ class SizeOptions(TypedDict):
 
 
 class Range(NamedTuple):
-    """Whole numbers from one to another, both included."""
+    """A range of integers, both ends included."""
 
     fewest: int
     most: int
 
     @property
     def described(self) -> int | str:
-        """As a protocol has it: the number, or the range."""
+        """The number or range, as written in a protocol."""
         return self.most if self.fewest == self.most else f"{self.fewest}..{self.most}"
 
 
 class Shapes:
-    """N ways and K shots of a family's episodes, fixed or each drawn from a range, uniformly.
+    """N ways and K shots of a family's episodes, each fixed or drawn uniformly from a range.
 
-    An episode's shape is a pure function of (seed, split, index // block): tasks of one shape are
-    vectorised together.
+    An episode's shape is a pure function of (seed, split, index // block); tasks of the same shape
+    are vectorised together.
 
     Args:
-        ways: N, or the range [fewest, most] that it is drawn from, both included; None where there
-            are no classes.
-        shots: K likewise.
-        block: consecutive episodes of one shape.
-        uneven: draw the shots of each class by themselves, the same for all tasks of a block.
+        ways: N, or a range [fewest, most], both included; None if there are no classes.
+        shots: K, or a range.
+        block: number of consecutive episodes with the same shape.
+        uneven: draw the shots of each class separately, the same for all tasks of a block.
 
     Raises:
-        UserError: one class, a range that holds nothing, or keys without an effect.
+        UserError: if there is only one class, a range is empty, or a key has no effect.
 
     """
 
@@ -64,24 +63,24 @@ class Shapes:
         self.block, self.uneven = block, uneven
         if self.has_classes and self.ways.fewest < 2:
             raise UserError(
-                f"task.ways={ways}: with one class there is nothing to tell apart, and every "
-                "answer is right. Set it to 2 or more."
+                f"task.ways={ways}: with a single class every prediction is correct. Set it to 2 "
+                "or more."
             )
         if uneven and self.shots.fewest == self.shots.most:
             raise UserError(
-                f"task.uneven_shots=true draws the shots of each class from a range, and task.shots"
-                f"={shots} is none. Set task.shots=[1,{self.shots.most + 1}], for one, or "
-                "task.uneven_shots=false."
+                f"task.uneven_shots=true draws the shots of each class from a range, but task.shots"
+                f"={shots} is not a range. Set task.shots=[1,{self.shots.most + 1}], for example, "
+                "or task.uneven_shots=false."
             )
         if block > 1 and not self.vary:
             raise UserError(
-                f"task.shape_block={block} has no effect where all episodes have one shape. Set "
+                f"task.shape_block={block} has no effect, since all episodes have one shape. Set "
                 "task.shape_block=1, or task.ways or task.shots to a range, such as [5,20]."
             )
 
     @property
     def ways_vary(self) -> bool:
-        """Whether episodes differ in how many classes they have."""
+        """Whether episodes differ in their number of classes."""
         return self.ways.fewest < self.ways.most
 
     @property
@@ -90,9 +89,9 @@ class Shapes:
         return self.ways_vary or self.shots.fewest < self.shots.most
 
     def draw(self, streams: RandomStreams) -> Tensor:
-        """The shots of each class of every episode, [T, most ways]; 0 for those not there.
+        """Draw the shots of each class, [T, most ways]; 0 for classes that an episode lacks.
 
-        Rows are equal where episodes have one shape.
+        Episodes of the same shape have equal rows.
         """
         blocks = streams.of_blocks(self.block)
         ways = _draw(blocks, self.ways)
@@ -100,22 +99,22 @@ class Shapes:
         return shots * (torch.arange(self.ways.most) < ways)
 
     def largest(self, streams: RandomStreams) -> tuple[Tensor, Tensor]:
-        """How many classes each episode has, and the most shots of one of them; both [T]."""
+        """Return each episode's number of classes and its largest number of shots; both [T]."""
         shots = self.draw(streams)
         return (shots > 0).sum(1), shots.max(1).values
 
     def of(self, streams: RandomStreams) -> list[int]:
-        """The shots of each class, in episodes that all have one shape."""
+        """Return the shots of each class in episodes of the same shape."""
         if not self.vary:
             return [self.shots.most] * self.ways.most
         drawn = self.draw(streams)
-        assert bool((drawn == drawn[0]).all()), "one draw is of episodes of one shape"
+        assert bool((drawn == drawn[0]).all()), "episodes of one draw have the same shape"
         return [shots for shots in drawn[0].tolist() if shots]
 
     def to_sets(self, inputs: Inputs, shots: Tensor, queries: int) -> tuple[Examples, Examples]:
-        """Make a support and a query set, class by class, of what was drawn of each class.
+        """Split the examples drawn of each class into a support and a query set, class by class.
 
-        Of its examples the first are the support's, and the last the query's.
+        The first examples are the support's, the last the query's.
 
         Shapes:
             inputs [T, N, most shots + Q, ..] (each of a dict); shots [T, N], the same for all tasks
@@ -134,24 +133,24 @@ class Shapes:
     def origins(
         self, rows: Tensor, classes: Tensor, shots: Tensor, queries: int
     ) -> dict[str, Tensor]:
-        """What `Task.origins` tells of episodes of classes, whose rows are as in `to_sets`."""
+        """Return `Task.origins` for episodes of classes, with rows as in `to_sets`."""
         support, query = (the_tensor(s.inputs) for s in self.to_sets(rows, shots, queries))
         return {"classes": classes, "support": support, "query": query}
 
     def extremes(self) -> "list[Shapes]":
-        """The smallest and the largest shape, each fixed; none where they do not vary."""
+        """Return the smallest and the largest shape, each fixed; empty if shapes do not vary."""
         ways = self.ways if self.has_classes else (None, None)
         pairs = zip(ways, self.shots, strict=True)
         return [Shapes(ways=n, shots=k) for n, k in pairs] if self.vary else []
 
     def describe(self) -> dict[str, int | str | bool]:
-        """What a protocol has to name of it."""
+        """Describe the shapes for a protocol."""
         ways = {"ways": self.ways.described} if self.has_classes else {}
         varying = {"shape_block": self.block, "uneven_shots": self.uneven} if self.vary else {}
         return {**ways, "shots": self.shots.described, **varying}
 
     def columns(self, streams: RandomStreams) -> dict[str, list[object]]:
-        """What tells the episodes apart in a table: ways, and shots (of each class if uneven)."""
+        """Return columns of a table of episodes: ways, and shots (of each class if uneven)."""
         if not self.vary:
             return {}
         drawn = [[shots for shots in row if shots] for row in self.draw(streams).tolist()]

@@ -1,4 +1,4 @@
-"""Meta-training by Lightning: the data module, the outer loop, and what they report."""
+"""Meta-training with Lightning: the data module, the outer loop, and their logged values."""
 
 from metaloop.training.datamodule import EpisodicDataModule, MetaBatch
 from metaloop.training.estimate import Estimate, estimate

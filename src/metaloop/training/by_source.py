@@ -1,4 +1,4 @@
-"""What an evaluation reported of each of several sources of episodes."""
+"""Split an evaluation by the sources of its episodes."""
 
 import pytorch_lightning as pl
 import torch
@@ -10,11 +10,11 @@ from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.logged_values import Values, summarize
 
 
-def by_source(task: Task, seed: int, split: Split, evaluated: Report) -> dict[str, Report]:
-    """Each source's episodes, by its name; none where all are of one source.
+def split_by_source(task: Task, seed: int, split: Split, evaluated: Report) -> dict[str, Report]:
+    """Split a report by source; empty if all episodes have the same.
 
     Shapes:
-        evaluated[name] [episodes, K+1], the first episodes of the split
+        evaluated[name] [episodes, K+1], for the first episodes of the split
     """
     number = torch.arange(len(next(iter(evaluated.values()))))
     told = task.shapes.columns(RandomStreams(seed, split, number)).get(SOURCE, [])
@@ -26,15 +26,15 @@ def by_source(task: Task, seed: int, split: Split, evaluated: Report) -> dict[st
 
 
 def summarize_sources(trainer: pl.Trainer, evaluated: Report) -> Values:
-    """The values to watch of each source in a validation."""
+    """Summarise each source in a validation."""
     data = getattr(trainer, "datamodule", None)
     if not isinstance(data, EpisodicDataModule):
         return {}
-    return summarize_each(by_source(data.task, data.seed, "validation", evaluated))
+    return summarize_each(split_by_source(data.task, data.seed, "validation", evaluated))
 
 
 def summarize_each(sources: dict[str, Report]) -> Values:
-    """The values to watch of each source, `<source>/<name>`."""
+    """Summarise each source: `<source>/<name>`."""
     return {
         f"{source}/{name}": value
         for source, evaluated in sources.items()

@@ -1,4 +1,4 @@
-"""Calibration: whether answers are right as often as the adapted learner is sure of them."""
+"""Calibration: the accuracy of predictions compared with their confidence."""
 
 from typing import NamedTuple
 
@@ -9,17 +9,17 @@ from metaloop.training.episode_values import NONE, Answered
 from metaloop.training.estimate import Estimate, estimate
 
 BINS = 15  # as in Guo et al. 2017 (arXiv:1706.04599)
-BELOW_ONE = 1 - 2**-30  # the last bin holds the confidence 1, too
+BELOW_ONE = 1 - 2**-30  # puts the confidence 1 into the last bin
 
 
 class Reliability(NamedTuple):
-    """The answers of an evaluation after the last inner step, in bins of their confidence.
+    """Predictions after the last inner step, in bins of their confidence.
 
-    An answer's confidence is the probability of the class answered, the largest.
+    The confidence is the probability of the predicted class, which is the largest.
 
     Shapes: B bins of equal width
-        examples, right [B]  query examples, and those of them answered rightly
-        confidence      [B]  their mean; nan where there are none
+        examples, right [B]  query examples, and those predicted correctly
+        confidence      [B]  mean confidence; nan in an empty bin
         error                the expected calibration error, sum_b n_b / n |right_b / n_b -
                              confidence_b|, a scalar; its interval is a jackknife's over episodes
     """
@@ -31,14 +31,14 @@ class Reliability(NamedTuple):
 
 
 def measure_reliability(answered: Answered) -> Reliability:
-    """Compare how sure all answers were with how many were right."""
+    """Compare the confidence of all predictions with their accuracy."""
     is_asked = answered.targets != NONE
     is_right = ((answered.answers == answered.targets) & is_asked).double()
     confidences = answered.confidences.double().clamp(0, BELOW_ONE) * is_asked
     places = (confidences * BINS).long()
 
     def per_bin(values: Tensor) -> Tensor:
-        """Sums over each episode's answers, [T, B]."""
+        """Sum over each episode's predictions, [T, B]."""
         return values.new_zeros(len(values), BINS).scatter_add(1, places, values * is_asked)
 
     examples, right, sums = map(per_bin, (is_asked.double(), is_right, confidences))

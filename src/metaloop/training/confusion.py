@@ -1,4 +1,4 @@
-"""Which classes are mistaken for which, over the episodes of an evaluation."""
+"""Count which classes are mistaken for which, over the episodes of an evaluation."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ from metaloop.training.episode_values import NONE, Answered
 class Confusion(NamedTuple):
     """Counts over all query examples, by global class.
 
-    Shapes: C classes that appeared, P ordered pairs of two that were in one episode
+    Shapes: C classes that appeared, P ordered pairs of classes of one episode
         classes       [C]     global ids, ascending
-        seen, right   [C]     query examples of a class, and those answered rightly
+        seen, right   [C]     query examples of a class, and those predicted correctly
         pairs         [P, 2]  true class and another, as positions in `classes`
-        met, mistaken [P]     how often the other was a choice, and was chosen
+        met, mistaken [P]     number of times the other was a choice, and was chosen
     """
 
     classes: Tensor
@@ -27,7 +27,7 @@ class Confusion(NamedTuple):
 
 
 def count_confusion(answered: Answered) -> Confusion:
-    """Count answers by the true class and, pair by pair, by what else was offered."""
+    """Count predictions by true class and by pair of true class and other choice."""
     is_class, is_asked = answered.classes != NONE, answered.targets != NONE
     classes = torch.unique(answered.classes[is_class])
     position = torch.searchsorted(classes, answered.classes)
@@ -36,7 +36,7 @@ def count_confusion(answered: Answered) -> Confusion:
     is_right = (answered.answers == answered.targets) & is_asked
     seen = true[is_asked].bincount(minlength=number)
     right = true[is_right].bincount(minlength=number)
-    # every query example beside every choice of its episode, [T, N*Q, N]
+    # every query example with every choice of its episode, [T, N*Q, N]
     choice = position[:, None, :].expand(-1, true.shape[1], -1)
     labels = torch.arange(ways)
     is_offered = is_class[:, None, :] & is_asked[..., None]
@@ -51,9 +51,9 @@ def count_confusion(answered: Answered) -> Confusion:
 
 
 def rows_of(confusion: Confusion) -> list[tuple[int, int, int, int]]:
-    """(true id, mistaken for id, times, met) of every pair once mistaken, the most frequent first.
+    """Return (true id, mistaken for id, times, met) of confused pairs, the most frequent first.
 
-    Among equally frequent ones first what was met less often.
+    Equally frequent pairs are sorted by `met`, ascending.
     """
     order = sorted(
         confusion.mistaken.nonzero()[:, 0].tolist(),

@@ -1,4 +1,4 @@
-"""Meta-batches of episodes for Lightning, each a pure function of (seed, split, index)."""
+"""Meta-batches for Lightning, of episodes that are pure functions of (seed, split, index)."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -18,13 +18,13 @@ from metaloop.tasks import RandomStreams, Split, Task
 from metaloop.tasks.disjoint import Deal, DisjointStreams
 from metaloop.training.estimate import EpisodeInterval
 
-BLOCK = 512  # episodes drawn together: what a draw costs beside its numbers is paid once a block
+BLOCK = 512  # episodes drawn together, which spreads the overhead of a draw
 
 
 class MetaBatch(NamedTuple):
-    """Some episodes with their numbers: indices [T] int64, episodes [T, ...].
+    """Episodes with their indices: indices [T] int64, episodes [T, ...].
 
-    Of several shapes they are a list, a group for each shape, in the order of the indices.
+    If shapes differ, episodes are a list with a group per shape, in the order of the indices.
     """
 
     indices: Tensor
@@ -32,28 +32,28 @@ class MetaBatch(NamedTuple):
 
     @property
     def groups(self) -> Iterator[tuple[Tensor, Episode]]:
-        """The indices and the episodes of each shape, also of what is not yet gathered."""
+        """Indices and episodes of each shape; also works for episodes not yet gathered."""
         groups = of_one_shape(self.episodes)
         counts = [len(tree_leaves(group)[0]) for group in groups]
         return zip(torch.split(self.indices, counts), groups, strict=True)
 
 
 class EpisodicDataModule(pl.LightningDataModule):
-    """Yields meta-batches: what a task family draws, gathered on the device.
+    """Yields meta-batches, drawn by a task family and gathered on the device.
 
     Meta-step s trains on the episodes s*T .. s*T+T-1 of the train stream; a rank takes its
-    slice. Validation and test see the first episodes of their own streams, always the same.
+    slice. Validation and test use the first episodes of their own streams, always the same.
 
     Args:
-        task: where the episodes come from.
-        seed: seeds all three streams.
-        meta_batch_size: T, tasks in a meta-step, over all processes together.
-        eval_meta_batch_size: tasks evaluated at once; changes no number.
-        validation_episodes: episodes of every validation.
-        workers: processes that draw ahead; 0 draws in the training process.
-        test_split, test_episodes: what `trainer.test` evaluates.
-        test_interval: closed, the split's first episodes; or open, episodes that share no example,
-            at most `test_episodes`, fewer where the split is used up.
+        task: source of the episodes.
+        seed: seed of all three streams.
+        meta_batch_size: T, tasks in a meta-step, over all processes.
+        eval_meta_batch_size: tasks evaluated at once; does not change results.
+        validation_episodes: episodes per validation.
+        workers: processes that draw ahead; with 0 the training process draws.
+        test_split, test_episodes: the episodes that `trainer.test` evaluates.
+        test_interval: closed for the split's first episodes; open for episodes that share no
+            example, at most `test_episodes`, fewer if the split is used up.
 
     """
 
@@ -87,7 +87,7 @@ class EpisodicDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         self.task.setup()
-        if self.test_interval == "open":  # a split too small is refused before training
+        if self.test_interval == "open":  # before training, to refuse a split that is too small
             _, world = self._place()
             self._dealt = deal_disjoint(
                 self.task, self.seed, self.test_split, self.test_episodes, world
@@ -124,7 +124,7 @@ class EpisodicDataModule(pl.LightningDataModule):
         return self._loader(self.tested(*self._place()))
 
     def tested(self, rank: int = 0, world: int = 1) -> "EvaluationEpisodes":
-        """What `trainer.test` evaluates, or a rank's share of it; after `setup`."""
+        """Return the episodes of `trainer.test`, or a rank's share of them; call `setup` first."""
         return EvaluationEpisodes(
             self.task,
             self.seed,
@@ -145,8 +145,8 @@ class EpisodicDataModule(pl.LightningDataModule):
     def _loader(self, source: Dataset[MetaBatch]) -> DataLoader[MetaBatch]:
         return DataLoader(
             source,
-            batch_size=None,  # a meta-batch is drawn whole
-            collate_fn=_as_it_is,
+            batch_size=None,  # a draw is a whole meta-batch
+            collate_fn=_identity,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -158,7 +158,7 @@ class EpisodicDataModule(pl.LightningDataModule):
 
 
 class MetaTrainingStream(IterableDataset[MetaBatch]):
-    """The endless stream of meta-batches from first_step on; workers take turns."""
+    """The endless stream of meta-batches from `first_step` on; workers take turns."""
 
     def __init__(
         self,
@@ -192,9 +192,9 @@ class MetaTrainingStream(IterableDataset[MetaBatch]):
 
 
 class EvaluationEpisodes(Dataset[MetaBatch]):
-    """The first episodes of a split, a meta-batch an item; a rank takes every world-th one.
+    """The first episodes of a split, a meta-batch per item; a rank takes every world-th episode.
 
-    With a deal they are made of what was dealt to them.
+    With a deal, each episode consists of the examples dealt to it.
     """
 
     def __init__(
@@ -221,17 +221,17 @@ class EvaluationEpisodes(Dataset[MetaBatch]):
 
 
 def _leave_signals_to_parent(worker: int) -> None:  # noqa: ARG001 - DataLoader's hook
-    leave_signals_to_parent()  # one that dies takes the run with it before it has saved
+    leave_signals_to_parent()  # a worker that dies ends the run before it has saved
 
 
-def _as_it_is(batch: object) -> object:
+def _identity(batch: object) -> object:
     return batch
 
 
 def draw(
     task: Task, seed: int, split: Split, indices: Tensor, deal: Deal | None = None
 ) -> MetaBatch:
-    """Draw the episodes with these numbers, not yet gathered; shape by shape where they differ."""
+    """Draw the episodes with these indices, not yet gathered, in groups of one shape."""
 
     def drawn(indices: Tensor) -> Episode:
         if deal is not None:
@@ -247,11 +247,11 @@ def draw(
 
 
 def deal_disjoint(task: Task, seed: int, split: Split, episodes: int, processes: int = 1) -> Deal:
-    """Deal a split's examples to as many episodes as there are enough for, `episodes` at most.
+    """Deal a split's examples to as many episodes as possible, at most `episodes`.
 
     Raises:
-        UserError: the family has no such episodes, or the split is too small for two, or for one
-            a process.
+        UserError: if the family has no such episodes, or the split is too small for two episodes,
+            or for one per process.
 
     """
     deal, fewest = task.deal(seed, split, torch.arange(episodes)), max(2, processes)
@@ -267,7 +267,7 @@ def deal_disjoint(task: Task, seed: int, split: Split, episodes: int, processes:
 
 
 def gather(task: Task, drawn: MetaBatch, dtype: torch.dtype) -> MetaBatch:
-    """Turn what `draw` gives, already on the device, into episodes of this float type."""
+    """Gather drawn episodes, already on the device, in this float type."""
     if isinstance(drawn.episodes, list):
         return MetaBatch(drawn.indices, [task.gather(group, dtype) for group in drawn.episodes])
     return MetaBatch(drawn.indices, task.gather(drawn.episodes, dtype))

@@ -1,4 +1,4 @@
-"""What tells evaluated episodes apart in a table: their shapes, and what they were drawn from."""
+"""Columns that identify evaluated episodes in a table: their shapes, classes and examples."""
 
 import torch
 
@@ -9,11 +9,10 @@ Columns = dict[str, list[object]]
 
 
 def episode_columns(episodes: EvaluationEpisodes) -> Columns:
-    """The columns of episodes.csv that come before the values, an entry an episode.
+    """Return the columns of episodes.csv before the values, with an entry per episode.
 
-    Those of the shapes where they vary; `classes` by their global ids, `support` and `query` by
-    the numbers of their examples in the data set, class by class. Empty where an episode lacks
-    what others have.
+    They are the shapes, if these vary; `classes` as global ids; `support` and `query` as numbers of
+    examples in the data set, class by class. Entries that an episode lacks are empty.
     """
     indices = torch.cat(episodes.batches).sort().values
     told = episodes.task.shapes.columns(RandomStreams(episodes.seed, episodes.split, indices))

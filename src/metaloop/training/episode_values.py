@@ -1,4 +1,4 @@
-"""What every evaluated episode reported, collected over batches and processes."""
+"""Collect the reports of evaluated episodes over batches and processes."""
 
 from typing import NamedTuple
 
@@ -11,16 +11,17 @@ from torchmetrics.utilities import dim_zero_cat
 from metaloop.episode import Episode
 from metaloop.inner_loop import Report
 
-NONE = -1  # fills what an episode of fewer ways than others lacks
+NONE = -1  # padding of episodes with fewer ways than others
 
 
 class Answered(NamedTuple):
-    """What learners said of their query sets.
+    """Learners' predictions for their query sets.
 
     Shapes (legend in episode.py):
-        classes [T, N]     global ids        targets, answers [T, N*Q]  labels 0..N-1
-        confidences [T, N*Q]  the answers' probabilities, where outputs are logits
-        where ways vary, of the most ways N; NONE fills what is not there
+        classes     [T, N]    global ids, padded by NONE if ways vary
+        targets     [T, N*Q]  labels 0..N-1, padded likewise
+        answers     [T, N*Q]  the predicted labels
+        confidences [T, N*Q]  their probabilities, if outputs are logits
     """
 
     classes: Tensor
@@ -30,16 +31,16 @@ class Answered(NamedTuple):
 
 
 def has_classes(episodes: Episode) -> bool:
-    """Whether episodes are of classes with global ids, a label an example."""
+    """Check whether episodes have classes with global ids, and one label per example."""
     targets = episodes.query.targets
     return episodes.classes.shape[-1] > 0 and targets.ndim == 2 and not targets.is_floating_point()
 
 
 class EpisodeValues(torchmetrics.Metric):
-    """Keeps what each evaluated episode reported; the same whatever process evaluated it.
+    """Collects the reports of evaluated episodes, independent of the process of each.
 
     Attributes:
-        answered: of the episodes computed last; None where they are of no classes.
+        answered: predictions for the episodes computed last; None if they have no classes.
 
     """
 
@@ -66,10 +67,10 @@ class EpisodeValues(torchmetrics.Metric):
         *,
         most_ways: int | None = None,
     ) -> None:
-        """Add some episodes: index [T], report[name] [T, K+1], and their answers if it has.
+        """Add some episodes: index [T], report[name] [T, K+1], and predictions if it has them.
 
-        Where episodes may have more ways (`most_ways`), answers are kept as wide as those':
-        processes gather tensors of one width.
+        Predictions are padded to the most ways of any episode (`most_ways`), since processes gather
+        tensors of one width.
         """
         self.names = [name for name in report if name not in Answered._fields]
         self.index.append(index)
@@ -84,7 +85,7 @@ class EpisodeValues(torchmetrics.Metric):
             self.confidences.append(_widen(report["confidences"], wide))
 
     def compute(self) -> Report:
-        """All episodes in the order of their numbers: report[name] [episodes, K+1]."""
+        """Return all episodes in the order of their indices: report[name] [episodes, K+1]."""
         order = dim_zero_cat(self.index).argsort()
         values = dim_zero_cat(self.values)[order]
         self.answered = None

@@ -1,7 +1,4 @@
-"""A mean with its 95 % confidence interval: the one home of the package's statistics.
-
-`estimate` and `Estimate` are public names, which other rooms and users' scripts build on.
-"""
+"""A mean with its 95 % confidence interval."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -12,14 +9,14 @@ from torch import Tensor
 
 EpisodeInterval = Literal["closed", "open"]
 Interval = EpisodeInterval | Literal["seeds", "examples"]
-# what each interval is over, and so what it speaks of
+# the variation that each kind of interval includes
 INTERVALS: Mapping[Interval, str] = {
-    "closed": "over episodes that may share examples: the sampler's randomness alone",
+    "closed": "over episodes that may share examples: only the sampler's randomness",
     "open": "over episodes that share no example: the data's randomness too",
-    "seeds": "over runs that differ in their seed alone",
+    "seeds": "over runs that differ only in their seed",
     "examples": "over the examples of one task",
 }
-MANY = 600  # episodes, as many as the field reports; from there on it takes 1.96
+MANY = 600  # usual number of episodes in papers, whose quantile is 1.96
 
 
 class Estimate(NamedTuple):
@@ -34,11 +31,11 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: Tensor) -> Estimate:
-    """Mean +/- t * std / sqrt(n), in float64, over the first axis: n independent values.
+    """Mean +/- t * std / sqrt(n), in float64, over the first axis of n independent values.
 
-    The standard deviation is the sample's (n - 1), and t Student's quantile for n - 1 degrees of
-    freedom; 1.96 from 600 values on, as papers print it. A single value has no interval: nan. The
-    interval of a difference is that of the paired differences.
+    The standard deviation is the sample's (n - 1), and t is Student's quantile for n - 1 degrees of
+    freedom; 1.96 from 600 values on, as in papers. The interval of a single value is nan. For the
+    interval of a difference, pass the paired differences.
     """
     values = values.double()
     count = len(values)

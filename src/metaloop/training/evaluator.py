@@ -1,4 +1,4 @@
-"""Evaluation of learners: every episode judged at every inner step."""
+"""Evaluate learners on episodes, at every inner step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,12 +14,12 @@ from metaloop.training.episode_values import Answered, EpisodeValues, has_classe
 
 
 class Evaluator(torch.nn.Module):
-    """Judges a learner, or an ensemble, on episodes, and collects what they report.
+    """Judges a learner, or an ensemble, on episodes and collects the reports.
 
-    A module only to be moved to a device with the MetaLearner that holds it; it has no weights.
+    It is a module only to follow its MetaLearner to a device; it has no weights.
 
     Attributes:
-        evaluated: report[name] [episodes, K+1], of the last evaluation.
+        evaluated: report[name] [episodes, K+1] of the last evaluation.
 
     """
 
@@ -34,7 +34,7 @@ class Evaluator(torch.nn.Module):
 
     @property
     def answered(self) -> Answered | None:
-        """The last evaluation's answers; None where its episodes have no classes."""
+        """Predictions in the last evaluation; None if its episodes have no classes."""
         return self._values.answered
 
     def set_judged(
@@ -45,12 +45,12 @@ class Evaluator(torch.nn.Module):
         norm_modes: Sequence[NormModeName] = (),
         metrics: Mapping[str, MetricFunction] = {},
     ) -> None:
-        """Judge these weights from now on, instead of those in training.
+        """Set the weights to judge instead of those in training.
 
         Args:
             members: a learner's weights, or those of an ensemble, whose predictions are averaged.
-            meta_step: at which they were saved: schedules are as they were there.
-            norm_modes, metrics: to report in addition to the objective's own.
+            meta_step: meta-step of their checkpoint, at which schedules are evaluated.
+            norm_modes, metrics: further ones to report, besides the objective's own.
 
         """
         self._members, self._meta_step = members, meta_step
@@ -66,7 +66,7 @@ class Evaluator(torch.nn.Module):
         at_once: AtOnce,
         is_detailed: bool,
     ) -> None:
-        """Adapt to some episodes and add what they report; `meta` is the learner in training."""
+        """Adapt to some episodes and add their reports; `meta` is the learner in training."""
         device = batch.indices.device
         judged = algorithm.at(meta_step if self._meta_step is None else self._meta_step)
         if self._metrics:
@@ -87,7 +87,7 @@ class Evaluator(torch.nn.Module):
             self._values.update(indices, path, episodes, most_ways=algorithm.objective.ways)
 
     def finish(self) -> Report:
-        """Collect all processes' episodes, in their order; the next evaluation starts anew."""
+        """Collect the episodes of all processes in order, and reset for the next evaluation."""
         self.evaluated = {name: v.cpu() for name, v in self._values.compute().items()}
         self._values.reset()
         return self.evaluated

@@ -1,7 +1,6 @@
 """The pre-flight check of a MetaLearner, before its first step or evaluation."""
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -24,10 +23,10 @@ from metaloop.training.datamodule import EpisodicDataModule
 
 
 class FirstCheck:
-    """Checks once before training, or once before evaluating alone.
+    """Checks once before training, or once before an evaluation without training.
 
     Args:
-        announce: told the verdict.
+        announce: prints the verdict.
 
     """
 
@@ -37,7 +36,7 @@ class FirstCheck:
         self._modes: dict[str, bool] | None = None
 
     def keep_modes(self, model: nn.Module) -> None:
-        """Remember how a fit trains the modules, before it validates them in eval()."""
+        """Remember the modules' training modes, before a validation sets them to eval()."""
         self._modes = {name: module.training for name, module in model.named_modules()}
 
     def __call__(
@@ -49,10 +48,10 @@ class FirstCheck:
         at_once: AtOnce,
         seed: int,
     ) -> AtOnce:
-        """Return the first exact way of those asked for.
+        """Return the first exact way of those requested.
 
         Raises:
-            UserError: there is none; the piece at fault.
+            UserError: if there is none; it names the piece at fault.
 
         """
         trains = learner.trainer.state.fn == "fit"
@@ -67,8 +66,8 @@ class FirstCheck:
         if task is not None and trains:
             check_draw(task, seed, "train")
             if task.shapes.vary:
-                device, dtype = learner.device, cast(torch.dtype, learner.dtype)
-                episodes = draw_extremes(task, seed, 2, device, dtype)
+                assert isinstance(learner.dtype, torch.dtype)
+                episodes = draw_extremes(task, seed, 2, learner.device, learner.dtype)
         verdict = preflight_check(
             algorithm, meta, episodes, at_once, task=task, modes=self._modes, trains=trains
         )
@@ -80,6 +79,6 @@ class FirstCheck:
 
 
 def _task_of(learner: LightningModule) -> Task | None:
-    """Where the episodes come from, if a data module of metaloop's draws them."""
+    """Return the task if the episodes come from metaloop's data module."""
     datamodule = getattr(learner.trainer, "datamodule", None)
     return datamodule.task if isinstance(datamodule, EpisodicDataModule) else None

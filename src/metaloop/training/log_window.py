@@ -1,4 +1,4 @@
-"""What the meta-steps since the last logged one had in common: means, speed, memory."""
+"""The log window, the meta-steps since the last logged one: means, speed, memory."""
 
 import resource
 import time
@@ -11,18 +11,18 @@ from metaloop.inner_loop import Report
 
 
 class Sums(TypedDict):
-    """What a checkpoint keeps of an window that it cuts in two."""
+    """The part of a window before a checkpoint, which the checkpoint contains."""
 
     steps: int
-    values: dict[str, Tensor]  # [processes], the sums of each
+    values: dict[str, Tensor]  # [processes], the sum of each
 
 
 class LogWindow:
-    """Adds up on the device what meta-steps report: no step waits for it.
+    """Sums the reports of meta-steps on the device, so that no step waits.
 
     Attributes:
-        steps: how many have been added.
-        sums: of each value's means over the process's tasks, a scalar each.
+        steps: number of meta-steps added.
+        sums: sum of each value's means over the process's tasks, scalars.
 
     """
 
@@ -31,11 +31,11 @@ class LogWindow:
         self.start()
 
     def start(self) -> None:
-        """Begin to take the time."""
+        """Start the clock."""
         self._tasks, self._since = 0, time.perf_counter()
 
     def add(self, report: Report) -> None:
-        """Add a meta-step's report, [T] a value."""
+        """Add a meta-step's report, [T] per value."""
         means = {name: values.mean() for name, values in report.items()}
         if self.steps:
             means = {name: self.sums[name] + mean for name, mean in means.items()}
@@ -43,15 +43,15 @@ class LogWindow:
         self._tasks += len(next(iter(report.values())))
 
     def means(self) -> dict[str, Tensor]:
-        """Each value's mean over the meta-steps added."""
+        """Return each value's mean over the meta-steps added."""
         return {name: total / self.steps for name, total in self.sums.items()}
 
     def close(self) -> None:
-        """Forget the meta-steps added."""
+        """Begin a new window."""
         self.steps, self.sums = 0, {}
 
     def take_cost(self, processes: int, device: torch.device) -> dict[str, float]:
-        """Episodes a second of all processes since the last time, and the peak memory so far."""
+        """Return episodes per second of all processes since the last call, and the peak memory."""
         speed = self._tasks * processes / (time.perf_counter() - self._since)
         self.start()
         if device.type == "cuda":
@@ -61,8 +61,8 @@ class LogWindow:
         return {"episodes_per_second": speed, "memory_mb": peak}
 
     def load(self, kept: Sums | None, rank: int, processes: int) -> None:
-        """Go on where a checkpoint was written; by other processes, with the mean of theirs."""
-        kept = kept or Sums(steps=0, values={})  # written before there was such
+        """Continue the window of a checkpoint; with another number of processes from their mean."""
+        kept = kept or Sums(steps=0, values={})  # an older checkpoint has none
         self.steps = kept["steps"]
         self.sums = {
             name: sums[rank] if len(sums) == processes else sums.mean()

@@ -1,4 +1,4 @@
-"""From what was reported of every episode to the values that are logged."""
+"""Summarise the reports of episodes as the values that are logged."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,7 +11,7 @@ Values = dict[str, float]
 
 
 def summarize(evaluated: Report) -> Values:
-    """What to watch of an evaluation: each value before and after adaptation, and the gain.
+    """Summarise an evaluation: each value before and after adaptation, and the gain.
 
     `<name>` is the mean after the last inner step, `<name>_ci95` its half-width,
     `<name>_before` the mean at phi_0; `adaptation_gain` the query loss before minus after.
@@ -26,15 +26,15 @@ def summarize(evaluated: Report) -> Values:
 
 
 def summary_names(metrics: Iterable[str], *, is_detailed: bool) -> list[str]:
-    """The names of what `summarize` makes of an evaluation: for these metrics, of both sets."""
+    """Return the names that `summarize` gives for these metrics, of support and query set."""
     detailed = ("support_gradient_norm", "query_gradient_norm", "gradient_cosine")
     both = [name for metric in metrics for name in (metric, f"support_{metric}")]
     reported = ["query_loss", "support_loss", *both, *(detailed if is_detailed else ())]
     return ["adaptation_gain"] + [f"{n}{end}" for end in ("", "_before", "_ci95") for n in reported]
 
 
-def along_the_path(evaluated: Report) -> Values:
-    """Every value's mean at every inner step: `<name>/<step>`."""
+def summarize_path(evaluated: Report) -> Values:
+    """Return each value's mean at each inner step: `<name>/<step>`."""
     return {
         f"{name}/{step}": mean
         for name, values in evaluated.items()
@@ -42,8 +42,8 @@ def along_the_path(evaluated: Report) -> Values:
     }
 
 
-def of_step_sizes(meta: Mapping[str, Tensor]) -> Values:
-    """Learned step sizes: `<tensor>/<step>`, or mean and deviation over a tensor's elements."""
+def summarize_step_sizes(meta: Mapping[str, Tensor]) -> Values:
+    """Return learned step sizes: `<tensor>/<step>`, or mean and deviation over a tensor."""
     values: Values = {}
     for name, alpha in learned_step_sizes(meta).items():
         if alpha.is_per_step:

@@ -32,33 +32,32 @@ from metaloop.training.datamodule import MetaBatch
 from metaloop.training.evaluator import Evaluator
 from metaloop.training.first_check import FirstCheck
 from metaloop.training.log_window import LogWindow, Sums
-from metaloop.training.logged_values import along_the_path, of_step_sizes, summarize
+from metaloop.training.logged_values import summarize, summarize_path, summarize_step_sizes
 from metaloop.training.running_averages import AVERAGES, move_averages
 from metaloop.training.seeding import seed_step
 
 MakeOptimizer = Callable[[Iterable[dict[str, object]]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
-announce = rank_zero_only(partial(print, flush=True))  # what takes long before the first step
-WINDOW = "log_window"  # where a checkpoint keeps what is not logged yet
+announce = rank_zero_only(partial(print, flush=True))  # for slow work before the first step
+WINDOW = "log_window"  # a checkpoint's key for values that are not logged yet
 
 
 class MetaLearner(pl.LightningModule):
     """Meta-trains an algorithm's parameters by manual optimization.
 
     Args:
-        algorithm: what adapts, and whose meta-loss is descended.
-        optimizer: makes the meta-optimizer from the parameters.
-        scheduler: makes its schedule, stepped every meta-step; None keeps the learning rate.
-        seed: seeds the chance inside a step (dropout); episodes have their own.
-        tasks_at_once: tasks vectorised together; bounds the memory, changes no number.
-        chunks_at_once: chunks of them computed side by side; takes memory, changes no number.
+        algorithm: the algorithm, which adapts and defines the meta-loss.
+        optimizer: factory of the meta-optimizer from the parameters.
+        scheduler: factory of its schedule, stepped every meta-step; None for a constant rate.
+        seed: seed of the randomness in a step (dropout), not of the episodes.
+        tasks_at_once: tasks vectorised together; limits the memory, does not change results.
+        chunks_at_once: chunks computed at the same time; needs memory, does not change results.
         compile: compile the meta-gradient.
-        clip_norm, clip_value: clip the meta-gradient to this norm, or its every element.
-        own_lr: the learning rate of what the algorithm learns beside the model (step sizes);
-            None takes the optimizer's.
-        log_every: meta-steps between logged values, which are means over all of them; `_before`
-            and `_after` adapting are the logged step's. The last step is always logged.
-        report: at validations and logged steps, also log what happens along the inner loop.
+        clip_norm, clip_value: clip the meta-gradient to this norm, or each element to this size.
+        own_lr: learning rate of the algorithm's own parameters (step sizes); default: the same.
+        log_every: meta-steps per log window; logged values are means over it, except `_before` and
+            `_after` adaptation, which are the last step's. The last step of a run is logged too.
+        report: also log values at each inner step, at validations and logged steps.
 
     """
 
@@ -84,7 +83,7 @@ class MetaLearner(pl.LightningModule):
         self.automatic_optimization = False
         self.algorithm = algorithm
         self.model = algorithm.objective.model
-        # what the algorithm learns beside the model; torch allows no dot in such a name
+        # the algorithm's own parameters; torch allows no dot in their names
         own = {
             n.replace(".", ":"): torch.nn.Parameter(p)
             for n, p in algorithm.own_parameters().items()
@@ -100,18 +99,18 @@ class MetaLearner(pl.LightningModule):
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.log_every, self.report = log_every, report
         self.evaluator = Evaluator()
-        self.shown: dict[str, float] = {}  # the last value of everything logged
+        self.shown: dict[str, float] = {}  # the last logged values
         self.log_window = LogWindow()
 
     @property
     def meta(self) -> dict[str, Tensor]:
-        """Everything that is meta-learned, by name."""
+        """All meta-learned parameters, by name."""
         own = {name.replace(":", "."): p for name, p in self.own.items()}
         return {**self.algorithm.objective.meta_parameters(), **own}
 
     @property
     def evaluated(self) -> Report:
-        """Per-episode values of the last validation or test, report[name] [episodes, K+1]."""
+        """Values of each episode of the last validation or test, report[name] [episodes, K+1]."""
         return self.evaluator.evaluated
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -120,7 +119,7 @@ class MetaLearner(pl.LightningModule):
         groups: list[dict[str, object]] = [{"params": [p for n, p in theta if n not in untrained]}]
         if learned := [p for name, p in self.own.items() if name not in self.averages]:
             own_lr = {} if self.own_lr is None else {"lr": self.own_lr}
-            # decay towards zero is a prior of weights, not of step sizes or preconditioners
+            # no weight decay: it is a prior of weights, not of step sizes or preconditioners
             groups.append({"params": learned, "weight_decay": 0.0, **own_lr})
         optimizer = self.make_optimizer(groups)
         if self.make_scheduler is None:
@@ -166,14 +165,14 @@ class MetaLearner(pl.LightningModule):
         self._logged_step = self.global_step
 
     def on_train_end(self) -> None:
-        if self._logged_step != self.global_step:  # a callback has ended the run
+        if self._logged_step != self.global_step:  # if a callback has ended the run
             self._log_training({}, closes_window=False)
 
     def on_train_batch_start(self, batch: MetaBatch, batch_idx: int) -> None:
         seed_step(self.seed, self.global_step, self.global_rank, self.device)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the meta-gradient; here it is no longer scaled by the precision."""
+        """Clip the meta-gradient, which is unscaled by now."""
         if self.clip_norm is not None:
             self.clip_gradients(optimizer, self.clip_norm, "norm")
         if self.clip_value is not None:
@@ -181,7 +180,7 @@ class MetaLearner(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         sums = {
-            n: self._of_all_ranks(total[None]).cpu() for n, total in self.log_window.sums.items()
+            n: self._gather_ranks(total[None]).cpu() for n, total in self.log_window.sums.items()
         }
         checkpoint[WINDOW] = Sums(steps=self.log_window.steps, values=sums)
 
@@ -199,7 +198,7 @@ class MetaLearner(pl.LightningModule):
         summary = summarize(evaluated) | summarize_sources(self.trainer, evaluated)
         self._write(summary, "val")
         self._report_path(evaluated, "val")
-        # for callbacks that monitor a value: every rank has the same
+        # for callbacks that monitor a value; all ranks have the same
         self.log_dict(
             {f"val/{name}": value for name, value in summary.items()},
             logger=False,
@@ -227,8 +226,8 @@ class MetaLearner(pl.LightningModule):
         )
 
     def _look_at_path(self, algorithm: Algorithm, episodes: Episodes) -> Report:
-        """Judge the learner before it adapts and, where a report is asked for, on the way."""
-        with keep_random_state(self.device):  # what is logged changes no weight
+        """Judge the learner before it adapts and, if `report`, at each inner step."""
+        with keep_random_state(self.device):  # logging must not change results
             path = adaptation_path(
                 algorithm,
                 self.meta,
@@ -238,7 +237,7 @@ class MetaLearner(pl.LightningModule):
                 is_detailed=self.report,
             )
         if self.report:
-            path = {name: self._of_all_ranks(values) for name, values in path.items()}
+            path = {name: self._gather_ranks(values) for name, values in path.items()}
         self._report_path(path, "train")
         return {f"{name}_before": path[name][:, 0] for name in self._judged}
 
@@ -246,7 +245,7 @@ class MetaLearner(pl.LightningModule):
     def _judged(self) -> tuple[str, ...]:
         return ("query_loss", *self.algorithm.objective.metrics)
 
-    def _of_all_ranks(self, values: Tensor) -> Tensor:
+    def _gather_ranks(self, values: Tensor) -> Tensor:
         if self.trainer.world_size == 1:
             return values
         gathered = self.all_gather(values)
@@ -255,8 +254,8 @@ class MetaLearner(pl.LightningModule):
 
     def _report_path(self, path: Report, stage: str) -> None:
         if self.report:
-            values = {f"{stage}_path/{n}": v for n, v in along_the_path(path).items()}
-            values |= {f"step_size/{n}": v for n, v in of_step_sizes(self.meta).items()}
+            values = {f"{stage}_path/{n}": v for n, v in summarize_path(path).items()}
+            values |= {f"step_size/{n}": v for n, v in summarize_step_sizes(self.meta).items()}
             self._log(values)
 
     def _meta_gradient_norm(self) -> Report:
@@ -272,12 +271,14 @@ class MetaLearner(pl.LightningModule):
     def _log_training(self, of_this_step: Report, *, closes_window: bool) -> None:
         values = {name: value.mean() for name, value in of_this_step.items()}
         values |= self.log_window.means()
-        if closes_window:  # else the run may be extended, and the window with it
+        if closes_window:  # else an extended run continues the window
             self.log_window.close()
         mean = self.trainer.strategy.reduce(torch.stack(list(values.values())), reduce_op="mean")
         assert isinstance(mean, Tensor)
         logged = dict(zip(values, mean.tolist(), strict=True))
-        names = ("lr",) if self.own_lr is None else ("lr", "own_lr")  # of theta, of the rest
+        names = (
+            ("lr",) if self.own_lr is None else ("lr", "own_lr")
+        )  # of theta, of the own parameters
         rates = (group["lr"] for group in self._optimizer().param_groups)
         logged |= zip(names, rates, strict=False)
         cost = self.log_window.take_cost(self.trainer.world_size, self.device)
@@ -285,15 +286,15 @@ class MetaLearner(pl.LightningModule):
         self._write({**logged, **cost}, "train")
 
     def _write(self, values: Mapping[str, float], stage: str) -> None:
-        """Log the values of a stage, and keep them to be shown."""
+        """Log the values of a stage, and keep them for display."""
         named = {f"{stage}/{name}": value for name, value in values.items()}
         self.shown.update(named)
         self._log(named)
 
     def _log(self, values: dict[str, float]) -> None:
-        """One row for the loggers, its x-axis the meta-step.
+        """Log one row at the current meta-step.
 
-        Not by self.log: Lightning would write the last logged values again at every step.
+        self.log would write the last logged values again at every step.
         """
         for logger in self.loggers:
             logger.log_metrics(values, self.global_step)

@@ -1,19 +1,19 @@
-"""Running averages among what an algorithm learns: the statistics that norms normalise by."""
+"""Running averages of norm statistics, which an algorithm keeps among its parameters."""
 
 import torch
 
 from metaloop.inner_loop import STATISTICS
 
-# how their names begin among the own parameters: torch allows no dot there
+# prefix of their names in MetaLearner.own, where torch allows no dot
 AVERAGES = STATISTICS.replace(".", ":")
-# how much of its running averages a meta-step renews, as in torch's batch norms
+# momentum of the averages per meta-step, as in torch's batch norms
 AVERAGING_RATE = 0.1
 
 
 def move_averages(averages: list[torch.nn.Parameter]) -> None:
-    """Move them: their gradient is stored - measured, the mean over all processes."""
+    """Update the averages by their gradient: stored - measured, averaged over processes."""
     with torch.no_grad():
         for average in averages:
             assert average.grad is not None
             average.sub_(AVERAGING_RATE * average.grad)
-            average.grad = None  # no optimizer does it
+            average.grad = None  # no optimizer resets it

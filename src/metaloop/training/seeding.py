@@ -1,4 +1,4 @@
-"""Random draws in a meta-step (dropout) depend on the step alone: a resumed run repeats them."""
+"""Seed the randomness of a meta-step (dropout) by its number, so that a resumed run repeats it."""
 
 import hashlib
 
@@ -6,10 +6,10 @@ import torch
 
 
 def seed_step(seed: int, meta_step: int, rank: int, device: torch.device) -> None:
-    """Seed the generators that dropout and its like draw from, on the CPU and on this device.
+    """Seed the default generators of the CPU and of this device.
 
-    Not by torch.manual_seed: it asks about every kind of device, which takes longer than a small
-    meta-step, and remembers each call while CUDA is not in use.
+    torch.manual_seed checks every kind of device, which takes longer than a small meta-step, and
+    stores each call until CUDA is used.
     """
     text = f"{seed} {meta_step} {rank}".encode()
     number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1

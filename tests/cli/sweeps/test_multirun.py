@@ -207,7 +207,7 @@ def test_a_search_killed_in_a_trial_completes_the_trials_it_lacks(tmp_path):
     ("arguments", "says"),
     [
         (["hydra.sweeper.direction=maximize"], "the worst val/query_loss. Set .*=minimize"),
-        (["objective=val/auc"], "objective=val/auc is no metric of this task"),
+        (["objective=val/auc"], "objective=val/auc is not a metric of this task"),
     ],
 )
 def test_a_search_for_the_worst_is_refused_before_there_is_a_folder(
@@ -244,7 +244,9 @@ def test_a_search_goes_on_in_the_direction_that_it_was_begun_in(tmp_path):
             "overrides": {"hydra": []},
         }
     )
-    with pytest.raises(UserError, match="begun with hydra.sweeper.direction=maximize.*own"):
+    with pytest.raises(
+        UserError, match="began with hydra.sweeper.direction=maximize.*another folder"
+    ):
         prepare_study(hydra)
 
 
@@ -326,7 +328,7 @@ def test_a_trial_that_diverged_is_not_tried_again_and_counts(tmp_path):
 @pytest.mark.slow
 def test_a_job_that_diverged_is_reported_and_left_as_it_is(tmp_path):
     arguments = ("algorithm.inner_lr=0.01,1e20", "training.max_steps=4")
-    for told in ("begins", "diverged before, and would again"):
+    for told in ("begins", "diverged before and would again"):
         status, said = finish(tmp_path, *arguments)
         assert status == 1
         assert "2 jobs: 1 completed, 1 not." in said

@@ -290,7 +290,7 @@ def lay_out(place, what):
         ("broken", r"letter 1/02.png is not a readable image"),
         ("one class", r"only one class \('letter 0'\)"),
         ("no labels", r"has no labels to adapt to. Make a folder for each class"),
-        ("other class", r"letter 2/02.png is of class 'letter 2', of which .*support has no"),
+        ("other class", r"letter 2/02.png has class 'letter 2', but .*support has no"),
         ("numbers", r"columns x, label, but the run was trained on images. Add a column `path`"),
         ("unknown file", r"list.csv lists files that do not exist:\s+.*query/99.png"),
         ("no label", r"list.csv: 'label' is missing in row 2"),

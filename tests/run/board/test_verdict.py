@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaloop.run.board.verdict import Ours, judge
+from metaloop.run.board.verdict import OverSeeds, judge
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from metaloop.run.board.verdict import Ours, judge
     ],
 )
 def test_a_value_agrees_where_its_interval_meets_ours(published, means, widths, mode, verdict):
-    assert judge(published, Ours(means, widths), mode) == verdict
+    assert judge(published, OverSeeds(means, widths), mode) == verdict

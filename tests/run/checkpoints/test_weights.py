@@ -62,7 +62,7 @@ def test_a_checkpoint_that_claims_more_than_its_size_is_refused_before_it_is_unp
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("packed/data/0", bytes(10_000_000))
     assert path.stat().st_size < 20_000
-    with pytest.raises(UserError, match="claims to hold more than its size"):
+    with pytest.raises(UserError, match="claims to contain more than its size"):
         load_weights(mlp(), path)
 
 
@@ -123,10 +123,10 @@ def test_a_state_dict_of_a_model_with_a_part_named_model_loads(tmp_path):
 
 def test_a_file_that_holds_no_weights_says_so(tmp_path):
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
-    with pytest.raises(UserError, match="holds a Tensor, no checkpoint or state dict"):
+    with pytest.raises(UserError, match="contains a Tensor, not a checkpoint or state dict"):
         load_weights(mlp(), tmp_path / "tensor.pt")
     (tmp_path / "notes.md").write_text("# notes")
-    with pytest.raises(UserError, match="no file of weights that torch saved"):
+    with pytest.raises(UserError, match="not a file of weights saved by torch"):
         load_weights(mlp(), tmp_path / "notes.md")
 
 

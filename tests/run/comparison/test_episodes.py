@@ -21,7 +21,7 @@ def test_values_and_what_tells_episodes_apart_come_back_as_they_were_written(eva
     values = {"query_loss": LOSS, "accuracy@inductive": LOSS / 8}
     write_results(evaluated.folder.path, {}, values, {"shots": [1, 5]})
     found = read_episodes(evaluated)
-    assert found.told_apart == {"episode": ["0", "1"], "shots": ["1", "5"]}
+    assert found.identity == {"episode": ["0", "1"], "shots": ["1", "5"]}
     assert found.metrics == ["query_loss", "accuracy@inductive"]
     assert found.last_step("query_loss") == 1
     assert finite_values(evaluated, found, "query_loss", 1).tolist() == LOSS[:, 1].tolist()

@@ -7,7 +7,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.comparison.evaluated_run import EvaluatedRun
 from metaloop.run.comparison.learners import Learner, Member
-from metaloop.run.comparison.pairs import pair_up, unpaired
+from metaloop.run.comparison.pairs import find_unpaired, pair_up
 
 
 def learner(name: str, *runs: tuple[int, int, list[float]]) -> Learner:
@@ -35,7 +35,7 @@ def test_runs_of_one_seed_are_paired_episode_by_episode_and_seed_by_seed():
         "episodes": [[1.0, 2.0, 3.0, 4.0], [0.0, 0.5, 1.0, 1.0]],
         "seeds": [[1.5, 3.5], [0.25, 1.0]],
     }
-    assert [path.name for path in unpaired(a, b)] == ["b2"]
+    assert [path.name for path in find_unpaired(a, b)] == ["b2"]
 
 
 def test_an_episode_counts_once_though_several_runs_were_tested_on_it():
@@ -50,7 +50,7 @@ def test_an_episode_counts_once_though_several_runs_were_tested_on_it():
 def test_of_one_seed_in_common_nothing_is_said_over_seeds():
     a, b = learner("a", (0, 0, [1.0, 2.0])), learner("b", (0, 0, [1.0, 3.0]))
     assert values(a, b) == {"episodes": [[1.0, 2.0], [1.0, 3.0]]}
-    assert unpaired(a, b) == []
+    assert find_unpaired(a, b) == []
 
 
 def test_learners_of_other_seeds_are_paired_by_their_common_episodes_alone():

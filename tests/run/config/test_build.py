@@ -87,7 +87,7 @@ def changed(path: str, value) -> dict:
         ("training.max_steps", -1, "training.max_steps=-1 .* greater than or equal to 0"),
         ("training.max_steps", True, "training.max_steps=true .* a whole number"),
         ("task.ways", -5, "task.ways=-5 .* greater than or equal to 1"),
-        ("task.ways", 1, "task: task.ways=1: with one class there is nothing to tell apart"),
+        ("task.ways", 1, "task: task.ways=1: with a single class every prediction is correct"),
         ("algorithm.eval_inner_steps", 0, "eval_inner_steps=0 .* greater than or equal to 1"),
         ("task.rotations", "yes", "task.rotations='yes' .* true or false"),
         ("task.way", 5, "task.way is unknown. Did you mean ways"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metaloop.run.evaluation.printed_results import print_results
-from metaloop.run.evaluation.results import ours_beside, summarize_results, write_results
+from metaloop.run.evaluation.results import add_ours, summarize_results, write_results
 
 VALUES = {
     "query_loss": torch.tensor([[4.0, 1.0], [2.0, 2.0]], dtype=torch.float64),
@@ -74,7 +74,7 @@ def test_published_values_stand_beside_ours_only_where_the_protocol_is_theirs():
         {"metric": "accuracy", "inner_step": 9, "mean": 0.9, "source": "c", "where": {}},
         {"metric": "recall", "inner_step": 1, "mean": 0.9, "source": "d", "where": {}},
     ]
-    beside = ours_beside(published, summarize_results(VALUES), {"task": {"shots": 1}})
+    beside = add_ours(published, summarize_results(VALUES), {"task": {"shots": 1}})
     assert [row["source"] for row in beside] == ["a"]
     assert beside[0]["ours"]["mean"] == pytest.approx(0.9)
 
@@ -83,7 +83,7 @@ def test_what_all_published_values_have_in_common_is_said_once():
     value = {"metric": "accuracy", "inner_step": 1, "mean": 0.9, "source": "a"}
     for shots, found in ((1, ["a"]), (5, [])):
         config = {"task": {"shots": shots}, "published_where": {"task.shots": 1}}
-        beside = ours_beside([value], summarize_results(VALUES), config)
+        beside = add_ours([value], summarize_results(VALUES), config)
         assert [row["source"] for row in beside] == found
 
 
@@ -92,5 +92,5 @@ def test_what_may_be_wrong_with_a_published_value_is_printed_once(tmp_path, caps
     published = [{**value, "inner_step": step} for step in (0, 1)]
     results = summarize_results(VALUES)
     results |= {"protocol": {"inner_steps": 1, "split": "test"}, "overrides": []}
-    print_results({**results, "published": ours_beside(published, results, {})}, tmp_path)
-    assert capsys.readouterr().out.count("Of the published value: of other characters.") == 1
+    print_results({**results, "published": add_ours(published, results, {})}, tmp_path)
+    assert capsys.readouterr().out.count("Note on the published value: of other characters.") == 1

@@ -176,7 +176,7 @@ def test_the_command_writes_into_the_folder_or_where_it_is_told(make_run, tmp_pa
     ("arguments", "says"),
     [
         (["nowhere"], "There is no folder nowhere"),
-        (["empty"], "empty holds no runs"),
+        (["empty"], "empty contains no runs"),
         (["broken"], "config.yaml cannot be read"),
         (["broken", "--out", "nowhere/x.html"], "--out=nowhere/x.html has to be a file in"),
     ],

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
 from metaloop.folders.run_folder import RunFolder
-from metaloop.run.sweeps.sweep_table import over_seeds, read_sweep, what_varied, write_csv
+from metaloop.run.sweeps.sweep_table import find_varied, over_seeds, read_sweep, write_csv
 from tests.conftest import run_command
 
 
@@ -36,7 +36,7 @@ def job(
 
 def test_only_what_differs_between_jobs_has_varied():
     jobs = [{"task": "omniglot", "seed": "0", "lr": "1"}, {"task": "omniglot", "seed": "1"}]
-    assert what_varied(jobs) == [{"seed": "0", "lr": "1"}, {"seed": "1", "lr": ""}]
+    assert find_varied(jobs) == [{"seed": "0", "lr": "1"}, {"seed": "1", "lr": ""}]
 
 
 def test_means_over_seeds_have_students_interval(tmp_path):
@@ -85,7 +85,7 @@ def test_the_best_is_what_the_metric_itself_says(metric, best, tmp_path):
 def test_what_is_no_sweep_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(UserError, match="Name a sweep's folder"):
         read_sweep(tmp_path / "nothing")
-    with pytest.raises(UserError, match="holds no runs"):
+    with pytest.raises(UserError, match="contains no runs"):
         read_sweep(tmp_path)
     job(tmp_path, "a", ["seed=0"], validations=(0.5,))
     with pytest.raises(

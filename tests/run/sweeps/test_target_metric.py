@@ -32,7 +32,7 @@ def test_unless_named_it_is_what_decides_the_best_checkpoint(named, objective, m
 @pytest.mark.parametrize(
     ("named", "overrides", "says"),
     [
-        ("val/auc", (), "objective=val/auc is no metric of this task.*val/accuracy"),
+        ("val/auc", (), "objective=val/auc is not a metric of this task.*val/accuracy"),
         ("accuracy", (), "Choose one of: val/query_loss, val/accuracy, test/query_loss"),
         (None, ("training.max_steps=5",), "never validated. Lower training.validate_every"),
         (None, ("logger=none",), "logger=none writes none"),

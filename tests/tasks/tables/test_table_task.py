@@ -158,7 +158,7 @@ def test_the_index_of_a_data_frame_is_refused_by_its_name(tmp_path):
             "task.split_seed=1 has no effect because task.split",
         ),
         ({"file": "own.npz", "decimal": ","}, "task.decimal=, has no effect for own.npz"),
-        ({"ways": 1}, "task.ways=1: with one class there is nothing to tell apart"),
+        ({"ways": 1}, "task.ways=1: with a single class every prediction is correct"),
         ({"features": ["v"], **TRAIN}, "task.features lists 'v', which is the target of the pr"),
     ],
 )

@@ -1,1 +1,1 @@
-"""A sweep: its jobs, their share of the machine, its report."""
+"""Sweeps: their jobs, each job's share of the machine, and the report."""

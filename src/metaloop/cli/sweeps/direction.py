@@ -1,6 +1,7 @@
-"""Whether a search looks for the best of its target metric, or for the worst."""
+"""Check that a search looks for the best value of its target metric, not for the worst."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -11,22 +12,21 @@ from metaloop.run.config.read import FORMAT, plain
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.sweeps.target_metric import TargetMetric, choose_target_metric
 
-OF_COMMAND = ("output_dir", "compose_only", "check_only", "objective")
-# varied from job to job, they may change which metric is compared
+# sections that may change the target metric if they vary between jobs
 DECISIVE = ("task", "experiment", "objective", "training", "evaluation", "logger")
 
 
 def direction_of(sweeper: Mapping[str, object]) -> str | None:
-    """Whether a sweeper minimizes or maximizes; None where it only goes through all jobs."""
+    """Return MINIMIZE or MAXIMIZE of a sweeper that searches; None for a plain sweep."""
     direction = sweeper.get("direction")
     return None if direction is None else getattr(direction, "name", str(direction))
 
 
 def require_direction(sweeper: Mapping[str, object], target: TargetMetric) -> None:
-    """Refuse a search for the worst.
+    """Refuse a search for the worst value.
 
     Raises:
-        UserError: the direction is not the target metric's.
+        UserError: if the direction is not the target metric's.
 
     """
     direction = direction_of(sweeper)
@@ -38,12 +38,12 @@ def require_direction(sweeper: Mapping[str, object], target: TargetMetric) -> No
 
 
 def check_search(config: DictConfig) -> None:
-    """Check a search before anything of it is written: each job would fail in the same way.
+    """Check a search before it writes anything, since every job would fail in the same way.
 
-    A search whose jobs differ in what decides is left to them, and so is a task that does not fit.
+    Each job checks itself if the jobs may differ in their target metric, or the task is wrong.
 
     Raises:
-        UserError: its direction, or its objective, is none for what it trains.
+        UserError: if its direction or objective does not fit the task.
 
     """
     if "run" in config:
@@ -55,12 +55,12 @@ def check_search(config: DictConfig) -> None:
     varied = {o.key_or_group.partition(".")[0] for o in given if o.is_sweep_override()}
     if varied & set(DECISIVE):
         return
-    values = plain(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
-    asked = {key: values.pop(key) for key in OF_COMMAND}
+    of_run = {each.name for each in fields(RunConfig)}  # without the command's own keys
+    values = plain(OmegaConf.masked_copy(config, [key for key in config if key in of_run]))
     try:
         known = RunConfig.of({"format": FORMAT, "command": "train", "run_id": "unmade", **values})
         task = build_task(known)
     except UserError:
         return
-    named = None if asked["objective"] is None else str(asked["objective"])
-    require_direction(config.hydra.sweeper, choose_target_metric(named, known, task))
+    objective = None if config.objective is None else str(config.objective)
+    require_direction(config.hydra.sweeper, choose_target_metric(objective, known, task))

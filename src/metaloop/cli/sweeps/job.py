@@ -1,4 +1,4 @@
-"""One job of a sweep: its run is made, finished, or taken as it is."""
+"""One job of a sweep: start its run, continue it, or keep it if it is done."""
 
 import os
 import signal
@@ -36,18 +36,18 @@ from metaloop.tasks import Task
 from metaloop.user_text import say
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-# what becomes of a run in each state
+# how a job treats its run, by the run's state
 BEGINS = {
     "completed": "was completed before",
-    "diverged": "diverged before, and would again",
-    "interrupted": "goes on",
-    "killed": "goes on",
+    "diverged": "diverged before and would again",
+    "interrupted": "continues",
+    "killed": "continues",
     "failed": "is tried again",
 }
 
 
 class Composed(NamedTuple):
-    """What the command composes for one run: its config, and how it is named and judged."""
+    """A run as the command composes it: its config, name, overrides and target metric."""
 
     content: dict[str, object]
     name: str
@@ -56,7 +56,7 @@ class Composed(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job as a sweep sees it."""
+    """A composed run as a job, with what varies, its identity and its folder."""
 
     composed: Composed
     varied: list[str]
@@ -65,17 +65,17 @@ class Job(NamedTuple):
 
 
 def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
-    """Bring a job's run to its end, wherever it stands; return the value its sweep compares.
+    """Complete a job's run; return the value that the sweep compares.
 
-    A completed run is left as it is, and one that diverged; an interrupted or killed one goes on,
-    a failed one is tried again. Of two jobs with one identity the second waits, and finds the first
-    one's run.
+    A run that has completed or diverged stays as it is, an interrupted or killed one continues, and
+    a failed one is tried again. If two jobs have the same identity, the second waits and finds the
+    completed run.
 
     Raises:
-        UserError: it failed, diverged or was stopped; the sweep goes on with its other jobs.
+        UserError: if it failed, diverged or was stopped; the sweep continues with its other jobs.
 
     """
-    job = _of(sweep, composed)
+    job = _make_job(sweep, composed)
 
     def work() -> float | None:
         with sweep.claim(job.identity):
@@ -87,7 +87,7 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
             if state == "diverged":
                 raise UserError(job.folder.why_ended())
             rewrite_job(job.folder, composed.content, composed.overrides)
-            pieces = _checked(composed, job.folder)
+            pieces = _build_pieces(composed, job.folder)
             run_in_sweep(sweep, job.folder, pieces.config.device)
             return _value(composed, pieces.config, pieces.task, job.folder)
 
@@ -95,8 +95,8 @@ def train_job(sweep: SweepFolder, composed: Composed) -> float | None:
 
 
 def compose_job(sweep: SweepFolder, composed: Composed) -> None:
-    """Write a job's run folder and say how to execute it."""
-    job = _of(sweep, composed)
+    """Write a job's run folder and print how to execute it."""
+    job = _make_job(sweep, composed)
 
     def work() -> None:
         device = build(RunConfig.of(composed.content)).config.device
@@ -108,9 +108,9 @@ def compose_job(sweep: SweepFolder, composed: Composed) -> None:
 
 def check_job(sweep: SweepFolder, composed: Composed) -> None:
     """Check a job's config, and write nothing."""
-    from metaloop.run.check import check_run  # here: rich's tables, for those who ask for them
+    from metaloop.run.check import check_run  # not at the top: other jobs need no tables
 
-    job = _of(sweep, composed)
+    job = _make_job(sweep, composed)
 
     def work() -> None:
         check_run(RunConfig.of(composed.content))
@@ -118,10 +118,10 @@ def check_job(sweep: SweepFolder, composed: Composed) -> None:
     record_job(sweep, job.folder, job.varied, work, ends="checked")
 
 
-def _of(sweep: SweepFolder, composed: Composed) -> Job:
-    """Name a job, and let it know its share of the cores and what W&B is told of its sweep."""
+def _make_job(sweep: SweepFolder, composed: Composed) -> Job:
+    """Name a job, and put its share of the cores and its labels at W&B into its config."""
     varied = varied_overrides(sweep.leader.arguments, composed.overrides)
-    # varied, what an identity leaves out makes another job all the same
+    # keys outside of the identity, such as device, also make another job if they vary
     key = identity(composed.content, *(o for o in varied if is_elsewhere(key_of(o))))
     label_job(composed.content, sweep.path.name, varied)
     device = composed.content["device"]
@@ -131,9 +131,9 @@ def _of(sweep: SweepFolder, composed: Composed) -> Job:
 
 
 def folder_job(work: Work, overrides: Sequence[str], *, compose_only: bool) -> None:
-    """Execute an evaluation's or adaptation's folder as a job of a multirun, or say how to."""
+    """Execute an evaluation's or adaptation's folder as a job, or only print how to."""
     folder = work.folder
-    folder.let_go()  # the worker, another process, takes it
+    folder.let_go()  # the worker is another process
     sweep = SweepFolder(HydraConfig.get().sweep.dir)
 
     def do() -> None:
@@ -153,17 +153,17 @@ def record_job(
     *,
     ends: str = "completed",
 ) -> float | None:
-    """Do a job's work as one of a sweep, and write down how it ended.
+    """Do a job's work and record how it ended.
 
     Raises:
-        UserError: it failed, in whatever way: a launcher has to send that to the command.
+        UserError: if it failed in any way, since launchers can send this error to the command.
 
     """
     leader = sweep.leader.pid
     if os.getpid() != leader:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sign to stop comes from the command
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command sets the stop sign
     if os.getppid() == leader:
-        stop_with_parent()  # joblib's processes would outlive a killed command
+        stop_with_parent()  # else joblib's processes outlive a killed command
     see_all_gpus(sweep)
     number = HydraConfig.get().job.num
     record = JobRecord(list(varied), str(folder.path), "", ends)
@@ -181,34 +181,25 @@ def record_job(
 
 
 def run_in_sweep(sweep: SweepFolder, folder: RunFolder, device: Device) -> None:
-    """Execute a folder as a job, on GPUs of its own where it uses some."""
-    is_stopping = sweep.is_stopping
-    gpus = device.gpus_here()
-    if gpus == 0 or is_allocated():
-        run_worker(folder, device.processes_here(), is_stopping=is_stopping, log=_log(folder))
-        return
-    with own_gpus(device.processes_here(), visible_gpus(gpus), is_stopping) as names:
-        if is_stopping():
+    """Execute a folder as a job, with its own GPUs if it uses any."""
+    processes, gpus, is_stopping = device.processes_here(), device.gpus_here(), sweep.is_stopping
+    needed = 0 if gpus == 0 or is_allocated() else processes
+    with own_gpus(needed, visible_gpus(gpus), is_stopping) as names:
+        if len(names) < needed:
             raise UserError("The sweep was stopped before this job had its GPUs.")
-        run_worker(
-            folder,
-            device.processes_here(),
-            is_stopping=is_stopping,
-            log=_log(folder),
-            gpus=names,
-        )
+        run_worker(folder, processes, is_stopping=is_stopping, log=_log(folder), gpus=names)
 
 
 def varied_overrides(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Those of a job's overrides that the command gives several values, or a sweeper chose."""
+    """Return a job's overrides that have several values in the command, or come from a sweeper."""
     parser = OverridesParser.create()
     given = parser.parse_overrides(list(arguments))
     fixed = {override.key_or_group for override in given if not override.is_sweep_override()}
     return [o for o in overrides if key_of(o) not in fixed]
 
 
-def _checked(composed: Composed, folder: RunFolder) -> Pieces:
-    """Build the job's pieces; what does not fit is kept as the folder's failure."""
+def _build_pieces(composed: Composed, folder: RunFolder) -> Pieces:
+    """Build the job's pieces; record a mistake as the folder's failure."""
     try:
         pieces = build_and_try(RunConfig.of(composed.content))
         pieces.config.device.require()
@@ -222,7 +213,7 @@ def _checked(composed: Composed, folder: RunFolder) -> Pieces:
 
 
 def _is_compared(composed: Composed) -> bool:
-    """Whether something reads the job's value: a sweeper that searches, or who named it."""
+    """Check whether the job's value is read, by a search or because the user named it."""
     return composed.objective is not None or direction_of(HydraConfig.get().sweeper) is not None
 
 
@@ -233,7 +224,7 @@ def _value(composed: Composed, config: RunConfig, task: Task, folder: RunFolder)
 
 
 def _log(folder: RunFolder) -> Path | None:
-    """Where the worker's output goes: to the terminal only where jobs run one after the other."""
+    """Return the file of the worker's output; None for the terminal if jobs run one by one."""
     hydra_config: HydraConf = HydraConfig.get()
     return None if hydra_config.launcher._target_ == BASIC_LAUNCHER else folder.log
 

@@ -1,4 +1,4 @@
-"""What W&B is told of a run beside its config: how it is found among others."""
+"""Labels by which a run is found at W&B: name, group and tags."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,26 +9,26 @@ from metaloop.folders.user_path import user_path
 
 
 def label(content: dict[str, object], **labels: object) -> None:
-    """Set W&B's labels, where the run logs there and its config does not set them already."""
+    """Set labels that the config does not set already; no-op if the run does not log to W&B."""
     for key, value in labels.items():
         _wandb_node(content).setdefault(key, value)
 
 
 def label_job(content: dict[str, object], sweep: str, varied: Sequence[str]) -> None:
-    """Group the jobs of a sweep, and let each one's name say what varies: after a name of all."""
+    """Group the jobs of a sweep; append the varied values to each job's name."""
     node = _wandb_node(content)
     if node.get("name"):
         node["name"] = " ".join([str(node["name"]), *varied])
     label(content, group=sweep, name=" ".join(varied))
 
 
-def labels_of_environment() -> Mapping[str, object]:
-    """What W&B's own environment variables say, in the words of its logger.
+def read_environment_labels() -> Mapping[str, object]:
+    """Read W&B's own environment variables, as arguments of its logger.
 
-    An agent of a W&B sweep sets WANDB_DIR to where it runs: that is nobody's wish.
+    WANDB_DIR is ignored if an agent of a W&B sweep has set it, to its own working directory.
 
     Raises:
-        UserError: one that a config would read as an interpolation.
+        UserError: if a config would read one as an interpolation.
 
     """
     for name in ("WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_TAGS", "WANDB_DIR"):
@@ -49,7 +49,7 @@ def labels_of_environment() -> Mapping[str, object]:
 
 
 def _wandb_node(content: dict[str, object]) -> dict[str, object]:
-    """W&B's node in a run's config; where there is none, one that is nobody's."""
+    """Return W&B's node in a run's config; an unused dict if there is none."""
     logger = content["logger"]
     node = logger.get("wandb") if isinstance(logger, dict) else None
     return node if isinstance(node, dict) else {}

@@ -1,4 +1,4 @@
-"""A sweep from its command's side: begun, stopped, and reported however it ends."""
+"""Begin, stop and report a sweep, in the command that leads it."""
 
 import os
 import signal
@@ -23,41 +23,43 @@ OPTUNA = "hydra_plugins.hydra_optuna_sweeper"
 
 
 class LeadSweep(Callback):
-    """Hydra calls this before a multirun's first job: from then on the sweep has a folder.
+    """Hydra's callback before the first job of a multirun, which creates the sweep's folder.
 
-    Ctrl-C, SIGTERM and a closed terminal put up its sign to stop, which jobs look for wherever a
-    launcher runs them; a second one ends the command at once.
+    Ctrl-C, SIGTERM and a closed terminal set the sweep's stop sign, which its jobs check, wherever
+    they run; a second signal ends the command at once.
     """
 
-    sweep: SweepFolder | None = None  # Hydra makes the callback, run_hydra asks for its sweep
+    sweep: SweepFolder | None = (
+        None  # on the class: Hydra constructs the callback, run_hydra reads this
+    )
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:  # noqa: ANN401 - Hydra's
         try:
             with read_write(config.hydra):
                 LeadSweep.sweep = begin(config)
-        except Exception as error:  # Hydra would warn of it and go on
+        except Exception as error:  # Hydra would only warn and continue
             fail(error if isinstance(error, UserError) else UserError(f"No sweep begins: {error}"))
         for number in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} & {*stop_signals()}:
             signal.signal(number, _stop)
 
 
 def begin(config: DictConfig) -> SweepFolder:
-    """Check a sweep, and lead it in its folder: a new one where the config names it by the time.
+    """Check a sweep and lead it in its folder, a new one if the config names it by the time.
 
     Raises:
-        UserError: another command leads it, or it is a search that cannot find the best.
+        UserError: if another command leads it, or it searches in the wrong direction.
 
     """
     is_search = str(config.hydra.sweeper._target_).startswith(OPTUNA)
     if is_search:
-        # SQLAlchemy 1 speaks of what Optuna would have to change for 2; the extra pins 1
+        # SQLAlchemy 1, which the extra pins, warns that Optuna does not fit version 2
         os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
         with fast_imports():
             from metaloop.cli.sweeps.direction import check_search
-            from metaloop.cli.sweeps.study import prepare_study  # here: Optuna is an extra
+            from metaloop.cli.sweeps.study import prepare_study  # Optuna is an extra
         check_search(config)
     names_time = "${now" in OmegaConf.to_yaml(config.hydra.sweep)
-    path = user_path(config.hydra.sweep.dir).resolve()  # once: a second later it would be another
+    path = user_path(config.hydra.sweep.dir).resolve()  # once: it changes every second
     sweep = SweepFolder.create(path) if names_time else SweepFolder(path)
     sweep.begin(list(config.hydra.overrides.task))
     config.hydra.sweep.dir = str(sweep.path)
@@ -70,7 +72,7 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a sig
     sweep = LeadSweep.sweep
     assert sweep is not None
     if sweep.is_stopping():
-        if number == signal.SIGHUP:  # the terminal's own is followed by its shell's
+        if number == signal.SIGHUP:  # sent twice, by the terminal and by its shell
             return
         raise KeyboardInterrupt
     sweep.stop()
@@ -78,11 +80,11 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a sig
 
 
 def report_sweep(sweep: SweepFolder, error: BaseException | None) -> int:
-    """Say how the jobs ended, each failure with its error and folder; return the exit status."""
+    """Print how the jobs ended, failures with error and folder; return the exit status."""
     jobs = sweep.records()
     failed = [job for job in jobs if job.error]
     did = jobs[0].ended if jobs else "completed"
-    # flushed: the failures, which go to stderr, stand under it in one file for both
+    # flushed before the failures, which go to stderr
     say(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} {did}, {len(failed)} not.")
     for job in failed:
         say(f"  {' '.join(job.overrides)}\n    {job.error}\n    {job.folder}", is_error=True)

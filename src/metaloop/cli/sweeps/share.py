@@ -1,4 +1,4 @@
-"""A job's share of its machine: GPUs of its own, and its part of the cores."""
+"""A job's share of its machine: its own GPUs, and its part of the cores."""
 
 import os
 import re
@@ -7,20 +7,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import filelock
 
 from metaloop.folders.sweep_folder import GPUS, SweepFolder
 
-POLL = 0.5  # seconds between two looks for free GPUs
+POLL = 0.5  # seconds between two checks for free GPUs
 
 
 def see_all_gpus(sweep: SweepFolder) -> None:
-    """See the GPUs that the command sees: a launcher may have hidden them from its jobs.
+    """Make all GPUs of the command visible, since a launcher may have hidden them from its jobs.
 
-    A cluster's allocation stays as it is: its GPUs are the job's alone.
+    In a cluster's job nothing changes: its GPUs belong to it alone.
     """
     if is_allocated() or sweep.leader.host != socket.gethostname():
         return
@@ -31,12 +31,12 @@ def see_all_gpus(sweep: SweepFolder) -> None:
 
 
 def is_allocated() -> bool:
-    """Whether a cluster has given this job devices of its own."""
+    """Check whether a cluster has given this job its own devices."""
     return "SLURM_JOB_ID" in os.environ
 
 
 def visible_gpus(count: int) -> list[str]:
-    """Name the GPUs that torch counts here: as CUDA_VISIBLE_DEVICES does, or by number."""
+    """Name the GPUs that torch counts here, as CUDA_VISIBLE_DEVICES does, or by number."""
     named = os.environ.get(GPUS)
     return [str(i) for i in range(count)] if named is None else named.split(",")[:count]
 
@@ -48,23 +48,23 @@ def own_gpus(
     is_stopping: Callable[[], bool],
     locks: Path | None = None,
 ) -> Iterator[list[str]]:
-    """Hold as many GPUs as are needed, waiting while other jobs have them.
+    """Hold some GPUs by a lock each, waiting until enough are free.
 
-    A lock a GPU, held by this process and gone with it. All are taken or none, one job after the
-    other, so that no two jobs wait for each other.
+    The locks end with this process. Jobs choose one after the other and take all or none, so that
+    no two wait for each other.
 
     Args:
-        needed: how many.
-        gpus: the names of those there are.
-        is_stopping: asked while waiting; then none are held.
-        locks: where the locks lie; None takes this user's folder for the machine.
+        needed: number of GPUs to hold.
+        gpus: names of all GPUs.
+        is_stopping: polled while waiting; once it is true, none are held.
+        locks: folder of the locks; None for this user's folder on the machine.
 
     """
     locks = locks or Path(tempfile.gettempdir()) / f"metaloop-gpus-{os.getuid()}"
-    locks.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         names: list[str] = []
         while len(names) < needed and not is_stopping():
+            locks.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(locks / "choosing"):
                 names = _take(needed, gpus, locks, held)
             if len(names) < needed:
@@ -73,15 +73,14 @@ def own_gpus(
 
 
 def _take(needed: int, gpus: Sequence[str], locks: Path, held: ExitStack) -> list[str]:
+    """Lock the first free GPUs; none if there are too few."""
     with ExitStack() as taken:
         names: list[str] = []
         for name in gpus:
             lock = filelock.FileLock(locks / re.sub(r"\W", "-", name), timeout=0)
-            try:
+            with suppress(filelock.Timeout):  # another job holds it
                 taken.enter_context(lock)
-            except filelock.Timeout:
-                continue
-            names.append(name)
+                names.append(name)
             if len(names) == needed:
                 held.push(taken.pop_all())
                 return names
@@ -89,11 +88,11 @@ def _take(needed: int, gpus: Sequence[str], locks: Path, held: ExitStack) -> lis
 
 
 def threads_of_a_job(launcher: Mapping[str, object], processes: object) -> int | None:
-    """How many cores each process of a job takes where jobs run at once; None: as torch decides.
+    """Return the cores for each process of a job if jobs run at once; None for torch's default.
 
     Args:
         launcher: the launcher's config.
-        processes: of one job, `device.devices`.
+        processes: processes of one job, `device.devices`.
 
     """
     ray = launcher.get("ray")
@@ -109,7 +108,7 @@ def threads_of_a_job(launcher: Mapping[str, object], processes: object) -> int |
 
 
 def _cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

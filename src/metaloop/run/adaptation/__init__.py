@@ -1,1 +1,1 @@
-"""Adapting a trained learner to a user's own examples."""
+"""Adaptation of a trained learner to a user's own examples."""

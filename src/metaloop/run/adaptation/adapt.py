@@ -1,4 +1,4 @@
-"""Adapt a run's learner to a user's examples; what comes of it fills one folder."""
+"""Adapt a run's learner to a user's examples, and write the results into one folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,10 +34,10 @@ from metaloop.training.estimate import estimate
 
 
 def adapt(pieces: Pieces, run: RunFolder, folder: Path, overrides: Sequence[str]) -> Results:
-    """Adapt as the config's section `adapt` says, predict, and write and print what came out."""
+    """Adapt and predict by the config's section `adapt`; write and print the results."""
     _clear(folder)
     config, wanted = pieces.config, pieces.config.adapt
-    assert wanted is not None, "the config of an adaptation says to what"
+    assert wanted is not None, "the config of an adaptation has a section adapt"
     checkpoint = find_weights(run, wanted.checkpoint)
     step = load_learner(pieces.meta_learner, checkpoint)
     pieces.meta_learner.to(config.device.torch_device()).eval()
@@ -83,13 +83,13 @@ def adapt(pieces: Pieces, run: RunFolder, folder: Path, overrides: Sequence[str]
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier adaptation of this name made: it may not be made again."""
+    """Remove the files of an earlier adaptation of this name; this one may not replace them all."""
     for name in (*MADE, "results.json"):
         (folder / name).unlink(missing_ok=True)
 
 
 def _read(task: Task, wanted: Adaptation) -> tuple[Given, Sequence[str] | Array, Given | None]:
-    """Read the support set, its labels, and the query where there is one."""
+    """Read the support set, its labels, and the query if there is one."""
     skip_unusable = wanted.skip_unusable
     support = task.read_examples(Path(wanted.support), skip_unusable=skip_unusable)
     labels = _labels_of(support)
@@ -101,7 +101,7 @@ def _read(task: Task, wanted: Adaptation) -> tuple[Given, Sequence[str] | Array,
 
 
 def _labels_of(support: Given) -> Sequence[str] | Array:
-    """The support set's labels, which have to be known."""
+    """Return the support set's labels, which are required."""
     if support.labels is None:
         raise UserError(
             f"support={support.place} has no labels to adapt to. Make a folder for each class in "
@@ -111,7 +111,7 @@ def _labels_of(support: Given) -> Sequence[str] | Array:
 
 
 def _check_classes(support: Given, query: Given) -> None:
-    """Refuse a query class that nothing was adapted to, by the first example that is of it."""
+    """Refuse a query class without support examples; name the first example of it."""
     if query.labels is None or isinstance(query.labels, np.ndarray):
         return
     assert support.labels is not None
@@ -119,9 +119,9 @@ def _check_classes(support: Given, query: Given) -> None:
     for name, label in zip(query.names, query.labels, strict=True):
         if label not in known:
             raise UserError(
-                f"{query.place}: {name} is of class '{label}', of which {support.place} has no "
-                f"example (it has {', '.join(sorted(known)[:6])}). Add support examples of it, or "
-                "take it out of the query."
+                f"{query.place}: {name} has class '{label}', but {support.place} has no example "
+                f"of it (it has {', '.join(sorted(known)[:6])}). Add support examples of it, or "
+                "remove it from the query."
             )
 
 

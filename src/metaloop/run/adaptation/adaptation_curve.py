@@ -1,4 +1,4 @@
-"""How an adaptation went: who judged it, what is kept of that, and what is printed."""
+"""Judge an adaptation at each inner step, and summarise and print the result."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from metaloop.adapted import Adapted, judge_path, leave_one_out
 from metaloop.episode import Examples
 from metaloop.inner_loop import Report
-from metaloop.run.evaluation.results import finite
+from metaloop.run.evaluation.results import finite_or_none
 from metaloop.tasks.readers.given import Given
 from metaloop.training.estimate import estimate
 from metaloop.user_text import Terminal, say
@@ -15,7 +15,7 @@ from metaloop.user_text import Terminal, say
 JUDGES = {
     "query": "by the query's labels",
     "leave_one_out": "by leaving out each support example in turn",
-    "support": "by the support set itself: there was nothing to hold against it",
+    "support": "by the support set itself, since there is nothing else to judge by",
 }
 MADE = (
     "predictions.csv",
@@ -31,7 +31,7 @@ MADE = (
 
 
 class Judged(NamedTuple):
-    """A path with its judge: query, leave_one_out, or the support set alone."""
+    """Values along the inner loop and their judge: query, leave_one_out or support."""
 
     report: Report
     by: str
@@ -39,7 +39,7 @@ class Judged(NamedTuple):
 
 
 def judge(adapted: Adapted, query: Given | None) -> Judged:
-    """On the query's labels; without them by leaving out each support example in turn."""
+    """Judge by the query's labels; without any, by leaving out each support example in turn."""
     mode = adapted.algorithm.objective.norm_mode
     if query is not None and query.labels is not None:
         examples = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
@@ -51,7 +51,7 @@ def judge(adapted: Adapted, query: Given | None) -> Judged:
 
 
 def summarize_curve(judged: Judged) -> dict[str, object]:
-    """What results.json keeps: mean, half-width and number of examples at each inner step."""
+    """Summarise mean, half-width and number of examples at each inner step, for results.json."""
     curves = {name: estimate(values) for name, values in judged.report.items()}
     steps = next(iter(judged.report.values())).shape[1]
     return {
@@ -61,8 +61,8 @@ def summarize_curve(judged: Judged) -> dict[str, object]:
         "inner_steps": list(range(steps)),
         "metrics": {
             name: {
-                "mean": finite(curve.mean.tolist()),
-                "ci95": finite(curve.half_width.tolist()),
+                "mean": finite_or_none(curve.mean.tolist()),
+                "ci95": finite_or_none(curve.half_width.tolist()),
                 "examples": curve.episodes,
             }
             for name, curve in curves.items()
@@ -71,24 +71,24 @@ def summarize_curve(judged: Judged) -> dict[str, object]:
 
 
 def title_of(judged: Judged) -> str:
-    """What stands over the curve."""
+    """Write the title of the curve."""
     number, band = len(next(iter(judged.report.values()))), "95 % interval over examples"
     if judged.by == "query":
         return f"{len(judged.report['query_loss'])} query examples, {band}"
     if judged.by == "leave_one_out":
         each = f"leaving out each of {number} support examples in turn"
         return f"{each} (norms: {judged.norm_mode}), {band}"
-    return f"{number} support examples: none is left to judge by; {band}"
+    return f"the {number} support examples themselves, {band}"
 
 
 def print_adaptation(judged: Judged, skipped: Sequence[str], folder: Path) -> None:
-    """Print each value before and after, who judged, and what lies where."""
+    """Print each value before and after adaptation, the judge, and the files."""
     console = Terminal()
     for message in skipped:
         console.print("Skipped:", style="yellow", end=" ")
         console.print(message, soft_wrap=True)
     for name, values in judged.report.items():
-        means = finite(estimate(values).mean.tolist())
+        means = finite_or_none(estimate(values).mean.tolist())
         before, after = (
             "diverged" if mean is None else f"{mean:.4f}" for mean in (means[0], means[-1])
         )

@@ -1,4 +1,4 @@
-"""predictions.csv: what an adapted learner says of each example."""
+"""predictions.csv: an adapted learner's predictions for each example."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from metaloop.tasks.readers.given import Given
 
 
 def write_predictions(path: Path, adapted: Adapted, query: Given) -> None:
-    """Write a row an example.
+    """Write a row per example.
 
-    Of images: file, predicted, label (where known), p(CLASS) for each class. Of a table: row and
-    its features, or the sentence, in place of the file; in regression the predicted numbers and
-    the targets.
+    For images: file, predicted, label (if known), p(CLASS) for each class. For a table: row and its
+    features, or the sentence, instead of the file; in regression the predicted numbers and the
+    targets.
     """
     columns = {name: list(values) for name, values in query.columns.items()}
     if adapted.classes_ is not None:

@@ -1,1 +1,1 @@
-"""The board: published values next to ours, each resting on the record of a run."""
+"""The board: published values next to ours, which are read from records of runs."""

@@ -1,10 +1,10 @@
-"""The rows of the board, made from the presets' published values and the records of runs."""
+"""Make the board from the presets' published values and the records of runs."""
 
 import fnmatch
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import yaml
 
@@ -12,42 +12,40 @@ from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json, write_text
 from metaloop.folders.reading import parse_yaml, read_text
 from metaloop.run.board.page import page
-from metaloop.run.board.record import Record, read_record
-from metaloop.run.board.verdict import RULE, Ours, judge
+from metaloop.run.board.record import Git, Record, read_record
+from metaloop.run.board.row import Cited, Measured, RecordedRun, Row
+from metaloop.run.board.verdict import RULE, OverSeeds, judge
 from metaloop.run.config.identity import differences
-from metaloop.run.evaluation.results import ours_beside
+from metaloop.run.config.published import Published
+from metaloop.run.config.read import section_of
+from metaloop.run.evaluation.results import add_ours
 
-REASONS = "reasons.yaml"  # by verdict and a pattern of presets' names: why
-Values = Mapping[str, object]
+REASONS = "reasons.yaml"  # reasons by verdict and pattern of presets' names
 
 
 class Board(NamedTuple):
-    """A folder with records, and the presets whose published values stand on it."""
+    """A folder of records, and the published values by preset."""
 
     place: Path
-    published: Mapping[str, Sequence[Values]]
+    published: Mapping[str, Sequence[Published]]
 
     def record_of(self, preset: str, seed: int) -> Path:
-        """Where the record of a preset's run lies."""
+        """Return the folder of the record of a preset's run."""
         return self.place / preset / str(seed)
 
     def records(self, preset: str) -> dict[int, Record]:
-        """The records of a preset, by their seed."""
+        """Read the records of a preset, by seed."""
         found = (self.place / preset).glob("*/config.yaml")
         seeds = sorted(int(path.parent.name) for path in found if path.parent.name.isdigit())
         return {seed: read_record(self.record_of(preset, seed)) for seed in seeds}
 
-    def rows(self) -> list[dict[str, object]]:
-        """One row a published value."""
+    def rows(self) -> list[Row]:
+        """Make a row per published value."""
         reasons = _read_reasons(self.place / REASONS)
         rows = []
         for preset, values in self.published.items():
             records = self.records(preset)
-            for value in values:
-                row = _row(preset, value, records)
-                named = reasons.get(str(row["verdict"]), {})
-                found = (why for name, why in named.items() if fnmatch.fnmatch(preset, name))
-                rows.append({**row, "reason": next(found, None)})
+            rows += [_make_row(preset, value, records, reasons) for value in values]
         return rows
 
     def write(self) -> None:
@@ -58,11 +56,10 @@ class Board(NamedTuple):
         write_text(self.place / "board.md", page(RULE, rows))
 
     def check(self) -> None:
-        """Refuse a board that says other than its records.
+        """Refuse a board that differs from its records.
 
         Raises:
-            UserError: a figure that no record has, another one than its record's, or none of a
-                record.
+            UserError: if a value of the board is not in its record, or the other way round.
 
         """
         rows = self.rows()
@@ -71,23 +68,23 @@ class Board(NamedTuple):
         for row in json.loads(json.dumps(rows)):
             if (said := written.pop(_key(row), None)) != row:
                 raise UserError(
-                    f"board.json says of {' '.join(_key(row))} {said and said['ours']}, and its "
-                    f"records {row['ours']} ({row['verdict']}). Write it from its records: "
-                    "metaloop-reproduce --write."
+                    f"{' '.join(_key(row))} is {said and said['ours']} in board.json, and "
+                    f"{row['ours']} ({row['verdict']}) in its records. Write the board from its "
+                    "records: metaloop-reproduce --write."
                 )
         if written:
             raise UserError(
                 f"board.json has rows of no preset: {', '.join(map(' '.join, written))}."
             )
         if read_text(self.place / "board.md", "Write it again.") != page(RULE, rows):
-            raise UserError("board.md is not made of these records: metaloop-reproduce --write.")
+            raise UserError("board.md differs from its records: metaloop-reproduce --write.")
 
 
-def require_same_preset(record: Record, composed: Values, preset: str) -> None:
-    """Refuse a record whose run was of other numbers than the preset is now.
+def require_same_preset(record: Record, composed: Mapping[str, object], preset: str) -> None:
+    """Refuse a record of a preset that has changed since.
 
     Raises:
-        UserError: a key that both have has another value; which, and how to go on.
+        UserError: if a key of both has another value; it names the key.
 
     """
     both = differences(record.config, composed)
@@ -99,62 +96,74 @@ def require_same_preset(record: Record, composed: Values, preset: str) -> None:
         )
 
 
-def _row(preset: str, value: Values, records: Mapping[int, Record]) -> dict[str, object]:
-    """What the records say of one published value."""
+def _make_row(
+    preset: str,
+    value: Published,
+    records: Mapping[int, Record],
+    reasons: Mapping[str, Mapping[str, str]],
+) -> Row:
+    """Compare a published value with the records."""
     measured = {
-        seed: cast(dict[str, float | None], beside["ours"])
+        seed: compared["ours"]
         for seed, record in records.items()
         for evaluation in record.evaluations
-        for beside in ours_beside([value], evaluation.results, evaluation.config)
+        for compared in add_ours([value], evaluation.results, evaluation.config)
     }
-    ours = Ours([m["mean"] for m in measured.values()], [m["ci95"] for m in measured.values()])
-    name = str(value["metric"]).partition("@")[0]
+    ours = OverSeeds([m["mean"] for m in measured.values()], [m["ci95"] for m in measured.values()])
     if measured:
-        verdict = judge(value, ours, records[next(iter(measured))].modes.get(name))
+        modes = records[next(iter(measured))].modes
+        verdict = judge(value, ours, modes.get(value["metric"].partition("@")[0]))
     else:
         verdict = "running" if records else "not run"
-    return {
-        "preset": preset,
-        "metric": value["metric"],
-        "inner_step": value["inner_step"],
-        "published": {key: value.get(key) for key in ("mean", "ci95", "source", "note")},
-        "ours": None
-        if not measured
-        else {
-            "mean": ours.mean,
-            "ci95_over_seeds": ours.over_seeds,
-            "seeds": {str(seed): found for seed, found in measured.items()},
-        },
-        "verdict": verdict,
-        "command": _command(preset, records),
-        "runs": {str(seed): _of_run(record) for seed, record in records.items()},
-    }
+    why = (w for name, w in reasons.get(verdict, {}).items() if fnmatch.fnmatch(preset, name))
+    seeds = {str(seed): found for seed, found in measured.items()}
+    return Row(
+        preset=preset,
+        metric=value["metric"],
+        inner_step=value["inner_step"],
+        published=Cited(
+            mean=value["mean"],
+            ci95=value.get("ci95"),
+            source=value["source"],
+            note=value.get("note"),
+        ),
+        ours=Measured(mean=ours.mean, ci95_over_seeds=ours.half_width, seeds=seeds)
+        if measured
+        else None,
+        verdict=verdict,
+        command=_command(preset, records),
+        runs={str(seed): _describe_run(record) for seed, record in records.items()},
+        reason=next(why, None),
+    )
 
 
 def _command(preset: str, records: Mapping[int, Record]) -> str:
-    """What brings the recorded runs about; compiled, where they were."""
-    devices = (cast(Values, record.config["device"]) for record in records.values())
-    compiled = " device.compile=true" if any(d["compile"] is True for d in devices) else ""
+    """Return the command of the recorded runs, compiled if they were."""
+    is_compiled = any(section_of(r.config, "device")["compile"] is True for r in records.values())
+    compiled = " device.compile=true" if is_compiled else ""
     return f"metaloop-reproduce {preset} --seeds {max(records, default=0) + 1}{compiled}"
 
 
-def _of_run(record: Record) -> dict[str, object]:
-    """How far a run is, and on what it ran."""
-    machine = {key: record.environment.get(key) for key in ("cpu", "cpu_cores", "gpus", "platform")}
-    git = cast(Values | None, record.environment.get("git")) or {}
-    return {
-        "meta_steps": record.steps,
-        "meta_steps_asked": record.steps_asked,
-        "commit": git.get("commit"),
-        "is_modified": git.get("is_modified"),
-        "machine": machine,
-        "versions": record.environment.get("versions"),
-    }
+def _describe_run(record: Record) -> RecordedRun:
+    """Describe the progress of a run and its environment."""
+    environment, git = record.environment, record.environment.git or Git()
+    return RecordedRun(
+        meta_steps=record.steps,
+        meta_steps_asked=record.steps_asked,
+        commit=git.commit,
+        is_modified=git.is_modified,
+        machine={
+            "cpu": environment.cpu,
+            "cpu_cores": environment.cpu_cores,
+            "gpus": environment.gpus,
+            "platform": environment.platform,
+        },
+        versions=environment.versions,
+    )
 
 
-def _key(row: Values) -> tuple[str, ...]:
-    source = cast(Values, row["published"])["source"]
-    return tuple(str(part) for part in (row["preset"], row["metric"], row["inner_step"], source))
+def _key(row: Row) -> tuple[str, ...]:
+    return row["preset"], row["metric"], str(row["inner_step"]), row["published"]["source"]
 
 
 def _read_reasons(path: Path) -> dict[str, dict[str, str]]:

@@ -1,9 +1,9 @@
 """board.md: the board as a page."""
 
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Sequence
 
-Row = Mapping[str, object]
+from metaloop.run.board.row import Row
+
 COLUMNS = (
     "preset",
     "value",
@@ -16,7 +16,7 @@ COLUMNS = (
 
 
 def page(rule: str, rows: Sequence[Row]) -> str:
-    """The table of all rows, and below it on what each recorded preset ran."""
+    """Write the table of all rows, then command and environment of each recorded preset."""
     counts = {v: sum(row["verdict"] == v for row in rows) for v in ("agrees", "above", "below")}
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     lines = [
@@ -38,13 +38,12 @@ def page(rule: str, rows: Sequence[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    name, ours = str(row["metric"]), cast(Row | None, row["ours"])
-    published = cast(Row, row["published"])
-    seeds = [] if ours is None else list(cast(Mapping[str, Row], ours["seeds"]).values())
-    runs = cast(Mapping[str, Row], row["runs"]).values()
-    steps = f"{min(cast(int, r['meta_steps']) for r in runs):,} of " if runs else ""
-    asked = f"{max(cast(int, r['meta_steps_asked']) for r in runs):,}" if runs else ""
-    why = [str(text) for text in (row["reason"], published["note"]) if text]
+    name, ours, published = row["metric"], row["ours"], row["published"]
+    seeds = [] if ours is None else list(ours["seeds"].values())
+    runs = row["runs"].values()
+    steps = f"{min(r['meta_steps'] for r in runs):,} of " if runs else ""
+    asked = f"{max(r['meta_steps_asked'] for r in runs):,}" if runs else ""
+    why = [text for text in (row["reason"], published["note"]) if text]
     cells = [
         f"`{row['preset']}`",
         f"{name.replace('_', ' ')} after {row['inner_step']}",
@@ -60,11 +59,11 @@ def _line(row: Row) -> str:
 
 
 def _origin(row: Row) -> list[str]:
-    """The command of a preset, and for each seed the commit, machine and versions."""
+    """Write a preset's command, and commit, machine and versions of each seed."""
     lines = [f"## {row['preset']}", "", f"`{row['command']}`", ""]
-    for seed, run in cast(Mapping[str, Row], row["runs"]).items():
-        machine, versions = cast(Row, run["machine"]), cast(Row | None, run["versions"]) or {}
-        gpus = cast(list[str] | None, machine["gpus"]) or []
+    for seed, run in row["runs"].items():
+        machine, versions = run["machine"], run["versions"] or {}
+        gpus = machine["gpus"] if isinstance(machine["gpus"], list) else []
         where = ", ".join([*gpus, f"{machine['cpu_cores']} cores of {machine['cpu']}"])
         with_changes = " with changes" if run["is_modified"] else ""
         said = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -72,10 +71,10 @@ def _origin(row: Row) -> list[str]:
     return lines
 
 
-def _number(metric: str, mean: object, width: object) -> str:
+def _number(metric: str, mean: float | None, width: float | None) -> str:
     if mean is None:
         return "diverged"
     scale, unit = (100, " %") if "accuracy" in metric else (1, "")
     digits = 2 if unit else 3
-    parts = [scale * cast(float, n) for n in (mean, width) if n is not None]
+    parts = [scale * number for number in (mean, width) if number is not None]
     return " +/- ".join(f"{part:.{digits}f}" for part in parts) + unit

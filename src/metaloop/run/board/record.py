@@ -1,52 +1,75 @@
-"""What a figure of the board rests on: a run's record without its weights, small enough to keep.
+"""The record of a run on the board: config, metrics, environment and evaluations, no weights.
 
-A record is a run folder that can be read as one: config, metrics, environment, evaluations.
+It can be read as a run folder, and is small enough to keep.
 """
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from metaloop.folders.atomic_write import write_json, write_table
 from metaloop.folders.reading import parse_json, read_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
-from metaloop.run.config.read import load_config
+from metaloop.run.config.read import load_config, section_of
 from metaloop.run.config.write import write_config
 from metaloop.run.evaluation.results import Results
 
-ROWS = 100  # of metrics.csv that a record keeps
-HERE = "data_dir"  # says where this machine has its data, which nobody else has there
+ROWS = 100  # rows of metrics.csv that a record keeps
+HERE = "data_dir"  # key of a path of this machine, which records leave out
 REMEDY = "Write it again: metaloop-reproduce PRESET."
 
 
+@dataclass(frozen=True)
+class Git:
+    """Commit, and whether files differed from it."""
+
+    commit: str | None = None
+    is_modified: bool | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The part of environment.json that the board shows."""
+
+    cpu: str | None = None
+    cpu_cores: int | None = None
+    gpus: list[str] | None = None
+    platform: str | None = None
+    versions: dict[str, str] | None = None
+    git: Git | None = field(default_factory=Git)
+
+
 class Evaluation(NamedTuple):
-    """An evaluation of a recorded run: with which config, and what came out."""
+    """An evaluation of a recorded run: its config and its results."""
 
     config: Mapping[str, object]
     results: Results
 
 
 class Record(NamedTuple):
-    """A recorded run of one seed; `environment` is empty where the run never began."""
+    """A recorded run of one seed; `environment` is empty if the run never began."""
 
     config: Mapping[str, object]
     state: str
     steps: int
-    environment: Mapping[str, object]
+    environment: Environment
     modes: Mapping[str, str | None]
     evaluations: Sequence[Evaluation]
 
     @property
     def steps_asked(self) -> int:
-        return cast(int, cast(Mapping[str, object], self.config["training"])["max_steps"])
+        steps = section_of(self.config, "training")["max_steps"]
+        assert isinstance(steps, int)
+        return steps
 
 
 def write_record(run: RunFolder, place: Path, evaluations: Iterable[str]) -> None:
-    """Write a run's record into a folder, with those of its evaluations that have results.
+    """Write a run's record, with those evaluations that have results.
 
-    What the folder held, maybe of the preset as it was before, goes.
+    It replaces an earlier record in the folder.
     """
     record = RunFolder(place)
     shutil.rmtree(place, ignore_errors=True)
@@ -62,7 +85,7 @@ def write_record(run: RunFolder, place: Path, evaluations: Iterable[str]) -> Non
     rows = read_rows(run.metrics)
     if rows:
         write_table(
-            record.metrics, [list(rows[0]), *(list(row.values()) for row in _thinned(rows))]
+            record.metrics, [list(rows[0]), *(list(row.values()) for row in _thin_out(rows))]
         )
     for name in evaluations:
         judged, kept = (RunFolder(folder.evaluations / name) for folder in (run, record))
@@ -70,11 +93,11 @@ def write_record(run: RunFolder, place: Path, evaluations: Iterable[str]) -> Non
             kept.path.mkdir(parents=True, exist_ok=True)
             write_config(kept, _without_paths(load_config(judged)))
             results = _read_json(judged.path / "results.json")
-            protocol = cast(dict[str, object], results["protocol"])
+            protocol, overrides = results["protocol"], results["overrides"]
+            assert isinstance(protocol, dict)
+            assert isinstance(overrides, list)
             results["protocol"] = {k: v for k, v in protocol.items() if k != HERE}
-            results["overrides"] = [
-                o for o in cast(list[str], results["overrides"]) if f".{HERE}=" not in o
-            ]
+            results["overrides"] = [o for o in overrides if f".{HERE}=" not in o]
             write_json(kept.path / "results.json", results)
 
 
@@ -82,7 +105,7 @@ def read_record(place: Path) -> Record:
     """Read a record.
 
     Raises:
-        UserError: a file of it cannot be read.
+        UserError: if one of its files cannot be read.
 
     """
     record = RunFolder(place)
@@ -91,7 +114,7 @@ def read_record(place: Path) -> Record:
         load_config(record),
         record.state(),
         int(rows[-1]["step"]) if rows else 0,
-        _read_json(record.environment),
+        _read_environment(record.environment),
         record.read_best_modes(),
         [
             Evaluation(load_config(RunFolder(path.parent)), _read_json(path))
@@ -100,15 +123,20 @@ def read_record(place: Path) -> Record:
     )
 
 
-def _thinned(rows: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
-    """At most ROWS rows, evenly spaced, of which the last is the last."""
+def _thin_out(rows: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
+    """Select at most ROWS rows, evenly spaced up to the last one."""
     every = -(-len(rows) // ROWS)
     return rows[::-1][::every][::-1]
 
 
 def _without_paths(config: Mapping[str, object]) -> dict[str, object]:
-    task = cast(dict[str, object], config["task"])
+    task = section_of(config, "task")
     return {**config, "task": {**task, HERE: None} if HERE in task else task}
+
+
+def _read_environment(path: Path) -> Environment:
+    text = read_text(path, REMEDY)
+    return Environment() if text is None else parse_json(text, path, Environment, REMEDY)
 
 
 def _read_json(path: Path) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""Checkpoints: which config they belong to, and loading their weights."""
+"""Checkpoints: their origin, loading their weights, and resuming with accepted changes."""

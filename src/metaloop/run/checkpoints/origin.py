@@ -1,4 +1,4 @@
-"""What a checkpoint is of: the config, the versions and the layout that it was saved under."""
+"""The origin of a checkpoint: the config, versions and layout that it was saved under."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from metaloop.callbacks.checkpoint_io import ORIGIN
-from metaloop.callbacks.kept_weights import BESIDE
+from metaloop.callbacks.kept_weights import KEPT_WEIGHTS
 from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
 from metaloop.folders.changes import Accepted
@@ -24,7 +24,7 @@ Config = Mapping[str, object]
 Checkpoint = Mapping[str, Any]
 Changes = dict[str, tuple[object, object]]
 MAX_STEPS = "training.max_steps"
-# what a checkpoint to resume from holds
+# content of a checkpoint to resume from
 TO_RESUME: Mapping[str, type] = {
     "global_step": int,
     "state_dict": dict,
@@ -33,14 +33,14 @@ TO_RESUME: Mapping[str, type] = {
     "callbacks": dict,
     "loops": dict,
     STOPPED: bool,
-    BESIDE: dict,
+    KEPT_WEIGHTS: dict,
 }
-# keys that change the last bits of a number, or more of it, and not which run it is
+# keys outside of the identity that change the last bits of results, or more
 INEXACT = [key for key, effect in EFFECTS.items() if effect.changes in ("precision", "last_bits")]
 
 
-def origin(config: RunConfig) -> dict[str, object]:
-    """Tell where a checkpoint of this run comes from, in plain containers."""
+def describe_origin(config: RunConfig) -> dict[str, object]:
+    """Describe the origin of this run's checkpoints, in plain containers."""
     return {
         "format": FORMAT,
         "config": dict(config.content),
@@ -50,16 +50,16 @@ def origin(config: RunConfig) -> dict[str, object]:
 
 
 def require_same_kind(checkpoint: Checkpoint, path: Path, config: Config) -> None:
-    """Refuse a checkpoint of another format, model or algorithm than this run's, by name.
+    """Refuse a checkpoint of another format, model or algorithm than this run's.
 
     Raises:
-        UserError: it is, or it does not say what it is of.
+        UserError: if it is another one, or its origin is unknown.
 
     """
-    if not _says_origin(checkpoint):
+    if not _has_origin(checkpoint):
         raise UserError(
-            f"{path} does not say which config it is of: it is no checkpoint of a run, or an older "
-            f"metaloop's. Start a new run from its weights: init_from={path}"
+            f"{path} contains no config: it is not a checkpoint of a run, or is from an older "
+            f"metaloop. Start a new run from its weights: init_from={path}"
         )
     if (saved := checkpoint[ORIGIN].get("format")) != FORMAT:
         by = checkpoint[ORIGIN]["versions"].get("metaloop")
@@ -70,32 +70,32 @@ def require_same_kind(checkpoint: Checkpoint, path: Path, config: Config) -> Non
         )
     if lacking := [k for k, kind in TO_RESUME.items() if not isinstance(checkpoint.get(k), kind)]:
         raise UserError(
-            f"{path} has no {lacking[0]}: it is no checkpoint to resume from. Start a new run from "
+            f"{path} has no {lacking[0]}, so a run cannot resume from it. Start a new run from "
             f"its weights: init_from={path}"
         )
     changes = differences(saved_config(checkpoint), config)
     for kind, is_of in (("model", _is_of_model), ("algorithm", _is_of_algorithm)):
         if others := {key: values for key, values in changes.items() if is_of(key, values)}:
             raise UserError(
-                f"{path} is of another {kind} than the config says, before -> after:\n"
+                f"{path} has another {kind} than the config, before -> after:\n"
                 f"{table(others)}\nSet it back, or start a new run with the other {kind}."
             )
 
 
-def _says_origin(checkpoint: Checkpoint) -> bool:
+def _has_origin(checkpoint: Checkpoint) -> bool:
     its_origin = checkpoint.get(ORIGIN)
     parts = ("config", "versions", "layout")
     return isinstance(its_origin, dict) and all(isinstance(its_origin.get(p), dict) for p in parts)
 
 
 def saved_config(checkpoint: Checkpoint) -> Config:
-    """The config that a checkpoint was trained with."""
+    """Return the config that a checkpoint was trained with."""
     config: Config = checkpoint[ORIGIN]["config"]
     return config
 
 
 def changes_between(before: Config, after: Config) -> Changes:
-    """What has changed from one config of a run to a later one; `max_steps` may grow."""
+    """Return the changes from a config of a run to a later one, except a larger `max_steps`."""
     changes = differences(before, after)
     old, new = changes.get(MAX_STEPS, (0, 0))
     if isinstance(old, int) and isinstance(new, int) and new > old:
@@ -104,51 +104,51 @@ def changes_between(before: Config, after: Config) -> Changes:
 
 
 def table(changes: Changes) -> str:
-    """A line for each change: key: before -> after."""
-    return "\n".join(f"  {key}: {_told(a)} -> {_told(b)}" for key, (a, b) in changes.items())
+    """Write one line per change: key: before -> after."""
+    return "\n".join(f"  {key}: {_shown(a)} -> {_shown(b)}" for key, (a, b) in changes.items())
 
 
 def explain_changes(folder: RunFolder, changes: Changes, overrides: Sequence[str] = ()) -> str:
-    """What to say of changes that nobody has accepted, `overrides` those that a command asked."""
+    """Explain changes that are not accepted; `overrides` are those given in the command."""
     command = for_shell("metaloop-resume", folder.path, *overrides, "--accept-changes")
     return (
-        f"The config is not the one that {folder.path} was trained with, before -> after:\n"
-        f"{table(changes)}\nA run that changes is no longer the one it was. To go on with the "
-        f"change from its checkpoint on:\n  {command}\n"
-        f"For a run of its own start a new one, with init_from={folder.path}."
+        f"The config differs from the one that {folder.path} was trained with, before -> after:\n"
+        f"{table(changes)}\nA changed run is no longer the same run. To continue with the change "
+        f"from its checkpoint on:\n  {command}\n"
+        f"To keep this run unchanged, start a new one with init_from={folder.path}."
     )
 
 
-def as_overrides(changes: Changes, beside: Sequence[str]) -> list[str]:
-    """Say changes as arguments of a command, after those that say some of them already."""
-    given = {override.partition("=")[0] for override in beside}
+def as_overrides(changes: Changes, given: Sequence[str]) -> list[str]:
+    """Write changes as arguments of a command, after the given ones, which may contain some."""
+    keys = {override.partition("=")[0] for override in given}
     own = [
         f"~{key}" if after is None else f"{key}={_argument(after)}"
         for key, (_, after) in changes.items()
-        if key not in given
+        if key not in keys
     ]
-    return [*beside, *own]
+    return [*given, *own]
 
 
-def refused(folder: RunFolder, changes: Changes) -> Changes:
-    """Those changes that the user has not accepted."""
+def find_unaccepted(folder: RunFolder, changes: Changes) -> Changes:
+    """Return the changes that the user has not accepted."""
     known = [change for entry in folder.read_accepted() for change in entry.changes.items()]
     return {key: values for key, values in changes.items() if (key, values) not in known}
 
 
 def accepted_at(folder: RunFolder, meta_step: int, changes: Changes) -> list[Accepted]:
-    """All that was accepted, where a run goes on at this meta-step with these changes.
+    """Return all accepted changes of a run that continues at this meta-step with these changes.
 
-    What had been accepted for later steps, or for this one, has changed nothing that stays.
+    Changes accepted at this step or later are dropped, since their steps are discarded.
     """
     before = [entry for entry in folder.read_accepted() if entry.meta_step < meta_step]
     return [*before, Accepted(meta_step, changes)] if changes else before
 
 
 def inexact_because(checkpoint: Checkpoint, config: RunConfig) -> str | None:
-    """Name what makes a resumed run differ in its last bits from the one never stopped."""
-    was, now = _layout(checkpoint[ORIGIN]), _layout(origin(config))
-    changed = [f"{k} {_told(was[k])} -> {_told(now[k])}" for k in was if was[k] != now[k]]
+    """Name the settings that make results differ in their last bits from an uninterrupted run."""
+    was, now = _layout(checkpoint[ORIGIN]), _layout(describe_origin(config))
+    changed = [f"{k} {_shown(was[k])} -> {_shown(now[k])}" for k in was if was[k] != now[k]]
     return ", ".join(changed) if changed else None
 
 
@@ -164,13 +164,13 @@ def _is_of_model(key: str, values: tuple[object, object]) -> bool:  # noqa: ARG0
 
 
 def _is_of_algorithm(key: str, values: tuple[object, object]) -> bool:
-    """Which class or recipe it is, and of what pieces; its numbers may change."""
+    """Check for another class or recipe, or other pieces of it; its numbers may change."""
     before, after = (list(_targets({key.rpartition(".")[2]: value})) for value in values)
     return key.startswith("algorithm.") and before != after
 
 
 def _targets(value: object) -> Iterator[object]:
-    """Every `_target_` in a value of a config."""
+    """Yield every `_target_` in a value of a config."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key == "_target_":
@@ -185,5 +185,5 @@ def _argument(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     return "absent" if value is None else str(value)

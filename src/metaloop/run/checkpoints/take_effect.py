@@ -1,4 +1,4 @@
-"""Accepted changes made to tell: what a checkpoint restores would undo some of them."""
+"""Apply accepted changes to a checkpoint, which would undo some of them when restored."""
 
 import warnings
 from collections.abc import Mapping
@@ -22,11 +22,10 @@ def take_effect(
     learner: MetaLearner,
     callbacks: Mapping[str, Callback],
 ) -> None:
-    """Rewrite what a checkpoint would restore of optimizer, schedule and callbacks.
+    """Rewrite a checkpoint's states of optimizer, schedule and callbacks.
 
-    The schedule is that of the new config since meta-step 0. The optimizer keeps its moments
-    where only numbers changed. A callback that changed starts anew; so does one that had ended
-    the run.
+    The schedule becomes the new config's, counted from meta-step 0. The optimizer keeps its moments
+    if only numbers changed. A changed callback starts anew, also one that had ended the run.
     """
     if any(key.startswith(RATES) for key in changes):
         _renew_rates(changes, checkpoint, learner)
@@ -40,7 +39,7 @@ def take_effect(
 def _renew_rates(changes: Changes, checkpoint: Checkpoint, learner: MetaLearner) -> None:
     made = cast(tuple[list[Optimizer], list[LRScheduler]], learner.configure_optimizers())
     (optimizer,), (scheduler,) = made
-    with warnings.catch_warnings():  # the optimizer takes no step: this only counts
+    with warnings.catch_warnings():  # only the scheduler steps, to count
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*optimizer.step.*")
         for _ in range(checkpoint["global_step"]):
             scheduler.step()
@@ -53,7 +52,7 @@ def _renew_rates(changes: Changes, checkpoint: Checkpoint, learner: MetaLearner)
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is one, or several as Adam's betas are; a switch or a class changes the state."""
+    """Check for a number or a list of them, which do not change the shape of the state."""
     if isinstance(value, list):
         return all(_is_number(inner) for inner in value)
     return isinstance(value, int | float) and not isinstance(value, bool)

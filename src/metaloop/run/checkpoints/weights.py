@@ -1,4 +1,4 @@
-"""Checkpoints and state dicts: finding, reading and loading them, or saying why not."""
+"""Find, read and load checkpoints and state dicts."""
 
 import zipfile
 from pathlib import Path
@@ -17,22 +17,22 @@ from metaloop.training.meta_learner import MetaLearner
 from metaloop.training.running_averages import AVERAGES
 from metaloop.user_text import for_shell, say
 
-Checkpoint = dict[str, Any]  # as Lightning has it; origin.py checks what is in one to resume from
+Checkpoint = dict[str, Any]  # Lightning's; origin.py checks the content of one to resume from
 _say = rank_zero_only(say)
 
 
 class Resumable(NamedTuple):
-    """A whole checkpoint to resume from, and what is in it."""
+    """An intact checkpoint to resume from, and its content."""
 
     path: Path
     content: Checkpoint
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint or state dict, every byte checked, without executing anything in it.
+    """Read a checkpoint or state dict, check every byte, and execute nothing in it.
 
     Raises:
-        UserError: it is missing, torn, changed, or no such file.
+        UserError: if it is missing, truncated, damaged, or another kind of file.
 
     """
     if not path.is_file():
@@ -40,31 +40,33 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         if path.suffix == ".safetensors":
             return {**load_file(path)}
-        with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
+        with zipfile.ZipFile(path) as archive:  # torch.load checks no checksum
             if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
-                raise UserError(f"{path} claims to hold more than its size: torch saves no such.")
+                raise UserError(f"{path} claims to contain more than its size: it is damaged.")
             if (damaged := archive.testzip()) is not None:
                 raise UserError(f"The checkpoint {path} cannot be read: {damaged} is damaged.")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
-    except Exception as error:  # a torn file fails in whatever way its bytes happen to
+    except Exception as error:  # a truncated file may raise anything
         raise UserError(
-            f"The checkpoint {path} cannot be read: it is cut short, or no file of weights that "
-            f"torch saved ({type(error).__name__})."
+            f"The checkpoint {path} cannot be read: it is truncated, or not a file of weights "
+            f"saved by torch ({type(error).__name__})."
         ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, no checkpoint or state dict.")
+        raise UserError(
+            f"{path} contains a {type(content).__name__}, not a checkpoint or state dict."
+        )
     return content
 
 
 def find_resumable(folder: RunFolder) -> Resumable | None:
-    """Read the newest whole checkpoint to resume from; None where the run has saved none.
+    """Read the newest intact checkpoint to resume from; None if the run has saved none.
 
-    A damaged last.ckpt gives way, with a message, to the one before it.
+    If last.ckpt is damaged, print a message and take the one before it.
 
     Raises:
-        UserError: there are checkpoints, and none is whole.
+        UserError: if all checkpoints are damaged.
 
     """
     candidates = _resumable(folder)
@@ -83,19 +85,19 @@ def find_resumable(folder: RunFolder) -> Resumable | None:
 
 
 def peek_resumable(folder: RunFolder) -> Resumable | None:
-    """Like `find_resumable`, quickly: tensors stay on the disk, and a damaged file is passed over.
+    """Find the checkpoint to resume from without reading its tensors; skip damaged files.
 
-    The worker reads every byte, and says what it finds.
+    The worker calls `find_resumable`, which checks every byte.
 
     Raises:
-        UserError: there are checkpoints, and none can be read.
+        UserError: if no checkpoint can be read.
 
     """
     candidates = _resumable(folder)
     for path in candidates:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception:  # torn in whatever way its bytes happen to be
+        except Exception:  # a truncated file may raise anything
             continue
         if isinstance(content, dict):
             return Resumable(path, content)
@@ -114,15 +116,15 @@ def _refuse_damaged(folder: RunFolder, candidates: list[Path]) -> None:
 
 @rank_zero_only
 def _set_aside(path: Path) -> None:
-    """Rename a damaged last.ckpt: the next save would make it `previous`."""
+    """Rename a damaged last.ckpt, which the next save would rename to previous.ckpt."""
     path.replace(path.with_suffix(".damaged"))
 
 
 def find_weights(folder: RunFolder, which: str) -> Path:
-    """The checkpoint to evaluate; `best` is the last one where no validation chose a best.
+    """Return the checkpoint to evaluate; for `best` the last one if there was no validation.
 
     Raises:
-        UserError: the run has no checkpoint.
+        UserError: if the run has no checkpoint.
 
     """
     candidates = [folder.last_checkpoint, folder.previous_checkpoint]
@@ -138,10 +140,10 @@ def find_weights(folder: RunFolder, which: str) -> Path:
 
 
 def find_judged(folder: RunFolder, which: str, ensemble_size: int) -> list[Path]:
-    """The checkpoints that an evaluation judges: one, or all of an ensemble.
+    """Return the checkpoints that an evaluation judges: one, or all of an ensemble.
 
     Raises:
-        UserError: the run has none, kept no ensemble, or kept a larger one.
+        UserError: if the run has none, kept no ensemble, or kept a larger one.
 
     """
     if which != "ensemble":
@@ -150,7 +152,7 @@ def find_judged(folder: RunFolder, which: str, ensemble_size: int) -> list[Path]
     if not members:
         raise UserError(
             f"{folder.path} kept no ensemble: a run keeps the checkpoints of its best validations "
-            "only where its config names them. Train with evaluation.checkpoint=ensemble."
+            "only if its config asks for it. Train with evaluation.checkpoint=ensemble."
         )
     if len(members) > ensemble_size:
         raise UserError(
@@ -161,13 +163,13 @@ def find_judged(folder: RunFolder, which: str, ensemble_size: int) -> list[Path]
 
 
 def load_weights(module: nn.Module, path: Path) -> Checkpoint:
-    """Load a module's weights from a checkpoint or a plain state dict; return what was read.
+    """Load a module's weights from a checkpoint or a plain state dict; return its content.
 
-    For a MetaLearner those are the model's and the algorithm's own. A plain state dict, or a
-    checkpoint loaded into a bare model, is the model's alone.
+    A MetaLearner's weights are the model's and the algorithm's own. A plain state dict, and a
+    checkpoint loaded into a model, contain only the model's.
 
     Raises:
-        UserError: the file does not fit the module, naming the parameters that do not; or its
+        UserError: if the file does not fit the module; it names the wrong parameters. Or if its
             run had diverged.
 
     """
@@ -175,7 +177,7 @@ def load_weights(module: nn.Module, path: Path) -> Checkpoint:
     weights = fitting_weights(module, checkpoint, path)
     if unfit := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
         raise UserError(
-            f"{path} holds weights that are not finite ({unfit[0]}): its run diverged. Take "
+            f"{path} contains weights that are not finite ({unfit[0]}): its run diverged. Take "
             "another checkpoint, or train with a lower learning rate."
         )
     module.load_state_dict(weights)
@@ -186,36 +188,36 @@ def load_learner(learner: MetaLearner, path: Path) -> int:
     """Load a run's checkpoint; return its meta-step.
 
     Raises:
-        UserError: it does not fit, or is no checkpoint of a run.
+        UserError: if it does not fit, or is not a checkpoint of a run.
 
     """
     step = load_weights(learner, path).get("global_step")
     if not isinstance(step, int):
         raise UserError(
-            f"{path} is no checkpoint of a run: it tells no meta-step. Put a copy of the run's own "
-            "back, or name another run."
+            f"{path} is not a checkpoint of a run: it has no meta-step. Restore a copy of the "
+            "run's own, or name another run."
         )
     return step
 
 
 def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint or plain state dict that a module takes.
+    """Select the weights of a checkpoint or plain state dict that a module needs.
 
     Raises:
-        UserError: they do not fit, naming the parameters that do not.
+        UserError: if they do not fit; it names the wrong parameters.
 
     """
     found = checkpoint.get("state_dict", checkpoint)
     if not isinstance(found, dict) or not all(map(_is_weight, found.items())):
-        raise UserError(f"{path} holds no weights by their names, as torch saves a state dict.")
+        raise UserError(f"{path} contains no weights by name, as torch saves a state dict.")
     weights: dict[str, Tensor] = found
     expected = module.state_dict()
-    # a run's checkpoint; metaloop-adapt saves the model's weights by the model's own names
+    # a run's checkpoint has the prefix model.; weights saved by metaloop-adapt have not
     if "global_step" in checkpoint and not isinstance(module, MetaLearner):
         weights = {
             n.removeprefix("model."): t for n, t in weights.items() if n.startswith("model.")
         }
-    # averages that another norm mode stored: this one does not read them
+    # skip averages stored by another norm mode, which this one does not read
     weights = {
         n: t for n, t in weights.items() if n in expected or not n.startswith(f"own.{AVERAGES}")
     }
@@ -228,9 +230,9 @@ def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> di
     ]
     if problems:
         raise UserError(
-            f"{path} is of another model or algorithm: it "
+            f"{path} belongs to another model or algorithm: it "
             f"{'; it '.join(problems[:4])}{' ..' if len(problems) > 4 else ''}. "
-            "Take those it was trained with."
+            "Choose those it was trained with."
         )
     return weights
 

@@ -1,1 +1,1 @@
-"""Comparing learners on identical test episodes."""
+"""Comparison of learners on the same test episodes."""

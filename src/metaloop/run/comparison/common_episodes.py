@@ -1,38 +1,37 @@
-"""A learner tested again, on the test episodes of another."""
+"""Test a learner again, on the test episodes of another one."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from metaloop.run.comparison.evaluated_run import JUDGEMENT, EvaluatedRun
 from metaloop.run.comparison.same_episodes import differing_keys
-from metaloop.run.config.read import read_overrides
+from metaloop.run.config.read import read_overrides, section_of
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.other_task import fit_to_run
 
 
 class Retest(NamedTuple):
-    """The config of an evaluation to make, and what it changes of the one that is there."""
+    """The config of a new evaluation, and its changes to the existing one."""
 
     config: RunConfig
     changes: Sequence[str]
     overrides: Sequence[str]
 
 
-def retest(first: EvaluatedRun, other: EvaluatedRun) -> Retest | None:
-    """Say how to test a learner on the test episodes of the first; None where it has been.
+def plan_retest(first: EvaluatedRun, other: EvaluatedRun) -> Retest | None:
+    """Describe the test of a learner on the test episodes of the first; None if that is done.
 
-    It is judged as before: seed, task and evaluation are the first's, checkpoint and norm modes
-    its own.
+    Seed, task and evaluation are the first's; checkpoint and norm modes stay the learner's own.
 
     Raises:
-        UserError: the first's task has inputs of another shape, or other ways.
+        UserError: if the first's task has inputs of another shape, or other ways.
 
     """
     differing = differing_keys(first, other)
     if not differing and (other.folder.path / "episodes.csv").is_file():
         return None
-    own, its = (cast(Mapping[str, object], each.config["evaluation"]) for each in (other, first))
+    own, its = (section_of(each.config, "evaluation") for each in (other, first))
     judged = {key: own[key] for key in own if f"evaluation.{key}" in JUDGEMENT}
     config = {key: value for key, value in other.config.items() if key != "run"}
     config |= {

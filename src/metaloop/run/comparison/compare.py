@@ -11,7 +11,7 @@ from metaloop.run.comparison.episodes import finite_values, read_episodes
 from metaloop.run.comparison.evaluated_run import EvaluatedRun
 from metaloop.run.comparison.learners import Member, group_by_learner
 from metaloop.run.comparison.paired import PairedDifference, correct_by_holm, paired_difference
-from metaloop.run.comparison.pairs import Pairs, pair_up, unpaired
+from metaloop.run.comparison.pairs import Pairs, find_unpaired, pair_up
 from metaloop.run.comparison.same_episodes import require_same_episodes
 
 ALPHA = 0.05
@@ -22,9 +22,9 @@ class Row(NamedTuple):
     """Two learners compared, over episodes or over seeds.
 
     Attributes:
-        means: those of a and b.
-        p: of the paired t-test, corrected for all rows over the same.
-        better: A (a) or B (b); None where there may be no difference.
+        means: means of a and b.
+        p: p of the paired t-test, corrected for all rows over episodes, or over seeds.
+        better: A (a) or B (b); None if there may be no difference.
 
     """
 
@@ -38,11 +38,11 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The rows, what they compare, and the runs left out because no partner has their seed.
+    """All rows, the metric they compare, and runs left out since no other learner has their seed.
 
     Attributes:
-        mode: whether min or max is the better value; None where the metric does not say.
-        interval: what the episodes' speaks of: closed or open.
+        mode: the better direction, min or max; None if the metric does not define it.
+        interval: kind of the interval over episodes, closed or open.
 
     """
 
@@ -61,16 +61,16 @@ def compare(
     *,
     against_first: bool = False,
 ) -> Comparison:
-    """Compare every learner with every other, or with the first alone.
+    """Compare every learner with every other, or only with the first.
 
     Args:
-        evaluated: the evaluations; runs that differ in their seed alone are one learner.
-        metric: None takes accuracy where all have it, else query_loss.
-        inner_step: after which; None takes the last of each.
-        against_first: compare with the learner of the first evaluation alone.
+        evaluated: the evaluations; runs that differ only in their seed are one learner.
+        metric: None for accuracy if all have it, else query_loss.
+        inner_step: inner step of the values; None for the last of each.
+        against_first: compare only with the learner of the first evaluation.
 
     Raises:
-        UserError: their test episodes differ, they have no such value, or are one learner.
+        UserError: if test episodes differ, a value is missing, or there is only one learner.
 
     """
     episodes = [read_episodes(one) for one in evaluated]
@@ -84,7 +84,7 @@ def compare(
     learners = group_by_learner(map(Member, evaluated, values))
     if len(learners) < 2:
         raise UserError(
-            "All these runs are of one learner, and differ in their seed alone. Name runs of "
+            "All these runs are one learner, since they differ only in their seed. Name runs of "
             "another one too; metaloop-sweep shows means over seeds."
         )
     with_first = [(learner, learners[0]) for learner in learners[1:]]
@@ -92,12 +92,12 @@ def compare(
     found = [pairs for a, b in chosen for pairs in pair_up(a, b)]
     mode = evaluated[0].run.read_best_modes().get(metric.partition("@")[0])
     rows = [r for over in ("seeds", "episodes") for r in _rows(found, over, mode)]
-    left_out = dict.fromkeys(path for a, b in chosen for path in unpaired(a, b))
+    left_out = dict.fromkeys(path for a, b in chosen for path in find_unpaired(a, b))
     return Comparison(metric, mode, sorted({*steps}), evaluated[0].interval, rows, list(left_out))
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
-    """Write a row for every two learners and what they are compared over."""
+    """Write a row per comparison."""
     what = [comparison.metric, " ".join(map(str, comparison.inner_steps))]
     rows: list[list[object]] = [["metric", "inner_step", *HEADER.split(",")]]
     for row in comparison.rows:
@@ -109,7 +109,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 
 def _rows(found: Sequence[Pairs], over: str, mode: str | None) -> list[Row]:
-    """Judge all pairs over the same, as one family of comparisons."""
+    """Judge all pairs over episodes, or over seeds, as one family of comparisons."""
     family = [pairs for pairs in found if pairs.over == over]
     differences = [paired_difference(*pairs.values) for pairs in family]
     corrected = correct_by_holm([difference.p for difference in differences])

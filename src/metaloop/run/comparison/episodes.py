@@ -1,4 +1,4 @@
-"""episodes.csv, read back: what tells test episodes apart, and the values of each."""
+"""Read episodes.csv: the columns that identify test episodes, and the values of each."""
 
 import math
 import re
@@ -13,19 +13,19 @@ from metaloop.run.comparison.evaluated_run import EvaluatedRun
 from metaloop.user_text import for_shell
 
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
-JUDGED = re.compile(r"(.+)_step_(\d+)")  # a column of values; all others tell episodes apart
+JUDGED = re.compile(r"(.+)_step_(\d+)")  # a column of values; all others identify episodes
 
 
 class Episodes(NamedTuple):
-    """The columns of episodes.csv, a row an episode.
+    """The columns of episodes.csv, one row per episode.
 
     Attributes:
-        told_apart: by its number, shape ..
-        values: of a metric at an inner step.
+        identity: columns that identify an episode: its number, shape ..
+        values: values of a metric at an inner step.
 
     """
 
-    told_apart: Mapping[str, Sequence[str]]
+    identity: Mapping[str, Sequence[str]]
     values: Mapping[tuple[str, int], Values]
 
     @property
@@ -33,7 +33,7 @@ class Episodes(NamedTuple):
         return list(dict.fromkeys(name for name, _ in self.values))
 
     def last_step(self, metric: str) -> int:
-        """The largest inner step at which the metric was measured."""
+        """Return the largest inner step at which the metric was measured."""
         return max(step for name, step in self.values if name == metric)
 
 
@@ -41,7 +41,7 @@ def read_episodes(evaluated: EvaluatedRun) -> Episodes:
     """Read an evaluation's episodes.csv.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: if there is none, or it cannot be read.
 
     """
     path, name = evaluated.folder.path / "episodes.csv", evaluated.folder.path.name
@@ -54,7 +54,7 @@ def read_episodes(evaluated: EvaluatedRun) -> Episodes:
         )
     rows = parse_csv(text, path, remedy)
     if len(rows) < 2:
-        raise unreadable(path, "differences want at least two test episodes", remedy)
+        raise unreadable(path, "differences need at least two test episodes", remedy)
     judged = {column: found for column in rows[0] if (found := JUDGED.fullmatch(column))}
     try:
         values = {
@@ -67,10 +67,10 @@ def read_episodes(evaluated: EvaluatedRun) -> Episodes:
 
 
 def finite_values(evaluated: EvaluatedRun, episodes: Episodes, metric: str, step: int) -> Values:
-    """The metric's values after an inner step.
+    """Return the metric's values after an inner step.
 
     Raises:
-        UserError: it was not measured there, or is not finite.
+        UserError: if it was not measured there, or is not finite.
 
     """
     if (values := episodes.values.get((metric, step))) is None:

@@ -1,28 +1,30 @@
-"""A learner and the evaluation that tested it, as their folders say."""
+"""A run and the evaluation that tested its learner, read from their folders."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.identity import identifying
 from metaloop.run.config.keys import leaves
-from metaloop.run.config.read import load_config
+from metaloop.run.config.read import load_config, section_of
+from metaloop.run.evaluation.results import interval_of
 from metaloop.run.sweeps.sweep_table import is_sweep, runs_in
+from metaloop.training.estimate import EpisodeInterval
 from metaloop.user_text import say
 
 Config = Mapping[str, object]
-# how learners are judged, on whatever episodes
+# keys of how learners are judged, whatever the episodes
 JUDGEMENT = ("evaluation.checkpoint", "evaluation.ensemble_size", "evaluation.norm_modes")
-# parts of a task's keys: of training images alone, and where images are held
+# parts of keys of a task that do not change its test episodes
 OF_NO_TEST = {"augmentation", "storage"}
 
 
 class EvaluatedRun(NamedTuple):
     """A run's learner and the evaluation that tested it, with the config of each.
 
-    `config` is the run's own where the evaluation is still to be made.
+    `config` is the run's own if the evaluation does not exist yet.
     """
 
     run: RunFolder
@@ -33,22 +35,22 @@ class EvaluatedRun(NamedTuple):
     @property
     def seed(self) -> int:
         """The seed of the training."""
-        return cast(int, self.trained["seed"])
+        return _seed_of(self.trained)
 
     @property
     def episode_seed(self) -> int:
         """The seed of the test episodes."""
-        return cast(int, self.config["seed"])
+        return _seed_of(self.config)
 
     @property
-    def interval(self) -> str:
-        """What an interval over the test episodes speaks of: closed, or open to other data."""
-        return str(cast(Config, self.config["evaluation"]).get("interval", "closed"))
+    def interval(self) -> EpisodeInterval:
+        """The kind of an interval over the test episodes: closed or open."""
+        return interval_of(section_of(self.config, "evaluation"))
 
     def episode_keys(self) -> dict[str, object]:
-        """The keys that the test episodes depend on, with their values."""
+        """Return the keys that the test episodes depend on, with their values."""
         keys = identifying(self.config) | data_of(self.config)
-        keys["evaluation.interval"] = self.interval  # which older configs do not say
+        keys["evaluation.interval"] = self.interval  # older configs lack it
         return {
             key: value
             for key, value in keys.items()
@@ -58,16 +60,22 @@ class EvaluatedRun(NamedTuple):
         }
 
 
+def _seed_of(config: Config) -> int:
+    seed = config["seed"]
+    assert isinstance(seed, int)
+    return seed
+
+
 def data_of(config: Config) -> dict[str, object]:
-    """The folders with data that a config names, by their dotted keys."""
+    """Return the folders of data that a config names, by their dotted keys."""
     return {k: v for k, v in leaves(config) if k.endswith("data_dir") and v is not None}
 
 
 def find_evaluated_run(folder: RunFolder, evaluation: str) -> EvaluatedRun:
-    """Read the configs of a run and of its evaluation of this name, or those of an evaluation.
+    """Read the configs of an evaluation and its run, given its folder, or the run's and its name.
 
     Raises:
-        UserError: it is an adaptation, or cannot be read.
+        UserError: if it is an adaptation, or cannot be read.
 
     """
     config = load_config(folder)
@@ -86,10 +94,10 @@ def find_evaluated_run(folder: RunFolder, evaluation: str) -> EvaluatedRun:
 def find_evaluated_runs(folders: Sequence[Path], evaluation: str) -> list[EvaluatedRun]:
     """Find runs and evaluations, and the completed runs of sweeps, each once.
 
-    What is left out of a sweep is said.
+    Print the runs that are left out of a sweep.
 
     Raises:
-        UserError: none is there.
+        UserError: if there are none.
 
     """
     found: dict[Path, EvaluatedRun] = {}

@@ -1,4 +1,4 @@
-"""Runs grouped into learners: those that differ in nothing but their seed are one."""
+"""Group runs into learners: runs that differ only in their seed are one learner."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from metaloop.run.comparison.episodes import Values
 from metaloop.run.comparison.evaluated_run import JUDGEMENT, EvaluatedRun
 from metaloop.run.config.identity import is_elsewhere
 from metaloop.run.config.keys import leaves
-from metaloop.run.sweeps.sweep_table import SEED, overrides_by_key, short_name, what_varied
+from metaloop.run.sweeps.sweep_table import SEED, find_varied, overrides_by_key, short_name
 
 
 class Member(NamedTuple):
@@ -20,17 +20,17 @@ class Member(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """A learner by the name that tells it from the others, trained once or by several seeds."""
+    """A learner with a name that distinguishes it from the others, trained with some seeds."""
 
     name: str
     members: Sequence[Member]
 
 
 def group_by_learner(members: Iterable[Member]) -> list[Learner]:
-    """Group runs that differ in nothing but their seed, in the order in which they are given.
+    """Group runs that differ only in their seed, in the given order.
 
     Raises:
-        UserError: two runs do not differ even in that.
+        UserError: if two runs do not even differ in that.
 
     """
     groups: dict[str, dict[tuple[int, int], Member]] = {}
@@ -40,13 +40,13 @@ def group_by_learner(members: Iterable[Member]) -> list[Learner]:
         one = group.setdefault((evaluated.seed, evaluated.episode_seed), member)
         if one is not member:
             raise UserError(
-                f"{one.evaluated.folder.path} and {evaluated.folder.path} are of the same config "
-                "and seed, so that there is nothing to compare. Name one of them."
+                f"{one.evaluated.folder.path} and {evaluated.folder.path} have the same config "
+                "and seed, so there is nothing to compare. Name one of them."
             )
     firsts = [next(iter(group.values())).evaluated for group in groups.values()]
-    names = [short_name(varied) for varied in what_varied(list(map(_overrides, firsts)))]
+    names = [short_name(varied) for varied in find_varied(list(map(_overrides, firsts)))]
     return [
-        Learner(name if names.count(name) == 1 else _with_place(name, first), [*group.values()])
+        Learner(name if names.count(name) == 1 else _with_folder(name, first), [*group.values()])
         for name, first, group in zip(names, firsts, groups.values(), strict=True)
     ]
 
@@ -58,7 +58,7 @@ def _config_but_seed(evaluated: EvaluatedRun) -> str:
 
 
 def _overrides(evaluated: EvaluatedRun) -> Mapping[str, str]:
-    """What the user changed that tells learners apart."""
+    """Return the user's overrides that distinguish learners."""
     trained, judged = overrides_by_key(evaluated.run), overrides_by_key(evaluated.folder)
     return {k: v for k, v in trained.items() if _is_of_training(k)} | {
         k: v for k, v in judged.items() if _is_of_judging(k)
@@ -66,20 +66,20 @@ def _overrides(evaluated: EvaluatedRun) -> Mapping[str, str]:
 
 
 def _is_of_training(key: str) -> bool:
-    return _tells_apart(key) and not key.startswith("evaluation.")
+    return _distinguishes(key) and not key.startswith("evaluation.")
 
 
 def _is_of_judging(key: str) -> bool:
-    """Whether a key of an evaluation's config is of more than its test episodes."""
+    """Check whether a key of an evaluation's config changes more than its test episodes."""
     is_of_episodes = key.split(".")[0] in ("task", "evaluation") and key not in JUDGEMENT
-    return _tells_apart(key) and not is_of_episodes and key != "run"
+    return _distinguishes(key) and not is_of_episodes and key != "run"
 
 
-def _tells_apart(key: str) -> bool:
+def _distinguishes(key: str) -> bool:
     has_effect = key == "device.precision" or key.endswith("data_dir") or not is_elsewhere(key)
     return has_effect and key != SEED
 
 
-def _with_place(name: str, evaluated: EvaluatedRun) -> str:
-    place = evaluated.run.path.name
-    return f"{name} ({place})" if name else place
+def _with_folder(name: str, evaluated: EvaluatedRun) -> str:
+    folder = evaluated.run.path.name
+    return f"{name} ({folder})" if name else folder

@@ -7,17 +7,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
-ROUNDING = 1e-12  # differences that vary by less, relative to their size, are one and the same
+ROUNDING = 1e-12  # relative deviation below which differences count as equal
 
 
 class PairedDifference(NamedTuple):
     """The mean of a - b over pairs, with the half-width of its 95 % interval.
 
     Attributes:
-        effect_size: Cohen's d of paired differences, their mean over their standard deviation;
-            None where they do not vary.
-        p: of the paired t-test, two-sided.
-        pairs: how many there are.
+        effect_size: Cohen's d of paired differences, their mean divided by their standard
+            deviation; None if they do not vary.
+        p: p of the two-sided paired t-test.
+        pairs: number of pairs.
 
     """
 
@@ -29,7 +29,7 @@ class PairedDifference(NamedTuple):
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike) -> PairedDifference:
-    """The mean of a - b, with Student's interval and test, for independent pairs.
+    """Compute the mean of a - b, with Student's interval and test, for independent pairs.
 
     Shapes:
         a, b [pairs]  at least two

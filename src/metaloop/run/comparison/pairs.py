@@ -1,4 +1,4 @@
-"""Two learners' values in pairs: of the same test episode, and of runs with the same seed."""
+"""Pair two learners' values: of the same test episode, and of runs with the same seed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,17 +21,17 @@ class Pairs(NamedTuple):
 
 
 def pair_up(a: Learner, b: Learner) -> list[Pairs]:
-    """Pair what two learners have in common: episodes, and seeds where those are two or more.
+    """Pair two learners' values over episodes, and over seeds if they share at least two.
 
-    An episode is weighed once, by its mean over the runs tested on it; a seed by its mean over
-    episodes. Learners that share no training seed are paired by episodes alone.
+    An episode counts once, by its mean over the runs tested on it; a seed by its mean over
+    episodes. Learners without a common training seed are paired only over episodes.
 
     Raises:
-        UserError: they were not tested on the same episodes.
+        UserError: if they were not tested on the same episodes.
 
     """
-    matched = list(_matched(a, b).values())
-    runs = matched or [_means(a, b)]
+    matched = list(_match_runs(a, b).values())
+    runs = matched or [_average_runs(a, b)]
     by_episodes: dict[int, list[tuple[Values, Values]]] = {}
     for one, other in runs:
         values = by_episodes.setdefault(one.evaluated.episode_seed, [])
@@ -44,21 +44,21 @@ def pair_up(a: Learner, b: Learner) -> list[Pairs]:
     return found
 
 
-def unpaired(a: Learner, b: Learner) -> list[Path]:
-    """The folders of runs whose seed the other learner lacks, where they share others."""
-    matched = _matched(a, b)
+def find_unpaired(a: Learner, b: Learner) -> list[Path]:
+    """Return the folders of runs whose seed the other learner lacks, if they share others."""
+    matched = _match_runs(a, b)
     runs = [m for learner in (a, b) for m in learner.members if _seeds(m) not in matched]
     return [run.evaluated.run.path for run in runs if matched]
 
 
-def _matched(a: Learner, b: Learner) -> dict[tuple[int, int], tuple[Member, Member]]:
-    """Runs of one training seed, tested on the same episodes."""
+def _match_runs(a: Learner, b: Learner) -> dict[tuple[int, int], tuple[Member, Member]]:
+    """Match the runs of both with the same training seed and test episodes."""
     others = {_seeds(member): member for member in b.members}
     return {_seeds(m): (m, others[_seeds(m)]) for m in a.members if _seeds(m) in others}
 
 
-def _means(a: Learner, b: Learner) -> tuple[Member, Member]:
-    """Each learner's mean over its runs, all tested on the same episodes."""
+def _average_runs(a: Learner, b: Learner) -> tuple[Member, Member]:
+    """Average each learner over its runs, all tested on the same episodes."""
     seeds = [_episode_seeds(learner) for learner in (a, b)]
     if seeds[0] != seeds[1] or len(seeds[0]) > 1:
         raise UserError(

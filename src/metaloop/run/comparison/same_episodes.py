@@ -1,4 +1,4 @@
-"""Differences are paired on identical test episodes, and on no others."""
+"""Require identical test episodes, on which differences are paired."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,14 +8,14 @@ from metaloop.run.comparison.episodes import Episodes
 from metaloop.run.comparison.evaluated_run import EvaluatedRun
 
 Columns = Mapping[str, Sequence[str]]
-MOST = 4  # differences that are named
+MOST = 4  # differences named in a message
 
 
 def require_same_episodes(evaluated: Sequence[EvaluatedRun], episodes: Sequence[Episodes]) -> None:
     """Refuse evaluations whose test episodes differ in more than their seed.
 
     Raises:
-        UserError: which two differ, and in what.
+        UserError: if there are any; it names the first two and their differences.
 
     """
     first_of: dict[int, tuple[EvaluatedRun, Episodes]] = {}
@@ -25,14 +25,14 @@ def require_same_episodes(evaluated: Sequence[EvaluatedRun], episodes: Sequence[
             evaluated[0], one, [f"{k} ({a} and {b})" for k, (a, b) in keys.items() if k != "seed"]
         )
         first, others = first_of.setdefault(one.episode_seed, (one, own))
-        _refuse(first, one, list(_differing_columns(others.told_apart, own.told_apart)))
+        _refuse(first, one, list(_differing_columns(others.identity, own.identity)))
 
 
 def differing_keys(a: EvaluatedRun, b: EvaluatedRun) -> dict[str, tuple[object, object]]:
-    """The keys by which the test episodes of two evaluations differ, with the value of each."""
+    """Return the keys by which the test episodes of two evaluations differ, with both values."""
     one, other = a.episode_keys(), b.episode_keys()
     both = {key: (one.get(key), other.get(key)) for key in dict.fromkeys((*one, *other))}
-    # where one names no folder, its data was downloaded, or is elsewhere now
+    # an evaluation without a folder has downloaded its data, or its path was removed
     return {
         key: values
         for key, values in both.items()
@@ -41,7 +41,7 @@ def differing_keys(a: EvaluatedRun, b: EvaluatedRun) -> dict[str, tuple[object, 
 
 
 def _differing_columns(a: Columns, b: Columns) -> Iterator[str]:
-    """Name columns that both have and that differ, each with the first row that does."""
+    """Name the columns that differ between both, each with the first differing row."""
     for name in (name for name in a if name in b and a[name] != b[name]):
         cells = itertools.zip_longest(a[name], b[name])
         row = next(i for i, (one, other) in enumerate(cells) if one != other)

@@ -1,4 +1,4 @@
-"""A comparison as a table on the terminal, and as a picture."""
+"""Print a comparison as tables, and draw it."""
 
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -8,18 +8,18 @@ from metaloop.run.comparison.compare import ALPHA, Comparison, Row
 from metaloop.user_text import Terminal, say
 
 READ = """\
-For {metric}, {better}. Each interval is of its own comparison; p is
-corrected for all in its table, and decides where it is below {alpha}. Over seeds:
-what other seeds would give. Over episodes: what these learners would give on
-other such episodes ({interval} interval)."""
+For {metric}, {better}. Each interval is for one comparison; p is
+corrected for all in its table, and decides if it is below {alpha}. Over seeds:
+generalises to other seeds. Over episodes: generalises to other episodes, for
+these learners only ({interval} interval)."""
 DIRECTIONS = {"max": "higher is better", "min": "lower is better"}
 
 
 def print_comparison(found: Comparison) -> None:
-    """Print a table over seeds, where there are some, and one over episodes."""
+    """Print a table over seeds, if there are any, and one over episodes."""
     console = Terminal()
     for over in dict.fromkeys(row.over for row in found.rows):
-        table = Table(title=f"{_what(found)}, paired over {over}")
+        table = Table(title=f"{_describe_values(found)}, paired over {over}")
         table.add_column("learners", overflow="fold")
         for column in ("mean", "A - B, 95 % interval\nCohen's d, pairs", "p (Holm)"):
             table.add_column(column, no_wrap=True)
@@ -27,24 +27,26 @@ def print_comparison(found: Comparison) -> None:
             if row.over == over:
                 table.add_row(*_cells(row))
         console.print(table)
-    metric, better = _words(found.metric), _better(found)
+    metric, better = _in_words(found.metric), _describe_direction(found)
     say(READ.format(metric=metric, better=better, alpha=ALPHA, interval=found.interval))
     for path in found.left_out:
-        say(f"Left out of a pair, whose other learner has no run of its seed: {path}")
+        say(f"Left out, since the other learner of a pair has no run with its seed: {path}")
 
 
 def draw_comparison(found: Comparison) -> Figure:
-    """Draw every difference with its interval."""
+    """Draw each difference with its interval."""
     differences = {
         f"{row.a} - {row.b}\nover {row.difference.pairs} {row.over}": row.difference[:2]
         for row in found.rows
     }
-    axis_title = f"difference in {_words(found.metric)} ({_better(found)})"
-    return draw_differences(differences, axis_title, f"{_what(found)}: paired differences")
+    axis_title = f"difference in {_in_words(found.metric)} ({_describe_direction(found)})"
+    return draw_differences(
+        differences, axis_title, f"{_describe_values(found)}: paired differences"
+    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """The cells of two lines: learner A and B, difference and effect, p and what it decides."""
+    """Write a row's cells, two lines each: the learners, difference and effect, p and verdict."""
     mean, half_width, effect, _, pairs = row.difference
     size = "none" if effect is None else f"{effect:.2f}"
     return (
@@ -55,17 +57,17 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _what(found: Comparison) -> str:
-    """Say what was compared: query loss after inner step 5."""
+def _describe_values(found: Comparison) -> str:
+    """Describe the compared values: query loss after inner step 5."""
     steps = ", ".join(map(str, found.inner_steps))
     of_each = f"the last inner step ({steps})"
     where = f"inner step {steps}" if len(found.inner_steps) == 1 else of_each
-    return f"{_words(found.metric)} after {where}"
+    return f"{_in_words(found.metric)} after {where}"
 
 
-def _better(found: Comparison) -> str:
-    return DIRECTIONS.get(found.mode or "", "which is better, the metric does not say")
+def _describe_direction(found: Comparison) -> str:
+    return DIRECTIONS.get(found.mode or "", "the metric does not define which is better")
 
 
-def _words(metric: str) -> str:
+def _in_words(metric: str) -> str:
     return metric.replace("_", " ")

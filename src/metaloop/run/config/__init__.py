@@ -1,1 +1,1 @@
-"""From a config to the objects that it names."""
+"""A run's config: reading, checking and writing it, and building the objects it names."""

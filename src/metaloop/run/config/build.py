@@ -1,4 +1,4 @@
-"""From a config to the objects it names."""
+"""Build the objects that a config names."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "n
 
 
 class Pieces(NamedTuple):
-    """What a config builds, once a run: train, evaluate and adapt are handed it."""
+    """The objects built from a config, once per run, for training, evaluation and adaptation."""
 
     config: RunConfig
     task: Task
@@ -41,18 +41,17 @@ class Pieces(NamedTuple):
     meta_learner: MetaLearner
 
     def whole_config(self) -> RunConfig:
-        """The config with what its task has read from the data."""
+        """Return the config, completed with what the task has inferred from the data."""
         return self.config.changed(task=self.task.found)
 
 
 def build(config: RunConfig) -> Pieces:
-    """Build a run's pieces.
+    """Build a run's pieces, which also checks the config.
 
-    Constructing starts nothing and needs no data but to find what the config leaves open, so
-    building is also the check of a config.
+    Building starts nothing, and reads data only to infer values that the config leaves open.
 
     Raises:
-        UserError: whatever in the config does not fit, by its key.
+        UserError: if anything in the config does not fit; it names the key.
 
     """
     config.evaluation.require(config.training)
@@ -82,10 +81,10 @@ def build(config: RunConfig) -> Pieces:
 
 
 def build_task(config: RunConfig) -> Task:
-    """Build the task alone.
+    """Build only the task.
 
     Raises:
-        UserError: it does not fit, or names code that is not trusted.
+        UserError: if it does not fit, or names code that is not trusted.
 
     """
     require_all_trusted(config.content)
@@ -118,7 +117,7 @@ def _objective(config: RunConfig, task: Task) -> Objective:
 
 
 def _ways(model: Node, task: Task) -> int | None:
-    """How many outputs are classes, where episodes have fewer than the model's."""
+    """Return the number of outputs that are classes; None if every output is one."""
     outputs = model.get("output_size", task.output_size)
     has_fewer = task.shapes.has_classes and outputs != task.output_size
     return task.output_size if task.shapes.ways_vary or has_fewer else None
@@ -127,7 +126,7 @@ def _ways(model: Node, task: Task) -> int | None:
 def build_meta_learner(config: RunConfig, algorithm: Algorithm) -> MetaLearner:
     """Build the outer loop around an algorithm."""
     training, device = config.training, config.device
-    # all parameters in one kernel, where the optimizer can
+    # fused: all parameters in one kernel, if the optimizer can
     make_optimizer = partial(
         config.optimizer, Optimizer, key="optimizer", supplied="params", fused=True
     )
@@ -147,13 +146,13 @@ def build_meta_learner(config: RunConfig, algorithm: Algorithm) -> MetaLearner:
         log_every=training.log_every,
         report=training.report,
     )
-    if device.precision == "64-true":  # before any weights are loaded: they are not to be rounded
+    if device.precision == "64-true":  # before weights are loaded, which would be rounded
         made.double()
     return made
 
 
 def _check_meta_batch(data: Node, device: Device) -> None:
-    """Refuse a meta-batch that the processes cannot share evenly."""
+    """Refuse a meta-batch that cannot be split evenly over the processes."""
     tasks, processes = data.get("meta_batch_size"), device.processes()
     if isinstance(tasks, int) and tasks % processes:
         raise UserError(
@@ -169,7 +168,7 @@ def _check_each(nodes: Mapping[str, Node | None], group: str, kind: type) -> Non
 
 
 def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
-    """Refuse a norm mode that reads stored statistics where none are."""
+    """Refuse a norm mode that reads stored statistics if there are none."""
     mode = learner.objective.norm_mode
     if learner.lacks_statistics:
         raise UserError(
@@ -186,7 +185,7 @@ def _check_statistics(learner: Algorithm, *, is_new: bool) -> None:
 
 
 def build_callbacks(config: RunConfig, folder: RunFolder, task: Task) -> dict[str, Callback]:
-    """Build the callbacks by name, each supplied with what it asks for by an argument's name."""
+    """Build the callbacks by name, with those of our values that their arguments name."""
     supplied = {
         "dirpath": folder.checkpoints,
         "folder": folder.plots,
@@ -194,7 +193,7 @@ def build_callbacks(config: RunConfig, folder: RunFolder, task: Task) -> dict[st
     }
 
     def mode(node: Node) -> dict[str, object]:
-        """Which value is the best, of what this callback monitors."""
+        """Return the mode of the monitored metric, unless the config sets it."""
         name = str(node.get("monitor", supplied["monitor"])).removeprefix("val/")
         is_known = "mode" not in node and name in summary_names(task.metrics, is_detailed=False)
         return {"mode": require_mode(task.metrics, name)} if is_known else {}
@@ -203,7 +202,7 @@ def build_callbacks(config: RunConfig, folder: RunFolder, task: Task) -> dict[st
 
 
 def build_loggers(config: RunConfig, folder: RunFolder) -> list[Logger]:
-    """Build the loggers, each supplied with what it asks for by an argument's name."""
+    """Build the loggers, with those of our values that their arguments name."""
     supplied = {
         "path": folder.metrics,
         "save_dir": str(folder.path),
@@ -219,9 +218,9 @@ def _try_optimizer(
     make_optimizer: MakeOptimizer,
     make_scheduler: MakeScheduler,
 ) -> None:
-    """Make both for small stand-ins, and take the first step and the last.
+    """Try optimizer and scheduler on small stand-in parameters, at the first and the last step.
 
-    Only their constructors and steps know their ranges, and which ones need more than a gradient.
+    Only they know the ranges of their arguments, and whether step() needs more than a gradient.
     """
     shapes = [[min(n, 2) for n in p.shape] for p in objective.meta_parameters().values()]
     parameters = [torch.zeros(shape) for shape in shapes]
@@ -245,7 +244,7 @@ def _try_optimizer(
 def _refusing(key: str, node: Node) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # whatever somebody's optimizer raises
+    except Exception as error:  # any error of a foreign optimizer
         if isinstance(error, TypeError) and "step()" in str(error):
             error = ValueError("a meta-step calls step() with no argument, and this one needs some")
         raise refusal(key, node, error) from error

@@ -1,4 +1,4 @@
-"""The processes of a run that srun has started."""
+"""Runs whose processes were started by srun."""
 
 import os
 
@@ -12,18 +12,17 @@ from metaloop.run.config.settings import Device
 
 
 def cluster_environments(device: Device) -> list[ClusterEnvironment]:
-    """How a run's processes find each other in a Slurm job; empty where Lightning knows.
+    """Return how a run's processes find each other in a Slurm job; empty if Lightning knows.
 
-    It does outside of a job and under torchrun. A run of one process in a job is no concern of
-    Slurm's, whatever else the job has been given.
+    Lightning knows outside of a job and under torchrun. A run of a single process ignores Slurm.
 
     Raises:
-        UserError: Slurm has started another number of processes than the config says.
+        UserError: if Slurm has started another number of processes than the config asks for.
 
     """
     if "SLURM_JOB_ID" not in os.environ:
         return []
-    # "2", on three machines "2(x3)"; a script or a shell that no srun started has none
+    # "2", on three machines "2(x3)"; unset in a script or shell that srun did not start
     started = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1")
     if TorchElasticEnvironment.detect():
         _require_one_agent(started)
@@ -55,7 +54,7 @@ def _require_tasks(started: str, device: Device) -> None:
 class SlurmStep(ClusterEnvironment):
     """The tasks of one srun.
 
-    Lightning's own SLURMEnvironment wants --ntasks-per-node, and requeues the job itself, with a
+    Lightning's own SLURMEnvironment requires --ntasks-per-node, and requeues the job itself, with a
     checkpoint from the middle of a step.
     """
 
@@ -73,7 +72,7 @@ class SlurmStep(ClusterEnvironment):
 
     @property
     def main_port(self) -> int:
-        """Every process knows the numbers of job and step; those at a time have ports apart."""
+        """Derive a port from the job and step numbers, distinct for steps that run at once."""
         number = 7 * int(os.environ["SLURM_JOB_ID"]) + int(os.environ["SLURM_STEP_ID"])
         return int(os.environ.get("MASTER_PORT", 15000 + number % 15000))
 
@@ -85,13 +84,13 @@ class SlurmStep(ClusterEnvironment):
         return int(os.environ["SLURM_STEP_NUM_TASKS"])
 
     def set_world_size(self, size: int) -> None:
-        """It is srun's."""
+        """Do nothing: srun sets it."""
 
     def global_rank(self) -> int:
         return int(os.environ["SLURM_PROCID"])
 
     def set_global_rank(self, rank: int) -> None:
-        """It is srun's."""
+        """Do nothing: srun sets it."""
 
     def local_rank(self) -> int:
         return int(os.environ["SLURM_LOCALID"])

@@ -1,4 +1,4 @@
-"""One node of a config, checked whole, and only then made into the object that it describes."""
+"""Check a whole node of a config, then construct the object that it describes."""
 
 import functools
 import inspect
@@ -12,13 +12,13 @@ from metaloop.run.config.targets import find_target, kinds_of, require_kind
 
 Node = Mapping[str, object]
 Section = TypeVar("Section")
-# Hydra's own keys of a node; all others are arguments
+# Hydra's keys of a node; all others are arguments
 TARGET, POSITIONAL, PARTIAL, RECURSIVE = "_target_", "_args_", "_partial_", "_recursive_"
 HYDRAS = (TARGET, POSITIONAL, PARTIAL, RECURSIVE, "_convert_")
 
 
 class Recipe(NamedTuple):
-    """A node that was checked: what is called with what, other recipes in it."""
+    """A checked node: a callable and its arguments, some of which may be recipes too."""
 
     target: Callable[..., object]
     positional: list[object]
@@ -27,14 +27,14 @@ class Recipe(NamedTuple):
 
 
 def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) -> Section:
-    """Construct what `_target_` names from the node's values and those it is supplied with.
+    """Construct the `_target_` of a node from the node's values.
 
-    Of `supplied` the constructor gets what its signature names and the node does not set.
+    A value of `supplied` is passed too if the signature names it and the node does not set it.
     """
     recipe = check_node(node, kind, key=key, supplied=tuple(supplied))
     try:
         made = _bound(recipe, supplied)()
-    except Exception as error:  # whatever somebody's constructor raises
+    except Exception as error:  # any error of a foreign constructor
         raise refusal(key, node, error) from error
     if not isinstance(made, kind):
         raise UserError(
@@ -47,20 +47,20 @@ def construct(node: Node, kind: type[Section], *, key: str, **supplied: object) 
 def partial(
     node: Node, kind: type[Section], *, key: str, supplied: str, **preferred: object
 ) -> Callable[..., Section]:
-    """Check a node and bind its values; the one argument left is supplied later.
+    """Check a node and bind its values; the argument `supplied` is passed later.
 
-    Of `preferred` is bound what the signature names and the node does not set.
+    A value of `preferred` is bound too if the signature names it and the node does not set it.
     """
     bound = _bound(check_node(node, kind, key=key, supplied=(supplied,)), preferred)
     return cast(Callable[..., Section], bound)
 
 
 def check_node(node: Node, *kinds: type, key: str, supplied: Collection[str] = ()) -> Recipe:
-    """Check a node, and all in it, against what its `_target_` takes and makes; call nothing.
+    """Check a node and all nodes inside it against their `_target_`; call nothing.
 
     Raises:
-        UserError: a target that may not be called or makes none of these kinds, or an argument
-            that does not fit, by its key.
+        UserError: if a target may not be called or makes none of these kinds, or an argument does
+            not fit; it names the key.
 
     """
     name = node.get(TARGET)
@@ -85,10 +85,10 @@ def check_node(node: Node, *kinds: type, key: str, supplied: Collection[str] = (
 
 
 def _read(value: object, target: Callable[..., object], argument: str, key: str) -> object:
-    """An argument's value, its nodes checked by what the argument is annotated with."""
+    """Check the nodes in an argument's value against the argument's annotation."""
     if isinstance(value, dict) and TARGET in value:
         if value[TARGET] is None:
-            return None  # a place for a node, with nothing in it
+            return None  # an empty node
         is_partial = value.get(PARTIAL, False) is True
         return check_node(value, *kinds_of(target, argument, is_partial=is_partial), key=key)
     if isinstance(value, dict):
@@ -105,7 +105,7 @@ def _holds_node(value: object) -> bool:
 
 
 def _bound(recipe: Recipe, offered: Mapping[str, object]) -> Callable[..., object]:
-    """A recipe's target with its arguments, and those offered that it asks for and has not."""
+    """Bind a recipe's arguments to its target, and those offered ones that it lacks."""
     named = inspect.signature(recipe.target).parameters
     extra = {n: v for n, v in offered.items() if n in named and n not in recipe.arguments}
     arguments = {n: _made(v) for n, v in recipe.arguments.items()}
@@ -113,7 +113,7 @@ def _bound(recipe: Recipe, offered: Mapping[str, object]) -> Callable[..., objec
 
 
 def _made(value: object) -> object:
-    """A value with its recipes followed."""
+    """Replace the recipes in a value by the objects that they make."""
     if isinstance(value, Recipe):
         bound = _bound(value, {})
         return bound if value.is_partial else bound()
@@ -123,6 +123,6 @@ def _made(value: object) -> object:
 
 
 def section(kind: Callable[..., Section], node: Node, key: str, **supplied: object) -> Section:
-    """Construct a section whose class is fixed."""
+    """Construct a section of the config from its fixed class."""
     check_arguments(kind, node, key=key, supplied=tuple(supplied))
     return kind(**node, **supplied)

@@ -1,6 +1,6 @@
-"""Which keys of a run's config an evaluation or adaptation may change: those with an effect.
+"""Refuse changes to a run's config that have no effect on an evaluation or adaptation.
 
-What a protocol names is then what was done: a key of the training is as the run was trained.
+So the recorded protocol is true: it has the values that the run was trained with.
 """
 
 from collections.abc import Iterator
@@ -21,22 +21,22 @@ INSTEAD = {
 
 
 def require_effect(config: RunConfig, trained: RunConfig, algorithm: Algorithm) -> None:
-    """Refuse a key that a command on a trained run has changed without any effect.
+    """Refuse a changed key that has no effect on a trained run.
 
     Args:
-        config: what the command composed over the run's config.
-        trained: the run's.
-        algorithm: made from `config`.
+        config: the config that the command composed over the run's.
+        trained: the run's own config.
+        algorithm: built from `config`.
 
     Raises:
-        UserError: the first such key, and what to change.
+        UserError: if there is such a key; it names the first one and what to change.
 
     """
     command = config.command
     before, after = dict(leaves(trained.content)), dict(leaves(config.content))
     changed = [key for key in after if key not in before or after[key] != before[key]]
     idle = [key for key in changed if command not in effect_of(key).commands]
-    for key in (*idle, *_of_meta_loss(config.algorithm, trained.algorithm, algorithm)):
+    for key in (*idle, *_find_idle_arguments(config.algorithm, trained.algorithm, algorithm)):
         raise UserError(
             f"{key}={after[key]} has no effect on a run that is trained (with "
             f"{before.get(key)}): metaloop-{command} takes it as it was. {INSTEAD.get(key, '')}"
@@ -44,14 +44,14 @@ def require_effect(config: RunConfig, trained: RunConfig, algorithm: Algorithm) 
         )
 
 
-def _of_meta_loss(node: Node, before: Node, algorithm: Algorithm) -> Iterator[str]:
-    """The changed arguments of the algorithm that only its meta-loss reads."""
+def _find_idle_arguments(node: Node, before: Node, algorithm: Algorithm) -> Iterator[str]:
+    """Yield the changed arguments of the algorithm that only its meta-loss reads."""
     for name in (name for name in node if node[name] != before.get(name)):
         if name == "inner_steps":
             yield f"algorithm.{name}"
         if algorithm.adapts_by is None:
             continue
-        with suppress(UserError):  # the value as trained may not go with the others
+        with suppress(UserError):  # the trained value may not fit the other ones
             as_trained = construct(
                 {**node, name: before.get(name)},
                 Algorithm,

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, git state, machine."""
+"""The environment of a run: versions, git state, machine."""
 
 import os
 import platform
@@ -22,12 +22,12 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """The version of Python and of every package that makes the numbers."""
+    """Return the versions of Python and of the packages that results depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def describe_environment() -> dict[str, object]:
-    """Versions, git state of the working directory, processor and accelerators."""
+    """Describe versions, git state of the working directory, processor and accelerators."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "versions": versions(),
@@ -41,7 +41,7 @@ def describe_environment() -> dict[str, object]:
 
 
 def processor() -> str:
-    """The processor's model, where the system says it."""
+    """Return the processor's model if the system tells it, else its architecture."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -50,7 +50,7 @@ def processor() -> str:
 
 
 def _git_state() -> dict[str, object] | None:
-    """Commit and whether files differ from it; None outside a repository or without git."""
+    """Return the commit and whether files differ from it; None without git or a repository."""
     try:
         commit, changes = (
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout

@@ -1,6 +1,6 @@
-"""What each key of a config changes: whose numbers, and how far. Said here alone.
+"""The effect of each key of a config: what it changes, and for which commands.
 
-Imports no torch: commands stay quick.
+Imports no torch, so that commands stay fast.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple
 
 
 class Effect(NamedTuple):
-    """What a key changes, and which commands read it."""
+    """What a key changes in the results, and the commands that read it."""
 
     changes: Literal["numbers", "precision", "last_bits", "nothing"] = "numbers"
     commands: tuple[str, ...] = ("train", "evaluate", "adapt")
 
 
 TRAIN, EVALUATE = ("train",), ("train", "evaluate")
-# A key is of the longest part of it that stands here. Others change the numbers of all commands.
+# A key has the effect of its longest prefix here. All others change the numbers of all commands.
 EFFECTS = {
     "format": Effect("nothing"),
     "command": Effect("nothing"),
@@ -47,19 +47,19 @@ EFFECTS = {
 
 
 def effect_of(key: str) -> Effect:
-    """What a dotted key changes."""
+    """Return the effect of a dotted key."""
     while key not in EFFECTS and "." in key:
         key = key.rpartition(".")[0]
     return EFFECTS.get(key, Effect())
 
 
 def key_of(override: str) -> str:
-    """The dotted key that an override sets, adds or deletes."""
+    """Return the dotted key that an override sets, adds or deletes."""
     return override.lstrip("+~").partition("=")[0]
 
 
 def leaves(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """A config's values by their dotted keys."""
+    """Yield a config's values by their dotted keys."""
     for key, inner in value.items():
         if isinstance(inner, Mapping) and inner:
             yield from leaves(inner, f"{prefix}{key}.")

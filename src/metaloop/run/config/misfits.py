@@ -1,4 +1,4 @@
-"""Callbacks and loggers that do not fit a run, refused in a sentence before it begins."""
+"""Refuse callbacks and loggers that do not fit a run, before it begins."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,18 +14,18 @@ from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.trainer import make_trainer
 from metaloop.training.logged_values import summary_names
 
-# whose callbacks log no values of their own
+# packages whose callbacks log no further values
 KNOWN = ("metaloop", "pytorch_lightning")
-OF_LIGHTNING = ("epoch", "step")  # which a ModelCheckpoint may monitor too
+OF_LIGHTNING = ("epoch", "step")  # further values that a ModelCheckpoint may monitor
 
 
 def build_and_try(config: RunConfig) -> Pieces:
-    """Build the pieces, ask for their data, and try the callbacks and loggers of a training.
+    """Build the pieces, require their data, and try the callbacks and loggers of a training.
 
-    Only their constructors know their ranges, and only Lightning knows which go together.
+    Only their constructors know their ranges, and only Lightning knows which fit together.
 
     Raises:
-        UserError: whatever in the config does not fit, by its key.
+        UserError: if anything in the config does not fit; it names the key.
 
     """
     config.device.use_threads()
@@ -37,7 +37,7 @@ def build_and_try(config: RunConfig) -> Pieces:
     callbacks = build_callbacks(config, unmade, pieces.task)
     require_known_monitors(callbacks, pieces)
     build_loggers(config, unmade)
-    # on this process alone: nothing is started
+    # only this process: nothing is started
     alone = replace(config.device, accelerator="cpu", devices=1, nodes=1, precision="32-true")
     with explain_misfits(RuntimeError):  # two callbacks of one name in the checkpoint
         make_trainer(alone, unmade.path, [*callbacks.values()], training=config.training)
@@ -45,12 +45,12 @@ def build_and_try(config: RunConfig) -> Pieces:
 
 
 def require_known_monitors(callbacks: Mapping[str, Callback], pieces: Pieces) -> None:
-    """Refuse a callback that monitors what no validation reports.
+    """Refuse a callback that monitors a value which no validation reports.
 
-    Not where a callback of the user's own is there: it may log that.
+    Nothing is refused if the user has a callback of their own, which may log that value.
 
     Raises:
-        UserError: the callback's key, and what there is to monitor.
+        UserError: if there is such a callback; it names the key and the values to choose from.
 
     """
     if any(type(c).__module__.partition(".")[0] not in KNOWN for c in callbacks.values()):
@@ -67,14 +67,14 @@ def require_known_monitors(callbacks: Mapping[str, Callback], pieces: Pieces) ->
 
 
 @contextmanager
-def explain_misfits(*beside: type[Exception]) -> Iterator[None]:
-    """Say in a sentence what Lightning does not take; `beside` tells it too.
+def explain_misfits(*further: type[Exception]) -> Iterator[None]:
+    """Turn Lightning's refusals, and these further errors, into a sentence.
 
     Raises:
-        UserError: two progress bars, a callback that needs a logger, or automatic optimization ..
+        UserError: if there are two progress bars, a callback needs a logger ..
 
     """
-    refusals: tuple[type[Exception], ...] = (MisconfigurationException, *beside)
+    refusals: tuple[type[Exception], ...] = (MisconfigurationException, *further)
     try:
         yield
     except refusals as error:

@@ -1,4 +1,4 @@
-"""Reading a folder's config. Imports no torch: commands stay quick."""
+"""Read a folder's config. Imports no torch, so that commands stay fast."""
 
 from collections.abc import Mapping
 from typing import IO
@@ -9,7 +9,7 @@ from metaloop.errors import UserError
 from metaloop.folders.reading import parse_yaml, unreadable
 from metaloop.folders.run_folder import CONFIG_REMEDY, OVERRIDES_REMEDY, RunFolder
 
-# What folders and checkpoints are written in; another number cannot be read.
+# Format of folders and checkpoints; others cannot be read.
 FORMAT = 1
 COMMANDS = ("train", "evaluate", "adapt")
 SECTIONS = (
@@ -28,10 +28,10 @@ SECTIONS = (
 
 
 def load_config(folder: RunFolder) -> dict[str, object]:
-    """Read a folder's resolved config.
+    """Read a folder's resolved config, with a mapping in every section.
 
     Raises:
-        UserError: it cannot be read, is no run's, or is of another format.
+        UserError: if it cannot be read, is not a run's, or has another format.
 
     """
     config = parse_yaml(folder.config_text(), folder.config, _read_yaml, dict, CONFIG_REMEDY)
@@ -61,10 +61,10 @@ def load_config(folder: RunFolder) -> dict[str, object]:
 
 
 def read_overrides(folder: RunFolder) -> list[str]:
-    """Read what the user changed; nothing where that was lost.
+    """Read the user's overrides; empty if their file is lost.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: if they cannot be read.
 
     """
     if (text := folder.overrides_text()) is None:
@@ -73,8 +73,15 @@ def read_overrides(folder: RunFolder) -> list[str]:
     return [str(line) for line in lines]
 
 
+def section_of(config: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Return a section of a config that `load_config` has read."""
+    section = config[name]
+    assert isinstance(section, Mapping)
+    return section
+
+
 def plain(config: DictConfig, *, resolve: bool = True) -> dict[str, object]:
-    """Turn a config into dicts and lists."""
+    """Convert a config to dicts and lists."""
     content: object = OmegaConf.to_container(config, resolve=resolve, enum_to_str=True)
     assert isinstance(content, dict)
     return content

@@ -1,4 +1,4 @@
-"""Why somebody's constructor or step refuses what a config gives it, by the key at fault."""
+"""Explain why a foreign constructor or step refuses its arguments, by the key at fault."""
 
 import re
 import traceback
@@ -13,9 +13,9 @@ LONGEST = 240  # characters of a foreign message
 
 
 def refusal(key: str, node: Mapping[str, object], error: Exception) -> UserError:
-    """Name the arguments that the error speaks of, by name or else by value; else the _target_."""
+    """Name the arguments that the error mentions, by name or else by value; else the _target_."""
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # of a node inside this one
+        error = error.__cause__  # raised for a node inside this one
     if isinstance(error, UserError):
         return UserError(f"{key}: {error}")
     values = dict(_values(node, ""))
@@ -39,7 +39,7 @@ def refusal(key: str, node: Mapping[str, object], error: Exception) -> UserError
 
 
 def _values(node: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
-    """Every argument of a node and of those inside it, by its dotted key."""
+    """Yield all arguments of a node and of the nodes inside it, by their dotted keys."""
     for name, value in node.items():
         if isinstance(value, Mapping):
             yield from _values(value, f"{prefix}{name}.")
@@ -52,19 +52,19 @@ def _last(name: str) -> str:
 
 
 def _is_meant(name: str, words: set[str]) -> bool:
-    """Whether words begin as the parts of the name do: start_factor is a starting factor."""
+    """Check whether words begin with the parts of a name: a starting factor is start_factor."""
     parts = [part for part in _last(name).split("_") if part]
     return len(_last(name)) > 2 and all(any(w.startswith(part) for w in words) for part in parts)
 
 
 def _shown(value: object) -> set[str]:
-    """Write a value, or each of a list, as a message shows it."""
+    """Write a value, or each value of a list, as a message shows it."""
     values = value if isinstance(value, list) else [value]
     return {str(v).lower() for v in values if v is not None and not isinstance(v, bool)}
 
 
 def _place(error: Exception) -> str:
-    """The line that failed, where it is in a class of the user's own."""
+    """Return the line that failed, if it is in the user's own code."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     is_installed = "site-packages" in frame.filename or "metaloop" in Path(frame.filename).parts
     return "" if is_installed else f" ({frame.filename}, line {frame.lineno})"

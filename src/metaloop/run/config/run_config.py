@@ -1,4 +1,4 @@
-"""A run's config, checked: what config.yaml says, with its types."""
+"""A run's config, checked and typed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,12 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormAdapts, NormModeName
 from metaloop.run.config.construct import Node, section
+from metaloop.run.config.published import Published
 from metaloop.run.config.read import load_config
 from metaloop.run.config.settings import Adaptation, Device, Evaluation, Training
 
 Command = Literal["train", "evaluate", "adapt"]
-# sections whose keys are values, not pieces to construct
+# sections of values; all others are nodes to construct
 SECTIONS: Mapping[str, Callable[..., object]] = {
     "training": Training,
     "device": Device,
@@ -24,20 +25,18 @@ SECTIONS: Mapping[str, Callable[..., object]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The keys of config.yaml; those explained nowhere else are explained in conf/train.yaml.
+    """The keys of config.yaml; conf/train.yaml explains those that are not explained here.
 
     Attributes:
-        content: all of it, as it was read.
+        content: the whole config as it was read.
         format: see read.py.
-        run_id: names the run at Weights & Biases.
+        run_id: name of the run at Weights & Biases.
         task, model, .. data: nodes, whose `_target_` is constructed.
         callbacks, logger: nodes by name; a name that is None is switched off.
-        published: values to print next to this run's, each under conditions of its own (`where`),
-            with a `note` of what may be wrong with it, and `ran_whole` where the preset's whole
-            schedule is on the board.
+        published: values to print next to this run's.
         published_where: their common conditions, keys of the config and their values.
-        run: of an evaluation or adaptation: the way from its folder to the run's.
-        adapt: of an adaptation: to what, and how.
+        run: in an evaluation or adaptation: path from its folder to the run's.
+        adapt: in an adaptation: its examples and settings.
 
     """
 
@@ -60,27 +59,27 @@ class RunConfig:
     evaluation: Evaluation
     callbacks: Mapping[str, Node | None]
     logger: Mapping[str, Node | None]
-    published: list[dict[str, object]]
+    published: list[Published]
     published_where: Mapping[str, object] = field(default_factory=dict)
     run: str | None = None
     adapt: Adaptation | None = None
 
     @classmethod
     def read(cls, folder: RunFolder) -> "RunConfig":
-        """Read a folder's config.
+        """Read and check a folder's config.
 
         Raises:
-            UserError: it cannot be read, or a key of it is not what it should be.
+            UserError: if it cannot be read, or a key is wrong.
 
         """
         return cls.of(load_config(folder))
 
     @classmethod
     def of(cls, content: Mapping[str, object]) -> "RunConfig":
-        """Check a config's keys, and their values where they are no pieces.
+        """Check a config's keys, and all values outside of nodes.
 
         Raises:
-            UserError: an unknown, missing, mistyped or out-of-range key, by its name.
+            UserError: if a key is unknown, missing, mistyped or out of range; it names the key.
 
         """
         keys = {name: value for name, value in content.items() if name not in SECTIONS}
@@ -93,7 +92,7 @@ class RunConfig:
         return cls(content=content, **keys, **sections)  # type: ignore[arg-type]
 
     def changed(self, **values: object) -> "RunConfig":
-        """Take other values; the other keys of a section stay as they are."""
+        """Return a config with other values; other keys of a section stay as they are."""
         return RunConfig.of(_merge(self.content, values))
 
 

@@ -1,4 +1,4 @@
-"""The sections of a config that are values, not pieces."""
+"""The sections of a config that contain values, not nodes to construct."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from metaloop.training.estimate import EpisodeInterval
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How long a run trains, and how often it validates, logs and saves; all in meta-steps."""
+    """Length of a training, and intervals of validating, logging and saving, in meta-steps."""
 
     max_steps: CountOrZero
     own_lr: Positive | None
@@ -34,9 +34,9 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Which episodes judge the learner, from which checkpoint, under which norm modes.
+    """Episodes, checkpoint and norm modes of an evaluation.
 
-    A run from before there were open intervals has a closed one.
+    Older runs have no key `interval`: theirs is closed.
     """
 
     split: Split
@@ -47,10 +47,10 @@ class Evaluation:
     interval: EpisodeInterval = "closed"
 
     def require(self, training: Training) -> None:
-        """Refuse an ensemble of validations that never happen.
+        """Refuse an ensemble if the run is never validated.
 
         Raises:
-            UserError: the run is too short to be validated.
+            UserError: if the run is too short.
 
         """
         if self.checkpoint == "ensemble" and training.max_steps < training.validate_every:
@@ -76,7 +76,7 @@ Precision = Annotated[Literal["32-true", "64-true", "bf16-mixed"], BeforeValidat
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
-    """What a learner adapts to, what it then predicts, and how."""
+    """Examples to adapt to and to predict, and how."""
 
     support: str
     query: str | None
@@ -89,7 +89,7 @@ class Adaptation:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """Where and how a run computes."""
+    """The device of a run, and settings of its computation."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: Count | Literal["auto"]
@@ -104,40 +104,40 @@ class Device:
 
     @property
     def is_open(self) -> bool:
-        """Whether something is still to be decided by measuring."""
+        """Check whether a key is `auto`, to be decided by measuring."""
         return "auto" in (self.tasks_at_once, self.chunks_at_once, self.compile)
 
     def use_threads(self) -> None:
-        """Let torch compute on as many threads as the config says, in this process."""
+        """Set the number of torch's threads in this process."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
 
     def gpus_here(self) -> int:
-        """How many GPUs the run may choose from; 0 where it computes on none."""
+        """Return the number of GPUs to choose from; 0 if the run uses none."""
         return 0 if self.accelerator in ("cpu", "mps") else torch.cuda.device_count()
 
     def torch_device(self) -> torch.device:
-        """Where a single process computes."""
+        """Return the device of a single process."""
         if self.accelerator == "mps":
             return torch.device("mps")
         on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
         return torch.device("cuda" if on_gpu else "cpu")
 
     def processes_here(self) -> int:
-        """How many processes the run starts on this machine."""
+        """Return the number of processes on this machine."""
         if self.devices != "auto":
             return self.devices
         return max(1, self.gpus_here())
 
     def processes(self) -> int:
-        """How many processes the run has, over all its machines."""
+        """Return the number of processes on all machines."""
         return self.processes_here() * self.nodes
 
     def require_started(self) -> None:
-        """Refuse to be one of another number of processes than the config says.
+        """Check the number of started processes against the config.
 
         Raises:
-            UserError: torchrun started too many or too few, or nothing starts the other machines.
+            UserError: if torchrun started another number, or nothing starts the other machines.
 
         """
         started = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
@@ -145,7 +145,7 @@ class Device:
             raise UserError(
                 f"device.nodes={self.nodes} times device.devices={self.devices} makes "
                 f"{self.processes()} processes, and torchrun has started {started}. Start as many, "
-                "or set device.nodes and device.devices to what is there."
+                "or set device.nodes and device.devices accordingly."
             )
         if started is None and self.nodes > 1 and "SLURM_NTASKS" not in os.environ:
             raise UserError(
@@ -154,10 +154,10 @@ class Device:
             )
 
     def require(self) -> None:
-        """Refuse what this machine has not.
+        """Check that this machine has the accelerators.
 
         Raises:
-            UserError: fewer accelerators than asked for.
+            UserError: if there are fewer than the config asks for.
 
         """
         found = torch.cuda.device_count()

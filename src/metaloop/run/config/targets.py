@@ -1,4 +1,4 @@
-"""What a config's `_target_` names: may it be imported, and what does it make, before a call."""
+"""Check a config's `_target_` before it is called: whether it is trusted, and what it makes."""
 
 import dataclasses
 import functools
@@ -25,8 +25,8 @@ from metaloop.errors import UserError, nearest
 from metaloop.tasks import Task
 
 TRUST = "METALOOP_TRUST"
-# metaloop's dependencies: only public classes of theirs are made, since some of their functions
-# that return a module execute what they are given as text (torch.fx, load_from_checkpoint)
+# metaloop's dependencies: only their public classes are allowed, since some of their functions
+# that return a module execute their arguments as code (torch.fx, load_from_checkpoint)
 FRAMEWORKS = (
     "torch",
     "torchmetrics",
@@ -36,17 +36,17 @@ FRAMEWORKS = (
     "wandb",
 )
 KNOWN = ("metaloop", *FRAMEWORKS, "torchvision.datasets")
-# what an argument may be whose annotation names no class; and data: dataclasses, pydantic's models
+# kinds of an argument whose annotation names no class; dataclasses are allowed too
 FREE = (nn.Module, Task, Algorithm, Callback, Logger, pydantic.BaseModel)
 # modules of annotations too wide to judge
 SAYS_NOTHING = ("builtins", "collections.abc", "types", "typing")
 
 
 def find_target(name: str, key: str) -> Callable[..., object]:
-    """Import what a config names, if metaloop, the environment and Hydra's block list allow it.
+    """Import a target, if metaloop, METALOOP_TRUST and Hydra's block list allow it.
 
     Raises:
-        UserError: it is private or renamed, not trusted, blocked, or cannot be imported.
+        UserError: if it is private, renamed, not trusted or blocked, or cannot be imported.
 
     """
     _refuse_private(name, key)
@@ -64,10 +64,10 @@ def find_target(name: str, key: str) -> Callable[..., object]:
 
 
 def require_trusted(name: str, key: str) -> None:
-    """Refuse a package that METALOOP_TRUST, where it is set, does not list.
+    """Refuse a package that METALOOP_TRUST does not list, if it is set.
 
     Raises:
-        UserError: it does not; nothing has been imported.
+        UserError: if it is not listed; it has not been imported.
 
     """
     if TRUST not in os.environ or _is_in(name, KNOWN):
@@ -86,7 +86,7 @@ def _is_in(name: str, packages: Iterable[str]) -> bool:
 
 
 def require_all_trusted(content: object, key: str = "") -> None:
-    """Refuse a config that names any package that METALOOP_TRUST does not list."""
+    """Refuse a config that names a package which METALOOP_TRUST does not list."""
     if isinstance(content, Mapping):
         if isinstance(name := content.get("_target_"), str):
             require_trusted(name, key)
@@ -98,12 +98,12 @@ def require_all_trusted(content: object, key: str = "") -> None:
 
 
 def require_kind(target: Callable[..., object], kinds: tuple[type, ...], name: str) -> None:
-    """Refuse a target that does not say that it makes one of these; no kinds: one of `FREE`.
+    """Refuse a target that is not known to make one of these kinds, by default one of `FREE`.
 
-    A class says it by what it derives from, a function by the annotation of what it returns.
+    A class makes itself; a function has to annotate what it returns.
 
     Raises:
-        UserError: it makes something else, or does not say what.
+        UserError: if it makes something else, or that is unknown.
 
     """
     made = [target] if inspect.isclass(target) else _made_by(target)
@@ -122,12 +122,12 @@ def require_kind(target: Callable[..., object], kinds: tuple[type, ...], name: s
 
 
 def kinds_of(target: Callable[..., object], argument: str, *, is_partial: bool) -> tuple[type, ...]:
-    """The classes that an argument's annotation names; none where it says nothing of them."""
+    """Return the classes that an argument's annotation names; empty if there are none."""
     return tuple(_classes(hints_of(target).get(argument), is_partial=is_partial))
 
 
 def _made_by(function: Callable[..., object]) -> list[type]:
-    """The classes that a function's annotation says it makes; none if one is left open."""
+    """Return the classes in a function's return annotation; empty if it names anything else."""
     if str(getattr(function, "__module__", "")).partition(".")[0] in FRAMEWORKS:
         return []
     hint = hints_of(function).get("return")
@@ -140,7 +140,7 @@ def _made_by(function: Callable[..., object]) -> list[type]:
 
 
 def _classes(hint: object, *, is_partial: bool = False) -> Iterator[type]:
-    """The classes in an annotation, through unions and containers."""
+    """Yield the classes in an annotation, inside unions and containers too."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         yield from _classes(arguments[0], is_partial=is_partial)
@@ -157,12 +157,12 @@ def _classes(hint: object, *, is_partial: bool = False) -> Iterator[type]:
 
 
 def _is_class(hint: object) -> typing.TypeGuard[type]:
-    """Whether an annotation is a class that says something, and no container."""
+    """Check whether an annotation is a class, neither a container nor too wide."""
     return inspect.isclass(hint) and hint.__module__ not in SAYS_NOTHING
 
 
 def _explain(error: InstantiationException, where: str, name: str) -> str:
-    """Hydra's word on a target: blocked, broken, or not there."""
+    """Explain Hydra's error: the target is blocked, broken or missing."""
     if (locating := error.__cause__) is None:
         first = str(error).splitlines()[0].rstrip(",")
         if "callable" in first:
@@ -178,7 +178,7 @@ def _explain(error: InstantiationException, where: str, name: str) -> str:
     return f"{where} fails to import: {cause}"
 
 
-@functools.cache  # once a process, however often a run is built
+@functools.cache  # once per process
 def _print_foreign(package: str) -> None:
     place = getattr(sys.modules.get(package), "__file__", None) or "no file"
     rank_zero_only(print)(
@@ -187,7 +187,7 @@ def _print_foreign(package: str) -> None:
 
 
 def _refuse_private(name: str, key: str) -> None:
-    """Refuse what is not public: it may be gone in the next version."""
+    """Refuse a private name, which the next version may not have."""
     package, _, rest = name.partition(".")
     if package in FRAMEWORKS and "._" in name:
         raise UserError(f"{key}._target_={name} is private to {package}. Name a public class.")

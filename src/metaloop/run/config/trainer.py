@@ -1,4 +1,4 @@
-"""The Lightning Trainer as a run uses it."""
+"""The Lightning Trainer of a run."""
 
 import logging
 import warnings
@@ -14,7 +14,7 @@ from metaloop.callbacks import DurableCheckpointIO
 from metaloop.run.config.cluster import cluster_environments
 from metaloop.run.config.settings import Device, Training
 
-# What Lightning and torch say of a use that is meant.
+# Warnings of Lightning and torch about intended uses.
 EXPECTED_WARNINGS = (
     ".*does not have many workers.*",
     ".*Checkpoint directory .* exists and is not empty.*",
@@ -27,7 +27,7 @@ EXPECTED_WARNINGS = (
 
 
 def quiet_lightning() -> None:
-    """Keep what Lightning says of itself, and its expected warnings, off the terminal."""
+    """Hide Lightning's messages about itself and the expected warnings."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
@@ -41,15 +41,15 @@ def make_trainer(
     training: Training | None = None,
     files: DurableCheckpointIO | None = None,
 ) -> pl.Trainer:
-    """Make the Trainer of a run, or with neither loggers nor training that of an evaluation.
+    """Make the Trainer of a run, or of an evaluation if loggers and training are None.
 
-    `files` writes the checkpoints; by default they carry nothing that says what they are of.
+    `files` writes the checkpoints; by default they contain no origin.
     """
     quiet_lightning()
     torch.set_float32_matmul_precision(device.matmul_precision)
-    # by default cuDNN's convolutions round to TF32, whatever the precision of products is
+    # by default cuDNN's convolutions round to TF32, whatever matmul_precision is
     torch.backends.cudnn.allow_tf32 = device.matmul_precision != "highest"
-    # buffers are not broadcast: no norm keeps any, and each rank's are its own
+    # no broadcast of buffers: no norm keeps any, and each rank has its own
     strategy = DDPStrategy(broadcast_buffers=False) if device.processes() > 1 else "auto"
     return pl.Trainer(
         accelerator=device.accelerator,
@@ -60,17 +60,17 @@ def make_trainer(
         strategy=strategy,
         max_steps=training.max_steps if training else -1,
         max_epochs=-1,
-        # counted in meta-steps: the training stream has no epochs
+        # in meta-steps: the training stream has no epochs
         val_check_interval=training.validate_every if training else None,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        # MetaLearner logs at its own interval, and only then
+        # MetaLearner logs at its own interval
         log_every_n_steps=1,
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
-        # the streams take their rank's slice themselves
+        # the streams themselves take their rank's slice
         use_distributed_sampler=False,
-        # adaptation in evaluation differentiates
+        # adaptation needs gradients in evaluation too
         inference_mode=False,
         logger=loggers or False,
         callbacks=callbacks,

@@ -1,4 +1,7 @@
-"""Write what is to be executed into a folder. Imports no torch: commands stay quick."""
+"""Write the folder of a run, evaluation or adaptation.
+
+Imports no torch, so that commands stay fast.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +19,7 @@ from metaloop.process.machine_error import in_words
 from metaloop.run.config.keys import key_of
 from metaloop.run.config.read import load_config, read_overrides
 
-# seconds that the worker of a sweep that was killed may still need to save and end
+# seconds that the worker of a killed sweep may still need to save and end
 SAVING = 60.0
 
 
@@ -26,7 +29,7 @@ def write_run(
     """Make a run folder root/<date_time>_<name> with its config and overrides."""
     try:
         folder = RunFolder.create(root, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}")
-        folder.change(_decided(config, overrides))
+        folder.change(_to_decided(config, overrides))
     except OSError as error:
         raise UserError(f"No run folder can be made in output_dir={root}: {error}") from error
     return folder
@@ -35,10 +38,10 @@ def write_run(
 def write_evaluation(
     run: RunFolder, name: str, config: Mapping[str, object], overrides: Sequence[str]
 ) -> RunFolder:
-    """Make, or write anew, the folder of one of a run's evaluations, and hold it."""
+    """Make or rewrite the folder of an evaluation of a run, and lock it."""
     with in_words(run.path):
         folder = _existing_or_made(run.evaluations / name)
-        return _held(folder, run, {**config, "command": "evaluate"}, overrides)
+        return _write_locked(folder, run, {**config, "command": "evaluate"}, overrides)
 
 
 def write_adaptation(
@@ -49,13 +52,13 @@ def write_adaptation(
     *,
     replaces: bool,
 ) -> RunFolder:
-    """Make the folder of one of a run's adaptations, anew or as name-2, name-3 .., and hold it."""
+    """Make the folder of an adaptation, replaced or as name-2, name-3 .., and lock it."""
     with in_words(run.path):
         if replaces:
             folder = _existing_or_made(run.adaptations / name)
         else:
             folder = RunFolder.create(run.adaptations, name)
-        return _held(folder, run, {**config, "command": "adapt"}, overrides)
+        return _write_locked(folder, run, {**config, "command": "adapt"}, overrides)
 
 
 def rewrite_run(
@@ -64,23 +67,23 @@ def rewrite_run(
     overrides: Sequence[str],
     accepted: Sequence[Accepted],
 ) -> None:
-    """Replace a run's config, the overrides that changed it, and all that was accepted."""
+    """Replace a run's config, its overrides and the accepted changes."""
     by_key = {key_of(override): override for override in (*read_overrides(run), *overrides)}
-    run.change(_decided(config, list(by_key.values())), accepted)
+    run.change(_to_decided(config, list(by_key.values())), accepted)
 
 
 def rewrite_job(job: RunFolder, config: Mapping[str, object], overrides: Sequence[str]) -> None:
-    """Write the run of a sweep's job: new, or again, then as the same run for W&B."""
+    """Write or rewrite the run folder of a sweep's job, with the same run at W&B."""
     with in_words(job.path.parent):
         job.path.mkdir(parents=True, exist_ok=True)
     with in_words(job.path), job.lock(wait=SAVING):
         if job.config.is_file():
             config = {**config, "run_id": load_config(job)["run_id"]}
-        job.change(_decided(config, overrides))
+        job.change(_to_decided(config, overrides))
 
 
 def write_config(folder: RunFolder, config: Mapping[str, object]) -> None:
-    """Write a folder's config alone."""
+    """Write only a folder's config."""
     write_text(folder.config, OmegaConf.to_yaml(dict(config)))
 
 
@@ -91,18 +94,18 @@ def _existing_or_made(path: Path) -> RunFolder:
     return folder
 
 
-def _held(
+def _write_locked(
     folder: RunFolder, run: RunFolder, config: Mapping[str, object], overrides: Sequence[str]
 ) -> RunFolder:
     folder.hold()
-    folder.change(_decided({**config, "run": _way(run, folder)}, overrides))
+    folder.change(_to_decided({**config, "run": _relative_path(run, folder)}, overrides))
     return folder
 
 
-def _way(run: RunFolder, folder: RunFolder) -> str:
-    """From a folder to its run: both may move together."""
+def _relative_path(run: RunFolder, folder: RunFolder) -> str:
+    """Return the path from a folder to its run, which stays valid if both move together."""
     return os.path.relpath(run.path, folder.path)
 
 
-def _decided(config: Mapping[str, object], overrides: Sequence[str]) -> Decided:
+def _to_decided(config: Mapping[str, object], overrides: Sequence[str]) -> Decided:
     return Decided(OmegaConf.to_yaml(dict(config)), OmegaConf.to_yaml(list(overrides)))

@@ -1,1 +1,1 @@
-"""Judging a trained learner on fixed episodes."""
+"""Evaluation of a trained learner on fixed episodes."""

@@ -1,4 +1,4 @@
-"""Evaluate a trained learner on fixed episodes; its results fill one folder."""
+"""Evaluate a trained learner on fixed episodes, and write the results into one folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ from metaloop.run.evaluation.printed_results import print_results
 from metaloop.run.evaluation.results import (
     CALIBRATION_ERROR,
     Results,
-    ours_beside,
+    add_ours,
     summarize_calibration,
     summarize_results,
     write_confusion,
@@ -40,7 +40,7 @@ from metaloop.run.evaluation.results import (
 )
 from metaloop.tasks import Task
 from metaloop.tasks.metric import PROPER_SCORES
-from metaloop.training.by_source import by_source, summarize_each
+from metaloop.training.by_source import split_by_source, summarize_each
 from metaloop.training.calibration import Reliability, measure_reliability
 from metaloop.training.confusion import count_confusion
 from metaloop.training.datamodule import EpisodicDataModule, gather
@@ -58,14 +58,14 @@ def evaluate(
     overrides: Sequence[str],
     loggers: Sequence[Logger] = (),
 ) -> Results:
-    """Evaluate a run's learner as the config says, and write and print what came out.
+    """Evaluate a run's learner by the config; write and print the results.
 
     Args:
-        pieces: what the run's config builds, with what this evaluation changes.
-        run: whose checkpoint it is.
-        folder: where results.json, episodes.csv and the pictures go.
-        overrides: what the user changed, for the record.
-        loggers: those of the training that this evaluation ends; they are told what came out.
+        pieces: built from the run's config with this evaluation's changes.
+        run: the run whose checkpoint is judged.
+        folder: for results.json, episodes.csv and the pictures.
+        overrides: the user's changes, for the record.
+        loggers: loggers of the training that this evaluation ends, which get the results too.
 
     """
     config = pieces.config
@@ -74,9 +74,9 @@ def evaluate(
     trainer = make_trainer(config.device, folder, [Progress()])
     trainer.test(pieces.meta_learner, datamodule=pieces.datamodule, verbose=False)
     evaluated = pieces.meta_learner.evaluated
-    sources = by_source(pieces.task, config.seed, config.evaluation.split, evaluated)
+    sources = split_by_source(pieces.task, config.seed, config.evaluation.split, evaluated)
     reliability = _measure_reliability(pieces)
-    results = _results(pieces, run, checkpoints, sources)
+    results = _summarize(pieces, run, checkpoints, sources)
     if reliability is not None:
         results["calibration"] = summarize_calibration(reliability)
     results["overrides"] = list(overrides)
@@ -87,20 +87,20 @@ def evaluate(
         if reliability is not None:
             mean, width, _ = reliability.error
             values |= {CALIBRATION_ERROR: float(mean), f"{CALIBRATION_ERROR}_ci95": float(width)}
-        _tell_loggers(loggers, values, figures, pieces, max(checkpoints.values()))
+        _log_results(loggers, values, figures, pieces, max(checkpoints.values()))
         print_results(results, folder)
         for path in figures.values():
             say(f"Plot: {path}")
     return results
 
 
-def _results(
+def _summarize(
     pieces: Pieces,
     run: RunFolder,
     checkpoints: Mapping[str, int],
     sources: Mapping[str, Report],
 ) -> Results:
-    """What results.json says, but for what the user changed."""
+    """Make the content of results.json, except the user's overrides."""
     results = summarize_results(pieces.meta_learner.evaluated)
     if (answered := pieces.meta_learner.evaluator.answered) is not None:
         met = {*answered.classes.flatten().tolist()} - {NONE}
@@ -109,13 +109,13 @@ def _results(
         results["by_source"] = {name: summarize_results(part) for name, part in sources.items()}
     protocol = _protocol(pieces, run, checkpoints) | _origin(pieces.config, run)
     results["protocol"] = {**protocol, "episodes": results["episodes"]}
-    results["published"] = ours_beside(pieces.config.published, results, pieces.config.content)
+    results["published"] = add_ours(pieces.config.published, results, pieces.config.content)
     results["versions"] = versions()
     return results
 
 
 def _measure_reliability(pieces: Pieces) -> Reliability | None:
-    """Calibration, where outputs are logits of probabilities and all of them are finite."""
+    """Measure calibration if outputs are logits and all are finite."""
     evaluator = pieces.meta_learner.evaluator
     answered = evaluator.answered
     if answered is None or not PROPER_SCORES.keys() <= evaluator.evaluated.keys():
@@ -126,7 +126,7 @@ def _measure_reliability(pieces: Pieces) -> Reliability | None:
 def _drawings(
     pieces: Pieces, results: Results, folder: Path, reliability: Reliability | None
 ) -> dict[str, Draw]:
-    """The pictures of an evaluation, and the table that goes with one of them."""
+    """Return the pictures of an evaluation; drawing the confusion also writes its table."""
     answered = pieces.meta_learner.evaluator.answered
     curves = {name: estimate(v) for name, v in pieces.meta_learner.evaluated.items()}
     judged = pieces.config.evaluation
@@ -137,29 +137,29 @@ def _drawings(
         "one_task": lambda: _draw_first_task(pieces),
     }
     if answered is not None:
-        drawings["confusion"] = lambda: _tell_confusion(answered, pieces.task, title, folder)
+        drawings["confusion"] = lambda: _draw_confusion(answered, pieces.task, title, folder)
     if reliability is not None:
         drawings["reliability"] = lambda: draw_reliability(reliability, named)
     return drawings
 
 
-def _tell_confusion(answered: Answered, task: Task, title: str, folder: Path) -> Figure:
-    """Write and draw which classes were mistaken for which."""
+def _draw_confusion(answered: Answered, task: Task, title: str, folder: Path) -> Figure:
+    """Draw which classes were mistaken for which, and write the table."""
     confusion = count_confusion(answered)
     write_confusion(folder, confusion, task.class_name)
     return draw_confusion(confusion, task.class_name, title)
 
 
-def _tell_loggers(
+def _log_results(
     loggers: Sequence[Logger],
     summary: Values,
     figures: Mapping[str, Path],
     pieces: Pieces,
     meta_step: int,
 ) -> None:
-    """Put the results into the summary of the W&B run, the pictures beside its others.
+    """Log pictures and results: to W&B as the run's summary, else as values at the meta-step.
 
-    Other loggers get them as values of the meta-step; results.json stands beside metrics.csv.
+    MetricsCsv gets none, since results.json has them.
     """
     split = pieces.config.evaluation.split
     log_figures({f"{split}_{name}": path for name, path in figures.items()}, loggers)
@@ -173,21 +173,21 @@ def _tell_loggers(
 
 @rank_zero_only
 def warn_of_few_episodes(evaluation: Evaluation) -> None:
-    """Say where an interval is wide for want of episodes; an open one has no more to take."""
+    """Warn if few episodes make a closed interval wide."""
     episodes = evaluation.episodes
     if episodes < MANY and evaluation.interval == "closed":
         terminal = Terminal(stderr=True)
         terminal.print("Warning:", style="yellow", end=" ")
         terminal.print(
-            f"evaluation.episodes={episodes} is below {MANY}, what "
-            "the field reports: the interval is wide."
+            f"evaluation.episodes={episodes} is below {MANY}, the usual number, so the interval is "
+            "wide."
         )
 
 
 def load_judged(
     pieces: Pieces, run: RunFolder, norm_modes: Sequence[NormModeName] = ()
 ) -> dict[str, int]:
-    """Load the checkpoint to judge, or every member of an ensemble; return their meta-steps."""
+    """Load the checkpoint to judge, or all of an ensemble; return their meta-steps by file."""
     learner = pieces.meta_learner
     meta_steps, members = {}, []
     judge = pieces.config.evaluation
@@ -204,10 +204,10 @@ def load_judged(
 
 
 def _further_norm_modes(pieces: Pieces) -> list[NormModeName]:
-    """The norm modes to report in addition to the run's own.
+    """Return the norm modes to report in addition to the run's own.
 
     Raises:
-        UserError: one needs statistics or parameters that this run has not learned.
+        UserError: if one needs statistics or parameters that this run has not learned.
 
     """
     algorithm, meta = pieces.algorithm, pieces.meta_learner.meta
@@ -247,7 +247,7 @@ def _protocol(pieces: Pieces, run: RunFolder, checkpoints: Mapping[str, int]) ->
 
 
 def _origin(config: RunConfig, run: RunFolder) -> dict[str, object]:
-    """On what the learner was trained, and where the data it is judged by lies."""
+    """Return the task of the training, and the folder of the data judged by."""
     trained, judged = RunConfig.read(run).task, config.task
     data = {"data_dir": judged["data_dir"]} if judged.get("data_dir") else {}
     return {"trained_on": str(trained["_target_"]).rpartition(".")[2], **data}
@@ -257,7 +257,7 @@ def _draw_first_task(pieces: Pieces) -> Figure | None:
     data: EpisodicDataModule = pieces.datamodule
     first = next(iter(data.test_dataloader()))
     learner = pieces.meta_learner
-    learner.eval()  # the trainer has set back what it found
+    learner.eval()  # the trainer has restored the previous mode
     device = next(iter(learner.meta.values())).device
     drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first)
     assert isinstance(learner.dtype, torch.dtype)

@@ -1,4 +1,4 @@
-"""A run's learner on another task than it was trained on: what has to be the same."""
+"""Check that a run's learner fits another task than it was trained on."""
 
 import inspect
 
@@ -15,14 +15,14 @@ from metaloop.tasks import Task
 
 
 def fit_to_run(config: RunConfig, trained: RunConfig, run: RunFolder) -> RunConfig:
-    """The config of an evaluation, checked against the run whose weights it judges.
+    """Fit the config of an evaluation to the run whose weights it judges.
 
-    Data of the run's own kind are read as it read its: what it has found of them stands for what
-    the config leaves open. An algorithm that has learned a head over all of the run's classes keeps
-    its size, and so does a model of more classes, where a run of varying ways is judged on fewer.
+    If the task has the run's class, keys that the config leaves open get the values that the run
+    has inferred. A head over all of the run's classes keeps its size. So does a model trained with
+    varying ways that is judged on fewer.
 
     Raises:
-        UserError: inputs of another shape, or another number of ways or outputs.
+        UserError: if inputs have another shape, or the number of ways or outputs differs.
 
     """
     for each in (config, trained):
@@ -35,9 +35,9 @@ def fit_to_run(config: RunConfig, trained: RunConfig, run: RunFolder) -> RunConf
     name = type(other).__name__
     if _shapes_of(other) != _shapes_of(own):
         raise UserError(
-            f"{run.path} was trained on {type(own).__name__}, inputs of shape "
-            f"{_shapes_of(own)}; those of {name} are {_shapes_of(other)}. Choose a "
-            "task of the same shape, or one that can be brought into it (its image size)."
+            f"{run.path} was trained on {type(own).__name__}, with inputs of shape "
+            f"{_shapes_of(own)}; those of {name} have {_shapes_of(other)}. Choose a "
+            "task of the same shape, or change its image size."
         )
     model: dict[str, object] = {}
     if own.shapes.ways_vary and other.shapes.has_classes and other.output_size < own.output_size:
@@ -58,6 +58,6 @@ def fit_to_run(config: RunConfig, trained: RunConfig, run: RunFolder) -> RunConf
 
 
 def _shapes_of(task: Task) -> object:
-    """The shape of one input, or of each of its tensors by name."""
+    """Return the shape of an input, or of each of its tensors by name."""
     named = {name: tuple(shape) for name, shape in task.input_shapes.items()}
     return named or tuple(task.input_shape)

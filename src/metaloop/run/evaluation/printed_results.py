@@ -1,21 +1,20 @@
-"""What an evaluation prints: a table of the adaptation, and the published values beside."""
+"""Describe and print an evaluation: the adaptation, and published values next to ours."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 from rich.table import Table
 
 from metaloop.run.evaluation.results import CALIBRATION_ERROR, Results, interval_of
 from metaloop.tasks.metric import PROPER_SCORES
-from metaloop.training.estimate import INTERVALS
+from metaloop.training.estimate import INTERVALS, EpisodeInterval
 from metaloop.user_text import Terminal
 
 SHOWN_STEPS = (0, 1, 3, 5, 10)
 
 
 def print_results(results: Results, folder: Path) -> None:
-    """Print what an evaluation found, and where all of it is."""
+    """Print the results of an evaluation and the file that contains them."""
     console = Terminal()
     for part in describe_results(results):
         console.print(part, soft_wrap=isinstance(part, str))
@@ -23,7 +22,7 @@ def print_results(results: Results, folder: Path) -> None:
 
 
 def describe_results(results: Results) -> Iterator[Table | str]:
-    """Loss and metrics at some inner steps, the gain, calibration, and published values."""
+    """Yield tables and lines: loss and metrics, the gain, calibration, published values."""
     steps, metrics, protocol = results["inner_steps"], results["metrics"], results["protocol"]
     assert isinstance(steps, list)
     assert isinstance(metrics, dict)
@@ -57,13 +56,13 @@ def describe_results(results: Results) -> Iterator[Table | str]:
         )
     if isinstance(classes := results.get("classes"), list):
         yield f"Classes met: {len(classes)}, named in results.json."
-    yield from _describe_published(results)
+    yield from _describe_published(results, interval)
 
 
 def tabulate_steps(
     metrics: Mapping[str, Mapping[str, list[float]]], steps: Sequence[int], trained: int
 ) -> Table:
-    """Each metric before adaptation, after some inner steps, and after the last."""
+    """Tabulate each metric before adaptation, after some inner steps, and after the last."""
     table = Table("inner step", *(name.replace("_", " ") for name in metrics))
     for step in sorted({*SHOWN_STEPS, trained, len(steps) - 1} & set(steps)):
         label = f"{step} (as trained)" if step == trained else str(step)
@@ -72,7 +71,7 @@ def tabulate_steps(
 
 
 def _by_source(sources: Mapping[str, Results], names: Sequence[str]) -> Table:
-    """Each source's values after the last inner step."""
+    """Tabulate each source's values after the last inner step."""
     table = Table("source", "episodes", *(n.replace("_", " ") for n in names), title="By source")
     for source, results in sources.items():
         metrics = results["metrics"]
@@ -82,14 +81,14 @@ def _by_source(sources: Mapping[str, Results], names: Sequence[str]) -> Table:
     return table
 
 
-def _describe_published(results: Results) -> Iterator[Table | str]:
+def _describe_published(results: Results, interval: EpisodeInterval) -> Iterator[Table | str]:
     published, overrides = results["published"], results["overrides"]
     assert isinstance(published, list)
     assert isinstance(overrides, list)
     if not published:
         return
-    ours = f"ours, {interval_of(cast(Results, results['protocol']))}"
-    table = Table("metric", "inner step", "published", ours, "source", title="Beside the paper")
+    columns = ("metric", "inner step", "published", f"ours, {interval}", "source")
+    table = Table(*columns, title="Next to the paper")
     for row in published:
         name, width = str(row["metric"]), row.get("ci95")
         cells = [
@@ -99,8 +98,8 @@ def _describe_published(results: Results) -> Iterator[Table | str]:
         table.add_row(name.replace("_", " "), str(row["inner_step"]), *cells, str(row["source"]))
     yield table
     for note in dict.fromkeys(str(row["note"]) for row in published if row.get("note")):
-        yield f"Of the published value: {note}."
-    yield f"Ours is of: {' '.join(overrides)}"
+        yield f"Note on the published value: {note}."
+    yield f"Our overrides: {' '.join(overrides)}"
 
 
 def _cell(name: str, values: Mapping[str, list[float]], step: int) -> str:

@@ -1,11 +1,11 @@
-"""results.json and episodes.csv: what an evaluation found, with the protocol that found it."""
+"""The results of an evaluation: results.json, with the protocol, episodes.csv, confusion.csv."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, TypedDict
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from metaloop.folders.atomic_write import write_json, write_table
 from metaloop.folders.reading import parse_json, read_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Report
+from metaloop.run.config.published import Published, unmet_conditions
 from metaloop.training.calibration import Reliability
 from metaloop.training.confusion import Confusion, rows_of
 from metaloop.training.estimate import EpisodeInterval, estimate
@@ -24,7 +25,7 @@ CALIBRATION_ERROR = "expected_calibration_error"
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric at every inner step; None where it diverged, or has no interval."""
+    """A metric at every inner step; None if it diverged, or has no interval."""
 
     mean: Annotated[list[float | None], Field(min_length=1)]
     ci95: Annotated[list[float | None], Field(min_length=1)]
@@ -32,7 +33,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Judged:
-    """What others read of results.json."""
+    """The part of results.json that is read again."""
 
     metrics: dict[str, Curve]
     episodes: int = 0
@@ -40,39 +41,56 @@ class Judged:
 
     @property
     def interval(self) -> EpisodeInterval:
-        """What the intervals are over: closed or open."""
+        """The kind of the intervals: closed or open."""
         return interval_of(self.protocol)
 
 
+class Ours(TypedDict):
+    """Our value next to a published one; None if it diverged, or has no interval."""
+
+    mean: float | None
+    ci95: float | None
+    interval: EpisodeInterval
+
+
+class Compared(Published):
+    """A published value with ours, measured under the same protocol."""
+
+    ours: Ours
+
+
 def summarize_results(evaluated: Report) -> Results:
-    """Mean and 95 % half-width of every metric at every inner step, and the adaptation gain."""
+    """Compute mean and half-width of each metric at each inner step, and the adaptation gain."""
     episodes, steps = next(iter(evaluated.values())).shape
     metrics = {}
     for name, values in evaluated.items():
         mean, half_width, _ = estimate(values)
-        metrics[name] = {"mean": finite(mean.tolist()), "ci95": finite(half_width.tolist())}
+        metrics[name] = {
+            "mean": finite_or_none(mean.tolist()),
+            "ci95": finite_or_none(half_width.tolist()),
+        }
     gain = estimate(evaluated["query_loss"][:, :1] - evaluated["query_loss"][:, -1:])
     return {
         "episodes": episodes,
         "inner_steps": list(range(steps)),
         "metrics": metrics,
         "adaptation_gain": {
-            "mean": finite(gain.mean.tolist())[0],
-            "ci95": finite(gain.half_width.tolist())[0],
+            "mean": finite_or_none(gain.mean.tolist())[0],
+            "ci95": finite_or_none(gain.half_width.tolist())[0],
         },
     }
 
 
 def summarize_calibration(reliability: Reliability) -> Results:
-    """The expected calibration error after the last inner step, and the bins of confidence."""
+    """Summarise the calibration error after the last inner step, and the bins of confidence."""
     mean, half_width, _ = reliability.error
     share = reliability.right / reliability.examples
     return {
-        CALIBRATION_ERROR: {"mean": float(mean), "ci95": finite([float(half_width)])[0]},
+        CALIBRATION_ERROR: {"mean": float(mean), "ci95": finite_or_none([float(half_width)])[0]},
         "bins": {
             "examples": reliability.examples.tolist(),
-            "confidence": finite(reliability.confidence.tolist()),
-            "accuracy": finite(share.tolist()),
+            "confidence": finite_or_none(reliability.confidence.tolist()),
+            "accuracy": finite_or_none(share.tolist()),
         },
     }
 
@@ -83,7 +101,7 @@ def write_results(
     evaluated: Report,
     columns: Mapping[str, Sequence[object]] = {},
 ) -> None:
-    """Write results.json, and episodes.csv with one row an episode; `columns` tell them apart."""
+    """Write results.json, and episodes.csv with one row per episode; `columns` describe them."""
     names = [f"{n}_step_{k}" for n, v in evaluated.items() for k in range(v.shape[1])]
     judged = [column.tolist() for values in evaluated.values() for column in values.unbind(1)]
     told_apart = zip(*columns.values(), strict=True) if columns else repeat(())
@@ -96,10 +114,10 @@ def write_results(
 
 
 def read_results(run: RunFolder, name: str) -> Judged:
-    """Read the results of one of a run's evaluations; no metrics where there are none yet.
+    """Read the results of one of a run's evaluations; no metrics if there are none yet.
 
     Raises:
-        UserError: they cannot be read.
+        UserError: if they cannot be read.
 
     """
     path = run.evaluations / name / "results.json"
@@ -110,58 +128,34 @@ def read_results(run: RunFolder, name: str) -> Judged:
 
 
 def write_confusion(folder: Path, confusion: Confusion, class_name: Callable[[int], str]) -> None:
-    """Write confusion.csv: each pair of classes once mistaken, how often, of how many times."""
+    """Write confusion.csv: each pair of confused classes, with its mistakes and chances."""
     rows = [(class_name(a), class_name(b), times, met) for a, b, times, met in rows_of(confusion)]
     header = ("class", "taken_for", "times", "was_a_choice")
     write_table(folder / "confusion.csv", [header, *rows])
 
 
-def ours_beside(
-    published: Sequence[Mapping[str, object]], results: Results, config: Mapping[str, object]
-) -> list[dict[str, object]]:
-    """Each published value with ours at its metric and inner step.
-
-    Only those of the same protocol: a value measured in another way is no comparison.
-    """
-    metrics = results["metrics"]
+def add_ours(
+    published: Sequence[Published], results: Results, config: Mapping[str, object]
+) -> list[Compared]:
+    """Add our value to each published one with the same protocol; leave out the others."""
+    metrics, judged = results["metrics"], config.get("evaluation", {})
     assert isinstance(metrics, dict)
-    judged = cast(Mapping[str, object], config.get("evaluation", {}))
-    beside = []
+    assert isinstance(judged, Mapping)
+    compared = []
     for value in published:
         step, found = value["inner_step"], metrics.get(value["metric"])
-        assert isinstance(step, int)
-        is_ours = not unlike(value, config)
-        if is_ours and found is not None and step < len(found["mean"]):
-            ours = {"mean": found["mean"][step], "ci95": found["ci95"][step]}
-            beside.append({**value, "ours": {**ours, "interval": interval_of(judged)}})
-    return beside
+        if found is not None and step < len(found["mean"]) and not unmet_conditions(value, config):
+            mean, ci95 = found["mean"][step], found["ci95"][step]
+            ours = Ours(mean=mean, ci95=ci95, interval=interval_of(judged))
+            compared.append(Compared(**value, ours=ours))
+    return compared
 
 
 def interval_of(judged: Mapping[str, object]) -> EpisodeInterval:
-    """What intervals are over, by a protocol or a config's `evaluation`: closed in older ones."""
-    return cast(EpisodeInterval, judged.get("interval", "closed"))
+    """Return the kind of a protocol's or an evaluation's intervals; older ones are closed."""
+    return "open" if judged.get("interval") == "open" else "closed"
 
 
-def unlike(value: Mapping[str, object], config: Mapping[str, object]) -> dict[str, object]:
-    """What a config would have to say to be of a published value's protocol and does not.
-
-    The protocol is the value's `where` and the config's `published_where`, which all its published
-    values have in common: keys of the config and their values.
-    """
-    common, own = config.get("published_where", {}), value.get("where", {})
-    assert isinstance(common, Mapping)
-    assert isinstance(own, Mapping)
-    where = {**common, **own}
-    return {key: wanted for key, wanted in where.items() if _look_up(config, key) != wanted}
-
-
-def _look_up(config: Mapping[str, object], dotted_key: str) -> object:
-    value: object = config
-    for part in dotted_key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def finite(values: list[float]) -> list[float | None]:
-    """JSON has no nan and no infinity: one episode has no interval, a diverged loss no mean."""
+def finite_or_none(values: list[float]) -> list[float | None]:
+    """Replace nan and infinity, which JSON lacks, by None."""
     return [v if math.isfinite(v) else None for v in values]

@@ -1,1 +1,1 @@
-"""Comparing the runs of a sweep."""
+"""Comparison of a sweep's runs."""

@@ -1,6 +1,6 @@
-"""What a sweep has done so far: its jobs, what varied between them, and what came out.
+"""The results of a sweep so far: its jobs, the values that vary, and what they reached.
 
-Reads run folders only, whatever state they are in.
+Reads only run folders, in whatever state.
 """
 
 import math
@@ -20,11 +20,11 @@ from metaloop.run.evaluation.results import Judged, read_results
 from metaloop.training.estimate import Interval, estimate
 
 SEED = "seed"
-UNREADABLE = "unreadable"  # the state of a run whose record is damaged
+UNREADABLE = "unreadable"  # state of a run with damaged files
 
 
 class Result(NamedTuple):
-    """A mean with the half-width of its 95 % interval, and over how many and over what it is."""
+    """A mean of some values, with the half-width and the kind of its 95 % interval."""
 
     mean: float
     half_width: float | None
@@ -33,7 +33,7 @@ class Result(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a run folder says of its run."""
+    """The content of a run folder."""
 
     overrides: Mapping[str, str]
     rows: Sequence[Mapping[str, str]]
@@ -44,7 +44,7 @@ class Record(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One run of a sweep; values that it has not come to are None."""
+    """One run of a sweep; values that it has not reached yet are None."""
 
     folder: RunFolder
     varied: Mapping[str, str]
@@ -55,7 +55,7 @@ class Job(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """All jobs, what varied between them, and what the two columns of values hold."""
+    """All jobs, the keys that vary between them, and the metric and split of the values."""
 
     jobs: Sequence[Job]
     keys: Sequence[str]
@@ -64,23 +64,23 @@ class Sweep(NamedTuple):
 
 
 def is_sweep(folder: Path) -> bool:
-    """Whether it is a folder, and not a run's itself."""
+    """Check for a folder that is not itself a run's."""
     is_folder = os.path.isdir(folder)  # noqa: PTH112 - pathlib raises for long names
     return is_folder and not RunFolder(folder).config.is_file()
 
 
 def runs_in(root: Path) -> list[RunFolder]:
-    """The run folders in a sweep's folder.
+    """Return the run folders in a sweep's folder.
 
     Raises:
-        UserError: it is no folder, or no run is in it.
+        UserError: if it is not a folder, or contains no runs.
 
     """
     if not root.is_dir():
         raise UserError(f"There is no folder {root}. Name a sweep's folder: outputs/multirun/DATE.")
     folders = [RunFolder(p.parent) for p in sorted(root.glob("*/config.yaml"))]
     if not folders:
-        raise UserError(f"{root} holds no runs. Name the folder that the sweep's jobs are in.")
+        raise UserError(f"{root} contains no runs. Name the folder that the sweep's jobs are in.")
     return folders
 
 
@@ -88,13 +88,12 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
     """Read every run folder below a folder.
 
     Args:
-        root: the sweep's folder, or any that holds runs.
-        metric: what the values are of; None takes accuracy where the runs log it, else
-            query_loss.
-        split: whose evaluation the test value is from.
+        root: the sweep's folder, or any that contains runs.
+        metric: metric of the values; None for accuracy if the runs log it, else query_loss.
+        split: the evaluation of the test values.
 
     Raises:
-        UserError: it is no folder, no run is in it, or no run logs the metric.
+        UserError: if it is not a folder, contains no runs, or none logs the metric.
 
     """
     folders = runs_in(root)
@@ -106,7 +105,7 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
     if metric is not None and metric not in known:
         choose = f"Choose one of: {', '.join(sorted(known))}" if known else "None has any yet"
         raise UserError(f"No run here has a value of metric={metric}. {choose}.")
-    varied = iter(what_varied([r.overrides for r in records if r.status != UNREADABLE]))
+    varied = iter(find_varied([r.overrides for r in records if r.status != UNREADABLE]))
     jobs = [
         Job(
             folder,
@@ -118,33 +117,32 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
         )
         for folder, record in zip(folders, records, strict=True)
     ]
-    keys = max((list(job.varied) for job in jobs), key=len)  # of one that could be read
+    keys = max((list(job.varied) for job in jobs), key=len)  # of a readable job
     return Sweep(jobs, keys, chosen, split)
 
 
 def overrides_by_key(folder: RunFolder) -> dict[str, str]:
-    """What the user changed for a run: values by their keys."""
+    """Return a run's overrides, values by key."""
     pairs = (line.lstrip("+~").partition("=") for line in read_overrides(folder))
     return {key: value for key, _, value in pairs}
 
 
-def what_varied(overrides: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Of each job's overrides those that not all jobs share."""
+def find_varied(overrides: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return the overrides of each job that differ between jobs."""
     keys = dict.fromkeys(key for job in overrides for key in job)
     differing = [key for key in keys if len({job.get(key) for job in overrides}) > 1]
     return [{key: job.get(key, "") for key in differing} for job in overrides]
 
 
 def short_name(varied: Mapping[str, str]) -> str:
-    """Name a job, or several, by what varied, keys without their sections; empty for nothing."""
+    """Name a job by its varied values, keys without sections; empty if nothing varies."""
     return ", ".join(f"{key.split('.')[-1]}={value}" for key, value in varied.items())
 
 
 def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
-    """The mean test value of jobs that differ in their seed alone, in the order of their folders.
+    """Average the test values of jobs that differ only in their seed, in the order of folders.
 
-    The interval is Student's, over seeds: it says how much another seed may change, which the
-    interval over episodes does not.
+    Student's interval over seeds includes the variation between seeds, unlike that over episodes.
     """
     groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
     for job in jobs:
@@ -155,7 +153,7 @@ def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:
-    """Write one row a job."""
+    """Write one row per job."""
     test = f"{sweep.split}/{sweep.metric}"
     rows: list[list[object]] = [
         [
@@ -176,7 +174,7 @@ def write_csv(sweep: Sweep, path: Path) -> None:
 
 
 def _read_record(folder: RunFolder, split: str) -> Record:
-    """Read a run's record; of one that cannot be read, only why."""
+    """Read a run's folder; if it cannot be read, only the reason."""
     try:
         return Record(
             overrides_by_key(folder),
@@ -206,6 +204,6 @@ def _test(results: Judged, metric: str) -> Result | None:
 
 
 def over_values(values: Sequence[float]) -> Result:
-    """The mean of independent values, one a run, with Student's interval."""
+    """Average independent values, one per run, with Student's interval."""
     mean, half_width, count = estimate(torch.tensor(values, dtype=torch.float64))
     return Result(float(mean), float(half_width) if count > 1 else None, count, "seeds")

@@ -1,4 +1,4 @@
-"""The one number that a sweep compares its jobs by."""
+"""The target metric of a sweep, the number that it compares its jobs by."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from metaloop.tasks import Task, require_mode
 class TargetMetric(NamedTuple):
     """A metric of a stage: val/NAME, the best validation, or test/NAME, after the last inner step.
 
-    mode says whether it should be small or large.
+    `mode` is the better direction, min or max.
     """
 
     stage: str
@@ -26,10 +26,10 @@ class TargetMetric(NamedTuple):
 
 
 def choose_target_metric(named: str | None, config: RunConfig, task: Task) -> TargetMetric:
-    """What `objective` names; None takes what decides which checkpoint is the best.
+    """Find the metric named by `objective`; None for the metric that selects the best checkpoint.
 
     Raises:
-        UserError: it is no metric of the task, or does not say which value is better, or the run
+        UserError: if it is not a metric of the task, its better direction is unknown, or the run
             does not measure it.
 
     """
@@ -38,7 +38,7 @@ def choose_target_metric(named: str | None, config: RunConfig, task: Task) -> Ta
     choices = [f"{s}/{name}" for s, of in of_stages.items() for name in ("query_loss", *of)]
     if f"{stage}/{metric}" not in choices:
         raise UserError(
-            f"objective={named} is no metric of this task. Choose one of: {', '.join(choices)}."
+            f"objective={named} is not a metric of this task. Choose one of: {', '.join(choices)}."
         )
     training = config.training
     if stage == "val" and training.max_steps < training.validate_every:
@@ -54,17 +54,17 @@ def choose_target_metric(named: str | None, config: RunConfig, task: Task) -> Ta
         )
     if stage == "test" and config.evaluation.split != "test":
         raise UserError(
-            f"objective={named} is of the evaluation after training, which evaluation.split="
-            f"{config.evaluation.split} makes one of other episodes. Take objective=val/{metric}."
+            f"objective={named} is measured after training, on the split test, and "
+            f"evaluation.split={config.evaluation.split}. Take objective=val/{metric}."
         )
     return TargetMetric(stage, metric, require_mode(of_stages[stage], metric))
 
 
 def read_target_metric(folder: RunFolder, objective: TargetMetric) -> float:
-    """Read the objective's value from a completed run.
+    """Read the target metric from a completed run.
 
     Raises:
-        UserError: the run has no finite value of it: it diverged.
+        UserError: if the run has no finite value of it, since it diverged.
 
     """
     if objective.stage == "val":
