@@ -1,5 +1,6 @@
 # The public names: what users import and configs name. Loaded by __init__.py when asked for.
 from .adapted import Adapted as Adapted
+from .adapters import lora as lora
 from .algorithms import (
     R2D2 as R2D2,
     Algorithm as Algorithm,

@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
+from metaloop.adapters import describe
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import STATISTICS, Objective, Parameters, Report, has_statistics
 
@@ -130,4 +131,5 @@ class Algorithm(ABC):
             "eval_inner_steps": self.eval_inner_steps,
             "norm_mode": self.objective.norm_mode,
             "norm_adapts": self.objective.norm_adapts,
+            **describe(self.objective.model),
         }

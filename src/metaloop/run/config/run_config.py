@@ -31,6 +31,7 @@ class RunConfig:
         format: see read.py.
         run_id: names the run at Weights & Biases.
         task, model, .. data: nodes, whose `_target_` is constructed.
+        part: a node that makes, of the network, one of which less is learned; None leaves it.
         callbacks, logger: nodes by name; a name that is None is switched off.
         published: values to print next to this run's, each under conditions of its own (`where`),
             with a `note` of what may be wrong with it, and `ran_whole` where the preset's whole
@@ -62,6 +63,7 @@ class RunConfig:
     logger: Mapping[str, Node | None]
     published: list[dict[str, object]]
     published_where: Mapping[str, object] = field(default_factory=dict)
+    part: Node | None = None
     run: str | None = None
     adapt: Adaptation | None = None
 
