@@ -97,8 +97,9 @@ class Algorithm(ABC):
 
     def divide(self, meta: Parameters) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The model's parameters, theta, and the algorithm's own."""
-        theta = {name: meta[name] for name in self.objective.meta_parameters()}
-        return theta, {name: p for name, p in meta.items() if name not in theta}
+        names = self.objective.parameter_names
+        theta = {name: p for name, p in meta.items() if name in names}
+        return theta, {name: p for name, p in meta.items() if name not in names}
 
     def judged_by(self, objective: Objective) -> Self:
         """Copy the algorithm, with another norm mode or a copy of its model."""

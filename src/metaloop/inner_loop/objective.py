@@ -89,6 +89,11 @@ class Objective:
         """Collect the model's learned parameters, theta, by name."""
         return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
 
+    @cached_property
+    def parameter_names(self) -> frozenset[str]:
+        """Names of all the model's parameters, listed once: a small step would feel it."""
+        return frozenset(name for name, _ in self.model.named_parameters())
+
     def shared_names(self) -> list[tuple[str, ...]]:
         """List the names of each learned parameter that the model uses in several modules."""
         names: dict[nn.Parameter, tuple[str, ...]] = {}

@@ -45,10 +45,11 @@ def _gru_step(
     Cho et al. 2014 (arXiv:1406.1078), with the reset applied after the product, as in torch.
     """
     (h,) = state
-    r_x, z_x, n_x = x.chunk(3, dim=-1)
-    r_h, z_h, n_h = F.linear(h, w_hh, b_hh).chunk(3, dim=-1)
-    z = torch.sigmoid(z_x + z_h)
-    n = torch.tanh(n_x + torch.sigmoid(r_x + r_h) * n_h)
+    sizes = [2 * h.shape[-1], h.shape[-1]]
+    gates_x, n_x = torch.split_with_sizes(x, sizes, -1)
+    gates_h, n_h = torch.split_with_sizes(F.linear(h, w_hh, b_hh), sizes, -1)
+    r, z = torch.sigmoid(gates_x + gates_h).chunk(2, dim=-1)
+    n = torch.tanh(n_x + r * n_h)
     return (n + z * (h - n),)
 
 
