@@ -43,6 +43,7 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "wide_resnet": ("task=omniglot",),
         "word_attention": ("task=clinc150",),
         "hf_encoder": ("task=clinc150",),
+        "hf_image_encoder": ("task=omniglot",),
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
@@ -57,7 +58,7 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
     if choice == "dataset":
         target = "tests.tasks.datasets.test_labelled_dataset.Recorded"
         needs["dataset"] = (f"+task.dataset={{_target_:{target},_partial_:true,classes:10}}",)
-    if choice == "hf_encoder":
+    if choice.startswith("hf_"):
         pytest.importorskip("transformers")
     for name in ("train/a", "val/b", "test/c"):  # what is known of a user's folder at the start
         save_image(tmp_path / "data" / name / "0.png")

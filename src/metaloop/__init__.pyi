@@ -67,6 +67,7 @@ from .models import (
     MLP as MLP,
     Conv4 as Conv4,
     HFEncoder as HFEncoder,
+    HFImageEncoder as HFImageEncoder,
     ResNet12 as ResNet12,
     WideResNet as WideResNet,
     WordAttention as WordAttention,

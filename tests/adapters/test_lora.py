@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from metaloop.meta_gradient import meta_gradient
 from tests.adapters.networks import NETWORKS, WIDTH, Encoder, Stacked, moved
 from tests.episodes import drawer
 from tests.finite_difference import assert_meta_gradient_is_finite_difference
+from tests.peak import Peak
 
 RANK, ALPHA, INNER_LR, STEPS = 2, 3.0, 0.1, 2
 VALUES = {"inner_lr": INNER_LR, "inner_steps": STEPS, "eval_inner_steps": STEPS}
@@ -223,6 +225,24 @@ def test_a_tasks_state_is_its_adapters_and_the_base_stays_where_it_was():
         assert p.data_ptr() == place
         assert torch.equal(p, before)
         assert p.grad is None
+
+
+def test_memory_grows_with_the_adapters_and_not_with_the_base():
+    width, tasks = 300, 6
+    base = width * width * 8  # bytes of the one matrix that is adapted
+
+    def peak(make):
+        network = nn.Sequential(OrderedDict(body=nn.Linear(width, width), head=nn.Linear(width, 3)))
+        algorithm = algorithm_of(make(network.double()))
+        draw, labels = drawer(1), torch.zeros(tasks, 2, dtype=torch.long)
+        parts = (Examples(draw(tasks, 2, width), labels) for _ in range(2))
+        with Peak() as counted:
+            meta = algorithm.objective.meta_parameters()
+            meta_gradient(algorithm, meta, Episode(*parts, torch.zeros(tasks, 3)))
+        return counted.largest
+
+    assert peak(lambda network: lora(network, rank=1, alpha=1)) < base
+    assert peak(lambda network: network) > tasks * base  # without: a matrix for each task
 
 
 def test_a_copy_has_adapters_of_its_own():

@@ -26,12 +26,17 @@ NEEDS_DATA = {
     "OMNIGLOT_RUN": "omniglot",
     "CIFAR": "cifar100",
     "CLINC150": "text_intents/clinc150",
+    "CLINC150_RUN": "text_intents/clinc150",
 }
 FIXTURES = {"DATA": "omniglot", "OMNIGLOT_RUN": "omniglot", "CIFAR": "cifar100"}
 # what a word stands for that the reader has made before, here or on another page
 MADE_BY = {
     "FOLDER": ("outputs/2*", "metaloop-train"),
     "SWEEP": ("outputs/multirun/*", "metaloop-train -m algorithm=maml,fomaml seed=0"),
+    "CLINC150_RUN": (
+        "outputs/*_clinc150_pretrain",
+        "metaloop-train algorithm=pretrain task=clinc150 task.data_dir=CLINC150",
+    ),
     "OMNIGLOT_RUN": ("outputs/*_omniglot_maml", "metaloop-train task=omniglot task.data_dir=DATA"),
 }
 SHORTER = (

@@ -2,6 +2,7 @@
 
 from metaloop.models.conv4 import Conv4
 from metaloop.models.hf_encoder import HFEncoder
+from metaloop.models.hf_image_encoder import HFImageEncoder
 from metaloop.models.mlp import MLP
 from metaloop.models.resnet12 import ResNet12
 from metaloop.models.wide_resnet import WideResNet
@@ -11,6 +12,7 @@ __all__ = [
     "MLP",
     "Conv4",
     "HFEncoder",
+    "HFImageEncoder",
     "ResNet12",
     "WideResNet",
     "WordAttention",
