@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
 from metaloop import lora
+from metaloop.adapted.ways import fit_ways
 from metaloop.adapters import merge
 from metaloop.algorithms import maml, proto_maml
 from metaloop.episode import Episode, Examples
@@ -19,7 +20,7 @@ from metaloop.errors import UserError
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
 from tests.adapters.networks import NETWORKS, WIDTH, Encoder, Stacked, moved
-from tests.episodes import drawer
+from tests.episodes import drawer, initial_meta
 from tests.finite_difference import assert_meta_gradient_is_finite_difference
 from tests.peak import Peak
 
@@ -264,3 +265,12 @@ def test_prototypes_and_adapters_go_together():
     algorithm = proto_maml(objective, **VALUES, adjoint="unrolled", part="match:lora")
     meta = {n: p.detach() for n, p in objective.meta_parameters().items()}
     assert_meta_gradient_is_finite_difference(algorithm, meta, episodes(2))
+
+
+def test_a_new_head_has_none_of_the_old_heads_adapters():
+    algorithm = algorithm_of(adapted(Stacked, also=None))
+    meta = initial_meta(algorithm)
+    assert "head.lora_A" in meta
+    other, fitted = fit_ways(algorithm, meta, outputs=3, ways=2, head="fresh", seed=0)
+    assert "head.lora_A" not in fitted
+    assert other.objective.predict(fitted, episodes().support.inputs[0]).shape == (6, 2)
