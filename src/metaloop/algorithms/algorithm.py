@@ -105,6 +105,7 @@ class Algorithm(ABC):
         """Copy the algorithm, with another norm mode or a copy of its model."""
         other = copy.copy(self)
         object.__setattr__(other, "objective", objective)  # dataclasses here are frozen
+        vars(other).pop("names", None)  # where they are cached, of the other model
         return other
 
     def for_ways(self, ways: int) -> Self:
