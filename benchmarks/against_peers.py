@@ -14,14 +14,13 @@ measured as well.
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from speed.jax_peer import jax_step
 from speed.ours import bare_step, memory_of, one_arena, whole_loop
 from speed.peers import PEERS, plain_loop
 from speed.picture import base_of, draw, ratios
+from speed.record import Made, in_words, made, save
 from speed.work import WORKS, Step, Work
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -40,10 +40,16 @@ CANDIDATES: dict[str, Callable[[Work], Step]] = {
     "metaloop": lambda work: bare_step(work, compile=False),
     COMPILED: lambda work: bare_step(work, compile=True),
 }
-PACKAGES = (
-    *("torch", "learn2learn", "higher", "torchopt", "iteryne", "parallel-metalearn"),
-    *("jax", "numpy"),
-)
+
+
+class Measured(TypedDict):
+    """One work's seconds per meta-step, by who and round, and what they are compared with."""
+
+    work: str
+    seconds: dict[str, list[float]]
+    flop: int
+    peak: float
+    made: Made
 
 
 def main() -> None:
@@ -53,20 +59,23 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # JAX reads this
     warnings.simplefilter("ignore")
-    console, report = Console(), {"machine": {}, "seconds": {}}
-    if arguments.out and arguments.out.is_file():
-        report = json.loads(arguments.out.read_text())
-    found = report["seconds"]
+    console = Console()
+    held = arguments.out and arguments.out.with_suffix(".json")
+    record: dict[str, Measured] = json.loads(held.read_text()) if held and held.is_file() else {}
     for name in arguments.works:
         work = replace(WORKS[name], device=arguments.device)
         with console.status(name) as status:
-            found[name] = measure(work, arguments, status.update)
-        print(table(work, found[name], arguments.threads), flush=True)
-        report["machine"][name] = machine(arguments.threads)
+            seconds = measure(work, arguments, status.update)
+        flop, peak = count_flop(work), matmul_peak(work.device)
+        record[name] = Measured(
+            work=work.name, seconds=seconds, flop=flop, peak=peak, made=made(arguments.threads)
+        )
+        print(f"\n{table(record[name])}", flush=True)
         if arguments.out:
-            arguments.out.write_text(json.dumps(report, indent=1))
+            tables = (f"{table(one)}\n\n{in_words(one['made'])}" for one in record.values())
+            save(record, "\n\n".join(tables), arguments.out)
     if arguments.plot:
-        draw({WORKS[name].name: seconds for name, seconds in found.items()}, arguments.plot)
+        draw({one["work"]: one["seconds"] for one in record.values()}, arguments.plot)
 
 
 def parse() -> argparse.Namespace:
@@ -84,7 +93,7 @@ def parse() -> argparse.Namespace:
         "--meta-steps", type=int, default=1200, help="meta-steps of the whole loop; 0: none"
     )
     parser.add_argument("--data-dir", type=Path, help="Omniglot's archives, for the whole loop")
-    parser.add_argument("--out", type=Path, help="a JSON file for all values")
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md, or adds to them")
     parser.add_argument("--plot", type=Path, help="a picture of all values")
     return parser.parse_args()
 
@@ -150,14 +159,12 @@ def numpy(tensor: object) -> np.ndarray:
     return np.asarray(tensor.cpu() if isinstance(tensor, torch.Tensor) else tensor)
 
 
-def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
+def table(measured: Measured) -> str:
     """Make a Markdown table: time, ratio to learn2learn (or the plain loop), share of the peak."""
+    seconds, flop, peak = measured["seconds"], measured["flop"], measured["peak"]
     base = base_of(seconds)
-    with FlopCounterMode(display=False) as counter:
-        plain_loop(work)()
-    flop, peak = counter.get_total_flops(), matmul_peak(work.device)
     lines = [
-        f"\n{work.name}: {flop / 1e9:.2f} GFLOP per meta-step, {threads} threads, "
+        f"**{measured['work']}**: {flop / 1e9:.2f} GFLOP per meta-step, "
         f"matrix-multiply peak {peak / 1e9:.0f} GFLOP/s\n",
         f"| | ms per meta-step | speed, {base} = 1 (smallest to largest) | share of the peak |",
         "|---|---|---|---|",
@@ -171,22 +178,18 @@ def table(work: Work, seconds: dict[str, list[float]], threads: int) -> str:
     return "\n".join(lines)
 
 
+def count_flop(work: Work) -> int:
+    """Count the operations of a meta-step of the plain loop."""
+    with FlopCounterMode(display=False) as counter:
+        plain_loop(work)()
+    return counter.get_total_flops()
+
+
 def matmul_peak(device: str) -> float:
     """Measure the operations per second of a product of large float32 matrices."""
     size = 1024 if device == "cpu" else 8192
     one, other = torch.randn(2, size, size, device=device).unbind()
     return 2 * size**3 / min(turn(lambda: [one @ other], 0.3) for _ in range(3))
-
-
-def machine(threads: int) -> dict[str, object]:
-    """Describe the machine and the versions."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"processor": platform.processor() or platform.machine(), "threads": threads} | versions
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Processes share the cores: each uses one thread for its part of the meta-batch.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -20,11 +19,13 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch
-from against_peers import machine, turn
+from against_peers import turn
 from rich.console import Console
 from speed import transformer
 from speed.ours import bare_step, logged_seconds, memory_of, one_arena
 from speed.peers import plain_loop
+from speed.picture import ratios
+from speed.record import in_words, made, save
 from speed.work import Step, Work
 
 BASE = Work("", 8, 5, 1, 5, (1, 28, 28), 32, "stride", 1, 0.1)
@@ -47,24 +48,45 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     console = Console()
     found: dict[str, Seconds] = {}
-    for number, (what, value, steps) in enumerate(works()):
-        with console.status(f"{what} = {value}"):
-            seconds_of = measure(steps, arguments)
-        found.setdefault(what, {})[str(value)] = seconds_of
-        ours, loop = (1e3 * statistics.median(seconds_of[n]) for n in ("metaloop", "plain loop"))
-        if number == 0:
-            print(f"{'':12} {'':>5} {'ms':>9} {'plain loop, ms':>15} {'ratio':>6}")
-        print(f"{what:12} {value:5} {ours:9.1f} {loop:15.1f} {loop / ours:6.2f}", flush=True)
-    for ranks in PROCESSES:
-        with console.status(f"{ranks} processes"):
-            seconds = [time_of_ranks(ranks, arguments.meta_steps) for _ in range(arguments.rounds)]
-        found.setdefault("processes", {})[str(ranks)] = {"metaloop": seconds}
-        print(f"{'processes':12} {ranks:5} {1e3 * statistics.median(seconds):9.1f}", flush=True)
+    lines = [
+        "| varied | value | ms | plain loop, ms | times as fast (smallest to largest) |",
+        "|---|---|---|---|---|",
+    ]
+    print(*lines, sep="\n", flush=True)
+    for what, value, seconds in measured(arguments, console):
+        found.setdefault(what, {})[str(value)] = seconds
+        lines.append(line(what, value, seconds))
+        print(lines[-1], flush=True)
     if arguments.out:
-        report = {"machine": machine(arguments.threads), "seconds": found}
-        arguments.out.write_text(json.dumps(report, indent=1))
+        how = made(arguments.threads)
+        tables = "\n".join([*lines, "", in_words(how)])
+        save({"made": how, "seconds": found}, tables, arguments.out)
     if arguments.plot:
         draw(found, arguments.plot)
+
+
+def measured(
+    arguments: argparse.Namespace, console: Console
+) -> Iterator[tuple[str, int, dict[str, list[float]]]]:
+    """Yield what is varied, its value, and the seconds per step of each."""
+    for what, value, steps in works():
+        with console.status(f"{what} = {value}"):
+            seconds = measure(steps, arguments)
+        yield what, value, seconds
+    for ranks in PROCESSES:
+        with console.status(f"{ranks} processes"):
+            times = [time_of_ranks(ranks, arguments.meta_steps) for _ in range(arguments.rounds)]
+        yield "processes", ranks, {"metaloop": times}
+
+
+def line(what: str, value: int, seconds: dict[str, list[float]]) -> str:
+    """Make a line of the table."""
+    shown = [f"{1e3 * statistics.median(times):.1f}" for times in seconds.values()]
+    if "plain loop" not in seconds:
+        return f"| {what} | {value} | {shown[0]} | | |"
+    times = ratios(seconds, "metaloop", "plain loop")
+    spread = f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
+    return f"| {what.replace('_', ' ')} | {value} | {shown[0]} | {shown[1]} | {spread} |"
 
 
 def parse() -> argparse.Namespace:
@@ -78,7 +100,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--meta-steps", type=int, default=120, help="meta-steps of the runs with processes"
     )
-    parser.add_argument("--out", type=Path, help="a JSON file for all values")
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
     parser.add_argument("--plot", type=Path, help="a picture of all values")
     return parser.parse_args()
 

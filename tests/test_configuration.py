@@ -58,8 +58,9 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
     if choice == "dataset":
         target = "tests.tasks.datasets.test_labelled_dataset.Recorded"
         needs["dataset"] = (f"+task.dataset={{_target_:{target},_partial_:true,classes:10}}",)
-    if choice.startswith("hf_"):
-        pytest.importorskip("transformers")
+    needed = "transformers" if choice.startswith("hf_") else choice
+    if needed in ("transformers", "tensorboard"):
+        pytest.importorskip(needed)
     for name in ("train/a", "val/b", "test/c"):  # what is known of a user's folder at the start
         save_image(tmp_path / "data" / name / "0.png")
     # what may not be downloaded has to be named

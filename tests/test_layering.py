@@ -52,6 +52,7 @@ ROOMS = [
     "run/adaptation",
     "run/sweeps",
     "run/comparison",
+    "run/report",
     "run/board",
     "run",
     "learner",

@@ -61,7 +61,11 @@ from .inner_loop import (
     WeightDecay as WeightDecay,
 )
 from .learner import Learner as Learner
-from .loggers import MetricsCsv as MetricsCsv, OutageProofWandbLogger as OutageProofWandbLogger
+from .loggers import (
+    MetricsCsv as MetricsCsv,
+    OutageProofWandbLogger as OutageProofWandbLogger,
+    ResumableTensorBoardLogger as ResumableTensorBoardLogger,
+)
 from .meta_gradient import Verdict as Verdict, check as check
 from .models import (
     MLP as MLP,

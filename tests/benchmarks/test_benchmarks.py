@@ -22,8 +22,11 @@ def test_a_step_is_measured_against_the_plain_loops_after_their_gradients_are_co
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "out.png").stat().st_size > 10_000
-    found = json.loads((tmp_path / "out.json").read_text())["seconds"]
-    assert set(found) == {"sinusoid", "omniglot_1"}
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert set(record) == {"sinusoid", "omniglot_1"}
+    assert all("torch" in one["made"]["versions"] for one in record.values())
+    assert "python benchmarks/against_peers.py --who" in (tmp_path / "out.md").read_text()
+    found = {name: one["seconds"] for name, one in record.items()}
     assert all(set(of) == {"plain loop", "metaloop"} for of in found.values())
     assert all(
         len(values) == 2 and min(values) > 0 for of in found.values() for values in of.values()
@@ -40,8 +43,8 @@ def test_the_whole_loop_is_measured_without_omniglots_archives_too(tmp_path):
     who = ("--who", "plain loop", "metaloop", "--works", "sinusoid", "mini_imagenet")
     done = run("against_peers.py", *who, *short, "--out", "out.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "out.json").read_text())["seconds"]
-    for seconds in found.values():
+    record = json.loads((tmp_path / "out.json").read_text())
+    for seconds in (one["seconds"] for one in record.values()):
         (whole,), (bare,) = seconds["metaloop-train"], seconds["metaloop"]
         assert bare / 2 < whole < 20 * bare  # the same work, and something around it
 

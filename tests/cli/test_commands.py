@@ -38,6 +38,7 @@ def test_training_ends_with_a_table_the_gain_a_picture_and_what_to_do_next(train
     assert (trained.parents[1] / picture).stat().st_size > 5000
     for command in ("evaluate", "adapt", "resume"):
         assert f"metaloop-{command} outputs/{trained.name} " in said
+    assert f"metaloop-report outputs/{trained.name}\n" in said
 
 
 def test_a_run_folder_holds_all_there_is_to_know(trained):

@@ -22,6 +22,7 @@ COMMANDS = {
     "resume": ("{disk}/run",),
     "adapt": ("run={disk}/run", "support={table}"),
     "sweep": ("{disk}",),
+    "report": ("{disk}/run",),
 }
 
 

@@ -13,7 +13,7 @@ from metaloop.process.fast_import import fast_imports
 from tests.conftest import run_command
 
 COLD = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # python names each import on stderr
-COMMANDS = ("train", "evaluate", "adapt", "resume", "sweep", "compare")
+COMMANDS = ("train", "evaluate", "adapt", "resume", "sweep", "compare", "report")
 # each of these takes a fifth of a second to seconds
 SLOW = ("torch", "numpy", "scipy", "matplotlib", "pytorch_lightning", "torchmetrics", "wandb")
 # what a run uses only where its config asks for it

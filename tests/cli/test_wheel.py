@@ -30,6 +30,7 @@ def test_the_wheel_ships_every_config_and_data_file(wheel):
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"metaloop/conf/{path.relative_to(ROOT / 'conf')}" in names
     assert "metaloop/tasks/sources/splits/omniglot_alphabets.json" in names
+    assert "metaloop/run/report/page.css" in names
     assert {"metaloop/__init__.pyi", "metaloop/py.typed"} <= names
 
 

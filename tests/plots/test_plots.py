@@ -7,6 +7,7 @@ import matplotlib.colors as colors
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch.utils._pytree import tree_map
 
 from metaloop.algorithms import maml
@@ -21,6 +22,7 @@ from metaloop.plots import (
     draw_predictions,
     draw_reliability,
     draw_step_sizes,
+    draw_validation_curves,
 )
 from metaloop.plots.image_episode import RIGHT, WRONG
 from metaloop.tasks import PointNavigation, Sinusoid
@@ -64,6 +66,31 @@ def test_the_learning_curve_draws_training_and_validation():
     (axis,) = draw_learning_curve(rows).axes
     assert lines(axis)["train, after"].tolist() == [3.0, 1.0]
     assert lines(axis)["validation, after"].tolist() == [2.0]
+
+
+def test_the_learning_curve_of_training_alone_names_no_interval():
+    rows = [{"step": "1", "train/f1": "0.3"}, {"step": "2", "train/f1": "0.5"}]
+    (axis,) = draw_learning_curve(rows, ["f1"]).axes
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["train, after"]
+    assert axis.get_ylabel() == "f1"
+
+
+def test_runs_of_one_learner_share_a_colour_and_learners_do_not():
+    curves = {"maml": [[(1, 3.0), (2, 2.0)], [(1, 4.0), (2, 1.0)]], "anil": [[(1, 5.0)]]}
+    (axis,) = draw_validation_curves(curves, "validation loss", "title").axes
+    one, other, anil = axis.get_lines()
+    assert (one.get_xdata().tolist(), other.get_ydata().tolist()) == ([1, 2], [4.0, 1.0])
+    assert one.get_color() == other.get_color() != anil.get_color()
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["maml", "anil"]
+    assert draw_validation_curves({str(n): [[(1, 1.0)]] for n in range(8)}, "", "") is None
+
+
+def test_a_long_title_takes_more_lines_and_stays_in_its_picture():
+    rows = [{"step": "1", "train/query_loss": "0.3"}]
+    figure = draw_learning_curve(rows, title="a $name$ of many words " * 6)
+    assert r"\$name\$" in figure.get_suptitle()
+    FigureCanvasAgg(figure).draw()
+    assert figure._suptitle.get_window_extent().width < figure.bbox.width
 
 
 @pytest.mark.parametrize("stage", ["train", "val"])

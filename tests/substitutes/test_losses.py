@@ -26,6 +26,7 @@ def drawn(*shape, seed=5):
 
 
 NUMBERS = drawn(*ROWS)
+YES_OR_NO = (drawn(*ROWS, seed=8) > 0).double()
 SIGNS = drawn(*ROWS, seed=6).sign()
 CLASSES = torch.tensor([[0, 4, 2, 2], [1, 0, 3, 4]])
 WEIGHTS = drawn(5, seed=7).abs() + 0.1
@@ -43,6 +44,10 @@ def smoothed(logits, classes, weight=None):
 
 def weighted(logits, classes):
     return smoothed(logits, classes, WEIGHTS[0].to(logits.dtype))
+
+
+def several(logits, targets, weight=None):
+    return F.multilabel_soft_margin_loss(logits, targets.to(logits.dtype), weight)
 
 
 def aligned(logits, targets, steps, lengths):
@@ -133,7 +138,11 @@ REASONS = {
     "pdist": (Operation(F.pdist, [ROWS]), "looped", "_pdist_backward"),
     "pdist_3": (Operation(lambda x: F.pdist(x, 3.0), [ROWS]), "looped", "_pdist_backward"),
 }
-OPERATIONS = {name: operation for name, (operation, _, _) in REASONS.items()}
+OPERATIONS = {
+    **{name: operation for name, (operation, _, _) in REASONS.items()},
+    "multilabel_soft_margin": Operation(several, [ROWS], [YES_OR_NO]),
+    "weighted_multilabel_soft_margin": Operation(several, [ROWS], [YES_OR_NO, WEIGHTS]),
+}
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
 
 
@@ -147,6 +156,11 @@ def test_torchs_own_fails_in_a_nesting(operation, nesting, error):
         except (RuntimeError, NotImplementedError) as raised:
             failed.append(str(raised))
     assert any(error in message for message in failed), failed
+
+
+def test_torchs_loss_of_several_labels_warns_in_a_vmapped_forward_mode():
+    with pytest.warns(UserWarning, match="resized"):
+        Case(OPERATIONS["multilabel_soft_margin"], TORCH, [True]).vectorised_forward()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -176,6 +190,7 @@ def test_reductions_are_torchs(reduction):
         (F.hinge_embedding_loss, SIGNS),
         (F.multi_margin_loss, CLASSES),
         (F.multilabel_margin_loss, LABELS),
+        (F.multilabel_soft_margin_loss, YES_OR_NO),
     ]:
         row = Operation(lambda x, y, f=torchs: f(x, y, reduction=reduction), [ROWS], [target])
         assert_is_torchs(row, TABLE)

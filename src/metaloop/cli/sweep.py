@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from rich.table import Table
-
 from metaloop.cli.help import version_text
 from metaloop.cli.mistakes import fail
 from metaloop.cli.overrides import folder_named
@@ -48,46 +46,17 @@ def main() -> None:
 def _show(folder: Path, metric: str | None, split: str) -> None:
     with fast_imports():  # here: --help needs no torch
         from metaloop.loggers.figures import save_figures
-        from metaloop.plots import draw_comparison
-        from metaloop.run.sweeps.sweep_table import (
-            SEED,
-            UNREADABLE,
-            over_seeds,
-            read_sweep,
-            short_name,
-            write_csv,
-        )
+        from metaloop.run.sweeps.shown import describe_sweep, draw_sweep
+        from metaloop.run.sweeps.sweep_table import read_sweep, write_csv
 
     sweep = read_sweep(folder, metric, split)
-    groups = over_seeds(sweep.jobs)
-    name = sweep.metric.replace("_", " ")
     write_csv(sweep, folder / "sweep.csv")
-    axis_title = f"{split} {name}, 95 % interval over seeds"
-    if groups:
-        rows = {short_name(varied) or "all jobs": (r.mean, r.half_width) for varied, r in groups}
-        save_figures({"sweep": lambda: draw_comparison(rows, axis_title, folder.name)}, folder)
+    has_results = any(job.test is not None for job in sweep.jobs)
+    if has_results:
+        save_figures({"sweep": lambda: draw_sweep(sweep, folder.name)}, folder)
     console = Terminal()
-    jobs = Table(*sweep.keys, "state", f"best val {name}", f"{split} {name}, 95 % interval")
-    for job in sweep.jobs:
-        test = "" if job.test is None else _number(job.test.mean, job.test.half_width)
-        test += "" if job.test is None else f" ({job.test.interval})"
-        validation = "" if job.validation is None else _number(job.validation, None)
-        cells = (job.varied.get(key, "") for key in sweep.keys)
-        jobs.add_row(*cells, job.status, validation, test)
-    console.print(jobs)
-    if any(result.values > 1 for _, result in groups):
-        table = Table(*(k for k in sweep.keys if k != SEED), "seeds", axis_title)
-        for varied, result in groups:
-            cell = _number(result.mean, result.half_width)
-            table.add_row(*varied.values(), str(result.values), cell)
-        console.print(table)
-    for job in sweep.jobs:
-        if job.status in ("diverged", "failed", "killed", "interrupted", UNREADABLE):
-            console.print(f"{job.status}: {job.folder.path}  {job.error}", soft_wrap=True)
+    for part in describe_sweep(sweep):
+        console.print(part, soft_wrap=isinstance(part, str))
     say(f"Table: {folder / 'sweep.csv'}")
-    if groups:
+    if has_results:
         say(f"Plot: {folder / 'sweep.png'}")
-
-
-def _number(mean: float, half_width: float | None) -> str:
-    return f"{mean:.4f}" if half_width is None else f"{mean:.4f} +/- {half_width:.4f}"

@@ -30,8 +30,8 @@ class RunFolder:
     changes.json         changes accepted on resuming; overrides config.yaml and overrides.yaml
     best_modes.json      whether each metric is best at its min or max
     checkpoints/         last, previous, best         metrics.csv      one row per logging step
-    plots/  wandb/       pictures; W&B's files        evaluations/     one folder per evaluation
-                                                      adaptations/     one folder per adaptation
+    plots/               pictures                     evaluations/     one folder per evaluation
+    wandb/ tensorboard/  files of the loggers         adaptations/     one folder per adaptation
     log.txt              output of a sweep's job, if several run at once
     """
 

@@ -11,6 +11,7 @@ from metaloop.plots.predictions import draw_predictions
 from metaloop.plots.reliability import draw_reliability
 from metaloop.plots.step_sizes import draw_step_sizes
 from metaloop.plots.trajectories import draw_trajectories
+from metaloop.plots.validation_curves import draw_validation_curves
 
 __all__ = [
     "draw_adaptation_curve",
@@ -26,5 +27,6 @@ __all__ = [
     "draw_reliability",
     "draw_step_sizes",
     "draw_trajectories",
+    "draw_validation_curves",
     "is_curve",
 ]

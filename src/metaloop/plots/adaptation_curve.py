@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from metaloop.plots.title import set_title
 from metaloop.training.estimate import Estimate
 from metaloop.user_text import for_figure
 
@@ -20,10 +22,10 @@ def draw_adaptation_curve(
     panels: dict[str, list[str]] = {}
     for name in curves:
         panels.setdefault(_quantity(name), []).append(name)
-    figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
-    for axis, (quantity, names) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    columns, rows = min(2, len(panels)), -(-len(panels) // 2)
+    figure = Figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
+    for number, (quantity, names) in enumerate(panels.items(), 1):
+        axis = figure.add_subplot(rows, columns, number)
         others = (f"C{number}" for number in range(1, 10))  # for the query set, one per norm mode
         for name in names:
             is_support = name.startswith("support_")
@@ -40,10 +42,10 @@ def draw_adaptation_curve(
             axis.axvline(trained_steps, color="0.5", linestyle=":", label="as trained")
         axis.set_xlabel("inner step")
         axis.set_ylabel(for_figure(quantity))
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=8)
-    figure.suptitle(for_figure(title), fontsize=10)
+    set_title(figure, title)
     return figure
 
 

@@ -23,7 +23,7 @@ from metaloop.callbacks.resume_checkpoint import STOPPED
 from metaloop.errors import UserError
 from metaloop.folders.atomic_write import write_json
 from metaloop.folders.run_folder import RunFolder
-from metaloop.loggers import MetricsCsv, OutageProofWandbLogger
+from metaloop.loggers import MetricsCsv, OutageProofWandbLogger, ResumableTensorBoardLogger
 from metaloop.loggers.figures import log_figures, save_figures
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.loggers.wandb_logger import wandb_mode
@@ -54,6 +54,7 @@ from metaloop.run.config.trainer import make_trainer
 from metaloop.run.config.write import write_config, write_evaluation
 from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
+from metaloop.run.report.commands import after_training
 from metaloop.tasks import best_mode, require_mode
 from metaloop.training.logged_values import summary_names
 from metaloop.user_text import for_shell, say
@@ -218,6 +219,9 @@ def _begin_logging(
         if isinstance(logger, MetricsCsv):
             is_extended = start.step < training.max_steps and not start.is_stopped
             logger.rewind(start.step, is_extended=is_extended and is_in_window)
+        elif isinstance(logger, ResumableTensorBoardLogger):
+            logger.rewind(start.step)
+            say(f"TensorBoard: {for_shell('tensorboard', '--logdir', folder.path)}")
         logger.log_hyperparams(dict(config.content))
         if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
             run, place = logger.experiment, Path(logger.save_dir or folder.path) / "wandb"
@@ -251,13 +255,8 @@ def _evaluate_after(folder: RunFolder, pieces: Pieces, loggers: list[Logger]) ->
 def _print_next_commands(path: Path) -> None:
     # without the environment activated the commands are found beside its python
     place = "" if shutil.which("metaloop-train") else f"{os.path.relpath(sys.prefix)}/bin/"
-    say(
-        "\nNext:\n"
-        f"  {for_shell(f'{place}metaloop-evaluate', path)} evaluation.checkpoint=last\n"
-        f"  {for_shell(f'{place}metaloop-adapt', path)} support=LABELLED query=REST\n"
-        f"  {for_shell(f'{place}metaloop-resume', path)} training.max_steps=MORE\n"
-        f"  {for_shell(f'{place}metaloop-train')} --help"
-    )
+    lines = (command.line for command in after_training(path, place))
+    say("\n  ".join(["\nNext:", *lines]))
 
 
 def _close(loggers: list[Logger], exit_code: int) -> None:

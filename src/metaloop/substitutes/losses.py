@@ -70,6 +70,29 @@ def soft_margin_loss(
     )
 
 
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Compute the mean over classes of -y log s(x) - (1 - y) log(1 - s(x)), s the sigmoid.
+
+    Torch's calls its own logsigmoid, which warns of resized outputs in vmapped forward mode.
+    """
+    x, y = full_precision(input), full_precision(target)
+    # -log s(x) = softplus(-x)
+    values = y * F.softplus(-x, threshold=40) + (1 - y) * F.softplus(x, threshold=40)
+    if weight is not None:
+        values = values * weight
+    values = values.sum(-1) / input.shape[-1]
+    return _reduce(values, _reduction(size_average, reduce, reduction)).to(
+        torch.result_type(input, target)
+    )
+
+
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -263,4 +286,7 @@ ALWAYS: dict[Callable[..., object], Callable[..., object]] = {
     F.cross_entropy: cross_entropy,
 }
 # elsewhere torch's version is exact, and a single call
-FORWARD: dict[Callable[..., object], Callable[..., object]] = {F.mse_loss: mse_loss}
+FORWARD: dict[Callable[..., object], Callable[..., object]] = {
+    F.mse_loss: mse_loss,
+    F.multilabel_soft_margin_loss: multilabel_soft_margin_loss,
+}

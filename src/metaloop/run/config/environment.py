@@ -33,14 +33,14 @@ def describe_environment() -> dict[str, object]:
         "versions": versions(),
         "git": _git_state(),
         "platform": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "cpu_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's model, where the system says it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

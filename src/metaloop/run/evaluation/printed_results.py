@@ -1,6 +1,6 @@
 """What an evaluation prints: a table of the adaptation, and the published values beside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,13 +15,19 @@ SHOWN_STEPS = (0, 1, 3, 5, 10)
 
 
 def print_results(results: Results, folder: Path) -> None:
-    """Print loss and metrics at some inner steps, the gain, published values, where it all is."""
+    """Print what an evaluation found, and where all of it is."""
     console = Terminal()
+    for part in describe_results(results):
+        console.print(part, soft_wrap=isinstance(part, str))
+    console.print(f"Results: {folder / 'results.json'}", soft_wrap=True)
+
+
+def describe_results(results: Results) -> Iterator[Table | str]:
+    """Loss and metrics at some inner steps, the gain, calibration, and published values."""
     steps, metrics, protocol = results["inner_steps"], results["metrics"], results["protocol"]
     assert isinstance(steps, list)
     assert isinstance(metrics, dict)
     assert isinstance(protocol, dict)
-    trained = int(protocol["inner_steps"])
     interval = interval_of(protocol)
     title = f"{results['episodes']} {protocol['split']} episodes, mean and {interval} 95 % interval"
     shown = {
@@ -30,33 +36,39 @@ def print_results(results: Results, folder: Path) -> None:
         if name == "support_loss"
         or ("support_" not in name and name.partition("@")[0] not in PROPER_SCORES)
     }
-    caption = f"{interval}: {INTERVALS[interval]}"
-    names = (n.replace("_", " ") for n in shown)
-    table = Table("inner step", *names, title=title, caption=caption)
-    for step in sorted({*SHOWN_STEPS, trained, len(steps) - 1} & set(steps)):
-        label = f"{step} (as trained)" if step == trained else str(step)
-        table.add_row(label, *(_cell(name, v, step) for name, v in shown.items()))
-    console.print(table)
+    table = tabulate_steps(shown, steps, trained=int(protocol["inner_steps"]))
+    table.title, table.caption = title, f"{interval}: {INTERVALS[interval]}"
+    yield table
     if isinstance(sources := results.get("by_source"), dict):
-        console.print(_by_source(sources, list(shown)))
+        yield _by_source(sources, list(shown))
     gain = results["adaptation_gain"]
     assert isinstance(gain, dict)
-    console.print(
+    yield (
         f"Adaptation gain (query loss before - after {len(steps) - 1} steps): "
         f"{_number('query_loss', gain['mean'], gain['ci95'])}"
     )
     if isinstance(calibration := results.get("calibration"), dict):
         error = calibration[CALIBRATION_ERROR]
-        console.print(
+        yield (
             f"Calibration after {len(steps) - 1} steps: expected calibration error "
             f"{_number('accuracy', error['mean'], error['ci95'])}, negative log-likelihood "
             f"{_cell('nll', metrics['nll'], -1)}, Brier score "
             f"{_cell('brier', metrics['brier'], -1)}."
         )
     if isinstance(classes := results.get("classes"), list):
-        console.print(f"Classes met: {len(classes)}, named in results.json.")
-    _print_published(console, results)
-    console.print(f"Results: {folder / 'results.json'}", soft_wrap=True)
+        yield f"Classes met: {len(classes)}, named in results.json."
+    yield from _describe_published(results)
+
+
+def tabulate_steps(
+    metrics: Mapping[str, Mapping[str, list[float]]], steps: Sequence[int], trained: int
+) -> Table:
+    """Each metric before adaptation, after some inner steps, and after the last."""
+    table = Table("inner step", *(name.replace("_", " ") for name in metrics))
+    for step in sorted({*SHOWN_STEPS, trained, len(steps) - 1} & set(steps)):
+        label = f"{step} (as trained)" if step == trained else str(step)
+        table.add_row(label, *(_cell(name, values, step) for name, values in metrics.items()))
+    return table
 
 
 def _by_source(sources: Mapping[str, Results], names: Sequence[str]) -> Table:
@@ -70,7 +82,7 @@ def _by_source(sources: Mapping[str, Results], names: Sequence[str]) -> Table:
     return table
 
 
-def _print_published(console: Terminal, results: Results) -> None:
+def _describe_published(results: Results) -> Iterator[Table | str]:
     published, overrides = results["published"], results["overrides"]
     assert isinstance(published, list)
     assert isinstance(overrides, list)
@@ -85,10 +97,10 @@ def _print_published(console: Terminal, results: Results) -> None:
             _number(name, row["ours"]["mean"], row["ours"]["ci95"]),
         ]
         table.add_row(name.replace("_", " "), str(row["inner_step"]), *cells, str(row["source"]))
-    console.print(table)
+    yield table
     for note in dict.fromkeys(str(row["note"]) for row in published if row.get("note")):
-        console.print(f"Of the published value: {note}.", soft_wrap=True)
-    console.print(f"Ours is of: {' '.join(overrides)}", soft_wrap=True)
+        yield f"Of the published value: {note}."
+    yield f"Ours is of: {' '.join(overrides)}"
 
 
 def _cell(name: str, values: Mapping[str, list[float]], step: int) -> str:

@@ -1,0 +1,116 @@
+"""Commands that made a folder, and those to try next. Each is told with what it does."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
+from metaloop.folders.sweep_folder import SweepFolder
+from metaloop.run.config.read import read_overrides
+from metaloop.user_text import for_hydra, for_shell
+
+Config = Mapping[str, object]
+
+
+class Command(NamedTuple):
+    """A command with what it does."""
+
+    purpose: str
+    line: str
+
+
+def run_of(folder: RunFolder, config: Config) -> RunFolder:
+    """The run that an evaluation or adaptation is of."""
+    return RunFolder(os.path.normpath(folder.path / str(config["run"])))
+
+
+def command_of(folder: RunFolder, config: Config) -> str:
+    """The command that made a run, an evaluation or an adaptation."""
+    overrides, command = read_overrides(folder), config["command"]
+    if command == "train":
+        return for_shell("metaloop-train", *overrides)
+    run = run_of(folder, config)
+    if command == "evaluate" and overrides == read_overrides(run):  # by the end of the training
+        return for_shell("metaloop-train", *overrides)
+    name = for_hydra("name", folder.path.resolve().name)
+    return for_shell(f"metaloop-{command}", run.path, *overrides, name)
+
+
+def after_training(run: Path, place: str = "") -> list[Command]:
+    """What to try with a trained learner; `place` is where the commands are."""
+    evaluate, adapt, resume, report, train = (
+        f"{place}metaloop-{name}" for name in ("evaluate", "adapt", "resume", "report", "train")
+    )
+    return [
+        Command(
+            "judge the last checkpoint, not the best",
+            for_shell(evaluate, run, "evaluation.checkpoint=last"),
+        ),
+        Command(
+            "adapt it to examples of your own",
+            for_shell(adapt, run, "support=LABELLED", "query=REST"),
+        ),
+        Command("train longer", for_shell(resume, run, "training.max_steps=MORE")),
+        Command("put all of it on one page", for_shell(report, run)),
+        Command("see what else can be chosen", for_shell(train, "--help")),
+    ]
+
+
+def after_run(run: RunFolder) -> list[Command]:
+    """What to do next with a training run, whatever its state."""
+    path, state = run.path, run.state()
+    if state == "completed":
+        return after_training(path)
+    if state == "composed":
+        return [Command("start it", for_shell("python", "-m", "metaloop.run", path))]
+    if state == "running":
+        return [Command("write this page again", for_shell("metaloop-report", path))]
+    if state == "diverged":
+        lower = ("optimizer.lr=LOWER", "--accept-changes")
+        return [
+            Command("go on with another value", for_shell("metaloop-resume", path, *lower)),
+        ]
+    return [Command("go on from the last checkpoint", for_shell("metaloop-resume", path))]
+
+
+def after_evaluation(folder: RunFolder, run: RunFolder) -> list[Command]:
+    """What to try after an evaluation."""
+    return [
+        Command(
+            "take the interval over the data, too",
+            for_shell("metaloop-evaluate", run.path, "evaluation.interval=open"),
+        ),
+        Command("compare it with another", for_shell("metaloop-compare", folder.path, "OTHER")),
+        Command("put the run on one page", for_shell("metaloop-report", run.path)),
+    ]
+
+
+def after_adaptation(run: RunFolder) -> list[Command]:
+    """What to try after an adaptation."""
+    return [
+        Command(
+            "judge it by labelled examples, and export it",
+            for_shell("metaloop-adapt", run.path, "support=LABELLED", "query=REST", "export=onnx"),
+        ),
+        Command("put the run on one page", for_shell("metaloop-report", run.path)),
+    ]
+
+
+def command_of_sweep(sweep: SweepFolder, *more: str) -> list[str]:
+    """The sweep's last command, with further arguments; none if it is not known."""
+    with suppress(UserError):  # a folder of runs that no sweep made
+        return [for_shell("metaloop-train", "-m", *sweep.leader.arguments, *more)]
+    return []
+
+
+def after_sweep(sweep: SweepFolder) -> list[Command]:
+    """What to try with a sweep."""
+    again = command_of_sweep(sweep, for_hydra("hydra.sweep.dir", sweep.path))
+    return [
+        *(Command("finish what is missing", line) for line in again),
+        Command("tell the learners apart, paired", for_shell("metaloop-compare", sweep.path)),
+        Command("put one job on a page", for_shell("metaloop-report", sweep.path / "JOB")),
+    ]
