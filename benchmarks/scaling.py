@@ -3,9 +3,9 @@
     python benchmarks/scaling.py --out scaling.json --plot scaling.png
 
 MAML on Conv4-32 (strided), 5-way 1-shot with 5 queries per class, 28 x 28, 8 tasks, 1 inner step,
-varying one value at a time; then tasks of a small transformer. Everything in turn, `--rounds`
-times, compared with a plain loop over the tasks. Processes share the cores: each uses one thread
-for its part of the meta-batch.
+varying one value at a time; then tasks of a small transformer, and of adapters on a frozen one of
+two layers. Everything in turn, `--rounds` times, compared with a plain loop over the tasks.
+Processes share the cores: each uses one thread for its part of the meta-batch.
 """
 
 import argparse
@@ -36,7 +36,8 @@ VARIED = {
     "image": (14, 28, 56, 84),
 }
 TRANSFORMERS = (4, 16, 32)  # tasks of a small transformer
-RANKS = (1, 2)
+RANK = 4  # of adapters
+PROCESSES = (1, 2)
 Seconds = dict[str, dict[str, list[float]]]
 
 
@@ -72,7 +73,7 @@ def measured(
         with console.status(f"{what} = {value}"):
             seconds = measure(steps, arguments)
         yield what, value, seconds
-    for ranks in RANKS:
+    for ranks in PROCESSES:
         with console.status(f"{ranks} processes"):
             times = [time_of_ranks(ranks, arguments.meta_steps) for _ in range(arguments.rounds)]
         yield "processes", ranks, {"metaloop": times}
@@ -114,6 +115,8 @@ def works() -> Iterator[tuple[str, int, dict[str, Step]]]:
             yield what, value, steps
     for tasks in TRANSFORMERS:
         yield "transformer", tasks, transformer.steps(tasks)
+    for tasks in TRANSFORMERS:
+        yield "adapters", tasks, transformer.steps(tasks, layers=2, rank=RANK)
 
 
 def measure(steps: dict[str, Step], arguments: argparse.Namespace) -> dict[str, list[float]]:

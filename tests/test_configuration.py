@@ -44,6 +44,7 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
         "wide_resnet": ("task=omniglot",),
         "word_attention": ("task=clinc150",),
         "hf_encoder": ("task=clinc150",),
+        "hf_image_encoder": ("task=omniglot",),
         "ddp": ("data.meta_batch_size=24",),
         "cavia": ("model.context_size=5",),
         "prototypical": ("task=omniglot",),
@@ -58,8 +59,9 @@ def test_every_option_of_every_group_composes_and_builds(group, choice, tmp_path
     if choice == "dataset":
         target = "tests.tasks.datasets.test_labelled_dataset.Recorded"
         needs["dataset"] = (f"+task.dataset={{_target_:{target},_partial_:true,classes:10}}",)
-    if choice in ("hf_encoder", "tensorboard"):
-        pytest.importorskip("transformers" if choice == "hf_encoder" else choice)
+    needed = "transformers" if choice.startswith("hf_") else choice
+    if needed in ("transformers", "tensorboard"):
+        pytest.importorskip(needed)
     for name in ("train/a", "val/b", "test/c"):  # what is known of a user's folder at the start
         save_image(tmp_path / "data" / name / "0.png")
     # what may not be downloaded has to be named

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from metaloop.adapters import lora
 from metaloop.algorithms import maml
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
@@ -15,20 +16,24 @@ INNER_LR, ROWS, LENGTH, WIDTH = 0.01, 10, 12, 32
 
 
 class Network(nn.Module):
-    """One encoder layer over sequences, and a head on their mean."""
+    """Encoder layers over sequences, and a head on their mean."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: int) -> None:
         super().__init__()
-        self.layer = nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, 0.0, batch_first=True)
+        made = [
+            nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, 0.0, batch_first=True)
+            for _ in range(layers)
+        ]
+        self.layers = nn.Sequential(*made)
         self.head = nn.Linear(WIDTH, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[S, length, width] -> [S, 1]."""
-        return self.head(self.layer(x).mean(1))
+        return self.head(self.layers(x).mean(1))
 
 
-def steps(tasks: int) -> dict[str, Step]:
-    """Return a meta-step, meta-gradient and Adam, of each."""
+def steps(tasks: int, *, layers: int = 1, rank: int | None = None) -> dict[str, Step]:
+    """Return a meta-step, meta-gradient and Adam, of each; of adapters, where a rank is given."""
     generator = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> Tensor:
@@ -36,16 +41,18 @@ def steps(tasks: int) -> dict[str, Step]:
 
     support, query = (Examples(draw(LENGTH, WIDTH), draw(1)) for _ in range(2))
     episodes = Episode(support, query, torch.zeros(tasks, 0))
-    return {"metaloop": vectorised(episodes), "plain loop": plain_loop(episodes)}
+    return {
+        "metaloop": vectorised(episodes, make_network(layers, rank)),
+        "plain loop": plain_loop(episodes, make_network(layers, rank)),
+    }
 
 
-def vectorised(episodes: Episode) -> Step:
+def vectorised(episodes: Episode, network: nn.Module) -> Step:
     """Make a meta-step of all tasks at once."""
-    network, optimizer = make_network()
     values = {"inner_lr": INNER_LR, "inner_steps": 1, "eval_inner_steps": 1}
     objective = Objective(model=network, loss=F.mse_loss)
     algorithm = maml(objective, **values, adjoint="unrolled")
-    meta = dict(network.named_parameters())
+    meta, optimizer = learned(network)
 
     def step() -> list[Tensor]:
         gradient, _ = meta_gradient(algorithm, meta, episodes)
@@ -57,10 +64,9 @@ def vectorised(episodes: Episode) -> Step:
     return step
 
 
-def plain_loop(episodes: Episode) -> Step:
+def plain_loop(episodes: Episode, network: nn.Module) -> Step:
     """Make a loop in plain torch, with its only attention kernel that has second derivatives."""
-    network, optimizer = make_network()
-    meta = dict(network.named_parameters())
+    meta, optimizer = learned(network)
 
     def loss(phi: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return F.mse_loss(torch.func.functional_call(network, phi, x), y)
@@ -83,8 +89,20 @@ def plain_loop(episodes: Episode) -> Step:
     return step
 
 
-def make_network() -> tuple[Network, torch.optim.Optimizer]:
-    """Make network and optimizer, always with the same weights."""
+def make_network(layers: int, rank: int | None) -> nn.Module:
+    """Make the network, always with the same weights; those of adapters are not zero."""
     torch.manual_seed(0)
-    network = Network()
-    return network, torch.optim.Adam(network.parameters(), lr=META_LR, fused=True)
+    network = Network(layers)
+    if rank is None:
+        return network
+    adapted = lora(network, rank=rank, alpha=rank)
+    with torch.no_grad():
+        for name, p in adapted.named_parameters():
+            p.add_(0.1 * torch.randn_like(p) * ("lora_B" in name))
+    return adapted
+
+
+def learned(network: nn.Module) -> tuple[dict[str, nn.Parameter], torch.optim.Optimizer]:
+    """Return what is meta-learned, and its optimizer."""
+    meta = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    return meta, torch.optim.Adam(meta.values(), lr=META_LR, fused=True)

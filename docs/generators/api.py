@@ -7,6 +7,7 @@ import metaloop
 
 TITLES = {
     "adapted": "Adapted learners",
+    "adapters": "Adapters",
     "algorithms": "Algorithms",
     "callbacks": "Callbacks",
     "episode": "Episodes",

@@ -1,5 +1,6 @@
 # The public names: what users import and configs name. Loaded by __init__.py when asked for.
 from .adapted import Adapted as Adapted
+from .adapters import lora as lora
 from .algorithms import (
     R2D2 as R2D2,
     Algorithm as Algorithm,
@@ -71,6 +72,7 @@ from .models import (
     Conv4 as Conv4,
     FourierFeatures as FourierFeatures,
     HFEncoder as HFEncoder,
+    HFImageEncoder as HFImageEncoder,
     ResNet12 as ResNet12,
     Siren as Siren,
     WideResNet as WideResNet,

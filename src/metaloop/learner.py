@@ -121,7 +121,7 @@ class Learner:
         of a support set are not there yet.
         """
         *_, phi = self.algorithm.adapt(self.meta, _nothing(self), 0)
-        example = self.task.scale(_blank(self.task, 1), kind_of(self.meta)[0])
+        example = self.task.scale(_blank(self.task, 1), kind_of(self.algorithm.objective.model)[0])
         is_classifier = self.task.is_regression is False
         outputs = {"kind": "logits"} if is_classifier else describe_outputs(self.task, None)
         objective = self.algorithm.objective
@@ -134,7 +134,7 @@ class Learner:
 
 def _nothing(learner: Learner) -> Examples:
     """An empty support set: no step is taken on it."""
-    dtype, device = kind_of(learner.meta)
+    dtype, device = kind_of(learner.algorithm.objective.model)
     empty = map_inputs(lambda tensor: tensor.to(device, dtype), _blank(learner.task, 0))
     return Examples(empty, torch.empty(0, dtype=dtype, device=device))
 

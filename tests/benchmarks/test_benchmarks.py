@@ -55,7 +55,8 @@ def test_growth_is_measured_for_every_number_and_drawn(tmp_path):
     done = run("scaling.py", *short, "--out", "out.json", "--plot", "out.png", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "out.json").read_text())["seconds"]
-    assert set(found) == {"tasks", "ways", "inner_steps", "image", "transformer", "processes"}
+    networks = {"image", "transformer", "adapters"}
+    assert set(found) == {"tasks", "ways", "inner_steps", *networks, "processes"}
     assert (tmp_path / "out.png").stat().st_size > 10_000
 
 

@@ -27,6 +27,7 @@ NEEDS_DATA = {
     "FIELD_RUN": "omniglot",
     "CIFAR": "cifar100",
     "CLINC150": "text_intents/clinc150",
+    "CLINC150_RUN": "text_intents/clinc150",
 }
 FIXTURES = {
     "DATA": "omniglot",
@@ -38,6 +39,10 @@ FIXTURES = {
 MADE_BY = {
     "FOLDER": ("outputs/2*", "metaloop-train"),
     "SWEEP": ("outputs/multirun/*", "metaloop-train -m algorithm=maml,fomaml seed=0"),
+    "CLINC150_RUN": (
+        "outputs/*_clinc150_pretrain",
+        "metaloop-train algorithm=pretrain task=clinc150 task.data_dir=CLINC150",
+    ),
     "OMNIGLOT_RUN": ("outputs/*_omniglot_maml", "metaloop-train task=omniglot task.data_dir=DATA"),
     "FIELD_RUN": (
         "outputs/*_image_field_maml",

@@ -33,7 +33,7 @@ NETWORKS = {
     "word_attention": lambda: WordAttention(3, 20, embedding_size=5, hidden_size=4),
 }
 # of transformers, whose parts tests/models/test_text.py tries
-FOREIGN = {"hf_encoder"}
+FOREIGN = {"hf_encoder", "hf_image_encoder"}
 
 
 def test_every_shipped_network_is_here():

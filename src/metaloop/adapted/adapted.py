@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaloop.adapted.arrays import (
     find_classes,
@@ -19,8 +19,9 @@ from metaloop.adapted.arrays import (
     to_values,
 )
 from metaloop.adapted.description import Description, describe, describe_outputs
-from metaloop.adapted.export import export, freeze
+from metaloop.adapted.export import export, freeze, with_weights
 from metaloop.adapted.ways import Head, fit_ways
+from metaloop.adapters import merge
 from metaloop.algorithms import Algorithm
 from metaloop.arguments import CountOrZero, Seed
 from metaloop.episode import Episode, Examples, Inputs, count_rows, map_inputs, tensors_of
@@ -135,9 +136,9 @@ class Adapted:
         return to_indices(to_labels(y), self.classes_.tolist(), self._kind[1])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the adapted weights and the buffers, by the model's names."""
-        held = {n: p.detach() for n, p in self.algorithm.objective.model.state_dict().items()}
-        return {name: self.phi.get(name, p) for name, p in held.items()}
+        """Return the adapted weights and the buffers, by the model's names; adapters are merged."""
+        model = with_weights(self.algorithm.objective.model, self.phi)
+        return {name: p.detach() for name, p in merge(model).items()}
 
     def save(self, path: str | Path) -> None:
         """Write {"state_dict": weights, "classes": labels}, for torch.load.
@@ -185,7 +186,7 @@ class Adapted:
 
     @property
     def _kind(self) -> tuple[torch.dtype, torch.device]:
-        return kind_of(self.meta)
+        return kind_of(self.algorithm.objective.model)
 
     def _episode(self, inputs: Inputs, cut: slice) -> Episode:
         nothing = tensors_of(inputs)[0].new_empty(0)  # targets and classes are not used
@@ -237,7 +238,7 @@ def adapt_to(
         raise UserError(f"steps={steps}: the number of inner steps must be 0 or more.")
     if head not in (None, "fresh", "mean"):
         raise UserError(f"head={head} is unknown. Choices: fresh, mean.")
-    kind = kind_of(meta)
+    kind = kind_of(algorithm.objective.model)
     inputs, is_flat = to_inputs(task, x, *kind), False
     if is_regression(task, y):
         if head is not None:
@@ -259,9 +260,9 @@ def adapt_to(
     return Adapted(algorithm, meta, task, support, classes, steps, is_flat=is_flat, run=run)
 
 
-def kind_of(meta: Parameters) -> tuple[torch.dtype, torch.device]:
-    """Return dtype and device of the parameters."""
-    first = next(iter(meta.values()))
+def kind_of(model: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """Return dtype and device of a model's parameters, learned or frozen."""
+    first = next(model.parameters())
     return first.dtype, first.device
 
 

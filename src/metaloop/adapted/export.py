@@ -75,10 +75,8 @@ def freeze(
     if objective.norms and not objective.mode.stores:
         assert support is not None
         statistics = objective.measure_statistics(phi, support)
-    model = copy.deepcopy(objective.model).eval()
+    model = with_weights(objective.model, phi).eval()
     with torch.no_grad():
-        for name, p in model.named_parameters():
-            p.copy_(phi.get(name, p))
         for name in objective.norms:
             norm = cast(_BatchNorm, model.get_submodule(name))
             for kind, held in (("mean", norm.running_mean), ("variance", norm.running_var)):
@@ -86,6 +84,15 @@ def freeze(
                     held.copy_(statistics.get(f"{STATISTICS}{name}.{kind}", held))
     model = model.requires_grad_(False).cpu()
     return NamedNetwork(model, ways, names) if names else Network(model, ways)
+
+
+def with_weights(model: nn.Module, phi: Parameters) -> nn.Module:
+    """Copy a model with phi in place of its parameters."""
+    made = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, p in made.named_parameters():
+            p.copy_(phi.get(name, p))
+    return made
 
 
 def require_fixed_norms(objective: Objective, *, has_support: bool) -> None:

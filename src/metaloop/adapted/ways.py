@@ -70,7 +70,8 @@ def _with_head(
     own = {n: _fit_to_shape(meta[n], p.shape, n) for n, p in expected.items() if n in meta}
     theta = other.objective.meta_parameters()
     heads = {n: theta[n].detach() for n in (WEIGHT, BIAS) if n in theta}
-    return other, {**meta, **own, **heads}
+    # a head that had adapters has lost them
+    return other, {n: p for n, p in {**meta, **own, **heads}.items() if n in theta | expected}
 
 
 def _head_of(algorithm: Algorithm) -> nn.Linear:

@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
+from metaloop.adapters import describe
 from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import STATISTICS, Objective, Parameters, Report, has_statistics
 
@@ -104,6 +105,7 @@ class Algorithm(ABC):
         """Copy the algorithm, with another norm mode, fewer metrics or a copy of its model."""
         other = copy.copy(self)
         object.__setattr__(other, "objective", objective)  # dataclasses here are frozen
+        vars(other).pop("names", None)  # where they are cached, of the other model
         return other
 
     def for_ways(self, ways: int) -> Self:
@@ -131,4 +133,5 @@ class Algorithm(ABC):
             "eval_inner_steps": self.eval_inner_steps,
             "norm_mode": self.objective.norm_mode,
             "norm_adapts": self.objective.norm_adapts,
+            **describe(self.objective.model),
         }

@@ -19,8 +19,8 @@ WEIGHT, BIAS = "head.weight", "head.bias"
 class FittedHead(Algorithm):
     """An algorithm whose inner loop is one step: a head fitted to the support set.
 
-    phi_0 = theta; phi_1 has the fitted head; there is no second step. The meta-gradient flows
-    through the fit into what the head is given.
+    phi_0 = theta, with the model's own head where that is frozen; phi_1 has the fitted head; there
+    is no second step. The meta-gradient flows through the fit into what the head is given.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -49,7 +49,7 @@ class FittedHead(Algorithm):
 
     def adapt(self, meta: Parameters, support: Examples, steps: int) -> Iterator[Parameters]:
         theta, own = self.divide(meta)
-        yield theta
+        yield {**_head(self.objective), **theta}
         if steps:
             yield from repeat({**theta, **self.fit(theta, own, support)}, steps)
 
@@ -76,6 +76,16 @@ def linear_head(objective: Objective, algorithm: str) -> nn.Linear:
             f"bias; it is {found}. Name the model's last layer `head`, or choose another algorithm."
         )
     return head
+
+
+def outputs_of(objective: Objective) -> int:
+    """Count the head's outputs; theta has none of a frozen head."""
+    return len(_head(objective)[WEIGHT])
+
+
+def _head(objective: Objective) -> dict[str, Tensor]:
+    head = objective.model.get_submodule("head")
+    return {f"head.{name}": p.detach() for name, p in head.named_parameters()}
 
 
 def features(objective: Objective, theta: Parameters, inputs: Inputs) -> Tensor:
@@ -116,6 +126,6 @@ def prototypes(objective: Objective, theta: Parameters, support: Examples) -> Pa
             "classes, or for regression an algorithm without prototypes."
         )
     embedded = features(objective, theta, support.inputs)
-    members = F.one_hot(support.targets, len(theta[WEIGHT])).to(embedded.dtype)
+    members = F.one_hot(support.targets, outputs_of(objective)).to(embedded.dtype)
     means = members.T @ embedded / members.sum(0).clamp(min=1)[:, None]
     return {WEIGHT: 2 * means, BIAS: -means.square().sum(1)}

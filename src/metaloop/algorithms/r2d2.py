@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaloop.algorithms.linear_head import BIAS, WEIGHT, FittedHead, features
+from metaloop.algorithms.linear_head import BIAS, WEIGHT, FittedHead, features, outputs_of
 from metaloop.arguments import Positive
 from metaloop.episode import Examples
 from metaloop.inner_loop import Objective, Parameters
@@ -55,7 +55,7 @@ class R2D2(FittedHead):
         are_classes = not support.targets.is_floating_point()
         targets = support.targets.reshape(len(embedded), -1)
         if are_classes:
-            targets = F.one_hot(support.targets, len(theta[WEIGHT]))
+            targets = F.one_hot(support.targets, outputs_of(self.objective))
         strength = own[LOG_STRENGTH].exp()
         weight, bias = ridge(embedded, targets.to(embedded.dtype), strength)
         if are_classes:

@@ -39,7 +39,7 @@ def main() -> None:
 
 def _job(config: DictConfig) -> Work | float | None:
     with fast_imports():  # here: --help and unknown keys need no torch
-        from metaloop.run.checkpoints.weights import find_initial_weights
+        from metaloop.run.checkpoints.initial_weights import find_initial_weights
         from metaloop.run.config.construct import section
         from metaloop.run.config.misfits import build_and_try
         from metaloop.run.config.run_config import RunConfig

@@ -76,7 +76,8 @@ def _remedy(part: Part) -> str:
     if part == "context":
         return (
             "Set model.context_size (for mlp and conv4), or give your model a parameter "
-            "`self.context = nn.Parameter(torch.zeros(SIZE))` that its forward uses."
+            "`self.context = nn.Parameter(torch.zeros(SIZE))` that its forward uses; if frozen, "
+            "unfreeze it."
         )
     return (
         "Name the model's last layer `head`, do not freeze all of head or body, or choose by "

@@ -68,12 +68,13 @@ def is_known_exact(algorithm: Algorithm) -> bool:
 def _is_known_layer(module: nn.Module) -> bool:
     is_ours = _is_ours(type(module), "models")
     hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
+        *module._forward_hooks.values(),
+        *module._forward_pre_hooks.values(),
+        *module._backward_hooks.values(),
+        *module._backward_pre_hooks.values(),
     )
-    is_changed = "forward" in vars(module) or any(hooks)
+    is_foreign = any(not _is_ours(hook, "adapters") for hook in hooks)
+    is_changed = "forward" in vars(module) or is_foreign
     return (is_ours or type(module) in LAYERS) and not is_changed
 
 
@@ -86,5 +87,6 @@ def _is_known_function(function: Callable[..., object]) -> bool:
     return written in LOSSES or (is_ours and "<locals>" not in written.__qualname__)
 
 
-def _is_ours(kind: type, room: str) -> bool:
-    return kind.__module__.startswith(f"metaloop.{room}.")
+def _is_ours(thing: type | Callable[..., object], room: str) -> bool:
+    module = getattr(thing, "__module__", None) or ""
+    return module.startswith(f"metaloop.{room}.")

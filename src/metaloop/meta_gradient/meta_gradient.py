@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode, Episodes, of_one_shape
+from metaloop.errors import UserError
 from metaloop.inner_loop import Parameters, Report
 from metaloop.meta_gradient.chunks import TasksAtOnce, chunks, concatenate, over_tasks
 from metaloop.meta_gradient.side_by_side import ChunksAtOnce, side_by_side
@@ -46,7 +47,17 @@ def meta_gradient(
         episodes       [T, ...], or a list of such, one for each shape of its tasks
         gradient[name] the shape of meta[name]
         report[name]   [T]
+
+    Raises:
+        UserError: if nothing is learned.
+
     """
+    if not meta.keys() - algorithm.untrained:
+        raise UserError(
+            "Nothing is left to learn: all that the meta-loss depends on is frozen "
+            "(requires_grad=False). Unfreeze some of it, or evaluate the network as it is: "
+            "training.max_steps=0."
+        )
     meta = {name: p.detach() for name, p in meta.items()}
     tasks = sum(len(group.classes) for group in of_one_shape(episodes))
 

@@ -3,6 +3,7 @@
 from metaloop.models.conv4 import Conv4
 from metaloop.models.fourier_features import FourierFeatures
 from metaloop.models.hf_encoder import HFEncoder
+from metaloop.models.hf_image_encoder import HFImageEncoder
 from metaloop.models.mlp import MLP
 from metaloop.models.resnet12 import ResNet12
 from metaloop.models.siren import Siren
@@ -14,6 +15,7 @@ __all__ = [
     "Conv4",
     "FourierFeatures",
     "HFEncoder",
+    "HFImageEncoder",
     "ResNet12",
     "Siren",
     "WideResNet",

@@ -1,6 +1,7 @@
 """A Hugging Face encoder as learner; requires transformers (pip install 'metaloop[hf]')."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -43,14 +44,16 @@ class HFEncoder(nn.Module):
     ) -> None:
         super().__init__()
         require_tokens("HFEncoder", vocabulary_size)
-        self.body, known, width = _make(pretrained, architecture, vocabulary_size - 1)
+        tokens = {"vocab_size": vocabulary_size - 1}
+        self.body, config = make_encoder(pretrained, {**tokens, **architecture})
+        known = int(config.vocab_size)
         if known < vocabulary_size - 1:
             raise UserError(
                 f"The encoder {pretrained} knows {known} tokens, but the task's sentences have up "
                 f"to {vocabulary_size - 1}. Set task.tokenizer={pretrained} and "
                 f"task.vocabulary_size={known + 1}."
             )
-        self.head = nn.Linear(width, output_size)
+        self.head = nn.Linear(int(config.hidden_size), output_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         mask = attention_mask
@@ -62,25 +65,38 @@ class HFEncoder(nn.Module):
         return outputs
 
 
-def _make(
-    pretrained: str | None, architecture: Mapping[str, object], tokens: int
-) -> tuple[nn.Module, int, int]:
-    """Create the encoder; return it with its number of tokens and its width."""
+class Config(Protocol):
+    """What an encoder of transformers says of itself; one of images may have several widths."""
+
+    vocab_size: int
+    hidden_size: int
+    hidden_sizes: Sequence[int]
+
+
+def make_encoder(
+    pretrained: str | None, architecture: Mapping[str, object]
+) -> tuple[nn.Module, Config]:
+    """Create an encoder, pretrained or of an architecture; return it with its config.
+
+    Raises:
+        UserError: if transformers is missing, or knows no such encoder.
+
+    """
     try:
         from transformers import AutoConfig, AutoModel
     except ImportError as error:
         raise UserError(
-            "model=hf_encoder needs the package transformers. Install it with pip install "
-            "'metaloop[hf]', or choose model=word_attention."
+            "An encoder of Hugging Face needs the package transformers. Install it with pip "
+            "install 'metaloop[hf]', or choose another model, for sentences model=word_attention."
         ) from error
 
-    def make(attention: str) -> tuple[nn.Module, int, int]:
+    def make(attention: str) -> tuple[nn.Module, Config]:
         if pretrained is not None:
             made = AutoModel.from_pretrained(pretrained, attn_implementation=attention)
         else:
-            config = AutoConfig.for_model(**{"vocab_size": tokens, **architecture})
+            config = AutoConfig.for_model(**architecture)
             made = AutoModel.from_config(config, attn_implementation=attention)
-        return made, int(made.config.vocab_size), int(made.config.hidden_size)
+        return made, made.config
 
     _register_attention()
     try:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from metaloop.errors import UserError
 from metaloop.meta_gradient import Verdict, check
-from metaloop.run.checkpoints.weights import find_initial_weights, load_initial_weights
+from metaloop.run.checkpoints.initial_weights import find_initial_weights, load_initial_weights
 from metaloop.run.config.build import Pieces, build
 from metaloop.run.config.run_config import RunConfig
 from metaloop.tasks import Task
@@ -46,13 +46,14 @@ def check_run(config: RunConfig) -> Verdict:
 def _tabulate_pieces(pieces: Pieces) -> Table:
     algorithm, task = pieces.algorithm, pieces.task
     parameters = algorithm.objective.meta_parameters()
+    frozen = sum(p.numel() for p in algorithm.objective.model.parameters() if not p.requires_grad)
     own = algorithm.own_parameters()
     adapted = sum(parameters[n].numel() for n in algorithm.names if n in parameters)
     table = Table("piece", "what it is", title="What is checked")
     rows = {
         "task": f"{type(task).__name__}, inputs {_inputs(task)}, {task.output_size} outputs",
         "model": f"{type(algorithm.objective.model).__name__}, "
-        f"{sum(p.numel() for p in parameters.values()):,} learned elements",
+        f"{sum(p.numel() for p in parameters.values()):,} learned elements, {frozen:,} frozen",
         "algorithm": ", ".join(f"{k}={v}" for k, v in algorithm.describe().items()),
         "adapts": f"{adapted:,} elements in {len(algorithm.names)} tensors: "
         f"{_first(algorithm.names)}",

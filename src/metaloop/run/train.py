@@ -28,6 +28,7 @@ from metaloop.loggers.figures import log_figures, save_figures
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.loggers.wandb_logger import wandb_mode
 from metaloop.plots import draw_learning_curve
+from metaloop.run.checkpoints.initial_weights import find_initial_weights, load_initial_weights
 from metaloop.run.checkpoints.origin import (
     accepted_at,
     changes_between,
@@ -41,10 +42,8 @@ from metaloop.run.checkpoints.origin import (
 from metaloop.run.checkpoints.take_effect import take_effect
 from metaloop.run.checkpoints.weights import (
     Resumable,
-    find_initial_weights,
     find_resumable,
     fitting_weights,
-    load_initial_weights,
 )
 from metaloop.run.config.build import Pieces, build, build_callbacks, build_loggers
 from metaloop.run.config.environment import describe_environment

@@ -84,16 +84,23 @@ def never_left_aligned(input: Tensor, mask: Tensor) -> bool:
     return False
 
 
-multi_head_attention_forward = FunctionType(
-    F.multi_head_attention_forward.__code__,
-    {
-        **F.multi_head_attention_forward.__globals__,
-        "scaled_dot_product_attention": scaled_dot_product_attention,
-    },
-    "multi_head_attention_forward",
-    F.multi_head_attention_forward.__defaults__,
-)
-"""Torch's function with the attention above: a mode does not see the calls that it makes inside."""
+def attention_forward(**replaced: Callable[..., object]) -> Callable[..., object]:
+    """Make torch's function of multi-head attention with other functions inside.
+
+    A mode does not see the calls that it makes, so its globals are replaced: always the attention,
+    by the one above, and what `replaced` names.
+    """
+    torchs = F.multi_head_attention_forward
+    exact = {"scaled_dot_product_attention": scaled_dot_product_attention}
+    return FunctionType(
+        torchs.__code__,
+        {**torchs.__globals__, **exact, **replaced},
+        "multi_head_attention_forward",
+        torchs.__defaults__,
+    )
+
+
+multi_head_attention_forward = attention_forward()
 
 aten = torch.ops.aten
 # nn.MultiheadAttention, nn.TransformerEncoderLayer and nn.TransformerEncoder avoid their fused and

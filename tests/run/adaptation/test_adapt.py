@@ -11,7 +11,7 @@ from PIL import Image
 from metaloop.errors import UserError
 from metaloop.learner import Learner
 from metaloop.run.adaptation.adapt import adapt
-from metaloop.run.checkpoints.weights import load_initial_weights
+from metaloop.run.checkpoints.initial_weights import load_initial_weights
 from metaloop.run.config.build import build
 from metaloop.run.config.run_config import RunConfig
 from tests.conftest import striped

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.models import MLP
+from metaloop.run.checkpoints.initial_weights import find_initial_weights
 from metaloop.run.checkpoints.weights import (
-    find_initial_weights,
     find_resumable,
     find_weights,
     load_weights,

@@ -160,7 +160,7 @@ def _layout(its_origin: Checkpoint) -> dict[str, object]:
 
 
 def _is_of_model(key: str, values: tuple[object, object]) -> bool:  # noqa: ARG001 - as the other
-    return key.startswith("model.")
+    return key.partition(".")[0] in ("model", "part")
 
 
 def _is_of_algorithm(key: str, values: tuple[object, object]) -> bool:

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
-from metaloop.folders.user_path import user_path
-from metaloop.inner_loop import has_statistics, own_statistics
 from metaloop.training.meta_learner import MetaLearner
 from metaloop.training.running_averages import AVERAGES
 from metaloop.user_text import for_shell, say
@@ -239,43 +237,3 @@ def fitting_weights(module: nn.Module, checkpoint: Checkpoint, path: Path) -> di
 
 def _is_weight(item: tuple[object, object]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
-
-
-def load_initial_weights(learner: MetaLearner, path: Path) -> None:
-    """Load the model's weights to start from; with norm_mode=frozen the norms' statistics too.
-
-    Raises:
-        UserError: the file does not fit, or has no statistics where they are needed.
-
-    """
-    checkpoint = load_weights(learner.model, path)
-    objective = learner.algorithm.objective
-    if not objective.reads_statistics:
-        return
-    weights: dict[str, Tensor] = checkpoint.get("state_dict", {})
-    held = own_statistics(objective, 1)  # of a pretrained network, whose buffers were just loaded
-    for name in learner.averages:
-        found = weights.get(f"own.{name}")
-        norm = name.removeprefix(AVERAGES).rpartition(":")[0].replace(":", ".")
-        if found is None and has_statistics(objective.norms[norm]):
-            found = held[name.replace(":", ".")]
-        if found is None:
-            raise UserError(
-                f"norm_mode={objective.norm_mode} normalises by stored statistics, and {path} has "
-                f"none for {norm}. Start from a run of algorithm=pretrain, which stores them, from "
-                "a network that holds some, or choose another norm_mode."
-            )
-        with torch.no_grad():
-            learner.own[name].copy_(found[:1])
-
-
-def find_initial_weights(init_from: str) -> Path:
-    """The file that `init_from` names: a run folder's best checkpoint, or the file itself."""
-    path = user_path(init_from)
-    if path.is_dir():
-        return find_weights(RunFolder.open(path), "best")
-    if not path.is_file():
-        raise UserError(
-            f"init_from={init_from} is neither a run folder nor a file with a state dict."
-        )
-    return path

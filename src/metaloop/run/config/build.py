@@ -16,6 +16,7 @@ from metaloop.algorithms import Algorithm
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import Objective, has_statistics
+from metaloop.run.checkpoints.initial_weights import load_base
 from metaloop.run.config.construct import Node, Section, check_node, construct, partial, section
 from metaloop.run.config.refusal import refusal
 from metaloop.run.config.run_config import RunConfig
@@ -27,6 +28,8 @@ from metaloop.training.logged_values import summary_names
 from metaloop.training.meta_learner import MakeOptimizer, MakeScheduler, MetaLearner
 
 SUPPLIED_TO_MODELS = ("input_shape", "input_size", "output_size", "vocabulary_size")
+# a network's keys, ours and other packages', by which it is made with weights that others have
+SOURCES = ("pretrained", "weights")
 # what callbacks and loggers are supplied with, by the names of their arguments
 SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "name")
 
@@ -106,7 +109,7 @@ def _objective(config: RunConfig, task: Task) -> Objective:
         vocabulary_size=task.vocabulary_size,
     )
     return Objective(
-        model=network,
+        model=network if config.part is None else _with_part(config, config.part, network),
         loss=task.loss,
         metrics=task.metrics,
         forward=task.forward,
@@ -114,6 +117,18 @@ def _objective(config: RunConfig, task: Task) -> Objective:
         norm_adapts=config.norm_adapts,
         ways=_ways(config.model, task),
     )
+
+
+def _with_part(config: RunConfig, part: Node, network: torch.nn.Module) -> torch.nn.Module:
+    """Choose what of a network is learned, on the base that it starts from."""
+    if config.device.precision == "64-true":  # before any weights are loaded
+        network.double()
+    named = {key: config.model.get(key) for key in SOURCES}
+    sources = [f"model.{key}={value}" for key, value in named.items() if value]
+    if config.init_from is not None and load_base(network, config.init_from):
+        sources = [f"init_from={config.init_from}"]
+    source = sources[0] if sources else None
+    return construct(part, torch.nn.Module, key="part", network=network, source=source)
 
 
 def _ways(model: Node, task: Task) -> int | None:

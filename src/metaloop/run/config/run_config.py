@@ -32,6 +32,7 @@ class RunConfig:
         format: see read.py.
         run_id: name of the run at Weights & Biases.
         task, model, .. data: nodes, whose `_target_` is constructed.
+        part: a node that makes, of the network, one of which less is learned; None leaves it.
         callbacks, logger: nodes by name; a name that is None is switched off.
         published: values to print next to this run's.
         published_where: their common conditions, keys of the config and their values.
@@ -61,6 +62,7 @@ class RunConfig:
     logger: Mapping[str, Node | None]
     published: list[Published]
     published_where: Mapping[str, object] = field(default_factory=dict)
+    part: Node | None = None
     run: str | None = None
     adapt: Adaptation | None = None
 

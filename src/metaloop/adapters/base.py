@@ -1,0 +1,90 @@
+"""The base of adapters, out of checkpoints where it can be had again: its hash stands for it."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from metaloop.errors import UserError
+
+BASE, SHA256 = "base_of_adapters", "base_sha256"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A frozen network below adapters: where it comes from, and its entries of a state dict."""
+
+    source: str
+    names: frozenset[str]
+
+
+def leave_base_out(network: nn.Module, names: Collection[str], source: str) -> None:
+    """Leave a network's base out of its state dict, which then holds the hash of it.
+
+    Loading such a state dict takes the base that the network has.
+
+    Args:
+        network: its base as it will stay.
+        names: of the parameters and buffers in the base.
+        source: where the base comes from.
+
+    """
+    setattr(network, BASE, Base(source, frozenset(names)))
+    network.register_buffer(SHA256, hash_of(_held(network)))
+    network.register_state_dict_post_hook(_drop)  # type: ignore[no-untyped-call]
+    network.register_load_state_dict_pre_hook(_fill)  # type: ignore[no-untyped-call]
+
+
+def whole_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's state dict with its base, wherever that comes from."""
+    held = _held(network) if hasattr(network, BASE) else {}
+    return {n: w for n, w in {**network.state_dict(), **held}.items() if n != SHA256}
+
+
+def hash_of(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Hash tensors with their names, the same in any precision of 32 bits or more: [32] bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu()
+        whole = tensor.float() if tensor.is_floating_point() else tensor
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(whole.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+
+
+def _held(network: nn.Module) -> dict[str, Tensor]:
+    """The network's base as it has it."""
+    base: Base = getattr(network, BASE)
+    parameters = network.named_parameters(remove_duplicate=False)
+    held = dict(parameters) | dict(network.named_buffers(remove_duplicate=False))
+    return {name: held[name] for name in base.names}
+
+
+def _drop(network: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+    for name in _held(network):
+        state.pop(prefix + name, None)
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Refuse adapters of another base; else let the base be loaded as it is.
+
+    Raises:
+        UserError: where it comes from, and both hashes.
+
+    """
+    own, found = getattr(network, SHA256), state.get(prefix + SHA256)
+    if found is not None and not torch.equal(found.cpu(), own.cpu()):
+        base: Base = getattr(network, BASE)
+        raise UserError(
+            f"The adapters were trained on a base whose SHA-256 begins {_shown(found)}, but "
+            f"{base.source} now has {_shown(own)}: it has changed since. Put the base back as it "
+            "was, or train the adapters again."
+        )
+    for name, tensor in _held(network).items():
+        state.setdefault(prefix + name, tensor)
+
+
+def _shown(sha256: Tensor) -> str:
+    return bytes(sha256.cpu().tolist()).hex()[:12]
