@@ -47,7 +47,7 @@ def test_a_broken_config_of_the_users_own_is_named_with_its_line(text, says, tmp
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["logger=null"], "logger=null is unknown. Choices: csv, none, wandb"),
+        (["logger=null"], "logger=null is unknown. Choices: csv, none, tensorboard, wandb"),
         (["task=nan"], "task=nan is unknown. Did you mean|task=nan is unknown. Choices: arrays"),
         (["task@x=omniglot"], "Could not override .task@x"),
         (["tasks/x=1"], "tasks/x is unknown. Did you mean task"),
