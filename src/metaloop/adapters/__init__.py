@@ -1,4 +1,4 @@
-"""Adapters: small additions to a frozen network, the part of it that is learned and adapts."""
+"""Adapters: small learned additions to the matrices of a frozen network, the base."""
 
 from metaloop.adapters.lora import describe, is_adapter, lora, merge
 

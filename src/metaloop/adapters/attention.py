@@ -1,4 +1,4 @@
-"""Low-rank additions to torch.nn.MultiheadAttention, which packs its matrices into one."""
+"""Low-rank additions to torch.nn.MultiheadAttention, which may pack its matrices into one."""
 
 from collections.abc import Callable, Mapping
 from types import MethodType
@@ -29,19 +29,18 @@ class Attention(Kind):
 
     def install(self, layer: nn.Module) -> None:
         layer.forward = MethodType(_forward, layer)
-        # torch's encoder layers skip this forward, in eval() without gradients, unless they see a
-        # hook
-        layer.register_forward_pre_hook(_refuse_fused_path)
+        # in eval() without gradients torch's encoder layers skip this forward unless it has a hook
+        layer.register_forward_pre_hook(_keep_from_fused_path)
 
     def merge(self, weights: Weights, changes: Weights) -> dict[str, Tensor]:
         merged = dict(weights)
         if PACKED in merged:
             parts = zip(SEPARATE, merged[PACKED].chunk(3), strict=True)
             merged[PACKED] = torch.cat([part + changes.get(n, 0.0) for n, part in parts])
-        places = {OUT: f"{OUT}.weight", **SEPARATE}
+        keys = {OUT: f"{OUT}.weight", **SEPARATE}
         for name, change in changes.items():
-            if (place := places[name]) in merged:
-                merged[place] = merged[place] + change
+            if (key := keys[name]) in merged:
+                merged[key] = merged[key] + change
         return merged
 
 
@@ -70,7 +69,7 @@ def _forward(self: nn.MultiheadAttention, *args: object, **kwargs: object) -> ob
 
 
 def _attention_of(layer: nn.Module) -> Callable[..., object]:
-    """Make torch's function of attention, its projections with the layer's additions."""
+    """Make F.multi_head_attention_forward with the layer's additions in its projections."""
 
     def project(x: Tensor, weight: Tensor, bias: Tensor | None, matrix: str) -> Tensor:
         projected = F.linear(x, weight, bias)
@@ -92,9 +91,9 @@ def _attention_of(layer: nn.Module) -> Callable[..., object]:
         linear=out,
         _in_projection=separate,
         _in_projection_packed=packed,
-        has_torch_function=lambda _: False,  # a mode around this one would start it again
+        has_torch_function=lambda _: False,  # else an outer mode would call it a second time
     )
 
 
-def _refuse_fused_path(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-    """Do nothing: it is there to be found."""
+def _keep_from_fused_path(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    """Do nothing: torch only looks whether the layer has a hook."""

@@ -1,7 +1,7 @@
-"""The kinds of layers that take low-rank additions, applied and not merged.
+"""The kinds of layers that take low-rank additions, applied without merging them.
 
-W x + b becomes W x + b + scale * B (A x), Hu et al. 2021 (arXiv:2106.09685), eq. 3. With A and B
-of one task each, W stays one for all tasks: W + scale * B A would be a copy of it for each.
+W x + b becomes W x + b + scale * B (A x), Hu et al. 2021 (arXiv:2106.09685), eq. 3. Tasks differ
+in A and B alone and share one W; W + scale * B A would be a copy of W for each task.
 """
 
 from abc import ABC, abstractmethod
@@ -25,15 +25,15 @@ class Kind(ABC):
 
     @abstractmethod
     def matrices(self, layer: nn.Module) -> Matrices:
-        """Return (outputs, inputs) of each matrix, by name; nothing for another kind of layer."""
+        """Return each matrix's (outputs, inputs) by name; none for another kind of layer."""
 
     @abstractmethod
     def install(self, layer: nn.Module) -> None:
-        """Let the layer add what its A and B say."""
+        """Make the layer's forward add its low-rank products."""
 
     @abstractmethod
     def merge(self, weights: Weights, changes: Weights) -> dict[str, Tensor]:
-        """Return the layer's weights with the changes of its matrices added, by their names."""
+        """Return the layer's weights, each matrix with its change added; changes are by matrix."""
 
 
 class Linear(Kind):
@@ -67,7 +67,7 @@ class TransposedLinear(Linear):
 
 
 class Convolution(Kind):
-    """A convolution without groups: A is one to `rank` channels, B one of single positions."""
+    """A convolution without groups: A is its kernel with `rank` outputs, B a 1 x 1 convolution."""
 
     def matrices(self, layer: nn.Module) -> Matrices:
         if not _computes_as(layer, nn.Conv1d, nn.Conv2d, nn.Conv3d) or layer.groups != 1:
@@ -87,8 +87,8 @@ def low_rank(layer: nn.Module, x: Tensor, matrix: str = "") -> Tensor:
     """Compute scale * B (A x) over the last dimension of x."""
     a, b = (getattr(layer, name) for name in names_of(matrix))
     scale: float = getattr(layer, SCALE)
-    added: Tensor = scale * F.linear(F.linear(x, a), b)
-    return added
+    product: Tensor = scale * F.linear(F.linear(x, a), b)
+    return product
 
 
 def names_of(matrix: str) -> tuple[str, str]:
@@ -110,7 +110,7 @@ def _add_convolution(
     a, b = (getattr(layer, name) for name in names_of(""))
     kernel = a.view(len(a), *layer.weight.shape[1:])
     narrow: Tensor = layer._conv_forward(_only(args, kwargs), kernel, None)
-    channels = output.ndim - len(layer.kernel_size) - 1  # inputs may come without rows
+    channels = output.ndim - len(layer.kernel_size) - 1  # the batch dimension may be absent
     wide: Tensor = torch.tensordot(narrow, b, ([channels], [1])).movedim(-1, channels)
     scale: float = getattr(layer, SCALE)
     return output + scale * wide
@@ -122,10 +122,10 @@ def _only(args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Tensor:
 
 
 def _computes_as(layer: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Check whether a layer has a weight of its own and the forward of one of these classes."""
+    """Check that a layer has an initialised weight and the forward of one of these classes."""
     weight = layer._parameters.get("weight")
-    is_made = weight is not None and not nn.parameter.is_lazy(weight)
-    return is_made and any(type(layer).forward is kind.forward for kind in kinds)
+    is_initialised = weight is not None and not nn.parameter.is_lazy(weight)
+    return is_initialised and any(type(layer).forward is kind.forward for kind in kinds)
 
 
 def _weight(layer: nn.Module) -> Tensor:

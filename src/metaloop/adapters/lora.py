@@ -29,7 +29,7 @@ ALSO = r"^head\.|(^|\.)context$"  # a network's head, and CAVIA's context
 
 
 class Matrix(NamedTuple):
-    """One matrix of a network that can take an addition, by its name in the whole network."""
+    """A matrix of a network that can take an adapter; `name` is its name in the whole network."""
 
     name: str
     layer: nn.Module
@@ -50,26 +50,26 @@ def lora(
 ) -> nn.Module:
     """Freeze a network and add adapters, in place: W becomes W + alpha / rank * B A.
 
-    A is initialised by Kaiming's rule and B with zero, so that the network computes what it did.
-    What is learned, and so adapts under `part=everything`, are the adapters and what `also` names.
-    The frozen base is one for all tasks: a task's state is as large as its adapters.
+    A is initialised by Kaiming's rule and B with zero, so that the network's outputs stay the same.
+    The adapters and the parameters that `also` names are learned, and adapt under
+    `part=everything`. All tasks share the frozen base: a task's state is as large as its adapters.
 
-    Deviations: the paper draws A from a normal distribution, the authors' program as here. The
-    paper adapts two matrices of attention; `targets` chooses, all by default.
+    Deviations: the paper draws A from a normal distribution; the authors' code draws it as here.
+    The paper adapts two matrices of each attention layer; here `targets` chooses, by default all.
 
     Args:
-        network: with torch's linear layers, attention or convolutions, or GPT-2's layers.
-        rank: r; of a matrix with fewer rows or columns, their number.
-        alpha: what an addition is scaled by, divided by the rank.
+        network: a network with torch's linear layers, attention or convolutions, or GPT-2's layers.
+        rank: r, capped at the number of a matrix's rows and columns.
+        alpha: B A is scaled by alpha / rank.
         targets: regular expression for the names of the matrices that get adapters; those of
             torch.nn.MultiheadAttention are called q_proj, k_proj, v_proj and out_proj. A weight
             that several modules share gets none.
         also: regular expression for the names of parameters that are not frozen; None freezes all.
-        source: where the base comes from, in words, if it can be had from there again: its weights
-            are then left out of the network's state dict.
+        source: where the base can be loaded from again, in words: its weights are then left out of
+            the network's state dict. None keeps them in it.
 
     Raises:
-        UserError: if no matrix is a target.
+        UserError: if no matrix is a target, or the network has adapters already.
 
     """
     targets_, also_ = _pattern("targets", targets), _pattern("also", also)
@@ -106,7 +106,7 @@ def lora(
 def find_matrices(network: nn.Module) -> Iterator[Matrix]:
     """Find the matrices that can take an adapter, each once."""
     owners = Counter(id(p) for m in network.modules() for p in m._parameters.values())
-    inside: set[nn.Module] = set()  # of a layer that computes for them
+    inside: set[nn.Module] = set()  # layers whose parent computes with their weights
     for path, layer in network.named_modules():
         for kind in KINDS:
             if layer in inside or not (matrices := kind.matrices(layer)):
@@ -122,7 +122,7 @@ def find_matrices(network: nn.Module) -> Iterator[Matrix]:
 def merge(network: nn.Module) -> dict[str, Tensor]:
     """Return the state of the same network without adapters, its weights W + alpha / rank * B A.
 
-    A network that has none is returned as it is.
+    The state of a network that has none is returned as it is.
     """
     weights = whole_state(network)
     merged = dict(weights)

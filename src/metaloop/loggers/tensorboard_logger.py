@@ -1,4 +1,4 @@
-"""Log to TensorBoard, continued exactly by a resumed run."""
+"""Log to TensorBoard; a resumed run continues its log exactly."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ FOLDER = "tensorboard"
 class ResumableTensorBoardLogger(TensorBoardLogger):
     """Lightning's TensorBoardLogger, in the folder tensorboard/ of the run.
 
-    A resumed run continues there: TensorBoard hides what was logged after the checkpoint from
-    which it resumes. Each row is on the disk before the next meta-step, so that a killed run loses
-    none. The config is a text.
+    A resumed run continues in the same folder: TensorBoard hides what was logged after the
+    checkpoint from which it resumes. Each row is flushed before the next meta-step, so that a
+    killed run loses none. The config is logged as a text.
 
     Args:
         save_dir: the event files go to save_dir/tensorboard.
@@ -38,7 +38,7 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
                 "pip install 'metaloop[tensorboard]'. Or log to metrics.csv alone: logger=csv."
             ) from error
         super().__init__(save_dir, name=FOLDER, version="", default_hp_metric=False)
-        self._step = 0  # the last one logged
+        self._step = 0  # the meta-step logged last
 
     @rank_zero_only
     def rewind(self, step: int) -> None:
@@ -64,10 +64,10 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_image(self, key: str, images: Sequence[Image.Image], step: int | None = None) -> None:
-        """Log pictures, as Lightning's logger for W&B does; `step` None takes the last one."""
-        at = self._step if step is None else step
+        """Log pictures, like Lightning's logger for W&B; step None is the meta-step logged last."""
+        meta_step = self._step if step is None else step
         for image in images:
-            self.experiment.add_image(key, np.asarray(image), at, dataformats="HWC")
+            self.experiment.add_image(key, np.asarray(image), meta_step, dataformats="HWC")
         self.experiment.flush()
 
     def save(self) -> None:

@@ -1,4 +1,4 @@
-"""A network on Fourier features, for fields (Tancik et al. 2020, arXiv:2006.10739)."""
+"""A network on Fourier features, for neural fields (Tancik et al. 2020, arXiv:2006.10739)."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from metaloop.models.vectors import require_real
 class FourierFeatures(nn.Module):
     """gamma(x) = [cos(2 pi B x), sin(2 pi B x)], hidden layers with ReLU, a linear head.
 
-    B is drawn once, normal with deviation `scale` (the paper's Gaussian mapping, section 6), and
-    is not learned. Deviation: the paper's network for images ends with a sigmoid.
+    B is drawn once, normal with standard deviation `scale` (the paper's Gaussian mapping, section
+    6), and is not learned. Deviation: the paper's network for images ends with a sigmoid.
 
     Args:
         input_size: elements of one input.
         output_size: elements of one output.
-        features: rows of B, half the size of gamma(x).
+        features: number of rows of B, half the size of gamma(x).
         scale: standard deviation of B, in periods per unit of the inputs.
         hidden: widths of the hidden layers.
         vocabulary_size: the task's vocabulary; tokens are refused.

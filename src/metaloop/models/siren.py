@@ -1,4 +1,4 @@
-"""SIREN: a network with sine activations for fields (Sitzmann et al. 2020, arXiv:2006.09661)."""
+"""SIREN: sine activations, for neural fields (Sitzmann et al. 2020, arXiv:2006.09661)."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class Siren(nn.Module):
     """Hidden layers x -> sin(w0 (W x + b)), then a linear head.
 
     Initialised as in section 3.2 and supplement 1.5 of the paper, so that the arguments of all
-    sines but the first are standard normal: the weights of a layer with n inputs are uniform in
+    sines but the first layer's are standard normal. Weights of a layer with n inputs are uniform in
 
         +/- 1 / n              for the first layer,
         +/- sqrt(6 / n) / w0   for all others, the head included.
@@ -26,7 +26,7 @@ class Siren(nn.Module):
         input_size: elements of one input.
         output_size: elements of one output.
         hidden: widths of the hidden layers.
-        w0: factor in every sine; the first layer's spans the frequencies that can be represented.
+        w0: factor in every sine; in the first layer it sets the range of frequencies.
         vocabulary_size: the task's vocabulary; tokens are refused.
 
     """

@@ -1,10 +1,10 @@
-"""The check that the networks for vectors of real numbers share."""
+"""The input check shared by networks for vectors of real numbers."""
 
 from metaloop.errors import UserError
 
 
 def require_real(model: str, vocabulary_size: int) -> None:
-    """Refuse tokens.
+    """Refuse the tokens of a text as inputs.
 
     Raises:
         UserError: if the task's inputs are tokens of a text.

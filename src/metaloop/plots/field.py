@@ -13,9 +13,9 @@ from metaloop.tasks.metric import psnr
 
 
 def draw_field(task: Episode, predictions: Mapping[int, Tensor]) -> Figure:
-    """Draw the predicted image after several inner steps with its PSNR, then the true image.
+    """Draw the predicted image and its PSNR after several inner steps, then the true image.
 
-    The support pixels come first, on blue, if they are not all pixels.
+    The support pixels come first, on blue, unless every pixel is one.
 
     Shapes:
         task            one task: query inputs are the pixel grid of a square image
@@ -26,9 +26,9 @@ def draw_field(task: Episode, predictions: Mapping[int, Tensor]) -> Figure:
         (f"{_after(step)}\n{float(psnr(values, truth)):.1f} dB", to_image(values))
         for step, values in predictions.items()
     ]
-    given = len(task.support.targets)
-    if given < len(truth):
-        panels.insert(0, (f"{given} support\npixels", _show_given(task)))
+    shots = len(task.support.targets)
+    if shots < len(truth):
+        panels.insert(0, (f"{shots} support\npixels", _support_image(task)))
     panels.append(("the image", to_image(truth)))
     figure = Figure(figsize=(1.6 * len(panels), 2.1), layout="constrained")
     for axis, (title, image) in zip(figure.subplots(1, len(panels)), panels, strict=True):
@@ -40,8 +40,8 @@ def _after(step: int) -> str:
     return "before" if step == 0 else f"after {step} step{'s' * (step > 1)}"
 
 
-def _show_given(task: Episode) -> Tensor:
-    """Show the support pixels in their places."""
+def _support_image(task: Episode) -> Tensor:
+    """Make an image of the support pixels, on blue."""
     values = torch.tensor([0.2, 0.3, 0.6]).repeat(len(task.query.targets), 1)
     values[find_pixels(the_tensor(task.support.inputs), len(values))] = task.support.targets
     return to_image(values)

@@ -1,4 +1,4 @@
-"""The weights that a run starts from: those of another run, or a file's."""
+"""The weights that a run starts from, out of another run or a file."""
 
 from pathlib import Path
 
@@ -17,16 +17,17 @@ from metaloop.training.running_averages import AVERAGES
 
 
 def load_base(network: nn.Module, init_from: str) -> bool:
-    """Load the weights that adapters are added to; whether they are somewhere to be had again.
+    """Load the base of adapters into a network and return True, if it can be loaded again.
 
-    Of a run with adapters those are the ones that it started from itself. One that started from
-    none holds its base: it is loaded with its adapters, when the network has some.
+    The base of a run with adapters is what that run started from. If it started at random its
+    checkpoint holds base and adapters, which `load_initial_weights` loads together later; nothing
+    is loaded here, and the answer is False.
     """
     path = find_initial_weights(init_from)
     checkpoint = read_checkpoint(path)
     if _has_adapters(checkpoint):
-        below = checkpoint.get(ORIGIN, {}).get("config", {}).get("init_from")
-        return below is not None and load_base(network, below)
+        earlier = checkpoint.get(ORIGIN, {}).get("config", {}).get("init_from")
+        return earlier is not None and load_base(network, earlier)
     load_weights(network, path)
     return True
 
@@ -39,10 +40,10 @@ def _has_adapters(checkpoint: Checkpoint) -> bool:
 def load_initial_weights(learner: MetaLearner, path: Path) -> None:
     """Load the model's weights to start from; with norm_mode=frozen the norms' statistics too.
 
-    A model with adapters has been given a base before them.
+    A base is not loaded again: `load_base` did, before adapters were added.
 
     Raises:
-        UserError: the file does not fit, or has no statistics where they are needed.
+        UserError: if the file does not fit, or lacks statistics that are needed.
 
     """
     is_base = any(map(is_adapter, learner.meta)) and not _has_adapters(read_checkpoint(path))
@@ -51,12 +52,12 @@ def load_initial_weights(learner: MetaLearner, path: Path) -> None:
     if not objective.reads_statistics:
         return
     weights: dict[str, Tensor] = checkpoint.get("state_dict", {})
-    held = own_statistics(objective, 1)  # of a pretrained network, whose buffers were just loaded
+    stored = own_statistics(objective, 1)  # a pretrained network's, in the buffers just loaded
     for name in learner.averages:
         found = weights.get(f"own.{name}")
         norm = name.removeprefix(AVERAGES).rpartition(":")[0].replace(":", ".")
         if found is None and has_statistics(objective.norms[norm]):
-            found = held[name.replace(":", ".")]
+            found = stored[name.replace(":", ".")]
         if found is None:
             raise UserError(
                 f"norm_mode={objective.norm_mode} normalises by stored statistics, and {path} has "
@@ -68,7 +69,7 @@ def load_initial_weights(learner: MetaLearner, path: Path) -> None:
 
 
 def find_initial_weights(init_from: str) -> Path:
-    """The file that `init_from` names: a run folder's best checkpoint, or the file itself."""
+    """Find the file that `init_from` names: a run folder's best checkpoint, or the file itself."""
     path = user_path(init_from)
     if path.is_dir():
         return find_weights(RunFolder.open(path), "best")

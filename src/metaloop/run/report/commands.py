@@ -1,7 +1,6 @@
-"""Commands that made a folder, and those to try next. Each is told with what it does."""
+"""Commands that made a folder, and commands to try next, each with its purpose."""
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +9,8 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import SweepFolder
 from metaloop.run.config.read import read_overrides
+from metaloop.run.report.protocol import Config
 from metaloop.user_text import for_hydra, for_shell
-
-Config = Mapping[str, object]
 
 
 class Command(NamedTuple):
@@ -23,24 +21,24 @@ class Command(NamedTuple):
 
 
 def run_of(folder: RunFolder, config: Config) -> RunFolder:
-    """The run that an evaluation or adaptation is of."""
+    """Find the run that an evaluation or adaptation belongs to."""
     return RunFolder(os.path.normpath(folder.path / str(config["run"])))
 
 
 def command_of(folder: RunFolder, config: Config) -> str:
-    """The command that made a run, an evaluation or an adaptation."""
+    """Write the command that made a run, an evaluation or an adaptation."""
     overrides, command = read_overrides(folder), config["command"]
     if command == "train":
         return for_shell("metaloop-train", *overrides)
     run = run_of(folder, config)
-    if command == "evaluate" and overrides == read_overrides(run):  # by the end of the training
+    if command == "evaluate" and overrides == read_overrides(run):  # at the end of training
         return for_shell("metaloop-train", *overrides)
     name = for_hydra("name", folder.path.resolve().name)
     return for_shell(f"metaloop-{command}", run.path, *overrides, name)
 
 
 def after_training(run: Path, place: str = "") -> list[Command]:
-    """What to try with a trained learner; `place` is where the commands are."""
+    """Suggest what to do with a trained learner; `place` is a prefix of the commands' names."""
     evaluate, adapt, resume, report, train = (
         f"{place}metaloop-{name}" for name in ("evaluate", "adapt", "resume", "report", "train")
     )
@@ -60,7 +58,7 @@ def after_training(run: Path, place: str = "") -> list[Command]:
 
 
 def after_run(run: RunFolder) -> list[Command]:
-    """What to do next with a training run, whatever its state."""
+    """Suggest what to do next with a training run, by its state."""
     path, state = run.path, run.state()
     if state == "completed":
         return after_training(path)
@@ -77,7 +75,7 @@ def after_run(run: RunFolder) -> list[Command]:
 
 
 def after_evaluation(folder: RunFolder, run: RunFolder) -> list[Command]:
-    """What to try after an evaluation."""
+    """Suggest what to do after an evaluation."""
     return [
         Command(
             "take the interval over the data, too",
@@ -89,7 +87,7 @@ def after_evaluation(folder: RunFolder, run: RunFolder) -> list[Command]:
 
 
 def after_adaptation(run: RunFolder) -> list[Command]:
-    """What to try after an adaptation."""
+    """Suggest what to do after an adaptation."""
     return [
         Command(
             "judge it by labelled examples, and export it",
@@ -99,15 +97,15 @@ def after_adaptation(run: RunFolder) -> list[Command]:
     ]
 
 
-def command_of_sweep(sweep: SweepFolder, *more: str) -> list[str]:
-    """The sweep's last command, with further arguments; none if it is not known."""
+def command_of_sweep(sweep: SweepFolder, *arguments: str) -> list[str]:
+    """Write the sweep's last command, with further arguments; no line if it is not known."""
     with suppress(UserError):  # a folder of runs that no sweep made
-        return [for_shell("metaloop-train", "-m", *sweep.leader.arguments, *more)]
+        return [for_shell("metaloop-train", "-m", *sweep.leader.arguments, *arguments)]
     return []
 
 
 def after_sweep(sweep: SweepFolder) -> list[Command]:
-    """What to try with a sweep."""
+    """Suggest what to do with a sweep."""
     again = command_of_sweep(sweep, for_hydra("hydra.sweep.dir", sweep.path))
     return [
         *(Command("finish what is missing", line) for line in again),

@@ -1,4 +1,4 @@
-"""HTML in which every text is escaped: only what is Html already enters as it is."""
+"""HTML pieces. Every text is escaped, unless it is Html already."""
 
 import html
 import re
@@ -19,14 +19,14 @@ class Html(str):
 
 
 def tag(name: str, *content: str, **attributes: str) -> Html:
-    """Make an element; `class_` stands for the attribute class."""
+    """Make an element; attributes lose a final underscore, so `class_` is `class`."""
     shown = "".join(f' {key.rstrip("_")}="{_escape(value)}"' for key, value in attributes.items())
     inner = "" if name in VOID else f"{join(*content)}</{name}>"
     return Html(f"<{name}{shown}>{inner}")
 
 
 def join(*parts: str) -> Html:
-    """Put pieces and texts one after the other."""
+    """Concatenate pieces and texts."""
     return Html("".join(part if isinstance(part, Html) else _escape(part) for part in parts))
 
 
@@ -36,7 +36,7 @@ def paragraph(text: str, class_: str = "text") -> Html:
 
 
 def typeset(text: str) -> str:
-    """Write the half-width of an interval as in print; no line ends before it."""
+    """Write the +/- of an interval as in print, and keep it on one line with the half-width."""
     return text.replace("+/- ", "\u00b1\u00a0")
 
 
@@ -46,7 +46,7 @@ def commands(lines: Sequence[str]) -> Html:
 
 
 def grid(table: Table) -> Html:
-    """Show a terminal's table, its title above and its caption below."""
+    """Show a table made for the terminal, with its title above and its caption below."""
     columns = list(table.columns)
     head = tag("tr", *(tag("th", str(column.header), scope="col") for column in columns))
     rows = zip(*(map(str, column.cells) for column in columns), strict=True)
@@ -58,7 +58,7 @@ def grid(table: Table) -> Html:
 
 
 def pairs(values: Mapping[str, object]) -> Html:
-    """Show values by their names."""
+    """Show named values, one a row."""
     rows = (
         tag("tr", tag("th", name, scope="row"), tag("td", str(value)))
         for name, value in values.items()

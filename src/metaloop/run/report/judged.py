@@ -1,4 +1,4 @@
-"""Sections on an evaluation or adaptation: what it found, its pictures, how it was judged."""
+"""The content of an evaluation's or adaptation's sections: tables, pictures, protocol."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Shape = TypeVar("Shape")
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean with the half-width of its interval; None where it diverged, or has no interval."""
+    """A mean with the half-width of its interval; None if it diverged, or has no interval."""
 
     mean: float | None
     ci95: float | None
@@ -30,7 +30,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """What a page needs of a protocol."""
+    """The part of a protocol that a page needs."""
 
     inner_steps: int
     interval: str = "closed"
@@ -39,7 +39,7 @@ class InnerLoop:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a page needs of an evaluation's results.json."""
+    """The part of an evaluation's results.json that a page needs."""
 
     episodes: int
     inner_steps: list[int]
@@ -52,7 +52,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class AdaptedTo:
-    """What a page needs of an adaptation's results.json."""
+    """The part of an adaptation's results.json that a page needs."""
 
     inner_steps: list[int]
     metrics: dict[str, Curve]
@@ -63,7 +63,7 @@ class AdaptedTo:
 def show_evaluation(folder: RunFolder, of: str) -> Iterator[Html]:
     """Show an evaluation's tables and pictures; nothing if it has no results yet."""
     if (results := _read(folder, Evaluated)) is not None:
-        yield from map(_show, describe_results(results))
+        yield from map(_table_or_text, describe_results(results))
         yield from embed_all(folder.path, of)
 
 
@@ -90,16 +90,15 @@ def show_protocol(folder: RunFolder) -> Iterator[Html]:
     interval = results.get("interval") or shown.get("interval", "closed")
     shown["interval"] = explain_interval(interval)
     shown["versions"] = describe_versions(results.get("versions"))
-    told = {name: value for name, value in shown.items() if value is not None}
-    yield pairs({name.replace("_", " "): value for name, value in told.items()})
+    yield pairs({n.replace("_", " "): value for n, value in shown.items() if value is not None})
 
 
-def _show(part: Table | str) -> Html:
+def _table_or_text(part: Table | str) -> Html:
     return grid(part) if isinstance(part, Table) else paragraph(typeset(part))
 
 
 def _read(folder: RunFolder, shape: Callable[..., object]) -> Results | None:
-    """Read results.json, if what a page needs of it is there; None if there is none."""
+    """Read results.json, checked against what a page needs; None if there is no such file."""
     path = folder.path / "results.json"
     again = for_shell("python", "-m", "metaloop.run", folder.path)
     remedy = f"Make it again: {again}."

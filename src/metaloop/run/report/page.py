@@ -1,4 +1,4 @@
-"""The frame of a page: title, state, contents, sections, and where it is from."""
+"""The frame of a page: title, state, table of contents, sections, and when it was written."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -11,7 +11,7 @@ from metaloop.folders.run_folder import RunFolder
 from metaloop.run.report.html import Html, join, paragraph, tag
 
 STYLE = Path(__file__).with_name("page.css")
-# nothing is loaded and nothing is executed, whatever a page holds
+# load and execute nothing, whatever a page holds
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STATES = {
     "composed": "It has not been started.",
@@ -32,7 +32,7 @@ class Section(NamedTuple):
 
 
 def write_page(title: str, subtitle: str, state: Html, sections: Iterable[Section]) -> str:
-    """Write a page in ASCII, so that no encoding can spoil it."""
+    """Write a page in ASCII, which reads the same in any encoding."""
     made = {section.title: _content(section) for section in sections}
     shown = {f"part-{i}": parts for i, parts in enumerate(made.items(), 1) if parts[1]}
     links = (tag("a", name, href=f"#{anchor}") for anchor, (name, _) in shown.items())
@@ -56,7 +56,7 @@ def write_page(title: str, subtitle: str, state: Html, sections: Iterable[Sectio
 
 
 def state_of(folder: RunFolder, progress: str = "") -> Html:
-    """Say how far a run is, how it ended, and what that means."""
+    """Show a run's state, its progress, and the reason why it ended."""
     try:
         state, reason = folder.state(), folder.why_ended()
     except UserError as error:

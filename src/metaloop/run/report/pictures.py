@@ -1,4 +1,4 @@
-"""Pictures inside a page, as data URIs."""
+"""Pictures embedded in a page, as data URIs."""
 
 import base64
 import io
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from metaloop.run.report.html import Html, paragraph, tag
 
 PNG = b"\x89PNG\r\n\x1a\n"
-DPI, SCREEN_DPI = 120, 96  # of the files that metaloop saves; of a page's lengths in px
-SMALLEST = 0.62  # part of its size that a picture keeps on a narrow screen, where it is moved
+DPI, SCREEN_DPI = 120, 96  # of the pictures that metaloop saves; of a page's px
+SMALLEST = 0.62  # fraction of its width that a picture keeps on a narrow screen, and scrolls
 CAPTIONS = {
     "adaptation_curve": "Loss and metrics along the inner loop",
     "comparison": "Paired differences between learners",
@@ -29,13 +29,13 @@ CAPTIONS = {
 
 
 def embed_all(folder: Path, of: str, leave_out: Collection[str] = ()) -> list[Html]:
-    """Embed the PNG pictures of a folder; `of` says what they are of."""
+    """Embed the PNG pictures of a folder; `of` says in the captions what they show."""
     paths = (path for path in sorted(folder.glob("*.png")) if path.stem not in leave_out)
     return [_embed_file(path, f"{_caption(path.stem)} ({of})") for path in paths]
 
 
 def embed_figure(figure: Figure, caption: str) -> Html:
-    """Embed a figure as a drawing, which stays sharp in print."""
+    """Embed a figure as SVG, which stays sharp in print."""
     file = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "metaloop"}):  # the same bytes for the same figure
         figure.savefig(file, format="svg", metadata={"Date": None})

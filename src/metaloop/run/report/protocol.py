@@ -1,4 +1,4 @@
-"""How a run was made: its protocol by its config, and its environment."""
+"""The protocol of a run, as its config says, and its environment."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -20,7 +20,7 @@ def title_of(config: Config) -> str:
 
 
 def protocol_of(config: Config) -> Pairs:
-    """Tell how the learner was trained and is judged."""
+    """Describe how the learner is trained and evaluated."""
     data, training, judged = (
         cast(Config, config[section]) for section in ("data", "training", "evaluation")
     )
@@ -41,12 +41,12 @@ def protocol_of(config: Config) -> Pairs:
 
 
 def explain_interval(interval: object) -> str:
-    """Name a 95 % confidence interval, and say what it is over."""
+    """Name a kind of 95 % confidence interval, and say what it is over."""
     return f"95 %, {interval}: {INTERVALS.get(cast(Interval, interval), '')}".removesuffix(": ")
 
 
 def environment_of(run: RunFolder) -> Pairs:
-    """Tell on what a run was trained; nothing of a run that never began."""
+    """Describe what a run was trained on; empty if the run never began."""
     if (text := read_text(run.environment, REMEDY)) is None:
         return {}
     found = parse_json(text, run.environment, Pairs, REMEDY)
@@ -62,13 +62,13 @@ def environment_of(run: RunFolder) -> Pairs:
 
 
 def describe_versions(versions: object) -> str:
-    """Name packages with their versions."""
+    """List packages with their versions."""
     known = versions if isinstance(versions, Mapping) else {}
     return ", ".join(f"{name} {version}" for name, version in known.items()) or "unknown"
 
 
 def agree(found: Sequence[Pairs]) -> Pairs:
-    """Keep the values in which several runs agree; say of the others that they differ."""
+    """Merge the values of several runs: keep those that agree, mark the others as differing."""
     names = dict.fromkeys(name for pairs in found for name in pairs)
     return {name: _common([pairs.get(name) for pairs in found]) for name in names}
 
@@ -89,7 +89,7 @@ def _name(node: object) -> str:
 
 
 def _piece(node: object) -> str:
-    """Name what a section of the config makes, with its arguments."""
+    """Name the class or function of a section of the config, with its arguments."""
     given = leaves(cast(Config, node))
     values = (f"{key}={value}" for key, value in given if key != "_target_" and value is not None)
     arguments = ", ".join(values)

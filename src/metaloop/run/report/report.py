@@ -27,7 +27,7 @@ def write_report(folder: Path, out: Path) -> None:
     """Write the page of a run, an evaluation, an adaptation or a sweep.
 
     Raises:
-        UserError: it is none of them, or its config cannot be read.
+        UserError: if it is none of them, or its config cannot be read.
 
     """
     write_text(out, sweep_page(folder) if is_sweep(folder) else _page(RunFolder.open(folder)))

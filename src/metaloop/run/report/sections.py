@@ -10,7 +10,6 @@ from metaloop.loggers.metrics_csv import read_rows
 from metaloop.plots import draw_learning_curve
 from metaloop.run.report.commands import (
     Command,
-    Config,
     after_adaptation,
     after_evaluation,
     after_run,
@@ -21,11 +20,11 @@ from metaloop.run.report.html import Html, commands, pairs, paragraph, tag
 from metaloop.run.report.judged import show_adaptation, show_evaluation, show_protocol
 from metaloop.run.report.page import Section
 from metaloop.run.report.pictures import embed_all, embed_figure
-from metaloop.run.report.protocol import environment_of, protocol_of, title_of
+from metaloop.run.report.protocol import Config, environment_of, protocol_of, title_of
 
 
 def run_sections(run: RunFolder, config: Config) -> list[Section]:
-    """Tell of a training run, with all its evaluations."""
+    """List the sections on a training run, with all its evaluations."""
     split = str(cast(Config, config["evaluation"]).get("split"))
     judged = sorted(path for path in run.evaluations.glob("*") if path.is_dir())
     others = [path for path in judged if path.name != split]
@@ -44,7 +43,7 @@ def run_sections(run: RunFolder, config: Config) -> list[Section]:
 
 
 def evaluation_sections(folder: RunFolder, config: Config) -> list[Section]:
-    """Tell of an evaluation."""
+    """List the sections on an evaluation."""
     run = run_of(folder, config)
     return [
         Section("Results", lambda: show_evaluation(folder, folder.path.resolve().name)),
@@ -57,7 +56,7 @@ def evaluation_sections(folder: RunFolder, config: Config) -> list[Section]:
 
 
 def adaptation_sections(folder: RunFolder, config: Config) -> list[Section]:
-    """Tell of an adaptation."""
+    """List the sections on an adaptation."""
     run = run_of(folder, config)
     return [
         Section("Results", lambda: show_adaptation(folder, folder.path.resolve().name)),
@@ -67,7 +66,7 @@ def adaptation_sections(folder: RunFolder, config: Config) -> list[Section]:
 
 
 def progress_of(run: RunFolder, config: Config) -> str:
-    """Say how many meta-steps are done, as far as that is known."""
+    """Say how many meta-steps are done; nothing if that is not known."""
     with suppress(UserError):
         if rows := read_rows(run.metrics):
             asked = cast(Config, config["training"]).get("max_steps")
@@ -76,13 +75,13 @@ def progress_of(run: RunFolder, config: Config) -> str:
 
 
 def show_environment(run: RunFolder) -> Iterator[Html]:
-    """Tell on what a run was trained."""
+    """Show what a run was trained on."""
     if found := environment_of(run):
         yield pairs(found)
 
 
 def show_next(found: Sequence[Command]) -> Iterator[Html]:
-    """Tell what to try next."""
+    """Show commands to try next, each under its purpose."""
     yield tag("h3", "What to try next")
     yield commands([line for command in found for line in (f"# {command.purpose}", command.line)])
 
@@ -93,7 +92,7 @@ def _results(run: RunFolder, split: str) -> Iterator[Html]:
 
 
 def _learning_curve(run: RunFolder, title: str) -> Iterator[Html]:
-    """Draw each metric's curve anew: a run that is still going on has no picture of it."""
+    """Draw each metric's curve from metrics.csv, since an unfinished run has no picture of it."""
     rows = read_rows(run.metrics)
     if not rows:
         yield paragraph(

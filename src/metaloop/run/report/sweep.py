@@ -21,18 +21,18 @@ from metaloop.run.sweeps.shown import describe_sweep, draw_sweep, draw_validatio
 from metaloop.run.sweeps.sweep_table import Sweep, read_sweep
 
 
-def sweep_page(place: Path) -> str:
+def sweep_page(folder: Path) -> str:
     """Write the page of a sweep, or of any folder that holds runs."""
-    sweep, name = read_sweep(place), place.resolve().name
+    sweep, name = read_sweep(folder), folder.resolve().name
     states = Counter(job.status for job in sweep.jobs)
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     runs = [job.folder for job in sweep.jobs]
     sections = [
         Section("Results", lambda: _results(sweep, name)),
-        Section("Pictures", lambda: embed_all(place, name, leave_out=["sweep"])),
+        Section("Pictures", lambda: embed_all(folder, name, leave_out=["sweep"])),
         Section("Protocol", lambda: _show_common(_protocols(runs))),
         Section("Environment", lambda: _show_common(_environments(runs))),
-        Section("Commands", lambda: _commands(SweepFolder(place))),
+        Section("Commands", lambda: _commands(SweepFolder(folder))),
     ]
     return write_page("Sweep", name, paragraph(f"{len(runs)} jobs: {counts}."), sections)
 
@@ -55,7 +55,7 @@ def _show_common(found: Sequence[Pairs]) -> Iterator[Html]:
 
 
 def _protocols(runs: Sequence[RunFolder]) -> list[Pairs]:
-    """The protocols of the runs whose config can be read; the table names the others."""
+    """Read the protocols of the runs whose config is readable; the table names the others."""
     found = []
     for run in runs:
         with suppress(UserError):

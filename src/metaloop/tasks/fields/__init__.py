@@ -1,1 +1,1 @@
-"""Families whose tasks are functions over space: each image is a task."""
+"""Task families whose tasks are fields, functions of coordinates: each image is a task."""

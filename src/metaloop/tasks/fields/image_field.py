@@ -22,7 +22,7 @@ from metaloop.tasks.readers.image_files import ImageFile, ImageFiles
 from metaloop.tasks.shapes import Shapes
 from metaloop.tasks.task import RegressionTask
 
-# the smallest episode that an image task allows; a field draws single images instead
+# the sizes that the source must have: the smallest allowed, since a field draws single images
 SMALLEST: Mapping[str, object] = {"ways": 2, "shots": 1, "queries": 1}
 COORDINATES = ("down", "across")
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
@@ -33,7 +33,7 @@ class DrawnField(NamedTuple):
 
     Shapes:
         image   [T, 1, 1, ..]  the source's draw of one image per task, see DrawnImages
-        pixels  [T, S]         support pixels, numbered row by row; S = 0 if all are
+        pixels  [T, S]         indices of the support pixels, row by row; S = 0 if all are support
     """
 
     image: DrawnImages
@@ -43,14 +43,14 @@ class DrawnField(NamedTuple):
 class ImageField(RegressionTask):
     """Each task is an image: from a pixel's coordinates, predict its values in 0..1.
 
-    Tancik et al. 2021 (arXiv:2012.02189): initial weights are meta-learned from which a few
-    gradient steps fit a network to a new image. The source defines how images are found, decoded,
-    split, turned and augmented; its classes are not used otherwise. All pixels are the query set.
+    Tancik et al. 2021 (arXiv:2012.02189): meta-learning finds initial weights from which a few
+    gradient steps fit a network to a new image. The source finds, decodes, splits, turns and
+    augments the images; its classes serve only to split them. All pixels are the query set.
 
     Args:
-        of: the source, an image task whose own episodes are as small as possible, since a field
-            draws single images: ways=2, shots=1, queries=1.
-        shots: S, random pixels in the support set; None: all.
+        of: the source, an image task with the smallest episode sizes, ways=2, shots=1, queries=1:
+            a field draws single images instead.
+        shots: S, number of random pixels in the support set; None takes all.
 
     Shapes (legend in episode.py):
         inputs   [T, S, 2]         (down, across) of pixel centres in -1..1, see `pixel_grid`
@@ -82,7 +82,7 @@ class ImageField(RegressionTask):
 
     @property
     def splits(self) -> Sequence[Split]:
-        """Splits in use, those of the source."""
+        """The source's splits in use."""
         return self.of.splits
 
     @splits.setter
@@ -157,7 +157,7 @@ class ImageField(RegressionTask):
 
 
 def _require_smallest(of: ImageClasses) -> None:
-    """Refuse sizes of the source's own episodes, which would have no effect."""
+    """Refuse other episode sizes of the source, which would have no effect."""
     described = of.describe()
     sizes = {name: described[name] for name in SMALLEST}
     if sizes != SMALLEST:

@@ -1,4 +1,4 @@
-"""An image as examples of a regression: coordinates of its pixels, and their values."""
+"""Convert between an image and examples of a regression from pixel coordinates to values."""
 
 import math
 
@@ -9,7 +9,7 @@ from metaloop.episode import Examples
 
 
 def pixel_grid(height: int, width: int) -> Tensor:
-    """Make the coordinates (down, across) of all pixels' centres, row by row, in -1..1.
+    """Make the coordinates (down, across) of all pixel centres, row by row, in -1..1.
 
     The image's edges are at -1 and 1: pixel i of n is centred at (2 i + 1) / n - 1, whatever the
     resolution. float64 [height * width, 2].
@@ -25,13 +25,13 @@ def to_examples(images: Tensor) -> Examples:
 
 
 def to_image(values: Tensor) -> Tensor:
-    """Turn the values of all pixels of a square image, [pixels, channels], into the image."""
+    """Turn the pixel values of a square image, [pixels, channels], into [channels, side, side]."""
     side = math.isqrt(len(values))
     return values.T.reshape(-1, side, side)
 
 
 def find_pixels(inputs: Tensor, pixels: int) -> Tensor:
-    """Find the numbers, row by row, of the pixels with these coordinates in a square image."""
+    """Find the indices of pixels in a square image, row by row, by their coordinates [rows, 2]."""
     side = math.isqrt(pixels)
     down, across = ((inputs + 1) * side / 2).long().clamp(0, side - 1).unbind(1)
     return down * side + across
