@@ -247,6 +247,7 @@ def test_a_users_config_directory_and_classes_work(tmp_path):
     assert "slope: 3" in (folder / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_multirun_makes_a_run_of_each_job_and_evaluates_one_in_several_ways(tmp_path):
     done = run_command("metaloop-train", "-m", *TINY, "algorithm=maml,fomaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -305,6 +306,7 @@ def test_names_of_evaluations_differ_where_their_numbers_may():
     assert _name("test", ["device.accelerator=cpu", "device.tasks_at_once=2"]) == "test"
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_weights_of_one(tmp_path):
     arguments = [*TINY, "callbacks=minimal", "optimizer=sgd", "device.precision=64-true"]
     for name, device in (("one", "device=cpu"), ("two", "device=ddp")):

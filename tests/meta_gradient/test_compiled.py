@@ -66,9 +66,8 @@ def test_compiled_equals_eager_for_every_chunk_size():
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    "adjoint", ["recomputed", pytest.param("implicit", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("adjoint", ["recomputed", "implicit"])
 def test_every_adjoint_compiles(adjoint):
     algorithm, meta, episodes = small_case()
     if adjoint == "implicit":
@@ -133,6 +132,7 @@ def test_the_next_run_finds_a_graph_of_convolutions_compiled(tmp_path, monkeypat
     assert [compiled_or_found("conv") for _ in range(2)] == [(1, 0), (0, 1)]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_cached_graphs_are_only_reused_for_the_same_number_of_threads(tmp_path, monkeypatch):
     # a graph has the number in its code: another's would sum in another order
@@ -160,6 +160,7 @@ def test_an_annealed_loss_compiles_once_and_its_weights_count():
     assert of_chunk.is_used
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_dropout_draws_the_same_masks_compiled():
     model = nn.Sequential(nn.Linear(1, 4), nn.Dropout(0.5), nn.Linear(4, 1)).double()

@@ -11,7 +11,7 @@ from metaloop.callbacks.checkpoint_io import ORIGIN
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.checkpoints.initial_weights import find_initial_weights, load_initial_weights
-from metaloop.run.checkpoints.origin import TO_RESUME, origin, require_same_kind
+from metaloop.run.checkpoints.origin import TO_RESUME, describe_origin, require_same_kind
 from metaloop.run.checkpoints.weights import load_learner
 from metaloop.run.config.build import build
 from metaloop.run.config.run_config import RunConfig
@@ -108,7 +108,9 @@ def test_a_base_that_changed_is_refused_by_name(base, tmp_path):
 
 def test_other_adapters_are_another_model(tmp_path):
     config = RunConfig.read(run_of(tmp_path, *LORA))
-    checkpoint = {key: kind() for key, kind in TO_RESUME.items()} | {ORIGIN: origin(config)}
+    checkpoint = {key: kind() for key, kind in TO_RESUME.items()} | {
+        ORIGIN: describe_origin(config)
+    }
     other = config.changed(part={"rank": 3})
     with pytest.raises(UserError, match=r"is of another model .*\n  part\.rank: 2 -> 3"):
         require_same_kind(checkpoint, tmp_path / "last.ckpt", other.content)

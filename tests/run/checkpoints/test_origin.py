@@ -250,6 +250,7 @@ def test_an_accepted_optimizer_of_another_kind_starts_without_moments(stopped):
     assert state["param_groups"][0]["initial_lr"] == 0.5
 
 
+@pytest.mark.slow
 def test_patience_accepted_after_early_stopping_lets_the_run_go_on(make_run):
     folder = make_run(
         *LENGTH,

@@ -45,7 +45,9 @@ class Dropping(nn.Module):
         return self.head(F.dropout(torch.tanh(self.body(x)), 0.2, training=self.training))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_stop_signal_saves_at_the_step_and_ends_cleanly(number, uninterrupted, tmp_path):
     folder = write(tmp_path)
     worker = start(folder)

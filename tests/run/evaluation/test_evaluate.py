@@ -103,6 +103,7 @@ def test_several_norm_modes_stand_side_by_side_in_the_results(make_run, omniglot
         assert "accuracy@inductive_step_1" in next(csv.reader(file))
 
 
+@pytest.mark.slow
 def test_a_run_that_stored_statistics_can_be_judged_by_a_mode_that_reads_none(
     make_run, omniglot, cache
 ):
