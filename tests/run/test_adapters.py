@@ -112,7 +112,7 @@ def test_other_adapters_are_another_model(tmp_path):
         ORIGIN: describe_origin(config)
     }
     other = config.changed(part={"rank": 3})
-    with pytest.raises(UserError, match=r"is of another model .*\n  part\.rank: 2 -> 3"):
+    with pytest.raises(UserError, match=r"has another model .*\n  part\.rank: 2 -> 3"):
         require_same_kind(checkpoint, tmp_path / "last.ckpt", other.content)
 
 

@@ -52,6 +52,7 @@ def test_the_number_of_chunks_at_once_is_measured_and_written(decided):
     assert device["tasks_at_once"] == 1  # which was not left open
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_whether_to_compile_is_measured_and_written(decided, monkeypatch, cache):

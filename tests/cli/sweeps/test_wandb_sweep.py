@@ -25,6 +25,7 @@ def run_record(folder: Path) -> dict:
     return record
 
 
+@pytest.mark.slow
 def test_an_agent_of_a_wandb_sweep_runs_metaloop_train_under_its_ids(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")

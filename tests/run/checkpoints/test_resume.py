@@ -171,6 +171,7 @@ def test_a_stop_signal_before_anything_has_begun_shows_no_traceback(module, tmp_
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_stop_signal_stops_both_processes_at_one_step_in_mixed_precision_too(tmp_path):
     folder = write(
         tmp_path,
