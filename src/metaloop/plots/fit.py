@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metaloop.episode import Episode, the_tensor
+from metaloop.plots.palette import BLUE, ORANGE, VERMILION
 
 
 def draw_fit(
@@ -22,34 +23,37 @@ def draw_fit(
         predictions[k]     [G, 1], predictions of phi_k on the grid
         losses[k]          query loss of phi_k
     """
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axis = figure.subplots()
     given, asked = the_tensor(episode.support.inputs), the_tensor(episode.query.inputs)
     order = asked[:, 0].argsort()
     axis.plot(
         asked[order, 0],
         episode.query.targets[order, 0],
-        ".",
+        "o-",
         color="0.6",
-        label="the task (query points)",
+        linewidth=0.8,
+        markersize=3,
+        label="the task, at the query points",
     )
     last = max(predictions)
     for step, curve in predictions.items():
         label = "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
         if losses is not None:
             label += f", query loss {losses[step]:.3g}"
-        color, dashes = ("C3", "--") if step == 0 else ("C0", "-")
+        color, dashes = (VERMILION, "--") if step == 0 else (BLUE, "-")
         alpha = 1.0 if step in (0, last) else 0.35
         axis.plot(grid[:, 0], curve[:, 0], dashes, color=color, alpha=alpha, label=label)
     axis.plot(
         given[:, 0],
         episode.support.targets[:, 0],
         "^",
-        color="C1",
+        color=ORANGE,
+        markeredgecolor="black",
         markersize=8,
         label="support points",
     )
     axis.set_xlabel("x")
     axis.set_ylabel("y")
-    axis.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
