@@ -91,7 +91,7 @@ class Objective:
 
     @cached_property
     def parameter_names(self) -> frozenset[str]:
-        """Names of all the model's parameters, listed once: a small step would feel it."""
+        """Names of all the model's parameters."""
         return frozenset(name for name, _ in self.model.named_parameters())
 
     def shared_names(self) -> list[tuple[str, ...]]:
