@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metaloop.episode import Episode, the_tensor
+from metaloop.plots.step_name import step_name
 from metaloop.tasks.fields.pixels import find_pixels, to_image
 from metaloop.tasks.metric import psnr
 
@@ -23,7 +24,10 @@ def draw_field(task: Episode, predictions: Mapping[int, Tensor]) -> Figure:
     """
     truth = task.query.targets
     panels = [
-        (f"{_after(step)}\n{float(psnr(values, truth)):.1f} dB", to_image(values))
+        (
+            f"{step_name(step).removesuffix(' adaptation')}\n{float(psnr(values, truth)):.1f} dB",
+            to_image(values),
+        )
         for step, values in predictions.items()
     ]
     shots = len(task.support.targets)
@@ -34,10 +38,6 @@ def draw_field(task: Episode, predictions: Mapping[int, Tensor]) -> Figure:
     for axis, (title, image) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         _show(axis, image, title)
     return figure
-
-
-def _after(step: int) -> str:
-    return "before" if step == 0 else f"after {step} step{'s' * (step > 1)}"
 
 
 def _support_image(task: Episode) -> Tensor:

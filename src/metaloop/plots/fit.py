@@ -7,6 +7,7 @@ from torch import Tensor
 
 from metaloop.episode import Episode, the_tensor
 from metaloop.plots.palette import BLUE, ORANGE, VERMILION
+from metaloop.plots.step_name import step_name
 
 
 def draw_fit(
@@ -38,7 +39,7 @@ def draw_fit(
     )
     last = max(predictions)
     for step, curve in predictions.items():
-        label = "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
+        label = step_name(step)
         if losses is not None:
             label += f", query loss {losses[step]:.3g}"
         color, dashes = (VERMILION, "--") if step == 0 else (BLUE, "-")

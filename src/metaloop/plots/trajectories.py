@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from metaloop.plots.step_name import step_name
+
 
 def draw_trajectories(
     goal: Tensor, positions: Mapping[int, Tensor], returns: Mapping[int, float]
@@ -19,7 +21,7 @@ def draw_trajectories(
     figure = Figure(figsize=(4.6, 4.8), layout="constrained")
     axis = figure.subplots()
     for step, walked in positions.items():
-        label = "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
+        label = step_name(step)
         label += f", return {returns[step]:.3g}"
         color, dashes = ("C3", "--") if step == 0 else ("C0", "-")
         for number, rollout in enumerate(walked):
