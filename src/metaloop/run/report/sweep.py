@@ -1,7 +1,7 @@
 """The page of a sweep."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,8 +30,8 @@ def sweep_page(folder: Path) -> str:
     sections = [
         Section("Results", lambda: _results(sweep, name)),
         Section("Pictures", lambda: embed_all(folder, name, leave_out=["sweep"])),
-        Section("Protocol", lambda: _show_common(_protocols(runs))),
-        Section("Environment", lambda: _show_common(_environments(runs))),
+        Section("Protocol", lambda: _show_common(runs, _protocol)),
+        Section("Environment", lambda: _show_common(runs, environment_of)),
         Section("Commands", lambda: _commands(SweepFolder(folder))),
     ]
     return write_page("Sweep", name, paragraph(f"{len(runs)} jobs: {counts}."), sections)
@@ -49,26 +49,20 @@ def _results(sweep: Sweep, name: str) -> Iterator[Html]:
         yield grid(part) if isinstance(part, Table) else paragraph(part, "problem")
 
 
-def _show_common(found: Sequence[Pairs]) -> Iterator[Html]:
-    if found:
-        yield pairs(agree(found))
-
-
-def _protocols(runs: Sequence[RunFolder]) -> list[Pairs]:
-    """Read the protocols of the runs whose config is readable; the table names the others."""
+def _show_common(
+    runs: Sequence[RunFolder], describe: Callable[[RunFolder], Pairs]
+) -> Iterator[Html]:
+    """Show what describes all runs whose files are readable; the table names the others."""
     found = []
     for run in runs:
         with suppress(UserError):
-            found.append(protocol_of(load_config(run)))
-    return found
+            found.append(describe(run))
+    if known := [description for description in found if description]:
+        yield pairs(agree(known))
 
 
-def _environments(runs: Sequence[RunFolder]) -> list[Pairs]:
-    found = []
-    for run in runs:
-        with suppress(UserError):
-            found.append(environment_of(run))
-    return [environment for environment in found if environment]
+def _protocol(run: RunFolder) -> Pairs:
+    return protocol_of(load_config(run))
 
 
 def _commands(sweep: SweepFolder) -> Iterator[Html]:
