@@ -1,7 +1,7 @@
 """N-way K-shot episodes from any labelled torch Dataset."""
 
 from collections.abc import Sequence
-from typing import Literal, Unpack
+from typing import Literal, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -170,6 +170,11 @@ class LabelledDataset(ImageClasses):
     def __getstate__(self) -> dict[str, object]:
         """Drop the data sets, which a loader's workers do not need."""
         return {name: value for name, value in vars(self).items() if name != "items"}
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))  # the data sets too
+        return other
 
     def _files(self, size: int | None) -> ImageFiles:
         return ImageFiles(
