@@ -12,10 +12,10 @@ from metaloop.errors import UserError
 from metaloop.tasks.disjoint import Deal, deal_examples
 from metaloop.tasks.images.augmentation import Augmentation
 from metaloop.tasks.images.image_store import ImageStore
+from metaloop.tasks.kinds import ClassificationTask
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes, Size, SizeOptions
-from metaloop.tasks.task import ClassificationTask
 
 
 class DrawnImages(NamedTuple):
