@@ -26,7 +26,6 @@ ROOMS = [
     "tasks/sources",
     "tasks/readers",
     "tasks/task",
-    "tasks/kinds",
     "tasks/synthetic",
     "tasks/images",
     "tasks/fields",

@@ -50,7 +50,8 @@ class MetaLearner(pl.LightningModule):
         optimizer: factory of the meta-optimizer from the parameters.
         scheduler: factory of its schedule, stepped every meta-step; None for a constant rate.
         seed: seed of the randomness in a step (dropout), not of the episodes.
-        tasks_at_once: tasks vectorised together; limits the memory, does not change results.
+        tasks_at_once: tasks vectorised together: a number, all or by_size; limits the memory, does
+            not change results.
         chunks_at_once: chunks computed at the same time; needs memory, does not change results.
         compile: compile the meta-gradient.
         clip_norm, clip_value: clip the meta-gradient to this norm, or each element to this size.
@@ -58,6 +59,15 @@ class MetaLearner(pl.LightningModule):
         log_every: meta-steps per log window; logged values are means over it, except `_before` and
             `_after` adaptation, which are the last step's. The last step of a run is logged too.
         report: also log values at each inner step, at validations and logged steps.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP, R2D2, MetaLearner, Objective
+        >>> objective = Objective(model=MLP(2, 5, hidden=[8]), loss=torch.nn.CrossEntropyLoss())
+        >>> algorithm = R2D2(objective, strength=1.0, scale=1.0)
+        >>> learner = MetaLearner(algorithm, optimizer=torch.optim.Adam)
+        >>> list(learner.meta)[-3:]  # what the algorithm learns in addition to the network
+        ['ridge.log_strength', 'ridge.scale', 'ridge.shift']
 
     """
 

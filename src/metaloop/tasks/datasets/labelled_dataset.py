@@ -58,6 +58,15 @@ class LabelledDataset(ImageClasses):
         storage, skip_unusable, cache_dir: see ImageDataset. Images of torchvision's data sets are
             cached in cache_dir, others are kept in memory.
 
+    Examples:
+        >>> import numpy as np
+        >>> from metaloop import LabelledDataset
+        >>> images = [(np.full((8, 8, 3), 4 * i, np.uint8), f"class {i % 10}") for i in range(60)]
+        >>> task = LabelledDataset(ways=2, shots=1, dataset=images, fractions=[0.6, 0.2, 0.2])
+        >>> task.setup()
+        >>> {split: len(classes) for split, classes in task.split_classes.items()}
+        {'train': 6, 'validation': 2, 'test': 2}
+
     """
 
     def __init__(
