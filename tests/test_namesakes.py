@@ -1,8 +1,9 @@
 """A module has a test of its name: who changes one finds what it promises, and adds to that."""
 
 import ast
+import functools
 
-from tests.test_layering import FILES, SOURCE
+from tests.test_layering import FILES, SOURCE, nodes
 
 TESTS = SOURCE.parents[1] / "tests"
 # Modules with public names that have none, by room: they are tested whole by what uses them.
@@ -55,6 +56,7 @@ LEFT = {
 }
 
 
+@functools.cache
 def without_namesake() -> dict[str, str]:
     """The modules with classes or functions for others, and without a test of their name."""
     found: dict[str, list[str]] = {}
@@ -67,9 +69,9 @@ def without_namesake() -> dict[str, str]:
 
 
 def has_public_names(path) -> bool:
-    defined = (ast.ClassDef, ast.FunctionDef)
-    names = [n.name for n in ast.parse(path.read_text()).body if isinstance(n, defined)]
-    return any(not name.startswith("_") for name in names)
+    module, *_ = nodes(path)
+    defined = (n.name for n in module.body if isinstance(n, ast.ClassDef | ast.FunctionDef))
+    return any(not name.startswith("_") for name in defined)
 
 
 def test_a_module_with_public_names_has_a_test_of_its_name():
