@@ -29,6 +29,14 @@ class Pictures(pl.Callback):
     Args:
         folder: folder of the pictures; each validation replaces them, W&B keeps all.
 
+    Examples:
+        >>> import pytorch_lightning as pl
+        >>> from metaloop import Pictures
+        >>> trainer = pl.Trainer(
+        ...     callbacks=[Pictures("plots")], val_check_interval=100, logger=False,
+        ...     enable_checkpointing=False,
+        ... )  # training then draws into plots/ after every hundredth meta-step
+
     """
 
     def __init__(self, folder: str | Path) -> None:

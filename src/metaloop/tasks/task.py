@@ -3,19 +3,16 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import Dataset
 
 from metaloop.episode import Episode, Inputs, map_inputs, the_tensor
 from metaloop.errors import UserError
 from metaloop.tasks.disjoint import Deal, deal_fresh
-from metaloop.tasks.metric import PROPER_SCORES, Metric, MetricFunction, accuracy
+from metaloop.tasks.metric import MetricFunction
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
 from metaloop.tasks.readers.given import Given, require_place
@@ -25,7 +22,6 @@ from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes
 
 Network = Callable[[Inputs], Tensor]
-LABELLED = "metaloop.tasks.datasets.labelled_dataset"
 
 
 class Task(ABC):
@@ -55,6 +51,23 @@ class Task(ABC):
         is_fresh: whether every episode has newly drawn data, as synthetic families do.
         is_regression: whether targets are real values rather than classes; None if this depends on
             the targets that a user adapts to.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Episode, Examples, RandomStreams, Task
+        >>> class Offsets(Task):  # y = x + offset, judged by the mean absolute error
+        ...     input_shape, output_size = (1,), 1
+        ...     def draw(self, split, streams):
+        ...         x = streams.uniform(4, 1)
+        ...         y = x + streams.normal(1, 1)
+        ...         classes = torch.empty(streams.episodes, 0, dtype=torch.int64)
+        ...         support, query = Examples(x[:, :1], y[:, :1]), Examples(x[:, 1:], y[:, 1:])
+        ...         return Episode(support, query, classes)
+        ...     def loss(self, predictions, targets):
+        ...         return torch.nn.functional.l1_loss(predictions, targets)
+        >>> episodes = Offsets().draw("train", RandomStreams(0, "train", torch.arange(3)))
+        >>> episodes.support.inputs.shape, episodes.query.inputs.shape
+        (torch.Size([3, 1, 1]), torch.Size([3, 3, 1]))
 
     """
 
@@ -252,47 +265,6 @@ class Task(ABC):
         family = copy.copy(self)
         family.shapes = shapes
         return family
-
-
-class RegressionTask(Task):
-    """Tasks with the mean squared error over examples and outputs as loss."""
-
-    is_regression = True
-
-    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        return F.mse_loss(predictions, targets)
-
-
-class ClassificationTask(Task):
-    """Tasks with cross-entropy as loss, and accuracy as metric."""
-
-    monitor = "accuracy"
-    is_regression = False
-
-    @staticmethod
-    def of(dataset: Dataset[Any] | None = None, **options: object) -> "ClassificationTask":
-        """Make episodes from any labelled map-style Dataset, or from three, one per split.
-
-        >>> ClassificationTask.of(dataset, ways=5, shots=1)  # doctest: +SKIP
-        >>> ClassificationTask.of(train=a, validation=b, test=c, ways=5, shots=1)  # doctest: +SKIP
-
-        The options are those of `LabelledDataset`, the class that it creates.
-        """
-        family = import_module(LABELLED)  # it imports this file
-        made: ClassificationTask = family.LabelledDataset(dataset=dataset, **options)
-        return made
-
-    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(predictions, targets)
-
-    @property
-    def metrics(self) -> Mapping[str, MetricFunction]:
-        return {"accuracy": Metric(accuracy, higher_is_better=True)}
-
-    @property
-    def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
-        """Scores of probabilities, where the loss says that outputs are their logits."""
-        return PROPER_SCORES if type(self).loss is ClassificationTask.loss else {}
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -15,12 +15,12 @@ from metaloop.errors import UserError
 from metaloop.tasks.disjoint import Deal
 from metaloop.tasks.fields.pixels import to_examples
 from metaloop.tasks.images.image_classes import DrawnImages, ImageClasses
+from metaloop.tasks.kinds import RegressionTask
 from metaloop.tasks.metric import Metric, MetricFunction, psnr
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles
 from metaloop.tasks.shapes import Shapes
-from metaloop.tasks.task import RegressionTask
 
 # the sizes that the source must have: the smallest allowed, since a field draws single images
 SMALLEST: Mapping[str, object] = {"ways": 2, "shots": 1, "queries": 1}
@@ -53,8 +53,21 @@ class ImageField(RegressionTask):
         shots: S, number of random pixels in the support set; None takes all.
 
     Shapes (legend in episode.py):
-        inputs   [T, S, 2]         (down, across) of pixel centres in -1..1, see `pixel_grid`
+        inputs   [T, S, 2]         (down, across) of pixel centres in -1..1
         targets  [T, S, channels]  values 0..1
+
+    Examples:
+        >>> import numpy as np
+        >>> import torch
+        >>> from metaloop import ClassificationTask, ImageField, RandomStreams
+        >>> images = [(np.full((8, 8, 3), 20 * i, np.uint8), i % 10) for i in range(12)]
+        >>> source = ClassificationTask.of(images, ways=2, shots=1, queries=1)
+        >>> task = ImageField(of=source, shots=16)
+        >>> task.setup()
+        >>> drawn = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> field = task.gather(drawn, torch.float32)
+        >>> field.support.inputs.shape, field.query.targets.shape  # 16 pixels, and all 64 of them
+        (torch.Size([4, 16, 2]), torch.Size([4, 64, 3]))
 
     """
 

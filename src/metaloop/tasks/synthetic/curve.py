@@ -7,9 +7,9 @@ from torch import Tensor
 
 from metaloop.arguments import Count
 from metaloop.episode import Episode, Examples
+from metaloop.tasks.kinds import RegressionTask
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.shapes import Shapes, Size
-from metaloop.tasks.task import RegressionTask
 
 
 class Curve(RegressionTask):

@@ -9,10 +9,11 @@ from torch import Tensor
 from metaloop.arguments import Count
 from metaloop.episode import Episode, Inputs, map_inputs, tensors_of
 from metaloop.tasks.disjoint import Deal
+from metaloop.tasks.kinds import ClassificationTask
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.row_groups import RowGroups
-from metaloop.tasks.task import ClassificationTask, cast
+from metaloop.tasks.task import cast
 
 
 class DrawnRows(NamedTuple):
@@ -37,6 +38,21 @@ class RowClasses(ClassificationTask):
         shots: K, support rows per class, or the range from which it is drawn.
         queries: Q, query rows per class.
         shape_block, uneven_shots: see Shapes.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import RandomStreams, RowClasses
+        >>> class Points(RowClasses):
+        ...     input_shape = (2,)
+        ...     def setup(self):
+        ...         labels, names = torch.arange(27) % 9, [f"class {c}" for c in range(9)]
+        ...         splits = {"train": range(3), "validation": range(3, 6), "test": range(6, 9)}
+        ...         self.open_rows(torch.rand(27, 2), labels, names, splits, "these points")
+        >>> task = Points(ways=2, shots=1, queries=2)
+        >>> task.setup()
+        >>> drawn = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> task.gather(drawn, torch.float32).query.inputs.shape
+        torch.Size([4, 4, 2])
 
     """
 
