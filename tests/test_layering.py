@@ -26,6 +26,7 @@ ROOMS = [
     "tasks/sources",
     "tasks/readers",
     "tasks/task",
+    "tasks/kinds",
     "tasks/synthetic",
     "tasks/images",
     "tasks/fields",

@@ -12,6 +12,7 @@ from metaloop.tasks.images.image_store import ImageStore, store_arrays
 from metaloop.tasks.images.mini_imagenet import MiniImageNet
 from metaloop.tasks.images.omniglot import Omniglot
 from metaloop.tasks.images.tiered_imagenet import TieredImageNet
+from metaloop.tasks.kinds import ClassificationTask, RegressionTask
 from metaloop.tasks.metric import Metric, best_mode, require_mode
 from metaloop.tasks.mixture import Mixture
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
@@ -22,7 +23,7 @@ from metaloop.tasks.synthetic.sinusoid import Sinusoid
 from metaloop.tasks.synthetic.sinusoid_line import SinusoidLine
 from metaloop.tasks.tables.arrays import ArrayClasses, ArrayRegression, arrays
 from metaloop.tasks.tables.row_classes import RowClasses
-from metaloop.tasks.task import ClassificationTask, RegressionTask, Task
+from metaloop.tasks.task import Task
 from metaloop.tasks.text.sentence_classes import SentenceClasses
 
 __all__ = [

@@ -3,19 +3,16 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import Dataset
 
 from metaloop.episode import Episode, Inputs, map_inputs, the_tensor
 from metaloop.errors import UserError
 from metaloop.tasks.disjoint import Deal, deal_fresh
-from metaloop.tasks.metric import PROPER_SCORES, Metric, MetricFunction, accuracy
+from metaloop.tasks.metric import MetricFunction
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
 from metaloop.tasks.readers.given import Given, require_place
@@ -25,7 +22,7 @@ from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes
 
 Network = Callable[[Inputs], Tensor]
-LABELLED = "metaloop.tasks.datasets.labelled_dataset"
+Function = Callable[[Tensor], Tensor]
 
 
 class Task(ABC):
@@ -134,6 +131,14 @@ class Task(ABC):
         """
         return {}
 
+    def truth(self, split: Split, streams: RandomStreams) -> Function | None:
+        """Return the function behind the targets of the episodes that `draw` makes of `streams`.
+
+        It maps inputs [T, n, *X] to targets without noise, and is drawn in pictures beneath the
+        learner's; None: unknown.
+        """
+        return None
+
     def extremes(self) -> Sequence["Task"]:
         """Return families of the smallest and largest episodes; itself if shapes are fixed."""
         return [self._of(shapes) for shapes in self.shapes.extremes()] or [self]
@@ -220,8 +225,12 @@ class Task(ABC):
         return map_inputs(lambda tensor: cast(tensor, dtype), inputs)
 
     def class_name(self, class_id: int) -> str:
-        """Name a global class for tables and pictures."""
+        """Name a global class for tables."""
         return f"class {class_id}"
+
+    def class_title(self, class_id: int) -> str:
+        """Name a global class for pictures, in words."""
+        return self.class_name(class_id)
 
     @abstractmethod
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -252,47 +261,6 @@ class Task(ABC):
         family = copy.copy(self)
         family.shapes = shapes
         return family
-
-
-class RegressionTask(Task):
-    """Tasks with the mean squared error over examples and outputs as loss."""
-
-    is_regression = True
-
-    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        return F.mse_loss(predictions, targets)
-
-
-class ClassificationTask(Task):
-    """Tasks with cross-entropy as loss, and accuracy as metric."""
-
-    monitor = "accuracy"
-    is_regression = False
-
-    @staticmethod
-    def of(dataset: Dataset[Any] | None = None, **options: object) -> "ClassificationTask":
-        """Make episodes from any labelled map-style Dataset, or from three, one per split.
-
-        >>> ClassificationTask.of(dataset, ways=5, shots=1)  # doctest: +SKIP
-        >>> ClassificationTask.of(train=a, validation=b, test=c, ways=5, shots=1)  # doctest: +SKIP
-
-        The options are those of `LabelledDataset`, the class that it creates.
-        """
-        family = import_module(LABELLED)  # it imports this file
-        made: ClassificationTask = family.LabelledDataset(dataset=dataset, **options)
-        return made
-
-    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(predictions, targets)
-
-    @property
-    def metrics(self) -> Mapping[str, MetricFunction]:
-        return {"accuracy": Metric(accuracy, higher_is_better=True)}
-
-    @property
-    def evaluation_metrics(self) -> Mapping[str, MetricFunction]:
-        """Scores of probabilities, where the loss says that outputs are their logits."""
-        return PROPER_SCORES if type(self).loss is ClassificationTask.loss else {}
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -15,12 +15,12 @@ from metaloop.errors import UserError
 from metaloop.tasks.disjoint import Deal
 from metaloop.tasks.fields.pixels import to_examples
 from metaloop.tasks.images.image_classes import DrawnImages, ImageClasses
+from metaloop.tasks.kinds import RegressionTask
 from metaloop.tasks.metric import Metric, MetricFunction, psnr
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles
 from metaloop.tasks.shapes import Shapes
-from metaloop.tasks.task import RegressionTask
 
 # the sizes that the source must have: the smallest allowed, since a field draws single images
 SMALLEST: Mapping[str, object] = {"ways": 2, "shots": 1, "queries": 1}

@@ -11,6 +11,7 @@ from metaloop.arguments import Count, NonNegative, Positive, Seed
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.tasks.disjoint import Deal
+from metaloop.tasks.kinds import RegressionTask
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.table import Decimal, to_label
 from metaloop.tasks.shapes import Shapes, Size, SizeOptions
@@ -18,7 +19,7 @@ from metaloop.tasks.tables.array_rows import ArraySource, refuse_useless
 from metaloop.tasks.tables.row_classes import DrawnRows, RowClasses
 from metaloop.tasks.tables.row_groups import RowGroups
 from metaloop.tasks.tables.table_task import Recorded, TableTask, require_shape
-from metaloop.tasks.task import RegressionTask, Task
+from metaloop.tasks.task import Task
 
 WAYS, SHOTS, REGRESSION_SHOTS = 5, 1, 10
 IN_REGRESSION = "in a regression, whose tasks are data sets"

@@ -9,10 +9,11 @@ from torch import Tensor
 from metaloop.arguments import Count
 from metaloop.episode import Episode, Inputs, map_inputs, tensors_of
 from metaloop.tasks.disjoint import Deal
+from metaloop.tasks.kinds import ClassificationTask
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.shapes import Shapes, Size
 from metaloop.tasks.tables.row_groups import RowGroups
-from metaloop.tasks.task import ClassificationTask, cast
+from metaloop.tasks.task import cast
 
 
 class DrawnRows(NamedTuple):
