@@ -41,12 +41,8 @@ def draw_image_episode(
         episode        one task: inputs [.., channels, height, width]
         before, after  [N*Q, N] probabilities of the query images under phi_0 and phi_K
     """
-    classes = before.shape[1]
-    ways = min(classes, ROWS)
-    rows = [f"class {c + 1}" for c in range(classes)]
-    fits = names is not None and max(map(len, names)) <= LONGEST
-    short = list(names) if names is not None and fits else rows
-    long = rows if names is None else [*map(_beside, names, rows)] if not fits else short
+    ways = min(before.shape[1], ROWS)
+    short, long = _name_classes(names, before.shape[1])
     support, query = (
         [(part.targets == c).nonzero()[:SHOWN, 0] for c in range(ways)]
         for part in (episode.support, episode.query)
@@ -93,9 +89,15 @@ def shorten(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}..{name[-7:]}"
 
 
-def _beside(name: str, row: str) -> str:
-    """Write the number of a row and its class's name, as wide as the margin."""
-    return "\n".join([f"{row}:", *textwrap.wrap(name, IN_MARGIN, break_long_words=False)])
+def _name_classes(names: Sequence[str] | None, classes: int) -> tuple[Sequence[str], Sequence[str]]:
+    """Name each class over an image, and beside its row."""
+    rows = [f"class {number}" for number in range(1, classes + 1)]
+    if names is None:
+        return rows, rows
+    if max(map(len, names)) <= LONGEST:
+        return names, names
+    wrapped = (textwrap.wrap(name, IN_MARGIN, break_long_words=False) for name in names)
+    return rows, ["\n".join([f"{row}:", *lines]) for row, lines in zip(rows, wrapped, strict=True)]
 
 
 def _summary(targets: Tensor, before: Tensor, after: Tensor) -> str:
