@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 from metaloop.episode import Episode, Examples
 from metaloop.meta_gradient import adaptation_path, meta_gradient, preflight_check
-from metaloop.tasks.task import accuracy
+from metaloop.tasks.metric import accuracy
 from tests.episodes import CLASSES, RECIPES, drawer, initial_meta, objective, recipe
 
 # of each group: tasks, the shots of each class, queries of each
