@@ -54,7 +54,7 @@ def test_a_terminal_shows_a_progress_bar_unless_told_otherwise(monkeypatch, prog
         terminal.flush()
         shown = os.read(ours, 2**16).decode()
     os.close(ours)
-    last = shown.rpartition("\r")[2]
+    last = shown.rstrip().rpartition("\r")[2]
     assert ("4/4" in last and re.search(r"loss=[\d.]+ -> [\d.]+", last) is not None) is is_shown
     assert shown.startswith("Checked: Linear is exact")
 

@@ -144,7 +144,7 @@ def test_a_fit_without_query_points_is_judged_by_its_support_set():
     (axis,) = find_fit(alone, axes=("dose_mg", "effect"))(algorithm, phis, alone, "title").axes
     labels = [line.get_label() for line in axis.get_lines()]
     loss, _ = algorithm.objective.judge_query(phis[-1], task._replace(query=task.support))
-    assert labels[2] == f"after 2 steps, support loss {float(loss):.3g}"
+    assert labels[2] == f"after 2 steps, support loss {loss.item():.3g}"
     assert "query points" not in labels
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("dose_mg", "effect")
 
@@ -220,7 +220,7 @@ def test_an_image_episode_shows_every_image_and_marks_right_and_wrong():
         axes = [a for a in figure.axes if a.get_xlabel().startswith("before: ")]
         assert len(axes) == 9
         sides = [axis.spines["left"] for axis in axes]
-        assert {colors.to_hex(side.get_edgecolor()) for side in sides} == {color}
+        assert {colors.to_hex(side.get_edgecolor()) for side in sides} == {color.lower()}
         assert {side.get_linestyle() for side in sides} == {dashes}
         said = f"0 of 9 query images right before adaptation, {number} after"
         assert said in figure.get_suptitle().replace("\n", " ")

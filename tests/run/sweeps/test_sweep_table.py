@@ -71,14 +71,11 @@ def test_the_picture_has_an_interval_of_seeds_or_of_the_only_runs_episodes(tmp_p
     figure = draw_sweep(read_sweep(tmp_path), "mine")
     axis, found = bars(figure)
     width = 12.7062 * 0.0141421 / 2**0.5
-    assert found["algorithm=maml"] == (
-        "95 % interval over seeds",
-        *pytest.approx((0.91, 0.91 - width, 0.91 + width), rel=1e-4),
-    )
-    assert found["algorithm=anil"] == (
-        "one run: closed 95 % interval over episodes",
-        *pytest.approx((0.5, 0.48, 0.52)),
-    )
+    (seeds, *maml), (episodes, *anil) = found["algorithm=maml"], found["algorithm=anil"]
+    assert seeds == "95 % interval over seeds"
+    assert maml == pytest.approx([0.91, 0.91 - width, 0.91 + width], rel=1e-4)
+    assert episodes == "one run: closed 95 % interval over episodes"
+    assert anil == pytest.approx([0.5, 0.48, 0.52])
     assert axis.get_xlabel() == "test accuracy after inner step 1"
     assert figure.get_suptitle() == "sweep mine"
 
