@@ -1,5 +1,12 @@
 """Meta-training in a line: the same learner as a run's, and the same check before it."""
 
+import fcntl
+import os
+import pty
+import re
+import struct
+import sys
+import termios
 from functools import partial
 
 import pytest
@@ -34,6 +41,28 @@ def test_it_prints_its_check_and_nothing_of_lightnings(capfd):
     assert printed.out.startswith("Checked: Linear is exact")
     assert printed.out.count("\n") == 1
     assert printed.err == ""
+
+
+@pytest.mark.parametrize(("progress", "is_shown"), [(None, True), (False, False)])
+def test_a_terminal_shows_a_progress_bar_unless_told_otherwise(monkeypatch, progress, is_shown):
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
+    with os.fdopen(its, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        task = Sinusoid(shots=2, queries=2)
+        fit(task, torch.nn.Linear(1, 1), ALGORITHM, max_steps=4, progress=progress)
+        terminal.flush()
+        shown = os.read(ours, 2**16).decode()
+    os.close(ours)
+    last = shown.rstrip().rpartition("\r")[2]
+    assert ("4/4" in last and re.search(r"loss=[\d.]+ -> [\d.]+", last) is not None) is is_shown
+    assert shown.startswith("Checked: Linear is exact")
+
+
+def test_a_bar_is_drawn_elsewhere_if_asked_for(capsys):
+    task = Sinusoid(shots=2, queries=2)
+    fit(task, torch.nn.Linear(1, 1), ALGORITHM, max_steps=2, progress=True)
+    assert "2/2" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_is_refused_before_the_first_step():

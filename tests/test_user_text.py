@@ -21,6 +21,7 @@ from metaloop.plots import (
     draw_predictions,
     draw_step_sizes,
 )
+from metaloop.plots.comparison import Bar
 from metaloop.training.confusion import Confusion
 from metaloop.training.estimate import estimate
 from metaloop.user_text import Terminal, for_hydra, for_shell, readable
@@ -73,9 +74,9 @@ def figures(name):
         "matrix": draw_confusion(confusion, lambda c: f"{name}{c}", "test"),
         "pairs": draw_confusion(many, lambda c: f"{name}{c}", "test"),
         "curve": draw_adaptation_curve({name: curve}, name),
-        "comparison": draw_comparison({name: (1.0, None)}, name, name),
+        "comparison": draw_comparison({name: Bar(1.0, None, name)}, name, name),
         "predictions": draw_predictions(
-            torch.rand(1, 1, 4, 4), torch.tensor([[1.0, 0.0]]), [name, "b"], ["b"]
+            torch.rand(1, 1, 4, 4), torch.tensor([[1.0, 0.0]]), [name, "b"], ["b"], [name], name
         ),
     }
 

@@ -26,6 +26,7 @@ def fit(
     meta_batch_size: Count = 16,
     lr: Positive = 1e-3,
     seed: Seed = 0,
+    progress: bool | None = None,
 ) -> Learner:
     """Meta-train `model` on `task` by Adam, in this process, and return the learner.
 
@@ -41,6 +42,7 @@ def fit(
         meta_batch_size: T, tasks in a meta-step.
         lr: the meta learning rate.
         seed: of the episodes and of the randomness inside a step.
+        progress: whether to show a progress bar; None: on a terminal or in a notebook.
 
     Raises:
         UserError: the piece that does not fit, and what to change.
@@ -70,7 +72,7 @@ def fit(
         enable_checkpointing=False,
         enable_model_summary=False,
         limit_val_batches=0,
-        callbacks=[Progress()],
+        callbacks=[Progress(bar=progress)],
     )
     data = EpisodicDataModule(task, seed=seed, meta_batch_size=meta_batch_size)
     trainer.fit(meta_learner, datamodule=data)

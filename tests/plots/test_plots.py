@@ -11,28 +11,24 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch.utils._pytree import tree_map
 
 from metaloop.algorithms import maml
-from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
 from metaloop.models import Siren
 from metaloop.plots import (
     draw_adaptation_curve,
-    draw_confusion,
     draw_image_episode,
     draw_learning_curve,
     draw_one_task,
     draw_predictions,
-    draw_reliability,
     draw_step_sizes,
     draw_validation_curves,
+    find_fit,
 )
 from metaloop.plots.image_episode import RIGHT, WRONG
-from metaloop.tasks import PointNavigation, Sinusoid
+from metaloop.tasks import PointNavigation, RandomStreams, Sinusoid, SinusoidLine
 from metaloop.tasks.fields.pixels import find_pixels
 from metaloop.tasks.metric import psnr
-from metaloop.training.calibration import measure_reliability
-from metaloop.training.confusion import count_confusion, rows_of
 from metaloop.training.datamodule import EvaluationEpisodes
-from metaloop.training.episode_values import NONE, Answered, EpisodeValues, has_classes
+from metaloop.training.episode_values import has_classes
 from metaloop.training.estimate import Estimate
 from tests.episodes import random_case
 from tests.tasks.fields.fields import episodes, field, waves
@@ -123,6 +119,36 @@ def test_a_regression_task_is_drawn_before_and_after():
     assert drawn["after 3 steps"] == pytest.approx(expected.numpy(), abs=1e-5)
 
 
+def test_the_true_function_is_drawn_beneath_a_fit():
+    algorithm, _, _ = random_case("mlp", steps=1)
+    task = SinusoidLine(shots=5, queries=9, noise_std=0.3)
+    (batch,) = EvaluationEpisodes(task, 0, "test", 1, 1)
+    episodes = task.gather(batch.episodes, torch.float64)
+    truth = task.truth("test", RandomStreams(0, "test", batch.indices))
+    meta = algorithm.objective.meta_parameters()
+    (axis,) = draw_one_task(algorithm, meta, episodes, truth=truth, title="t").axes
+    beneath, *curves = axis.get_lines()
+    assert beneath.get_label() == "true function"
+    assert all(beneath.get_zorder() <= curve.get_zorder() for curve in curves)
+    x, y = (torch.as_tensor(values)[None, :, None] for values in beneath.get_data())
+    assert torch.allclose(truth(x), y)
+
+
+def test_a_fit_without_query_points_is_judged_by_its_support_set():
+    algorithm, _, _ = random_case("mlp", steps=2)
+    (batch,) = EvaluationEpisodes(Sinusoid(shots=5, queries=9), 0, "test", 1, 1)
+    task = tree_map(lambda x: x[0].double(), batch.episodes)
+    alone = task._replace(query=task.support.map(lambda part: part[:0]))
+    meta = algorithm.objective.meta_parameters()
+    phis = list(algorithm.adapt(meta, task.support, 2))
+    (axis,) = find_fit(alone, axes=("dose_mg", "effect"))(algorithm, phis, alone, "title").axes
+    labels = [line.get_label() for line in axis.get_lines()]
+    loss, _ = algorithm.objective.judge_query(phis[-1], task._replace(query=task.support))
+    assert labels[2] == f"after 2 steps, support loss {loss.item():.3g}"
+    assert "query points" not in labels
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("dose_mg", "effect")
+
+
 @pytest.mark.parametrize("shots", [None, 7])
 def test_a_field_is_drawn_as_an_image_after_some_steps_next_to_the_truth(shots):
     task = field(waves(), shots=shots)
@@ -174,8 +200,8 @@ def test_rollouts_of_a_policy_are_plotted_before_and_after_adaptation():
     (goal,) = [line for line in axis.get_lines() if line.get_label() == "goal"]
     assert goal.get_xydata()[0] == pytest.approx(one.query.targets[0].numpy())
     labels = [line.get_label() for line in axis.get_lines()]
-    assert sum("before adaptation, return -" in label for label in labels) == 1
-    assert sum("after 2 steps, return -" in label for label in labels) == 1
+    assert sum("before adaptation, mean return -" in label for label in labels) == 1
+    assert sum("after 2 steps, mean return -" in label for label in labels) == 1
 
 
 def test_an_image_episode_shows_every_image_and_marks_right_and_wrong():
@@ -194,19 +220,31 @@ def test_an_image_episode_shows_every_image_and_marks_right_and_wrong():
         axes = [a for a in figure.axes if a.get_xlabel().startswith("before: ")]
         assert len(axes) == 9
         sides = [axis.spines["left"] for axis in axes]
-        assert {colors.to_hex(side.get_edgecolor()) for side in sides} == {color}
+        assert {colors.to_hex(side.get_edgecolor()) for side in sides} == {color.lower()}
         assert {side.get_linestyle() for side in sides} == {dashes}
-        assert f"0 of 9 right before adaptation, {number} after" in figure.get_suptitle()
-        first = axes[0].get_title()
-        assert first == ("right, 100%" if number else "bee, 100%")
+        said = f"0 of 9 query images right before adaptation, {number} after"
+        assert said in figure.get_suptitle().replace("\n", " ")
+        assert axes[0].get_title() == ("ant, 100%" if number else "bee, 100%")
     assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()] == names
+
+
+def test_names_too_long_for_an_image_are_beside_numbered_rows():
+    algorithm, theta, episodes = random_case("conv")
+    ids = episodes.classes[0].tolist()
+    figure = draw_one_task(algorithm, theta, episodes, "a_long_alphabet 0{}, rotated 270".format)
+    beside = [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()]
+    assert beside == [
+        f"class {n}:\na_long_alphabet 0{c},\nrotated 270" for n, c in enumerate(ids, 1)
+    ]
+    above = [axis.get_title() for axis in figure.axes if axis.get_xlabel()]
+    assert all(re.fullmatch(r"class [123], \d+%", title) for title in above)
 
 
 def test_images_without_global_ids_are_plotted_but_image_targets_are_not():
     algorithm, theta, episodes = random_case("conv")
     bare = episodes._replace(classes=episodes.classes[:, :0])
     figure = draw_one_task(algorithm, theta, bare, "no {}".format)
-    assert {a.get_ylabel() for a in figure.axes} >= {"class\n0", "class\n1", "class\n2"}
+    assert {a.get_ylabel() for a in figure.axes} >= {"class 1", "class 2", "class 3"}
     masks = tree_map(lambda x: x, episodes)
     targets = episodes.query.targets[..., None, None].expand(-1, -1, 4, 4)
     masks = masks._replace(query=masks.query._replace(targets=targets))
@@ -214,92 +252,17 @@ def test_images_without_global_ids_are_plotted_but_image_targets_are_not():
     assert not has_classes(masks)
 
 
-def answered(answers):
-    """Two episodes of three classes out of four, each class asked once: classes 5, 6, 7 and 9."""
-    classes = torch.tensor([[5, 7, 9], [9, 5, 6]])
-    targets = torch.tensor([[0, 1, 2]] * 2)
-    return Answered(classes, targets, torch.tensor(answers), torch.ones(2, 3))
-
-
-def test_the_confusion_matrix_counts_only_episodes_with_both_classes():
-    # 5 taken for 7 in the one episode that had both; 9 for 5 in one of two
-    confusion = count_confusion(answered([[1, 1, 2], [1, 1, 2]]))
-    assert confusion.classes.tolist() == [5, 6, 7, 9]
-    assert confusion.seen.tolist() == [2, 1, 1, 2]
-    assert confusion.right.tolist() == [1, 1, 1, 1]
-    assert rows_of(confusion) == [(5, 7, 1, 1), (9, 5, 1, 2)]
-    figure = draw_confusion(confusion, "no {}".format, "test")
-    share = np.asarray(figure.axes[0].images[0].get_array())
-    expected = [
-        [0.5, 0.0, 1.0, 0.0],
-        [0.0, 1.0, np.nan, 0.0],  # 6 and 7 never met
-        [0.0, np.nan, 1.0, 0.0],
-        [0.5, 0.0, 0.0, 0.5],
-    ]
-    np.testing.assert_allclose(share, expected)
-    assert "66.7% correct of 6" in figure.get_suptitle()
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
-        "no 5",
-        "no 6",
-        "no 7",
-        "no 9",
-    ]
-
-
-def test_the_confusion_matrix_accepts_episodes_of_fewer_classes():
-    values = EpisodeValues()
-    for index, classes, answers in ((1, [9, 5], [1, 1]), (0, [5, 7, 9], [1, 1, 2])):
-        targets = torch.arange(len(classes))[None]
-        examples = Examples(targets, targets)
-        episode = Episode(examples, examples, torch.tensor([classes]))
-        report = {
-            "query_loss": torch.zeros(1, 1),
-            "answers": torch.tensor([answers]),
-            "confidences": torch.ones(1, len(answers)),
-        }
-        values.update(torch.tensor([index]), report, episode, most_ways=3)
-    values.compute()
-    confusion = count_confusion(values.answered)
-    assert confusion.classes.tolist() == [5, 7, 9]
-    assert confusion.seen.tolist() == [2, 1, 2]
-    assert confusion.right.tolist() == [1, 1, 1]
-    assert rows_of(confusion) == [(5, 7, 1, 1), (9, 5, 1, 2)]
-
-
-def test_the_worst_of_many_classes_are_shown():
-    classes = torch.arange(40).view(20, 2)
-    answers = torch.tensor([[0, 1]] * 18 + [[1, 1]] + [[0, 0]])
-    many = Answered(classes, torch.tensor([[0, 1]] * 20), answers, torch.ones(20, 2))
-    left, right = draw_confusion(count_confusion(many), str, "test").axes
-    assert {t.get_text() for t in left.get_yticklabels()} == {"36 taken for 37", "39 taken for 38"}
-    assert [t.get_text() for t in right.get_yticklabels()][:2] == ["36", "39"]
-
-
-def test_reliability_shows_the_share_that_is_right_of_each_confidence():
-    # of two answers that are 90 % sure one is right, of two that are 50 % sure both are
-    said = answered([[0, 1, 0], [1, 0, 2]])._replace(
-        targets=torch.tensor([[0, 0, NONE], [1, 0, NONE]]),
-        confidences=torch.tensor([[0.9, 0.9, NONE], [0.5, 0.5, NONE]]),
-    )
-    figure = draw_reliability(measure_reliability(said), "test")
-    above, below = figure.axes
-    (points,) = [line for line in above.lines if line.get_label() == "right"]
-    shown = np.array([point for point in points.get_xydata() if not np.isnan(point).any()])
-    np.testing.assert_allclose(shown, [[0.5, 1.0], [0.9, 0.5]], rtol=1e-6)
-    assert [bar.get_height() for bar in below.patches if bar.get_height()] == [2, 2]
-    # half of the answers are 40 % off, the other half 50 %
-    assert "expected calibration error 45.0%" in figure.get_suptitle()
-
-
 def test_predictions_are_framed_by_the_truth_where_it_is_known():
     images = torch.rand(3, 1, 4, 4)
     probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    figure = draw_predictions(images, probabilities, ["a", "b"], ["a", "b", "b"])
+    files = ["x.png", "a_folder/with_a_long_name/y_01.png", "z.png"]
+    figure = draw_predictions(images, probabilities, ["a", "b"], ["a", "b", "b"], files)
     assert "2 of 3 right" in figure.get_suptitle()
     axes = [axis for axis in figure.axes if axis.images]
     assert [axis.get_title() for axis in axes] == ["a, 90%", "b, 80%", "a, 60%"]
-    assert [axis.get_xlabel() for axis in axes] == ["", "", "is b"]
-    unknown = draw_predictions(images, probabilities, ["a", "b"], None)
+    below = [axis.get_xlabel() for axis in axes]
+    assert below == ["x.png", "..h_a_long_name/y_01.png", "is b\nz.png"]
+    unknown = draw_predictions(images, probabilities, ["a", "b"], None, files)
     assert "right" not in unknown.get_suptitle()
 
 

@@ -1,5 +1,6 @@
 """Output that nobody takes is lost, and nothing else is."""
 
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 
 from metaloop.folders.run_folder import RunFolder
 from metaloop.process.signals import Interrupted, stop_on_signals, stop_signals
+from metaloop.process.terminal import is_interactive
 from metaloop.run.train import train
 from tests.run.stopped_runs import saved_step, start, wait_for_step, write
 
@@ -90,3 +92,10 @@ def test_ctrl_c_that_takes_the_reader_away_too_saves_and_stops(tmp_path):
     status = folder.read_status()
     assert status["state"] == "interrupted"
     assert status["reason"] == f"SIGINT at meta-step {saved_step(folder)}, which was saved"
+
+
+def test_a_notebook_is_interactive_and_a_file_is_not(monkeypatch):
+    notebooks = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
+    for stream, expected in ((notebooks(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert is_interactive() is expected

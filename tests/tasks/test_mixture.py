@@ -44,6 +44,18 @@ def test_which_source_and_which_shape_do_not_depend_on_each_other():
     assert float((ways == 5).double().mean()) == pytest.approx(0.5, abs=0.06)
 
 
+def test_the_truth_of_an_episode_is_its_sources():
+    sizes = {"shots": 2, "queries": 3}
+    waves = Harmonic(**sizes, noise_std=0.0)
+    task = Mixture(of={"sine": Sinusoid(**sizes), "waves": waves})
+    batch = draw(task, 0, "train", torch.arange(20))
+    for indices, drawn in batch.groups:
+        truth = task.truth("train", RandomStreams(0, "train", indices[:1]))
+        query = drawn.drawn.query
+        expected = query.targets[:1].double()
+        torch.testing.assert_close(truth(query.inputs[:1].double()), expected, rtol=0, atol=1e-5)
+
+
 def test_class_ids_of_a_source_follow_those_of_earlier_sources():
     task = mixture()
     (few, many), offsets = task.sources.values(), (0, 120)
@@ -59,6 +71,7 @@ def test_class_ids_of_a_source_follow_those_of_earlier_sources():
         assert all(torch.equal(a, b) for a, b in pairs)
     assert (task.classes, task.output_size) == (150, 5)
     assert task.class_name(119) == "few: 29 r270"
+    assert task.class_title(119) == "few: 29, rotated 270\N{DEGREE SIGN}"
     assert task.class_name(121) == "many: 1"
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from metaloop.episode import of_one_shape
 from metaloop.inner_loop import learned_step_sizes
 from metaloop.loggers.figures import Draw, log_figures, save_figures
 from metaloop.plots import (
@@ -13,7 +12,6 @@ from metaloop.plots import (
     draw_one_task,
     draw_step_sizes,
 )
-from metaloop.tasks import Task
 from metaloop.training.confusion import count_confusion
 from metaloop.training.datamodule import EpisodicDataModule, MetaBatch
 from metaloop.training.estimate import estimate
@@ -28,6 +26,7 @@ class Pictures(pl.Callback):
 
     Args:
         folder: folder of the pictures; each validation replaces them, W&B keeps all.
+        title: first line of every picture's title; a run's algorithm, task and folder.
 
     Examples:
         >>> import pytorch_lightning as pl
@@ -39,8 +38,8 @@ class Pictures(pl.Callback):
 
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, title: str = "") -> None:
+        self.folder, self.title = Path(folder), title
         self._first: MetaBatch | None = None
 
     def on_validation_batch_end(  # type: ignore[override]
@@ -59,25 +58,40 @@ class Pictures(pl.Callback):
         if trainer.state.fn != "fit" or not trainer.is_global_zero or self._first is None:
             return
         curves = {name: estimate(values) for name, values in pl_module.evaluated.items()}
-        title = f"validation, meta-step {trainer.global_step}, closed 95 % interval"
-        trained = pl_module.algorithm.inner_steps
-        name = family_of(trainer).class_name
-        first, *_ = of_one_shape(self._first.episodes)
-        one_task = (pl_module.algorithm, pl_module.meta, first, name)
+        algorithm, meta, data = pl_module.algorithm, pl_module.meta, data_of(trainer)
+        step, name = f"meta-step {trainer.global_step}", data.task.class_title
+        indices, first = next(self._first.groups)
+
+        def title(what: str) -> str:
+            return f"{self.title}\n{what}"
+
         drawings: dict[str, Draw] = {
-            "adaptation_curve": lambda: draw_adaptation_curve(curves, title, trained),
-            "one_task": lambda: draw_one_task(*one_task),
+            "adaptation_curve": lambda: draw_adaptation_curve(
+                curves, title(f"validation, {step}, closed 95 % interval"), algorithm.inner_steps
+            ),
+            "one_task": lambda: draw_one_task(
+                algorithm,
+                meta,
+                first,
+                name,
+                truth=data.truth("validation", indices[:1]),
+                title=title(f"first task of validation, {step}"),
+            ),
         }
         if (answered := pl_module.evaluator.answered) is not None:
-            drawings["confusion"] = lambda: draw_confusion(count_confusion(answered), name, title)
-        if learned_step_sizes(pl_module.meta):
-            drawings["step_sizes"] = lambda: draw_step_sizes(pl_module.meta)
+            drawings["confusion"] = lambda: draw_confusion(
+                count_confusion(answered), name, title(f"validation, {step}")
+            )
+        if learned_step_sizes(meta):
+            drawings["step_sizes"] = lambda: draw_step_sizes(
+                meta, title(f"learned inner step sizes, {step}")
+            )
         figures = save_figures(drawings, self.folder)
         log_figures(figures, trainer.loggers, trainer.global_step)
 
 
-def family_of(trainer: pl.Trainer) -> Task:
-    """Return the task family of a trainer's episodes."""
+def data_of(trainer: pl.Trainer) -> EpisodicDataModule:
+    """Return the source of a trainer's episodes."""
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(datamodule, EpisodicDataModule)
-    return datamodule.task
+    return datamodule

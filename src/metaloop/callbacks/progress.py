@@ -1,12 +1,12 @@
-"""Show the progress of a run in the terminal."""
+"""Show the progress of a run in the terminal or notebook."""
 
-import sys
 from collections.abc import Mapping
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
 
 from metaloop.arguments import Count
+from metaloop.process.terminal import is_interactive
 from metaloop.training.meta_learner import MetaLearner
 from metaloop.user_text import say
 
@@ -14,10 +14,11 @@ from metaloop.user_text import say
 class Progress(TQDMProgressBar):
     """A bar over all meta-steps with loss and accuracy, before -> after adaptation.
 
-    If the output is not a terminal (a log file), it prints a line per validation instead.
+    Without the bar it prints a line per validation instead.
 
     Args:
         refresh_rate: meta-steps between two updates of the bar.
+        bar: whether to show the bar; None: on a terminal or in a notebook, but not in a log file.
 
     Examples:
         >>> from functools import partial
@@ -44,14 +45,14 @@ class Progress(TQDMProgressBar):
 
     """
 
-    def __init__(self, *, refresh_rate: Count = 10) -> None:
+    def __init__(self, *, refresh_rate: Count = 10, bar: bool | None = None) -> None:
         super().__init__(refresh_rate=refresh_rate)
-        self._is_terminal = sys.stdout.isatty()
-        if not self._is_terminal:
+        self._has_bar = is_interactive() if bar is None else bar
+        if not self._has_bar:
             self.disable()
 
     def enable(self) -> None:
-        if self._is_terminal:
+        if self._has_bar:
             super().enable()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: object) -> None:
@@ -64,7 +65,7 @@ class Progress(TQDMProgressBar):
         self, trainer: pl.Trainer, pl_module: MetaLearner, *_: object
     ) -> None:
         step = trainer.global_step
-        if self._is_terminal and (step % self.refresh_rate == 0 or step == trainer.max_steps):
+        if self._has_bar and (step % self.refresh_rate == 0 or step == trainer.max_steps):
             self.train_progress_bar.n = step
             self.train_progress_bar.set_postfix(before_after(pl_module.shown))
 
@@ -73,11 +74,11 @@ class Progress(TQDMProgressBar):
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
-        if not self._is_terminal and trainer.is_global_zero:
+        if not self._has_bar and trainer.is_global_zero:
             say("Evaluating ..")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: MetaLearner) -> None:  # type: ignore[override]
-        if self._is_terminal:
+        if self._has_bar:
             super().on_validation_end(trainer, pl_module)
         elif trainer.is_global_zero and trainer.state.fn == "fit":
             pairs = before_after(pl_module.shown)

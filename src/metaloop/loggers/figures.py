@@ -17,7 +17,10 @@ Draw = Callable[[], Figure | None]  # None: this task has no such picture
 
 
 def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Path]:
-    """Draw each figure and save it as folder/<name>.png; return the files by name."""
+    """Draw each figure and save it as folder/<name>.png; return the files by name.
+
+    A file's metadata contain the figure's title.
+    """
     folder.mkdir(exist_ok=True)
     written = {}
     for name, draw in drawings.items():
@@ -26,7 +29,7 @@ def save_figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, Path]:
             if (figure := draw()) is None:
                 _say_once(f"No picture {path}: this kind of task has none.")
             else:
-                figure.savefig(path, dpi=120)
+                figure.savefig(path, dpi=120, metadata={"Title": figure.get_suptitle()})
                 written[name] = path
     return written
 

@@ -1,13 +1,20 @@
 """Draw loss and accuracy over the inner steps."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from metaloop.plots.legend import put_legend_below
+from metaloop.plots.names import metric_name
+from metaloop.plots.palette import BLUE, MARKERS
 from metaloop.plots.title import set_title
 from metaloop.training.estimate import Estimate
 from metaloop.user_text import for_figure
+
+MARKED = 11  # maximum number of steps with a marker, about
 
 
 def draw_adaptation_curve(
@@ -19,34 +26,45 @@ def draw_adaptation_curve(
     (`accuracy`, `support_accuracy`, `accuracy@inductive`). The support set's are dashed. A dotted
     line marks the number of inner steps in meta-training.
     """
-    panels: dict[str, list[str]] = {}
-    for name in curves:
-        panels.setdefault(_quantity(name), []).append(name)
+    panels: dict[str, dict[str, Estimate]] = {}
+    for name, curve in curves.items():
+        panels.setdefault(_quantity(name), {})[name] = curve
     columns, rows = min(2, len(panels)), -(-len(panels) // 2)
-    figure = Figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
-    for number, (quantity, names) in enumerate(panels.items(), 1):
+    figure = Figure(figsize=(4.8 * columns, 4.0 * rows), layout="constrained")
+    for number, (quantity, variants) in enumerate(panels.items(), 1):
         axis = figure.add_subplot(rows, columns, number)
-        others = (f"C{number}" for number in range(1, 10))  # for the query set, one per norm mode
-        for name in names:
-            is_support = name.startswith("support_")
-            mean, half_width = curves[name].mean, curves[name].half_width
-            steps = range(len(mean))
-            color, dashes = ("C0", "--") if is_support else (next(others), "-")
-            shown = for_figure(name).replace("_", " ")
-            label = f"{shown}: {float(mean[0]):.3g} to {float(mean[-1]):.3g}"
-            axis.plot(steps, mean, dashes, color=color, marker="o", markersize=3, label=label)
-            axis.fill_between(
-                steps, mean - half_width, mean + half_width, color=color, alpha=0.25, linewidth=0
-            )
-        if trained_steps is not None and 0 < trained_steps < len(steps) - 1:
-            axis.axvline(trained_steps, color="0.5", linestyle=":", label="as trained")
-        axis.set_xlabel("inner step")
-        axis.set_ylabel(for_figure(quantity))
-        axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=8)
+        _draw_panel(axis, variants, trained_steps)
+        axis.set_ylabel(for_figure(metric_name(quantity)))
     set_title(figure, title)
     return figure
+
+
+def _draw_panel(axis: Axes, curves: Mapping[str, Estimate], trained_steps: int | None) -> None:
+    others = cycle(color for color in MARKERS if color != BLUE)  # the query set's, per norm mode
+    last = max(len(curve.mean) for curve in curves.values()) - 1
+    for name, (mean, half_width, _) in curves.items():
+        color, dashes = (BLUE, "--") if name.startswith("support_") else (next(others), "-")
+        label = f"{for_figure(metric_name(name))}: {float(mean[0]):.3g} to {float(mean[-1]):.3g}"
+        steps = range(len(mean))
+        axis.plot(
+            steps,
+            mean,
+            dashes,
+            color=color,
+            marker=MARKERS[color],
+            markersize=4,
+            markevery=-(-(last + 1) // MARKED),
+            label=label,
+        )
+        axis.fill_between(
+            steps, mean - half_width, mean + half_width, color=color, alpha=0.2, linewidth=0
+        )
+    if trained_steps is not None and 0 < trained_steps < last:
+        axis.axvline(trained_steps, color="0.4", linestyle=":", label="as trained")
+    axis.set_xlabel("inner step")
+    axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    axis.grid(alpha=0.3)
+    put_legend_below(axis, columns=1)
 
 
 def _quantity(name: str) -> str:

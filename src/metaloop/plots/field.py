@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metaloop.episode import Episode, the_tensor
-from metaloop.plots.step_name import step_name
+from metaloop.plots.names import step_name
+from metaloop.plots.title import set_caption, set_title
 from metaloop.tasks.fields.pixels import find_pixels, to_image
 from metaloop.tasks.metric import psnr
 
 
-def draw_field(task: Episode, predictions: Mapping[int, Tensor]) -> Figure:
+def draw_field(task: Episode, predictions: Mapping[int, Tensor], title: str = "") -> Figure:
     """Draw the predicted image and its PSNR after several inner steps, then the true image.
 
     The support pixels come first, on blue, unless every pixel is one.
@@ -34,9 +35,11 @@ def draw_field(task: Episode, predictions: Mapping[int, Tensor]) -> Figure:
     if shots < len(truth):
         panels.insert(0, (f"{shots} support\npixels", _support_image(task)))
     panels.append(("the image", to_image(truth)))
-    figure = Figure(figsize=(1.6 * len(panels), 2.1), layout="constrained")
-    for axis, (title, image) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        _show(axis, image, title)
+    figure = Figure(figsize=(1.6 * len(panels), 2.7), layout="constrained")
+    for axis, (name, image) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        _show(axis, image, name)
+    set_title(figure, title)
+    set_caption(figure, "dB: PSNR of a prediction, higher is better")
     return figure
 
 

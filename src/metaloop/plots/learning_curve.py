@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from metaloop.plots.legend import put_legend_below
+from metaloop.plots.names import metric_name
 from metaloop.plots.palette import BLUE, GREEN, SKY, VERMILION
 from metaloop.plots.title import set_title
 from metaloop.user_text import for_figure
 
 Row = Mapping[str, str]
-BELOW = (0.5, -0.16)  # of the axes, where a legend hides no curve
 
 
 def draw_learning_curve(
@@ -33,15 +35,19 @@ def draw_learning_curve(
         figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False
     ):
         for key, label, style in (
-            (f"train/{name}_before", "one meta-step, before", {"color": "0.6", "lw": 0.8}),
+            (
+                f"train/{name}_before",
+                "one meta-step, before",
+                {"color": "0.5", "lw": 0.8, "ls": ":"},
+            ),
             (f"train/{name}_after", "one meta-step, after", {"color": SKY, "lw": 0.8}),
             (f"train/{name}", "train, after", {"color": BLUE, "lw": 1.6}),
             (
                 f"val/{name}_before",
                 "validation, before",
-                {"color": VERMILION, "marker": "s", "ms": 3},
+                {"color": VERMILION, "marker": "s", "ms": 4, "ls": "--"},
             ),
-            (f"val/{name}", "validation, after", {"color": GREEN, "marker": "o", "ms": 3}),
+            (f"val/{name}", "validation, after", {"color": GREEN, "marker": "o", "ms": 4}),
         ):
             steps, values = _series(rows, key)
             if steps:
@@ -56,11 +62,11 @@ def draw_learning_curve(
                 steps, low, high, color=GREEN, alpha=0.25, label="closed 95 % interval"
             )
         axis.set_xlabel("meta-step")
-        axis.set_ylabel(for_figure(name.replace("_", " ")))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_ylabel(for_figure(metric_name(name)))
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=BELOW)
-    if title:
-        set_title(figure, title)
+        put_legend_below(axis)
+    set_title(figure, title)
     return figure
 
 

@@ -5,24 +5,33 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metaloop.plots.image_episode import GIVEN, RIGHT, WRONG, shorten, show_image
+from metaloop.plots.image_episode import FRAMES, GIVEN, RIGHT, WRONG, shorten, show_image
+from metaloop.plots.title import set_caption, set_title
+from metaloop.user_text import for_figure
 
 SHOWN, COLUMNS = 40, 8
+WIDEST = 24  # maximum characters of a path below an image
 
 
 def draw_predictions(
-    images: Tensor, probabilities: Tensor, classes: Sequence[str], labels: Sequence[str] | None
+    images: Tensor,
+    probabilities: Tensor,
+    classes: Sequence[str],
+    labels: Sequence[str] | None,
+    files: Sequence[str],
+    title: str = "",
 ) -> Figure:
-    """Draw the first images with prediction and probability, framed by correctness.
+    """Draw the first images with file, prediction and probability, framed by correctness.
 
     Shapes:
         images         [Q, channels, height, width]
         probabilities  [Q, N]
     """
     number = min(len(images), SHOWN)
-    rows = -(-number // COLUMNS)
-    figure = Figure(figsize=(1.4 * COLUMNS, 1.6 * rows + 0.5))
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+    columns = min(number, COLUMNS)
+    rows = -(-number // columns)
+    figure = Figure(figsize=(max(5.0, 1.5 * columns), 1.9 * rows + 0.9))
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
     figure.set_layout_engine("constrained")
     for axis in axes:
         axis.set_axis_off()
@@ -32,13 +41,21 @@ def draw_predictions(
         if labels is not None:
             frame = RIGHT if labels[i] == answers[i] else WRONG
         show_image(axis, images[i], frame)
-        title = f"{shorten(answers[i])}, {float(probabilities[i].max()):.0%}"
-        axis.set_title(title, fontsize=7, pad=2, color="black" if labels is None else frame)
-        if frame == WRONG and labels is not None:
-            axis.set_xlabel(f"is {shorten(labels[i])}", fontsize=7, labelpad=2)
-    title = f"{number} of {len(images)} images"
+        answer = for_figure(f"{shorten(answers[i])}, {float(probabilities[i].max()):.0%}")
+        color = "black" if labels is None else frame
+        axis.set_title(answer, fontsize=8, pad=3, color=color, fontweight="bold")
+        below = [f"is {shorten(labels[i])}"] if labels is not None and frame == WRONG else []
+        below.append(_shorten_path(files[i]))
+        axis.set_xlabel(for_figure("\n".join(below)), fontsize=7, labelpad=3)
+    said = f"{number} of {len(images)} images"
     if labels is not None:
         right = sum(label == answer for label, answer in zip(labels, answers, strict=True))
-        title += f"; {right} of {len(images)} right"
-    figure.suptitle(title, fontsize=10)
+        said += f"; {right} of {len(images)} right"
+        set_caption(figure, FRAMES)
+    set_title(figure, title, said)
     return figure
+
+
+def _shorten_path(path: str) -> str:
+    """Keep the end of a file's path, as wide as its image."""
+    return path if len(path) <= WIDEST else f"..{path[2 - WIDEST :]}"

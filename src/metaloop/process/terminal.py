@@ -45,6 +45,12 @@ def survive_lost_output() -> None:
         sys.stderr = _make_forgiving(sys.stderr, STANDARD[2])
 
 
+def is_interactive() -> bool:
+    """Check whether standard output is a terminal's or a notebook's, where a progress bar moves."""
+    is_notebook = type(sys.stdout).__module__.partition(".")[0] == "ipykernel"
+    return is_notebook or sys.stdout.isatty()
+
+
 def say_in_handler(message: str) -> None:
     """Print in a signal handler, where `print` might collide with an interrupted one."""
     with suppress(OSError):

@@ -50,6 +50,7 @@ from metaloop.run.config.environment import describe_environment
 from metaloop.run.config.misfits import explain_misfits, require_known_monitors
 from metaloop.run.config.read import read_overrides
 from metaloop.run.config.run_config import RunConfig
+from metaloop.run.config.title import title_of_run
 from metaloop.run.config.trainer import make_trainer
 from metaloop.run.config.write import write_config, write_evaluation
 from metaloop.run.decide import decide
@@ -113,7 +114,8 @@ def train(folder: RunFolder, pieces: Pieces | None = None) -> None:
             if trainer.global_step == 0:  # max_steps=0: no step has saved a checkpoint to evaluate
                 trainer.save_checkpoint(folder.last_checkpoint)
         if trainer.is_global_zero:
-            _draw_learning_curve(folder, loggers, trainer.global_step)
+            title = title_of_run(config.content, folder)
+            _draw_learning_curve(folder, loggers, trainer.global_step, title)
         _evaluate_after(folder, pieces, loggers)
         exit_code = 0
     finally:
@@ -244,10 +246,10 @@ def _explain_early_stopping(callbacks: Mapping[str, Callback], step: int) -> Non
             say(f"Early stopping ends the run at meta-step {step}: {reason}")
 
 
-def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int) -> None:
+def _draw_learning_curve(folder: RunFolder, loggers: list[Logger], step: int, title: str) -> None:
     if rows := read_rows(folder.metrics):
-        figures = save_figures({"learning_curve": lambda: draw_learning_curve(rows)}, folder.plots)
-        log_figures(figures, loggers, step)
+        drawings = {"learning_curve": lambda: draw_learning_curve(rows, title=title)}
+        log_figures(save_figures(drawings, folder.plots), loggers, step)
 
 
 def _evaluate_after(folder: RunFolder, pieces: Pieces, loggers: list[Logger]) -> None:

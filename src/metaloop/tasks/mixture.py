@@ -18,7 +18,7 @@ from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays
 from metaloop.tasks.readers.given import Given
 from metaloop.tasks.readers.image_files import ImageFiles
-from metaloop.tasks.task import Network, Task
+from metaloop.tasks.task import Function, Network, Task
 
 
 class DrawnOfSource(NamedTuple):
@@ -120,6 +120,10 @@ class Mixture(Task):
             if len(mine)
         )
 
+    def truth(self, split: Split, streams: RandomStreams) -> Function | None:
+        number = int(self.shapes.sources(streams)[0])
+        return list(self.sources.values())[number].truth(split, streams)
+
     def origins(self, drawn: DrawnOfSource) -> dict[str, Tensor]:  # type: ignore[override]
         number = drawn.source.shape[1]
         told = list(self.sources.values())[number].origins(drawn.drawn)
@@ -178,9 +182,12 @@ class Mixture(Task):
 
     def class_name(self, class_id: int) -> str:
         """Return the class's name in its source, with the source's name."""
-        number = max(n for n, offset in enumerate(self.offsets) if offset <= class_id)
-        name, task = list(self.sources.items())[number]
-        return f"{name}: {task.class_name(class_id - self.offsets[number])}"
+        name, task, own_id = self._source_of(class_id)
+        return f"{name}: {task.class_name(own_id)}"
+
+    def class_title(self, class_id: int) -> str:
+        name, task, own_id = self._source_of(class_id)
+        return f"{name}: {task.class_title(own_id)}"
 
     def describe(self) -> dict[str, int | str | bool]:
         ends = [0.0, *self.shapes.ends.tolist()]
@@ -194,6 +201,12 @@ class Mixture(Task):
                 for key, value in task.describe().items()
             },
         }
+
+    def _source_of(self, class_id: int) -> tuple[str, Task, int]:
+        """Return a class's source by name, and its id there."""
+        number = max(n for n, offset in enumerate(self.offsets) if offset <= class_id)
+        name, task = list(self.sources.items())[number]
+        return name, task, class_id - self.offsets[number]
 
 
 def _shares(names: Sequence[str], weights: Mapping[str, float] | None) -> list[float]:

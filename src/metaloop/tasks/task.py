@@ -22,6 +22,7 @@ from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.shapes import Shapes
 
 Network = Callable[[Inputs], Tensor]
+Function = Callable[[Tensor], Tensor]
 
 
 class Task(ABC):
@@ -147,6 +148,14 @@ class Task(ABC):
         """
         return {}
 
+    def truth(self, split: Split, streams: RandomStreams) -> Function | None:
+        """Return the function behind the targets of the episodes that `draw` makes of `streams`.
+
+        It maps inputs [T, n, *X] to targets without noise, and is drawn in pictures beneath the
+        learner's; None: unknown.
+        """
+        return None
+
     def extremes(self) -> Sequence["Task"]:
         """Return families of the smallest and largest episodes; itself if shapes are fixed."""
         return [self._of(shapes) for shapes in self.shapes.extremes()] or [self]
@@ -233,8 +242,12 @@ class Task(ABC):
         return map_inputs(lambda tensor: cast(tensor, dtype), inputs)
 
     def class_name(self, class_id: int) -> str:
-        """Name a global class for tables and pictures."""
+        """Name a global class for tables."""
         return f"class {class_id}"
+
+    def class_title(self, class_id: int) -> str:
+        """Name a global class for pictures, in words."""
+        return self.class_name(class_id)
 
     @abstractmethod
     def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from metaloop.errors import UserError
 from metaloop.process.signals import leave_signals_to_parent
 from metaloop.tasks import RandomStreams, Split, Task
 from metaloop.tasks.disjoint import Deal, DisjointStreams
+from metaloop.tasks.task import Function
 from metaloop.training.estimate import EpisodeInterval
 
 BLOCK = 512  # episodes drawn together, which spreads the overhead of a draw
@@ -150,6 +151,10 @@ class EpisodicDataModule(pl.LightningDataModule):
             world,
             self._dealt,
         )
+
+    def truth(self, split: Split, index: Tensor) -> Function | None:
+        """Return the function behind the targets of the episode with this index, [1]."""
+        return self.task.truth(split, RandomStreams(self.seed, split, index.cpu()))
 
     def on_after_batch_transfer(self, batch: MetaBatch, dataloader_idx: int) -> MetaBatch:
         assert self.trainer is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.read import load_config
@@ -64,6 +65,14 @@ def test_the_page_of_a_run(trained):
     assert f"torch {torch.__version__}" in page.text
     assert f"metaloop-train {' '.join(RUN)}" in page.text
     assert f"metaloop-resume {trained.path} training.max_steps=MORE" in page.text
+
+
+def test_every_picture_of_a_run_is_titled_with_algorithm_task_and_run(trained):
+    pictures = sorted(trained.path.rglob("*.png"))
+    assert {path.stem for path in pictures} == {"adaptation_curve", "learning_curve", "one_task"}
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.info["Title"].startswith(f"maml on Sinusoid, run {trained.path.name}")
 
 
 def test_the_page_of_an_evaluation(trained):

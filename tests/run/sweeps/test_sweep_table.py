@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from metaloop.errors import UserError
+from metaloop.run.sweeps.shown import draw_sweep
 from metaloop.run.sweeps.sweep_table import find_varied, over_seeds, read_sweep, write_csv
 from tests.run.sweeps.jobs import job
 
@@ -27,6 +28,34 @@ def test_means_over_seeds_have_students_interval(tmp_path):
     # deviation 0.0360555, t(0.975; 2 degrees of freedom) = 4.302653
     assert three.half_width == pytest.approx(4.302653 * 0.0360555 / 3**0.5, rel=1e-5)
     assert (anil, one.mean, one.half_width) == ({"algorithm": "anil"}, 0.5, None)
+
+
+def bars(figure):
+    """Draw each learner's value with the ends of its interval, by the learner's name."""
+    (axis,) = figure.axes
+    names = [text.get_text() for text in axis.get_yticklabels()]
+    found = {}
+    for container in axis.containers:
+        points, _, (intervals,) = container
+        for x, row, ends in zip(*points.get_data(), intervals.get_segments(), strict=True):
+            found[names[int(row)]] = (container.get_label(), x, *ends[:, 0].tolist())
+    return axis, found
+
+
+def test_the_picture_has_an_interval_of_seeds_or_of_the_only_runs_episodes(tmp_path):
+    for seed, value in enumerate((0.90, 0.92)):
+        job(tmp_path, f"maml{seed}", ["algorithm=maml", f"seed={seed}"], test=value)
+    job(tmp_path, "anil", ["algorithm=anil", "seed=0"], test=0.5)
+    figure = draw_sweep(read_sweep(tmp_path), "mine")
+    axis, found = bars(figure)
+    width = 12.7062 * 0.0141421 / 2**0.5
+    (seeds, *maml), (episodes, *anil) = found["algorithm=maml"], found["algorithm=anil"]
+    assert seeds == "95 % interval over seeds"
+    assert maml == pytest.approx([0.91, 0.91 - width, 0.91 + width], rel=1e-4)
+    assert episodes == "one run: closed 95 % interval over episodes"
+    assert anil == pytest.approx([0.5, 0.48, 0.52])
+    assert axis.get_xlabel() == "test accuracy after inner step 1"
+    assert figure.get_suptitle() == "sweep mine"
 
 
 def test_every_state_is_told_and_a_run_whose_process_is_gone_is_killed(tmp_path):

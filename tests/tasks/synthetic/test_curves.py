@@ -41,6 +41,17 @@ def test_shapes_follow_the_legend_and_more_points_change_none_before(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("episodes", "shots"), [(5, 4), (1, [2, 4])])
+def test_the_truth_of_an_episode_passes_through_its_points_without_noise(family, episodes, shots):
+    clean, noisy = (draw(family, episodes, shots, 6, noise_std) for noise_std in (0.0, 0.3))
+    task = FAMILIES[family](shots=shots, queries=6, noise_std=0.3)
+    truth = task.truth("train", RandomStreams(0, "train", torch.arange(episodes)))
+    x, y = points(clean)
+    torch.testing.assert_close(truth(x), y, rtol=0, atol=1e-5)  # points are rounded to float32
+    assert not torch.allclose(truth(x), points(noisy)[1], atol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_noise_is_gaussian_of_its_deviation_in_both_sets(family):
     clean, noisy = draw(family), draw(family, noise_std=0.3)
     for part in ("support", "query"):

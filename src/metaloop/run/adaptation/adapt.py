@@ -17,16 +17,17 @@ from metaloop.loggers.figures import Draw, save_figures
 from metaloop.plots import draw_adaptation_curve, draw_predictions, find_fit
 from metaloop.run.adaptation.adaptation_curve import (
     MADE,
+    describe_judge,
     judge,
     print_adaptation,
     summarize_curve,
-    title_of,
 )
 from metaloop.run.adaptation.predictions import write_predictions
 from metaloop.run.checkpoints.weights import find_weights, load_learner
 from metaloop.run.config.build import Pieces
 from metaloop.run.config.environment import versions
 from metaloop.run.config.settings import Adaptation
+from metaloop.run.config.title import title_of_run
 from metaloop.run.evaluation.results import Results
 from metaloop.tasks import Task
 from metaloop.tasks.readers.given import Given
@@ -75,8 +76,11 @@ def adapt(pieces: Pieces, run: RunFolder, folder: Path, overrides: Sequence[str]
     }
     write_json(folder / "results.json", results)
     curves = {name: estimate(values) for name, values in judged.report.items()}
-    drawings = _pictures(adapted, query)
-    drawings["adaptation_curve"] = lambda: draw_adaptation_curve(curves, title_of(judged))
+    title = f"{title_of_run(config.content, run)}, adapted to {support.place.name}"
+    drawings = _pictures(adapted, support, query, title)
+    drawings["adaptation_curve"] = lambda: draw_adaptation_curve(
+        curves, f"{title}\n{describe_judge(judged)}"
+    )
     save_figures(drawings, folder)
     print_adaptation(judged, skipped, folder)
     return results
@@ -125,27 +129,28 @@ def _check_classes(support: Given, query: Given) -> None:
             )
 
 
-def _pictures(adapted: Adapted, query: Given | None) -> dict[str, Draw]:
+def _pictures(adapted: Adapted, given: Given, query: Given | None, title: str) -> dict[str, Draw]:
     """The fit of a regression, on the query's points if they are labelled; or answers to images."""
     support = adapted.support
-    task = Episode(support, support, support.targets[:0])
+    task = Episode(support, support.map(lambda part: part[:0]), support.targets[:0])
     if adapted.classes_ is None and query is not None and query.labels is not None:
         points = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
         task = task._replace(query=points)
-    if (draw := find_fit(task)) is not None:
-        return {"fit": lambda: draw(adapted.algorithm, list(adapted.path()), task)}
+    axes = ("".join(given.features) or "x", "".join(given.targets) or "y")
+    if (draw := find_fit(task, axes=axes)) is not None:
+        return {"fit": lambda: draw(adapted.algorithm, list(adapted.path()), task, title)}
     if query is None or query.inputs.ndim != 4 or adapted.classes_ is None:
         return {}
-    return {"predictions": lambda: _draw_answers(adapted, query)}
+    return {"predictions": lambda: _draw_answers(adapted, query, title)}
 
 
-def _draw_answers(adapted: Adapted, query: Given) -> Figure:
+def _draw_answers(adapted: Adapted, query: Given, title: str) -> Figure:
     assert adapted.classes_ is not None
     probabilities = torch.from_numpy(adapted.predict_proba(query.inputs))
     images = the_tensor(adapted.to_inputs(query.inputs)).float().cpu()
     labels = None if query.labels is None else [str(label) for label in query.labels]
     classes = [str(label) for label in adapted.classes_]
-    return draw_predictions(images, probabilities, classes, labels)
+    return draw_predictions(images, probabilities, classes, labels, query.names, title)
 
 
 def _protocol(

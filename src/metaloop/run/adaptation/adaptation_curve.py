@@ -70,8 +70,8 @@ def summarize_curve(judged: Judged) -> dict[str, object]:
     }
 
 
-def title_of(judged: Judged) -> str:
-    """Write the title of the curve."""
+def describe_judge(judged: Judged) -> str:
+    """Say what the curve is measured on, for its title."""
     number, band = len(next(iter(judged.report.values()))), "95 % interval over examples"
     if judged.by == "query":
         return f"{len(judged.report['query_loss'])} query examples, {band}"

@@ -13,6 +13,7 @@ from metaloop.run.comparison.learners import Member, group_by_learner
 from metaloop.run.comparison.paired import PairedDifference, correct_by_holm, paired_difference
 from metaloop.run.comparison.pairs import Pairs, find_unpaired, pair_up
 from metaloop.run.comparison.same_episodes import require_same_episodes
+from metaloop.run.config.title import title_of
 
 ALPHA = 0.05
 HEADER = "a,b,over,pairs,a_mean,b_mean,difference,ci95,cohens_d,p,p_holm,better"
@@ -41,11 +42,13 @@ class Comparison(NamedTuple):
     """All rows, the metric they compare, and runs left out since no other learner has their seed.
 
     Attributes:
+        learners: the algorithms and tasks of the runs.
         mode: the better direction, min or max; None if the metric does not define it.
         interval: kind of the interval over episodes, closed or open.
 
     """
 
+    learners: str
     metric: str
     mode: str | None
     inner_steps: Sequence[int]
@@ -93,7 +96,15 @@ def compare(
     mode = evaluated[0].run.read_best_modes().get(metric.partition("@")[0])
     rows = [r for over in ("seeds", "episodes") for r in _rows(found, over, mode)]
     left_out = dict.fromkeys(path for a, b in chosen for path in find_unpaired(a, b))
-    return Comparison(metric, mode, sorted({*steps}), evaluated[0].interval, rows, list(left_out))
+    return Comparison(
+        title_of(*(one.trained for one in evaluated)),
+        metric,
+        mode,
+        sorted({*steps}),
+        evaluated[0].interval,
+        rows,
+        list(left_out),
+    )
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:

@@ -4,6 +4,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from metaloop.plots import draw_differences
+from metaloop.plots.comparison import Bar
+from metaloop.plots.names import last_step_name, metric_name
 from metaloop.run.comparison.compare import ALPHA, Comparison, Row
 from metaloop.user_text import Terminal, say
 
@@ -27,7 +29,7 @@ def print_comparison(found: Comparison) -> None:
             if row.over == over:
                 table.add_row(*_cells(row))
         console.print(table)
-    metric, better = _in_words(found.metric), _describe_direction(found)
+    metric, better = metric_name(found.metric), _describe_direction(found)
     say(READ.format(metric=metric, better=better, alpha=ALPHA, interval=found.interval))
     for path in found.left_out:
         say(f"Left out, since the other learner of a pair has no run with its seed: {path}")
@@ -36,13 +38,14 @@ def print_comparison(found: Comparison) -> None:
 def draw_comparison(found: Comparison) -> Figure:
     """Draw each difference with its interval."""
     differences = {
-        f"{row.a} - {row.b}\nover {row.difference.pairs} {row.over}": row.difference[:2]
+        f"{row.a} - {row.b}\nover {row.difference.pairs} {row.over}": Bar(
+            *row.difference[:2], f"95 % interval over {row.over}"
+        )
         for row in found.rows
     }
-    axis_title = f"difference in {_in_words(found.metric)} ({_describe_direction(found)})"
-    return draw_differences(
-        differences, axis_title, f"{_describe_values(found)}: paired differences"
-    )
+    axis_title = f"difference in {metric_name(found.metric)} ({_describe_direction(found)})"
+    title = f"{found.learners}\n{_describe_values(found)}: paired differences"
+    return draw_differences(differences, axis_title, title)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -59,15 +62,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _describe_values(found: Comparison) -> str:
     """Describe the compared values: query loss after inner step 5."""
-    steps = ", ".join(map(str, found.inner_steps))
-    of_each = f"the last inner step ({steps})"
-    where = f"inner step {steps}" if len(found.inner_steps) == 1 else of_each
-    return f"{_in_words(found.metric)} after {where}"
+    return f"{metric_name(found.metric)} {last_step_name(found.inner_steps)}"
 
 
 def _describe_direction(found: Comparison) -> str:
     return DIRECTIONS.get(found.mode or "", "the metric does not define which is better")
-
-
-def _in_words(metric: str) -> str:
-    return metric.replace("_", " ")

@@ -22,6 +22,7 @@ from metaloop.run.config.refusal import refusal
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Device
 from metaloop.run.config.targets import require_all_trusted
+from metaloop.run.config.title import title_of_run
 from metaloop.tasks import Task, require_mode
 from metaloop.training.datamodule import EpisodicDataModule
 from metaloop.training.logged_values import summary_names
@@ -31,7 +32,7 @@ SUPPLIED_TO_MODELS = ("input_shape", "input_size", "output_size", "vocabulary_si
 # a network's keys, ours and other packages', by which it is made with weights that others have
 SOURCES = ("pretrained", "weights")
 # what callbacks and loggers are supplied with, by the names of their arguments
-SUPPLIED = ("dirpath", "folder", "monitor", "mode", "path", "save_dir", "id", "name")
+SUPPLIED = ("dirpath", "folder", "monitor", "mode", "title", "path", "save_dir", "id", "name")
 
 
 class Pieces(NamedTuple):
@@ -205,6 +206,7 @@ def build_callbacks(config: RunConfig, folder: RunFolder, task: Task) -> dict[st
         "dirpath": folder.checkpoints,
         "folder": folder.plots,
         "monitor": f"val/{task.monitor}",
+        "title": title_of_run(config.content, folder),
     }
 
     def mode(node: Node) -> dict[str, object]:

@@ -10,7 +10,6 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from metaloop.callbacks import Progress
-from metaloop.episode import of_one_shape
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.inner_loop import NormModeName, Report
@@ -27,6 +26,7 @@ from metaloop.run.config.build import Pieces
 from metaloop.run.config.environment import versions
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.config.settings import Evaluation
+from metaloop.run.config.title import title_of_run
 from metaloop.run.config.trainer import make_trainer
 from metaloop.run.evaluation.printed_results import print_results
 from metaloop.run.evaluation.results import (
@@ -82,7 +82,7 @@ def evaluate(
     results["overrides"] = list(overrides)
     if trainer.is_global_zero:
         write_results(folder, results, evaluated, episode_columns(pieces.datamodule.tested()))
-        figures = save_figures(_drawings(pieces, results, folder, reliability), folder)
+        figures = save_figures(_drawings(pieces, run, results, folder, reliability), folder)
         values = summarize(evaluated) | summarize_each(sources)
         if reliability is not None:
             mean, width, _ = reliability.error
@@ -124,17 +124,23 @@ def _measure_reliability(pieces: Pieces) -> Reliability | None:
 
 
 def _drawings(
-    pieces: Pieces, results: Results, folder: Path, reliability: Reliability | None
+    pieces: Pieces,
+    run: RunFolder,
+    results: Results,
+    folder: Path,
+    reliability: Reliability | None,
 ) -> dict[str, Draw]:
     """Return the pictures of an evaluation; drawing the confusion also writes its table."""
     answered = pieces.meta_learner.evaluator.answered
     curves = {name: estimate(v) for name, v in pieces.meta_learner.evaluated.items()}
     judged = pieces.config.evaluation
-    title = f"{results['episodes']} {judged.split} episodes"
-    named, trained = f"{title}, {judged.interval} 95 % interval", pieces.algorithm.inner_steps
+    trained = pieces.algorithm.inner_steps
+    of_run = title_of_run(pieces.config.content, run)
+    title = f"{of_run}\n{results['episodes']} {judged.split} episodes"
+    named = f"{title}, {judged.interval} 95 % interval"
     drawings: dict[str, Draw] = {
         "adaptation_curve": lambda: draw_adaptation_curve(curves, named, trained),
-        "one_task": lambda: _draw_first_task(pieces),
+        "one_task": lambda: _draw_first_task(pieces, f"{of_run}\nfirst {judged.split} task"),
     }
     if answered is not None:
         drawings["confusion"] = lambda: _draw_confusion(answered, pieces.task, title, folder)
@@ -147,7 +153,7 @@ def _draw_confusion(answered: Answered, task: Task, title: str, folder: Path) ->
     """Draw which classes were mistaken for which, and write the table."""
     confusion = count_confusion(answered)
     write_confusion(folder, confusion, task.class_name)
-    return draw_confusion(confusion, task.class_name, title)
+    return draw_confusion(confusion, task.class_title, title)
 
 
 def _log_results(
@@ -253,7 +259,7 @@ def _origin(config: RunConfig, run: RunFolder) -> dict[str, object]:
     return {"trained_on": str(trained["_target_"]).rpartition(".")[2], **data}
 
 
-def _draw_first_task(pieces: Pieces) -> Figure | None:
+def _draw_first_task(pieces: Pieces, title: str) -> Figure | None:
     data: EpisodicDataModule = pieces.datamodule
     first = next(iter(data.test_dataloader()))
     learner = pieces.meta_learner
@@ -262,5 +268,12 @@ def _draw_first_task(pieces: Pieces) -> Figure | None:
     drawn = torch.utils._pytree.tree_map(lambda tensor: tensor.to(device), first)
     assert isinstance(learner.dtype, torch.dtype)
     gathered = gather(pieces.task, drawn, learner.dtype)
-    episodes, *_ = of_one_shape(gathered.episodes)
-    return draw_one_task(pieces.algorithm, learner.meta, episodes, pieces.task.class_name)
+    indices, episodes = next(gathered.groups)
+    return draw_one_task(
+        pieces.algorithm,
+        learner.meta,
+        episodes,
+        pieces.task.class_title,
+        truth=data.truth(data.test_split, indices[:1]),
+        title=title,
+    )

@@ -6,17 +6,13 @@ from typing import cast
 from metaloop.folders.reading import parse_json, read_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.keys import leaves
+from metaloop.run.config.title import name_of
 from metaloop.run.evaluation.results import interval_of
 from metaloop.training.estimate import INTERVALS, Interval
 
 Config = Mapping[str, object]
 Pairs = dict[str, object]
 REMEDY = "Delete it: a run that is resumed writes it again."
-
-
-def title_of(config: Config) -> str:
-    """Name a run by its algorithm and task."""
-    return f"{_name(config['algorithm'])} on {_name(config['task'])}"
 
 
 def protocol_of(config: Config) -> Pairs:
@@ -83,14 +79,9 @@ def _commit(git: object) -> str:
     return f"{git.get('commit')}{' with changes' if git.get('is_modified') else ''}"
 
 
-def _name(node: object) -> str:
-    target = node.get("_target_") if isinstance(node, Mapping) else None
-    return str(target).rpartition(".")[2]
-
-
 def _piece(node: object) -> str:
     """Name the class or function of a section of the config, with its arguments."""
     given = leaves(cast(Config, node))
     values = (f"{key}={value}" for key, value in given if key != "_target_" and value is not None)
     arguments = ", ".join(values)
-    return f"{_name(node)} ({arguments})" if arguments else _name(node)
+    return f"{name_of(node)} ({arguments})" if arguments else name_of(node)

@@ -5,8 +5,8 @@ from pathlib import Path
 from metaloop.folders.atomic_write import write_text
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.read import load_config
+from metaloop.run.config.title import title_of
 from metaloop.run.report.page import state_of, write_page
-from metaloop.run.report.protocol import title_of
 from metaloop.run.report.sections import (
     adaptation_sections,
     evaluation_sections,

@@ -8,6 +8,7 @@ from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.plots import draw_learning_curve
+from metaloop.run.config.title import title_of_run
 from metaloop.run.report.commands import (
     Command,
     after_adaptation,
@@ -20,7 +21,7 @@ from metaloop.run.report.html import Html, commands, pairs, paragraph, tag
 from metaloop.run.report.judged import show_adaptation, show_evaluation, show_protocol
 from metaloop.run.report.page import Section
 from metaloop.run.report.pictures import embed_all, embed_figure
-from metaloop.run.report.protocol import Config, environment_of, protocol_of, title_of
+from metaloop.run.report.protocol import Config, environment_of, protocol_of
 
 
 def run_sections(run: RunFolder, config: Config) -> list[Section]:
@@ -30,7 +31,7 @@ def run_sections(run: RunFolder, config: Config) -> list[Section]:
     others = [path for path in judged if path.name != split]
     return [
         Section("Results", lambda: _results(run, split)),
-        Section("Learning curve", lambda: _learning_curve(run, title_of(config))),
+        Section("Learning curve", lambda: _learning_curve(run, title_of_run(config, run))),
         Section(
             "In validation",
             lambda: embed_all(run.plots, "the last validation", leave_out=["learning_curve"]),
@@ -104,7 +105,7 @@ def _learning_curve(run: RunFolder, title: str) -> Iterator[Html]:
     names = [name.removeprefix("val/") for name in sorted(validated)]
     metrics = [name for name in names if not name.startswith(("support_", "query_loss"))]
     for name in ("query_loss", *metrics):
-        figure = draw_learning_curve(rows, [name], f"{title}, {run.path.resolve().name}")
+        figure = draw_learning_curve(rows, [name], title)
         yield embed_figure(figure, f"{name.replace('_', ' ').capitalize()} over the meta-steps")
 
 

@@ -5,7 +5,7 @@ Reads only run folders, in whatever state.
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,12 +55,18 @@ class Job(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """All jobs, the keys that vary between them, and the metric and split of the values."""
+    """All jobs, the keys that vary between them, and the metric and split of the values.
+
+    Attributes:
+        inner_steps: the last inner steps of the jobs, after which the test values are measured.
+
+    """
 
     jobs: Sequence[Job]
     keys: Sequence[str]
     metric: str
     split: str
+    inner_steps: Collection[int]
 
 
 def is_sweep(folder: Path) -> bool:
@@ -118,7 +124,8 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
         for folder, record in zip(folders, records, strict=True)
     ]
     keys = max((list(job.varied) for job in jobs), key=len)  # of a readable job
-    return Sweep(jobs, keys, chosen, split)
+    curves = [r.results.metrics[chosen] for r in records if chosen in r.results.metrics]
+    return Sweep(jobs, keys, chosen, split, {len(curve.mean) - 1 for curve in curves})
 
 
 def overrides_by_key(folder: RunFolder) -> dict[str, str]:
@@ -139,17 +146,25 @@ def short_name(varied: Mapping[str, str]) -> str:
     return ", ".join(f"{key.split('.')[-1]}={value}" for key, value in varied.items())
 
 
-def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
-    """Average the test values of jobs that differ only in their seed, in the order of folders.
-
-    Student's interval over seeds includes the variation between seeds, unlike that over episodes.
-    """
-    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
+def by_learner(jobs: Sequence[Job]) -> list[tuple[dict[str, str], list[Result]]]:
+    """Group the test values of jobs that differ only in their seed, in the order of folders."""
+    groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
     for job in jobs:
         if job.test is not None:
             key = tuple((k, v) for k, v in job.varied.items() if k != SEED)
-            groups.setdefault(key, []).append(job.test.mean)
-    return [(dict(key), over_values(values)) for key, values in groups.items()]
+            groups.setdefault(key, []).append(job.test)
+    return [(dict(key), results) for key, results in groups.items()]
+
+
+def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
+    """Average the test values of jobs that differ only in their seed.
+
+    Student's interval over seeds includes the variation between seeds, unlike that over episodes.
+    """
+    return [
+        (varied, over_values([result.mean for result in results]))
+        for varied, results in by_learner(jobs)
+    ]
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:

@@ -186,10 +186,20 @@ class ImageClasses(ClassificationTask):
 
     def class_name(self, class_id: int) -> str:
         """Return the class's name in the data, and the degrees by which it is turned."""
+        name, degrees = self._original(class_id)
+        return f"{name} r{degrees}" if degrees else name
+
+    def class_title(self, class_id: int) -> str:
+        name, degrees = self._original(class_id)
+        return f"{name}, rotated {degrees}\N{DEGREE SIGN}" if degrees else name
+
+    def original_name(self, original: int) -> str:
+        """Name an original class."""
+        return self.store.names[original]
+
+    def _original(self, class_id: int) -> tuple[str, int]:
         original, turns = divmod(class_id, 4) if self.rotations else (class_id, 0)
-        return (
-            f"{self.store.names[original]} r{90 * turns}" if turns else self.store.names[original]
-        )
+        return self.original_name(original), 90 * turns
 
     def describe(self) -> dict[str, int | str | bool]:
         described: dict[str, int | str | bool] = {

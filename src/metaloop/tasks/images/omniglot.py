@@ -91,8 +91,8 @@ class Omniglot(DownloadedImages):
             return vinyals_split()
         return shuffled_split(self.split_sizes, self.split_seed)
 
-    def class_name(self, class_id: int) -> str:
-        return super().class_name(class_id).replace("/character", " ")
+    def original_name(self, original: int) -> str:
+        return super().original_name(original).replace("/character", " ")
 
     def describe(self) -> dict[str, int | str | bool]:
         seeded = {"split_seed": self.split_seed} if self.split_name == "finn2017" else {}

@@ -1,6 +1,7 @@
 """Families of curves: each task is a function with support and query points."""
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,21 @@ from metaloop.episode import Episode, Examples
 from metaloop.tasks.kinds import RegressionTask
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.shapes import Shapes, Size
+from metaloop.tasks.task import Function
+
+
+class Points(NamedTuple):
+    """Points of a function in each of T tasks.
+
+    Shapes:
+        x         [T, count, 1]
+        function  from x to y without noise, both [T, n, 1]
+        noise     [T, count, 1] or 0, added to y
+    """
+
+    x: Tensor
+    function: Function
+    noise: Tensor | float = 0.0
 
 
 class Curve(RegressionTask):
@@ -33,24 +49,24 @@ class Curve(RegressionTask):
         self.queries = queries
 
     @abstractmethod
-    def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:
-        """Draw a function for each stream, and x and y of so many of its points.
+    def draw_points(self, streams: RandomStreams, count: int) -> Points:
+        """Draw a function for each stream, and so many of its points.
 
         More points leave the function and the first points as they are.
-
-        Shapes:
-            x, y [T, count, 1]
         """
 
     def draw(self, split: Split, streams: RandomStreams) -> Episode:
         (shots,) = self.shapes.of(streams)
         points = self.draw_points(streams, shots + self.queries)
-        x, y = (values.float() for values in points)
+        x, y = points.x.float(), (points.function(points.x) + points.noise).float()
         return Episode(
             support=Examples(x[:, :shots], y[:, :shots]),
             query=Examples(x[:, shots:], y[:, shots:]),
             classes=torch.empty(streams.episodes, 0, dtype=torch.int64),
         )
+
+    def truth(self, split: Split, streams: RandomStreams) -> Function:
+        return self.draw_points(streams, 1).function
 
     def describe(self) -> dict[str, int | str | bool]:
         return {**self.shapes.describe(), "queries": self.queries}

@@ -8,7 +8,7 @@ from torch import Tensor
 from metaloop.arguments import Count, NonNegative
 from metaloop.tasks.random_streams import RandomStreams
 from metaloop.tasks.shapes import Size
-from metaloop.tasks.synthetic.curve import Curve
+from metaloop.tasks.synthetic.curve import Curve, Points
 
 FREQUENCY = (5.0, 7.0)
 CENTRE = (-4.0, 4.0)
@@ -45,15 +45,18 @@ class Harmonic(Curve):
         super().__init__(shots=shots, queries=queries, shape_block=shape_block)
         self.noise_std = noise_std
 
-    def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:
+    def draw_points(self, streams: RandomStreams, count: int) -> Points:
         frequency = streams.uniform(1, 1, low=FREQUENCY[0], high=FREQUENCY[1])
         centre = streams.uniform(1, 1, low=CENTRE[0], high=CENTRE[1])
         phases = streams.uniform(1, 2, high=2 * math.pi)
         amplitudes = streams.normal(1, 2)
         around, noise = streams.normal(count, 2).chunk(2, -1)
-        x = centre + around
-        waves = amplitudes * torch.sin(frequency * torch.tensor([1.0, 2.0]) * x + phases)
-        return x, waves.sum(-1, keepdim=True) + self.noise_std * noise
+        waves = frequency * torch.tensor([1.0, 2.0])
+
+        def function(x: Tensor) -> Tensor:
+            return (amplitudes * torch.sin(waves * x + phases)).sum(-1, keepdim=True)
+
+        return Points(centre + around, function, self.noise_std * noise)
 
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "noise_std": f"{self.noise_std:g}"}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metaloop.tasks.random_streams import RandomStreams
-from metaloop.tasks.synthetic.curve import Curve
+from metaloop.tasks.synthetic.curve import Curve, Points
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = (0.0, math.pi)
@@ -34,10 +34,10 @@ class Sinusoid(Curve):
 
     """
 
-    def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:
+    def draw_points(self, streams: RandomStreams, count: int) -> Points:
         amplitude, phase = draw_sine(streams)
         x = streams.uniform(count, 1, low=X[0], high=X[1])
-        return x, amplitude * torch.sin(x - phase)
+        return Points(x, lambda x: amplitude * torch.sin(x - phase))
 
 
 def draw_sine(streams: RandomStreams) -> tuple[Tensor, Tensor]:

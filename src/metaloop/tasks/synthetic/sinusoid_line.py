@@ -6,7 +6,7 @@ from torch import Tensor
 from metaloop.arguments import Count, NonNegative
 from metaloop.tasks.random_streams import RandomStreams
 from metaloop.tasks.shapes import Size
-from metaloop.tasks.synthetic.curve import Curve
+from metaloop.tasks.synthetic.curve import Curve, Points
 from metaloop.tasks.synthetic.sinusoid import X, draw_sine
 
 SLOPE_AND_INTERCEPT = (-3.0, 3.0)
@@ -41,7 +41,7 @@ class SinusoidLine(Curve):
         super().__init__(shots=shots, queries=queries, shape_block=shape_block)
         self.noise_std = noise_std
 
-    def draw_points(self, streams: RandomStreams, count: int) -> tuple[Tensor, Tensor]:
+    def draw_points(self, streams: RandomStreams, count: int) -> Points:
         is_line = streams.uniform(1, 1) < 0.5
         amplitude, phase = draw_sine(streams)
         low, high = SLOPE_AND_INTERCEPT
@@ -49,8 +49,11 @@ class SinusoidLine(Curve):
         # x and noise of a point are drawn together, so that more points do not change earlier ones
         position, noise = streams.uniform(count, 2).chunk(2, -1)
         x = X[0] + (X[1] - X[0]) * position
-        y = torch.where(is_line, slope * x + intercept, amplitude * torch.sin(x - phase))
-        return x, y + self.noise_std * torch.special.ndtri(noise)
+
+        def function(x: Tensor) -> Tensor:
+            return torch.where(is_line, slope * x + intercept, amplitude * torch.sin(x - phase))
+
+        return Points(x, function, self.noise_std * torch.special.ndtri(noise))
 
     def describe(self) -> dict[str, int | str | bool]:
         return {**super().describe(), "noise_std": f"{self.noise_std:g}"}

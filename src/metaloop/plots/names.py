@@ -1,0 +1,23 @@
+"""What pictures call an inner step and a metric."""
+
+from collections.abc import Collection
+
+WORDS = {"nll": "negative log-likelihood", "brier": "Brier score", "psnr": "PSNR"}
+
+
+def step_name(step: int) -> str:
+    """Name the learner after so many inner steps."""
+    return "before adaptation" if step == 0 else f"after {step} step{'s' * (step > 1)}"
+
+
+def last_step_name(steps: Collection[int]) -> str:
+    """Name several learners after the last inner step of each."""
+    named = ", ".join(map(str, sorted(set(steps))))
+    return (
+        f"after inner step {named}" if named.isdigit() else f"after the last inner step ({named})"
+    )
+
+
+def metric_name(name: str) -> str:
+    """Name a metric in words, without underscores."""
+    return " ".join(WORDS.get(word, word) for word in name.split("_"))
