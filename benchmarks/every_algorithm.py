@@ -102,7 +102,8 @@ def train(name: str, seed: int, arguments: argparse.Namespace) -> Trained:
     start = train_alone(STARTS_FROM[name], seed, steps // 2, arguments)
     rest = train_alone(name, seed, steps - steps // 2, arguments, f"init_from={start.folder}")
     costs = start.cpu_seconds + rest.cpu_seconds, max(start.peak_mib, rest.peak_mib)
-    return Trained(rest.folder, f"{start.command}; {rest.command}", *costs)
+    command = f"{start.command}; {rest.command}".replace(str(start.folder), "FOLDER")
+    return Trained(rest.folder, command, *costs)
 
 
 def train_alone(

@@ -98,6 +98,7 @@ def test_what_starts_from_another_algorithm_and_what_is_tested_otherwise_share_t
     assert done.returncode == 0, done.stdout + done.stderr
     rows = parts_of(tmp_path / "out.json")["omniglot"]["rows"]
     (command,) = rows["pmf"]["commands"]  # half of the budget is its pretraining
+    assert command.endswith("init_from=FOLDER evaluation.episodes=8 model.filters=4")
     assert re.findall(r"algorithm=(\w+) .*?max_steps=(\d)", command) == [
         ("pretrain", "2"),
         ("pmf", "3"),
