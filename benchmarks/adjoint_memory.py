@@ -8,8 +8,8 @@ the adjoint that needs most; the second is what a training run sees at every ste
 
 5-way 5-shot, 15 queries per class, 28 x 28 grey images (synthetic, with a fixed seed), a meta-batch
 of 4 tasks. Peak memory is the process's largest resident set; `above baseline` excludes torch, the
-model and the images. Each round measures all configurations, so that slow minutes of the machine
-affect all of them.
+model and the images. Times are CPU times, which other work affects less; each round measures all
+configurations, so that slow minutes of the machine affect all of them.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def measure_in_fresh_process(
 
 
 def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurement:
-    """Compute two meta-gradients; return the seconds of each, and the peak memory in MiB."""
+    """Compute two meta-gradients; return the CPU seconds of each, and the peak memory in MiB."""
     import torch
     from torch.nn import functional as F
 
@@ -117,9 +117,9 @@ def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurem
     theta = algorithm.objective.meta_parameters()
 
     def seconds() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         meta_gradient(algorithm, theta, episodes, tasks_at_once=arguments.tasks_at_once)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     baseline = peak()
     first, second = seconds(), seconds()
@@ -140,7 +140,7 @@ def tables(parts: Mapping[str, Part]) -> str:
     """Make the table of medians, the ratios that judge recomputing, and how it was made."""
     (part,) = parts.values()
     lines = [
-        "| adjoint | inner steps | seconds a meta-gradient | the process's first "
+        "| adjoint | inner steps | CPU seconds a meta-gradient | the process's first "
         "| peak memory, MiB | without torch, model, data |",
         "|---|---|---|---|---|---|",
     ]
