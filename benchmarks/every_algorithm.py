@@ -99,7 +99,8 @@ def train(name: str, seed: int, arguments: argparse.Namespace) -> Trained:
         return train_alone(name, seed, 0, arguments)
     if name not in STARTS_FROM:
         return train_alone(name, seed, steps, arguments)
-    start = train_alone(STARTS_FROM[name], seed, steps // 2, arguments)
+    untested = "evaluation.episodes=2"
+    start = train_alone(STARTS_FROM[name], seed, steps // 2, arguments, untested)
     rest = train_alone(name, seed, steps - steps // 2, arguments, f"init_from={start.folder}")
     costs = start.cpu_seconds + rest.cpu_seconds, max(start.peak_mib, rest.peak_mib)
     command = f"{start.command}; {rest.command}".replace(str(start.folder), "FOLDER")

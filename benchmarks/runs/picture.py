@@ -17,19 +17,21 @@ def draw(rows: Mapping[str, Mapping[str, Any]], budget: Budget, path: Path) -> N
     scale = 100 if percent else 1
     order = sorted(rows, key=lambda name: rows[name]["after"]["mean"], reverse=not percent)
     figure, panel = plt.subplots(figsize=(6.4, 1.2 + 0.32 * len(order)), layout="constrained")
-    for when, color, marker in (("before", "0.6", "o"), ("after", "C0", "D")):
+    for when, color, marker, shift in (("before", "0.6", "o", -0.12), ("after", "C0", "D", 0.12)):
         found = [rows[name][when] for name in order]
         panel.errorbar(
             [scale * one["mean"] for one in found],
-            order,
+            [place + shift for place in range(len(order))],
             xerr=[scale * one["ci95"] for one in found],
             fmt=marker,
             color=color,
             label=f"{when} adaptation",
             capsize=3,
         )
-    panel.set_title(budget.name, fontsize=11)
-    panel.set_xlabel("accuracy, %" if percent else "mean squared error")
+    panel.set_yticks(range(len(order)), order)
+    panel.margins(y=0.1)
+    panel.set_title(f"{budget.name}: every learner under one budget", fontsize=11)
+    panel.set_xlabel(f"{'accuracy, %' if percent else 'mean squared error'}; 95 % intervals")
     panel.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=110)
