@@ -113,6 +113,8 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
                 f"{images}.cache_dir={request.getfixturevalue('cache')}",
                 "data.meta_batch_size=2",
             ]
+    if "omniglot" in choice:
+        shorter.append("task.resample=lanczos")  # decoded once for all
     if composed(*shorter)["algorithm"].get("eval_inner_steps", 0) > 3:
         shorter.append("algorithm.eval_inner_steps=3")
     folder = write_run(composed(*shorter), shorter, tmp_path, "run")

@@ -1,6 +1,7 @@
 """Imports point one way: each room knows only those above it, and no circle runs inside one."""
 
 import ast
+import functools
 import graphlib
 from pathlib import Path
 
@@ -86,10 +87,16 @@ def rank(name: str) -> int:
     return ROOMS.index(name)
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@functools.cache
 def imported(path: Path) -> set[str]:
     """The modules of the package that a file imports, at its top or inside functions."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} imports relatively"
             names.add(node.module or "")
@@ -132,10 +139,11 @@ def test_only_the_reader_of_configs_sees_a_dictconfig():
     assert seeing == {"run/config/read"}
 
 
+@functools.cache
 def compared(path: Path) -> set[str]:
     """The strings that a file compares something with, or reads an attribute by."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Compare | ast.MatchValue):
             parts = [p for p in ast.walk(node) if isinstance(p, ast.Constant)]
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr":
@@ -166,9 +174,8 @@ def docstring_lines(function: ast.FunctionDef) -> int:
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_files_and_functions_stay_short(path):
-    lines = path.read_text().splitlines()
-    assert len(lines) <= LONGEST_FILE
-    for node in ast.walk(ast.parse("\n".join(lines))):
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef):
             length = node.end_lineno - node.lineno + 1 - docstring_lines(node)
             assert length <= LONGEST_FUNCTION, f"{node.name} is {length} lines"

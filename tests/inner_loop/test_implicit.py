@@ -51,7 +51,7 @@ def distance(one, other):
     return float(max((one[n] - g).norm() / norm for n, g in other.items()))
 
 
-@pytest.mark.parametrize("tasks_at_once", [1, 2, "all"])
+@pytest.mark.parametrize("tasks_at_once", [2, "all"])
 def test_at_the_minimum_it_is_the_reference(reference, tasks_at_once):
     maml, meta, episodes, _ = reference_case(reference, "mlp", "maml")
     expected = {n: torch.from_numpy(reference[f"mlp/imaml/theta/{n}"]) for n in meta}

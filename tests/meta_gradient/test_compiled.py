@@ -43,12 +43,10 @@ def small_case(tasks: int = 4, **pieces):
     return algorithm, initial_meta(algorithm), random_episodes("mlp", tasks)
 
 
-def assert_compiled_is_eager(algorithm, meta, episodes, tasks_at_once="all"):
+def assert_compiled_is_eager(algorithm, meta, episodes):
     eager, report = meta_gradient(algorithm, meta, episodes)
     of_chunk = CompiledChunkGradient()
-    found, found_report = meta_gradient(
-        algorithm, meta, episodes, tasks_at_once=tasks_at_once, of_chunk=of_chunk
-    )
+    found, found_report = meta_gradient(algorithm, meta, episodes, of_chunk=of_chunk)
     assert of_chunk.is_used
     for name, value in eager.items():
         torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
@@ -58,11 +56,20 @@ def assert_compiled_is_eager(algorithm, meta, episodes, tasks_at_once="all"):
 
 
 @needs_compiler
-def test_compiled_equals_eager_for_every_chunk_size():
+def test_chunks_of_every_size_are_compiled_once_and_equal_eager_also_side_by_side():
+    torch.set_num_threads(2)
     algorithm, theta, episodes = small_case(tasks=3)
-    of_chunk = assert_compiled_is_eager(algorithm, theta, episodes, tasks_at_once=2)
-    meta_gradient(algorithm, theta, episodes, tasks_at_once=2, of_chunk=of_chunk)
-    assert len(of_chunk._graphs) == 2  # one for the chunk of two, one for that of one
+    said = []
+    of_chunk = CompiledChunkGradient(said.append)
+    expected, _ = meta_gradient(algorithm, theta, episodes)
+    for _ in range(2):
+        found, _ = meta_gradient(
+            algorithm, theta, episodes, tasks_at_once=2, chunks_at_once=2, of_chunk=of_chunk
+        )
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
+    assert of_chunk.is_used
+    assert len([line for line in said if line.startswith("Compiled in")]) == 2  # two and one task
 
 
 @needs_compiler

@@ -26,7 +26,6 @@ from metaloop.meta_gradient import (
 from metaloop.meta_gradient.chunks import chunks
 from metaloop.meta_gradient.side_by_side import FEWEST_ELEMENTS, side_by_side
 from metaloop.models import MLP
-from tests.conftest import needs_compiler
 from tests.episodes import RECIPES, initial_meta, objective, random_case, random_episodes, recipe
 
 IN_TIME = 60  # seconds
@@ -281,23 +280,6 @@ def test_foreign_layers_use_several_threads_only_if_asked(of_others, asked, expe
     place = algorithm, initial_meta(algorithm), random_episodes("mlp")
     at_once = checked(*place, AtOnce(tasks_at_once=2, chunks_at_once=asked))
     assert at_once == {"tasks_at_once": 2, "chunks_at_once": expected}
-
-
-@needs_compiler
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_compiled_chunks_are_compiled_once_and_are_the_eager_ones(monkeypatch, cache):
-    monkeypatch.setenv("METALOOP_CACHE", str(cache))
-    algorithm, theta, episodes = random_case("mlp", tasks=3, steps=1)
-    said = []
-    of_chunk = CompiledChunkGradient(said.append)
-    how = {"tasks_at_once": 2, "chunks_at_once": 2}
-    expected, _ = meta_gradient(algorithm, theta, episodes, **how)
-    for _ in range(2):
-        found, _ = meta_gradient(algorithm, theta, episodes, **how, of_chunk=of_chunk)
-        for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
-    assert of_chunk.is_used
-    assert len([line for line in said if line.startswith("Compiled in")]) == 2  # two and one task
 
 
 def test_what_cannot_be_compiled_is_right_too(monkeypatch):

@@ -63,6 +63,7 @@ def test_freed_memory_is_taken_again(run, tmp_path, glibc):
     assert max(pages_asked_for_after_a_run(run, tmp_path)) < 4 * PAGES
 
 
+@pytest.mark.slow
 def test_malloc_as_the_user_has_set_it_up_stays(run, tmp_path):
     pages = pages_asked_for_after_a_run(run, tmp_path, MALLOC_TRIM_THRESHOLD_="131072")
     assert pages[0] > 9 * PAGES

@@ -73,6 +73,7 @@ def values(path: Path) -> torch.Tensor:
         return torch.tensor([list(map(float, row)) for row in list(csv.reader(file))[1:]])
 
 
+@pytest.mark.slow  # two processes: tests/test_ranks.py
 def test_two_machines_started_by_torchrun_make_the_numbers_of_one_process(tmp_path):
     arguments = ("device.precision=64-true", "training.max_steps=8", "training.log_every=2")
     arguments += ("callbacks=minimal", "training.validate_every=4")

@@ -137,7 +137,11 @@ def test_statistics_that_pretraining_stored_are_what_frozen_norms_read(make_run,
     name = "own.statistics:body:0:1:mean"
     assert stored[name].any()
     second = make_run(
-        "task=omniglot", *small, "norm_mode=frozen", f"init_from={first.path}", *OFTEN
+        "task=omniglot",
+        *small,
+        "norm_mode=frozen",
+        f"init_from={first.path}",
+        "training.max_steps=2",
     )
     train(second)
     after = torch.load(second.last_checkpoint, weights_only=True)["state_dict"]

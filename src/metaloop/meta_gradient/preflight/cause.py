@@ -1,7 +1,5 @@
 """Find the piece that an error comes from, and a remedy."""
 
-import cProfile
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -13,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.errors import UserError
+from metaloop.meta_gradient.preflight.python_calls import watch_calls
 
 # functions that change a derivative, by file and name of their code
 WITNESSED = {
@@ -113,23 +112,15 @@ def witness() -> Iterator[set[str]]:
     seen: set[str] = set()
     names = {name for _, name in WITNESSED}
 
-    def look(frame: FrameType, event: str, argument: object) -> None:  # noqa: ARG001
+    def look(frame: FrameType) -> None:
         code = frame.f_code
-        if event == "call" and code.co_name in names:
+        if code.co_name in names:
             for (file, name), called in WITNESSED.items():
                 if code.co_name == name and code.co_filename.endswith(file):
                     seen.add(_which(called, frame))
 
-    before = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        with _ReadsData(seen):
-            yield seen
-    finally:
-        if isinstance(before, cProfile.Profile):  # cProfile leaves an object, not a function
-            before.enable()
-        else:
-            sys.setprofile(before)
+    with watch_calls(look), _ReadsData(seen):
+        yield seen
 
 
 class _ReadsData(TorchFunctionMode):

@@ -6,7 +6,6 @@ a fixed cotangent: that of a straight-through estimator is constant, and so are 
 """
 
 import math
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from metaloop.meta_gradient.preflight.python_calls import watch_calls
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-2}
 STEPS = {torch.float64: (1e-5, 1e-6, 1e-7), torch.float32: (1e-2, 3e-3)}
@@ -34,16 +35,12 @@ def calls_of_functions() -> Iterator[list[Call]]:
     """Collect the calls of Python's autograd.Functions inside."""
     calls: list[Call] = []
 
-    def look(frame: FrameType, event: str, argument: object) -> None:  # noqa: ARG001
-        if event == "call" and frame.f_code is _APPLY:
+    def look(frame: FrameType) -> None:
+        if frame.f_code is _APPLY:
             calls.append(Call(frame.f_locals["cls"], tuple(frame.f_locals["args"])))
 
-    before = sys.getprofile()
-    sys.setprofile(look)
-    try:
+    with watch_calls(look):
         yield calls
-    finally:
-        sys.setprofile(before)
 
 
 def wrongly_derived(calls: list[Call], dtype: torch.dtype) -> str:
