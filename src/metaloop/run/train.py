@@ -196,9 +196,17 @@ def _introduce(folder: RunFolder, start: int, trainer: pl.Trainer, pieces: Piece
     write_json(folder.environment, describe_environment())
     names = summary_names(pieces.task.metrics, is_detailed=False)
     write_json(folder.best_modes, {name: best_mode(pieces.task.metrics, name) for name in names})
+    training = pieces.config.training
     what = "Training" if start == 0 else f"Resuming at meta-step {start}"
+    if start == training.max_steps > 0:
+        what = f"All {start} meta-steps are trained; evaluating again"
     for line in (f"{what}: {folder.path}", *pieces.task.introduce()):
         say(line)
+    if training.validate_every > training.max_steps > 0:
+        say(
+            f"No validation: training.validate_every={training.validate_every} is above "
+            f"training.max_steps={training.max_steps}."
+        )
     published = pieces.config.published
     if published and not any(row.get("ran_whole") for row in published):
         say(

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from metaloop.callbacks.resume_checkpoint import ONE_PRESS
 from metaloop.folders.run_folder import RunFolder
+from metaloop.run.train import train
 from tests.conftest import run_command
 from tests.run.stopped_runs import (
     assert_same_run,
@@ -213,3 +214,14 @@ def test_the_environment_of_a_run_is_recorded(uninterrupted):
     environment = json.loads(uninterrupted.environment.read_text())
     assert environment["versions"]["torch"] == version("torch")
     assert {"git", "platform", "gpus"} <= set(environment)
+
+
+def test_a_run_says_why_nothing_was_validated_and_when_all_is_trained(make_run, capsys):
+    folder = make_run("training.max_steps=2", "training.validate_every=3", "evaluation.episodes=2")
+    train(folder)
+    said = capsys.readouterr().out
+    assert "No validation: training.validate_every=3 is above training.max_steps=2." in said
+    train(folder)
+    assert (
+        f"All 2 meta-steps are trained; evaluating again: {folder.path}" in capsys.readouterr().out
+    )
