@@ -16,7 +16,7 @@ def test_the_check_is_shown_as_a_table_and_nothing_is_written(elsewhere, said):
     assert "1,761 elements in 6 tensors" in out
     assert "all tasks vectorised" in out
     assert "exact" in out
-    assert "Checked: MLP is exact to" in out
+    assert "Checked: the meta-gradient of MLP equals plain autograd's to" in out
     assert not list(elsewhere.iterdir())
 
 

@@ -85,7 +85,7 @@ def test_the_verdict_is_said_once_in_one_line(capsys):
     trainer().fit(learner(nn.Tanh()), datamodule=data())
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Checked:")]
     assert len(said) == 1
-    assert "Sequential is exact to" in said[0]
+    assert "the meta-gradient of Sequential equals plain autograd's to" in said[0]
     assert "tasks_at_once=all" in said[0]
 
 

@@ -71,7 +71,9 @@ def _inputs(task: Task) -> str:
 
 
 def _tabulate_ways(verdict: Verdict) -> Table:
-    table = Table("way", "off plain autograd", "ms, two tasks", "", title="Ways to compute it")
+    table = Table(
+        "way", "differs from plain autograd", "ms, two tasks", "", title="Ways to compute it"
+    )
     for one in verdict.tried:
         error = "" if one.error is None else f"{one.error:.0e}"
         reason = "exact" if one.is_exact else one.reason

@@ -46,7 +46,8 @@ def check(
         ...     objective, inner_lr=0.1, inner_steps=1, eval_inner_steps=5, adjoint="unrolled"
         ... )
         >>> print(check(algorithm, Sinusoid(shots=5, queries=5)))
-        Checked: MLP is exact to ... of plain autograd in float64. tasks_at_once=all...
+        Checked: the meta-gradient of MLP equals plain autograd's to ...
+        in float64. tasks_at_once=all...
 
     """
     objective = algorithm.objective

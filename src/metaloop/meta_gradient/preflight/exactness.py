@@ -83,7 +83,8 @@ def choose_training(
     _refuse_none(own, tried)
     worst = max(one.error or 0.0 for one in tried if one.is_exact)
     checked = (
-        f"{type(own.model).__name__} is exact to {worst:.0e} of plain autograd in {_name(precise)}"
+        f"the meta-gradient of {type(own.model).__name__} equals plain autograd's "
+        f"to {worst:.0e} in {_name(precise)}"
     )
     return Found(_take(tried, asked), checked, tuple(tried), tuple(notes))
 
