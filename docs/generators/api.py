@@ -29,7 +29,7 @@ def page() -> str:
         "# Public names",
         "",
         "Users import these from `metaloop`, and configs name them as `_target_: metaloop.NAME`.",
-        "All other modules are private.",
+        "All other modules are private. Every class and function has examples, which a test runs.",
     ]
     names = sorted(metaloop.__all__, key=lambda name: (_section(name), name.lower()))
     for section, group in groupby(names, key=_section):

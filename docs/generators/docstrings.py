@@ -3,7 +3,7 @@
 import re
 
 # those that napoleon knows
-SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Example:", "Examples:")
+SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Examples:")
 
 
 def to_rst(
@@ -16,7 +16,8 @@ def to_rst(
 def mark_up(lines: list[str]) -> list[str]:
     """Make equations and shapes literal blocks, and keep |x| and [*X] from being markup.
 
-    A literal block is an indented one that belongs to neither a list nor a section.
+    A literal block is an indented one that belongs to neither a list nor a section. Examples are
+    code already.
     """
     made: list[str] = []
     opener, is_literal = "", False  # the last line at the margin
@@ -29,7 +30,8 @@ def mark_up(lines: list[str]) -> list[str]:
         elif is_indented and not is_literal and not opener.startswith(("- ", *SECTIONS)):
             made += ["", "::", ""]
             is_literal = True
-        made.append(line if is_literal else _escape(line))
+        is_code = is_literal or (is_indented and opener == "Examples:")
+        made.append(line if is_code else _escape(line))
     return made
 
 

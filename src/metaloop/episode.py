@@ -28,7 +28,20 @@ Inputs = Tensor | dict[str, Tensor]
 
 
 class Examples(NamedTuple):
-    """Inputs with their targets; shapes in the legend above."""
+    """Inputs with their targets, of one task or of T tasks.
+
+    Shapes:
+        inputs  [S, *X] or [T, S, *X], a tensor or a dict of tensors by the network's names
+        targets [S] or [T, S], classes 0..N-1; in regression [S, *Y] or [T, S, *Y]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Examples
+        >>> examples = Examples(torch.zeros(6, 1, 28, 28), torch.tensor([0, 0, 1, 1, 2, 2]))
+        >>> [tuple(tensor.shape) for tensor in examples.tensors]
+        [(6, 1, 28, 28), (6,)]
+
+    """
 
     inputs: Inputs
     targets: Tensor
@@ -44,7 +57,24 @@ class Examples(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """One task's support and query set, or a whole meta-batch of them."""
+    """One task's support and query set, or a whole meta-batch of them.
+
+    Shapes: N ways, K shots, Q query examples per class
+        support [N*K, ..]  the examples that a learner adapts to
+        query   [N*Q, ..]  the examples by which it is judged
+        classes [N]        global class ids; [0] in regression
+
+    In a meta-batch each begins with T, the tasks.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import RandomStreams, Sinusoid
+        >>> task = Sinusoid(shots=5, queries=10)
+        >>> episodes = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> episodes.support.inputs.shape, episodes.query.inputs.shape, episodes.classes.shape
+        (torch.Size([4, 5, 1]), torch.Size([4, 10, 1]), torch.Size([4, 0]))
+
+    """
 
     support: Examples
     query: Examples

@@ -47,6 +47,17 @@ def fit(
     Raises:
         UserError: the piece that does not fit, and what to change.
 
+    Examples:
+        >>> from functools import partial
+        >>> from metaloop import MLP, Sinusoid, fit, maml
+        >>> task, network = Sinusoid(shots=5, queries=5), MLP(1, 1, hidden=[8])
+        >>> algorithm = partial(
+        ...     maml, inner_lr=0.01, inner_steps=1, eval_inner_steps=5, adjoint="unrolled"
+        ... )
+        >>> learner = fit(task, network, algorithm, max_steps=2)
+        >>> learner.adapt([-1.0, 0.0, 1.0], [0.5, 0.0, -0.5]).predict([2.0, 3.0]).shape
+        (2,)
+
     """
     objective = Objective(model=model, loss=task.loss, metrics=task.metrics, forward=task.forward)
     made = algorithm(objective)

@@ -33,6 +33,18 @@ class Learner:
         task: the family of tasks it was trained on.
         run: the name of the run that trained it.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import Learner, Objective, Sinusoid, maml
+        >>> objective = Objective(model=torch.nn.Linear(1, 1), loss=torch.nn.MSELoss())
+        >>> algorithm = maml(
+        ...     objective, inner_lr=0.5, inner_steps=1, eval_inner_steps=1, adjoint="unrolled"
+        ... )
+        >>> learner = Learner(algorithm, objective.meta_parameters(), Sinusoid(shots=2, queries=5))
+        >>> adapted = learner.adapt([-1.0, 1.0], [-2.0, 2.0])  # one step reaches y = 2 x
+        >>> adapted.predict([3.0]).round(4).tolist()
+        [6.0]
+
     """
 
     def __init__(

@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 
 from metaloop.cli.configs import choices
 from metaloop.cli.overrides import check_overrides, parse
-from metaloop.cli.resume import change_keys
 from metaloop.errors import UserError
 from metaloop.user_text import quoted
 
@@ -117,16 +116,6 @@ def test_a_glob_finds_choices_in_folders_of_a_group():
     _, found = check_overrides(["-m", "experiment=glob(*,exclude=*2*)"])
     assert found == "experiment=image_field,smoke"
     assert len(choices("experiment")) > 40
-
-
-def test_changes_of_a_run_are_in_the_same_grammar():
-    config = {"seed": 1, "task": {"data_dir": None, "shots": 3}, "algorithm": {"order": [1, 2]}}
-    after = change_keys(config, ['task.data_dir="a, (b)"', "algorithm.order=[3]", "seed=null"])
-    assert after["task"] == {"data_dir": "a, (b)", "shots": 3}
-    assert (after["algorithm"], after["seed"]) == ({"order": [3]}, None)
-    for wrong in ("task.data_dir=a (b)", "seed=1,2", "~seed", "+seed=1", "seed"):
-        with pytest.raises(UserError, match=re.escape(wrong)):
-            change_keys(config, [wrong])
 
 
 def test_who_names_a_target_names_its_arguments_without_a_plus():

@@ -1,6 +1,5 @@
 """What a command costs before it does what it is for, told by what it imports."""
 
-import gc
 import os
 import re
 import subprocess
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from metaloop.folders.run_folder import RunFolder
-from metaloop.process.fast_import import fast_imports
 from tests.conftest import run_command
 
 COLD = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # python names each import on stderr
@@ -25,58 +23,12 @@ def imports(said: str) -> list[str]:
     return re.findall(r"^import time: .*\| +(\S+)$", said, re.MULTILINE)
 
 
-IMPORTING = """
-import gc
-from metaloop.process.fast_import import fast_imports
-with fast_imports():
-    assert not gc.isenabled()
-    import decimal
-assert gc.isenabled()
-assert gc.get_freeze_count() > 0
-assert not any(found is decimal.Decimal for found in gc.get_objects())
-"""
-
-
-def test_the_garbage_collector_looks_at_nothing_that_a_program_imported():
-    done = run_command("python", "-c", IMPORTING)
-    assert done.returncode == 0, done.stderr
-
-
-def test_in_a_program_of_somebody_elses_it_still_looks_at_everything():
-    before = gc.get_freeze_count()
-    with fast_imports():
-        assert gc.isenabled()
-    assert gc.get_freeze_count() == before
-
-
 def test_help_imports_nothing_slow():
     for command in COMMANDS:
         done = run_command(f"metaloop-{command}", "--help", env=COLD, cold=True)
         assert done.returncode == 0, done.stderr
         assert "metaloop.errors" in imports(done.stderr)
         assert not {*SLOW, *OPTIONAL} & set(imports(done.stderr)), command
-
-
-def test_help_says_what_hydra_would(tmp_path):
-    (tmp_path / "mine" / "task").mkdir(parents=True)
-    (tmp_path / "mine" / "task" / "walk.yaml").write_text("_target_: mine.Walk\n")
-    for command in ("metaloop-train", "metaloop-evaluate"):
-        arguments = ("--help", "--config-dir", "mine")
-        ours = run_command(command, *arguments, cwd=tmp_path)
-        # beside an option that help does not know, Hydra gives its own
-        hydras = run_command(command, *arguments, "--multirun", cwd=tmp_path)
-        assert ours.stdout == hydras.stdout
-        assert ("walk" in ours.stdout) == (command == "metaloop-train")
-
-
-def test_help_with_wrong_arguments_says_what_is_wrong(tmp_path):
-    for wrong, says in (
-        ("task.shotz=5", "task.shotz is unknown. Did you mean shots"),
-        ("--config-dir=nowhere", "directory .*nowhere.* not found"),
-    ):
-        done = run_command("metaloop-train", "--help", wrong, cwd=tmp_path)
-        assert done.returncode == 1
-        assert re.search(says, done.stderr)
 
 
 @pytest.fixture(scope="module")

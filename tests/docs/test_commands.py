@@ -19,6 +19,8 @@ PRINTS = {
     "python pieces.py": r"after 5 inner steps: 0\.[6-9]",
     "python enlarge.py": r"^\(112, 112\)$",
     "python adapt.py": r"y at 0: -?\d.*\nR\^2: ",
+    "python control.py": r"^after 5 steps +0\.0\d+ ",
+    "python judge.py FOLDER": r"^learner, 10 steps +0\.\d+ ",
 }
 
 

@@ -133,6 +133,12 @@ def test_equations_in_a_docstring_stay_as_they_are_typed():
     assert made.count("::") == 1
 
 
+def test_examples_in_a_docstring_stay_as_they_are_typed():
+    made = mark_up(["Args:", "    x: a|b.", "", "Examples:", "    >>> f(*[a | b])", "    2"])
+    assert r"    x: a\|b." in made
+    assert made[-2:] == ["    >>> f(*[a | b])", "    2"]
+
+
 def test_a_preset_belongs_to_the_algorithm_that_it_or_its_base_chooses():
     assert "finn2017/omniglot_5way_1shot" in of_algorithm(CONF, "maml")
     assert "rajeswaran2019/omniglot_5way_1shot" in of_algorithm(CONF, "imaml")

@@ -46,6 +46,19 @@ class Adapted:
         run: name of the run that trained the learner, if known.
         phi: the adapted parameters, by the model's names.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import ClassificationTask, Learner, Objective, Prototypical
+        >>> network = torch.nn.Sequential()
+        >>> network.add_module("head", torch.nn.Linear(2, 2))
+        >>> objective = Objective(model=network, loss=torch.nn.functional.cross_entropy)
+        >>> points = torch.utils.data.TensorDataset(torch.rand(20, 2), torch.arange(20) % 10)
+        >>> task = ClassificationTask.of(points, ways=2, shots=1)
+        >>> learner = Learner(Prototypical(objective), objective.meta_parameters(), task)
+        >>> adapted = learner.adapt([[0.0, 0.0], [1.0, 1.0]], ["low", "high"])
+        >>> adapted.predict([[0.1, 0.2], [0.9, 0.7]]).tolist()  # the nearest class mean
+        ['low', 'high']
+
     """
 
     def __init__(

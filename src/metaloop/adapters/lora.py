@@ -1,4 +1,4 @@
-"""Low-Rank Adaptation, Hu et al. 2021 (arXiv:2106.09685): small additions to a frozen network."""
+"""Low-rank adaptation: small additions to a frozen network."""
 
 import math
 import re
@@ -50,6 +50,8 @@ def lora(
 ) -> nn.Module:
     """Freeze a network and add adapters, in place: W becomes W + alpha / rank * B A.
 
+    Hu et al. 2021 (arXiv:2106.09685), eq. 3.
+
     A is initialised by Kaiming's rule and B with zero, so that the network's outputs stay the same.
     The adapters and the parameters that `also` names are learned, and adapt under
     `part=everything`. All tasks share the frozen base: a task's state is as large as its adapters.
@@ -70,6 +72,13 @@ def lora(
 
     Raises:
         UserError: if no matrix is a target, or the network has adapters already.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import lora
+        >>> network = lora(torch.nn.Sequential(torch.nn.Linear(100, 100)), rank=2, alpha=4)
+        >>> {n: tuple(p.shape) for n, p in network.named_parameters() if p.requires_grad}
+        {'0.lora_A': (2, 100), '0.lora_B': (100, 2)}
 
     """
     targets_, also_ = _pattern("targets", targets), _pattern("also", also)

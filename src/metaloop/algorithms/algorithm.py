@@ -21,6 +21,31 @@ class Algorithm(ABC):
         eval_inner_steps: K in evaluation; may exceed inner_steps.
         collects_statistics: whether training stores the norms' statistics for norm_mode=frozen.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import Algorithm, Episode, Examples, Objective
+        >>> class Centred(Algorithm):
+        ...     inner_steps = eval_inner_steps = 1
+        ...     def __init__(self, objective):
+        ...         self.objective = objective
+        ...     def adapt(self, meta, support, steps):
+        ...         yield meta
+        ...         for _ in range(steps):  # the bias becomes the mean residual of the weights
+        ...             residuals = support.targets - support.inputs @ meta["weight"].T
+        ...             yield {**meta, "bias": residuals.mean(0)}
+        ...     def meta_loss(self, meta, episode):
+        ...         *_, phi = self.adapt(meta, episode.support, self.inner_steps)
+        ...         return self.objective.judge_query(phi, episode)
+        >>> objective = Objective(model=torch.nn.Linear(1, 1), loss=torch.nn.MSELoss())
+        >>> algorithm = Centred(objective)
+        >>> episode = Episode(
+        ...     support=Examples(torch.zeros(2, 1), torch.tensor([[1.0], [3.0]])),
+        ...     query=Examples(torch.zeros(1, 1), torch.tensor([[5.0]])),
+        ...     classes=torch.empty(0),
+        ... )
+        >>> algorithm.meta_loss(objective.meta_parameters(), episode)[0].item()  # (2 - 5)^2
+        9.0
+
     """
 
     objective: Objective

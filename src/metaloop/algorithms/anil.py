@@ -1,4 +1,4 @@
-"""Almost No Inner Loop, Raghu, Raghu, Bengio, Vinyals 2020 (arXiv:1909.09157)."""
+"""ANIL: almost no inner loop."""
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.arguments import Count, Positive
@@ -13,7 +13,9 @@ def anil(
     eval_inner_steps: Count,
     adjoint: AdjointName,
 ) -> GradientBased:
-    """MAML whose inner loop adapts only the head (section 4).
+    """MAML whose inner loop adapts only the head.
+
+    Raghu, Raghu, Bengio, Vinyals 2020 (arXiv:1909.09157), section 4:
 
         head_{k+1} = head_k - alpha * grad_head L(body, head_k; support)
 
@@ -21,7 +23,20 @@ def anil(
     through its effect on the head's gradients. In evaluation it is a fixed feature extractor.
     `first_order` drops the second way.
 
-    The model's last layer must be its attribute `head`. Args: as in `maml`.
+    Args: as in `maml`.
+
+    Raises:
+        UserError: if the model's last layer is not its attribute `head`.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP, Objective, anil
+        >>> objective = Objective(model=MLP(1, 1, hidden=[8]), loss=torch.nn.MSELoss())
+        >>> anil(
+        ...     objective, inner_lr=0.1, inner_steps=1, eval_inner_steps=5, adjoint="unrolled"
+        ... ).names
+        ('head.weight', 'head.bias')
+
     """
     return GradientBased(
         objective=objective,

@@ -1,4 +1,4 @@
-"""Fast context adaptation, Zintgraf, Shiarlis, Kurin, Hofmann, Whiteson 2019 (arXiv:1810.03642)."""
+"""CAVIA: fast context adaptation."""
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.arguments import Count, Positive
@@ -15,7 +15,8 @@ def cavia(
 ) -> GradientBased:
     """MAML whose inner loop adapts only a few context parameters, which are network inputs.
 
-    Inner loop (eq. 7), from phi_0 = 0 for every task:
+    Zintgraf, Shiarlis, Kurin, Hofmann, Whiteson 2019 (arXiv:1810.03642). Inner loop (eq. 7), from
+    phi_0 = 0 for every task:
 
         phi_{k+1} = phi_k - alpha * grad_phi L(phi_k, theta; support)
 
@@ -30,6 +31,21 @@ def cavia(
     the initial b.
 
     Args: as in `maml`.
+
+    Raises:
+        UserError: if the model has no context.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP, Objective, cavia
+        >>> network = MLP(1, 1, hidden=[8], context_size=4)
+        >>> objective = Objective(model=network, loss=torch.nn.MSELoss())
+        >>> algorithm = cavia(
+        ...     objective, inner_lr=0.1, inner_steps=1, eval_inner_steps=5, adjoint="unrolled"
+        ... )
+        >>> algorithm.names, network.context.tolist()
+        (('context',), [0.0, 0.0, 0.0, 0.0])
+
     """
     return GradientBased(
         objective=objective,

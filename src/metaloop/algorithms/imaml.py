@@ -1,4 +1,4 @@
-"""Implicit MAML, Rajeswaran, Finn, Kakade, Levine 2019 (arXiv:1909.04630)."""
+"""iMAML: implicit MAML."""
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.arguments import Count, Positive
@@ -24,7 +24,8 @@ def imaml(
 ) -> GradientBased:
     """MAML whose meta-gradient depends only on the inner loop's end, not on its path.
 
-    Inner problem (eq. 3), solved by K steps of gradient descent or of Newton's method:
+    Rajeswaran, Finn, Kakade, Levine 2019 (arXiv:1909.04630). Inner problem (eq. 3), solved by K
+    steps of gradient descent or of Newton's method:
 
         phi = argmin L(phi; support) + lambda / 2 * |phi - theta|^2
 
@@ -46,6 +47,19 @@ def imaml(
         cg_steps: conjugate-gradient steps for the meta-gradient.
         hessian_free_steps: if given, descend along Newton's direction, found by this many steps of
             conjugate gradient ("Hessian-free"); inner_lr is then a fraction of a Newton step.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Episode, Examples, Objective, imaml
+        >>> objective = Objective(model=torch.nn.Linear(1, 1, bias=False), loss=torch.nn.MSELoss())
+        >>> algorithm = imaml(
+        ...     objective, inner_lr=0.25, inner_steps=1, eval_inner_steps=5, strength=2.0,
+        ...     cg_steps=1, hessian_free_steps=None,
+        ... )
+        >>> one = Examples(torch.ones(1, 1), torch.zeros(1, 1))  # L(w) = w^2, phi = theta / 2
+        >>> theta, episode = {"weight": torch.ones(1, 1)}, Episode(one, one, torch.empty(0))
+        >>> torch.func.grad(algorithm.meta_loss, has_aux=True)(theta, episode)[0]  # phi
+        {'weight': tensor([[0.5000]])}
 
     """
     chain: list[Transformation] = [TowardsTheta(strength)]

@@ -1,4 +1,4 @@
-"""Model-Agnostic Meta-Learning, Finn, Abbeel, Levine 2017 (arXiv:1703.03400)."""
+"""MAML: model-agnostic meta-learning."""
 
 from metaloop.algorithms.gradient_based import GradientBased
 from metaloop.arguments import Count, Positive
@@ -15,7 +15,8 @@ def maml(
 ) -> GradientBased:
     """Learn an initialisation from which a few gradient steps solve a new task.
 
-    Inner loop (eq. 1), for k = 0 .. K-1 from phi_0 = theta:
+    Finn, Abbeel, Levine 2017 (arXiv:1703.03400). Inner loop (eq. 1), for k = 0 .. K-1 from phi_0 =
+    theta:
 
         phi_{k+1} = phi_k - alpha * grad L(phi_k; support)
 
@@ -35,6 +36,18 @@ def maml(
         inner_steps: K in meta-training.
         eval_inner_steps: K in evaluation.
         adjoint: `unrolled` or `recomputed`, exact; `first_order`, without the Hessians (fomaml).
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Episode, Examples, Objective, maml
+        >>> objective = Objective(model=torch.nn.Linear(1, 1, bias=False), loss=torch.nn.MSELoss())
+        >>> algorithm = maml(
+        ...     objective, inner_lr=0.1, inner_steps=1, eval_inner_steps=5, adjoint="unrolled"
+        ... )
+        >>> one = Examples(torch.ones(1, 1), torch.zeros(1, 1))  # L(w) = w^2, phi_1 = 0.8 theta
+        >>> theta, episode = {"weight": torch.ones(1, 1)}, Episode(one, one, torch.empty(0))
+        >>> torch.func.grad(algorithm.meta_loss, has_aux=True)(theta, episode)[0]  # 2 phi_1 * 0.8
+        {'weight': tensor([[1.2800]])}
 
     """
     return GradientBased(

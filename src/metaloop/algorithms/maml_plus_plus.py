@@ -1,4 +1,4 @@
-"""MAML++, Antoniou, Edwards, Storkey 2019 (arXiv:1810.09502)."""
+"""MAML++: MAML with five improvements."""
 
 from metaloop.algorithms.gradient_based import (
     AnnealedMultiStepLoss,
@@ -32,7 +32,9 @@ def maml_plus_plus(
     learned_step_sizes: bool,
     per_step_norm: bool,
 ) -> GradientBased:
-    """MAML with five improvements, each with its own switch ("How to train your MAML").
+    """MAML with five improvements, each with its own switch.
+
+    Antoniou, Edwards, Storkey 2019 (arXiv:1810.09502), "How to train your MAML":
 
     - multi-step loss (eq. 2), annealed over the first epochs to the loss at phi_K;
     - a learned step size per tensor and step (eq. 4, "LSLR"), initially inner_lr;
@@ -60,6 +62,20 @@ def maml_plus_plus(
         first_order_epochs: epochs without Hessians.
         learned_step_sizes: whether step sizes are learned.
         per_step_norm: whether scale and shift are learned per step.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Objective, maml_plus_plus
+        >>> objective = Objective(model=torch.nn.Linear(1, 1, bias=False), loss=torch.nn.MSELoss())
+        >>> algorithm = maml_plus_plus(
+        ...     objective, inner_lr=0.1, inner_steps=2, eval_inner_steps=2, adjoint="unrolled",
+        ...     part="everything", epoch_steps=500, multi_step_epochs=2, first_order_epochs=1,
+        ...     learned_step_sizes=True, per_step_norm=False,
+        ... )
+        >>> algorithm.own_parameters()
+        {'step_size.weight': tensor([0.1000, 0.1000])}
+        >>> [(algorithm.at(step).outer_loss, algorithm.at(step).adjoint) for step in (0, 1000)]
+        [(MultiStepLoss(weights=(0.5, 0.5)), 'first_order'), (QueryLoss(), 'unrolled')]
 
     """
     size: Transformation = (

@@ -1,4 +1,4 @@
-"""Pretraining on all tasks together: the baseline of Finn et al. 2017 (arXiv:1703.03400)."""
+"""Pretraining on all tasks together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,15 +29,25 @@ ALL_CLASSES = {WEIGHT: "all_classes.weight", BIAS: "all_classes.bias"}
 class Pretrain(GradientBased):
     """Ordinary training without an inner loop; evaluation fine-tunes by gradient descent.
 
-    Regression (section 5.1): one network descends the mean loss over the examples of all tasks.
-    Classification: a head over all classes learns the global class ids. Evaluation replaces it by
-    the model's initial head and fine-tunes.
+    The baseline of Finn et al. 2017 (arXiv:1703.03400). Regression (section 5.1): one network
+    descends the mean loss over the examples of all tasks. Classification: a head over all classes
+    learns the global class ids. Evaluation replaces it by the model's initial head and fine-tunes.
 
     Running averages of the norms' statistics are stored (`statistics.*`); another run reads them
     with `init_from` and `norm_mode=frozen`.
 
     Attributes:
         classes: number of global class ids over all splits; 0 in regression.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP, Objective, Pretrain, pretrain
+        >>> objective = Objective(model=MLP(2, 5, hidden=[8]), loss=torch.nn.CrossEntropyLoss())
+        >>> algorithm = pretrain(
+        ...     objective, classes=64, inner_lr=0.1, inner_steps=5, eval_inner_steps=10, part="head"
+        ... )
+        >>> isinstance(algorithm, Pretrain), sorted(algorithm.untrained)
+        (True, ['head.bias', 'head.weight'])
 
     """
 
@@ -106,7 +116,9 @@ def pretrain(
     part: Part,
     start: StartName = "theta",
 ) -> Pretrain:
-    """Train on all tasks as if they were one, fine-tune on a new one (section 5.1).
+    """Train on all tasks as if they were one, fine-tune on a new one.
+
+    Finn, Abbeel, Levine 2017 (arXiv:1703.03400), section 5.1, "pretrained":
 
         theta <- theta - beta * grad mean_tasks L(theta; support and query)
         phi_{k+1} = phi_k - alpha * grad L(phi_k; support), in evaluation
@@ -121,6 +133,17 @@ def pretrain(
         eval_inner_steps: K in evaluation.
         part: parameters that are fine-tuned: everything, or the head.
         start: where that starts: theta, or the head at the class means.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP, Objective, pretrain
+        >>> objective = Objective(model=MLP(2, 5, hidden=[8]), loss=torch.nn.CrossEntropyLoss())
+        >>> algorithm = pretrain(
+        ...     objective, classes=64, inner_lr=0.1, inner_steps=5, eval_inner_steps=9,
+        ...     part="everything",
+        ... )
+        >>> {name: tuple(p.shape) for name, p in algorithm.own_parameters().items()}
+        {'all_classes.weight': (64, 8), 'all_classes.bias': (64,)}
 
     """
     return Pretrain(

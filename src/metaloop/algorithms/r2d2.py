@@ -1,4 +1,4 @@
-"""R2-D2, Bertinetto, Henriques, Torr, Vedaldi 2019 (arXiv:1805.08136)."""
+"""R2-D2: ridge regression as the inner loop."""
 
 import math
 
@@ -17,6 +17,8 @@ LOG_STRENGTH, SCALE, SHIFT = "ridge.log_strength", "ridge.scale", "ridge.shift"
 class R2D2(FittedHead):
     """Ridge regression on the support set's features is the head, in closed form.
 
+    Bertinetto, Henriques, Torr, Vedaldi 2019 (arXiv:1805.08136).
+
     With a row x_i = (f(x_i), 1) of X for each of the n support examples, f the network below its
     head, and one-hot labels Y, or a regression's targets (section 3.2):
 
@@ -34,6 +36,22 @@ class R2D2(FittedHead):
         objective: model, loss and metrics.
         strength: where lambda starts.
         scale: where alpha starts; beta starts at 0.
+
+    Raises:
+        UserError: if the model has no linear `head`.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import R2D2, Examples, Objective
+        >>> network = torch.nn.Sequential()
+        >>> network.add_module("head", torch.nn.Linear(1, 1))
+        >>> objective = Objective(model=network, loss=torch.nn.MSELoss())
+        >>> algorithm = R2D2(objective, strength=1e-9, scale=1.0)
+        >>> x = torch.tensor([[0.0], [1.0], [2.0]])
+        >>> meta = {**objective.meta_parameters(), **algorithm.own_parameters()}
+        >>> *_, phi = algorithm.adapt(meta, Examples(x, 3 * x + 1), steps=1)
+        >>> {name: round(p.item(), 2) for name, p in phi.items()}  # least squares
+        {'head.weight': 3.0, 'head.bias': 1.0}
 
     """
 

@@ -16,6 +16,13 @@ class BestCheckpoint(ModelCheckpoint):
         monitor: the logged value that decides.
         mode: whether lower (min) or higher (max) is better.
 
+    Examples:
+        >>> from pathlib import Path
+        >>> from metaloop import BestCheckpoint
+        >>> callback = BestCheckpoint("checkpoints", monitor="val/query_loss", mode="min")
+        >>> Path(callback.format_checkpoint_name({})).name
+        'best.ckpt'
+
     """
 
     def __init__(

@@ -28,6 +28,14 @@ class Pictures(pl.Callback):
         folder: folder of the pictures; each validation replaces them, W&B keeps all.
         title: first line of every picture's title; a run's algorithm, task and folder.
 
+    Examples:
+        >>> import pytorch_lightning as pl
+        >>> from metaloop import Pictures
+        >>> trainer = pl.Trainer(
+        ...     callbacks=[Pictures("plots")], val_check_interval=100, logger=False,
+        ...     enable_checkpointing=False,
+        ... )  # training then draws into plots/ after every hundredth meta-step
+
     """
 
     def __init__(self, folder: str | Path, title: str = "") -> None:

@@ -20,6 +20,29 @@ class Progress(TQDMProgressBar):
         refresh_rate: meta-steps between two updates of the bar.
         bar: whether to show the bar; None: on a terminal or in a notebook, but not in a log file.
 
+    Examples:
+        >>> from functools import partial
+        >>> import pytorch_lightning as pl
+        >>> import torch
+        >>> from metaloop import EpisodicDataModule, MetaLearner, Objective
+        >>> from metaloop import Progress, Sinusoid, maml
+        >>> objective = Objective(model=torch.nn.Linear(1, 1), loss=torch.nn.MSELoss())
+        >>> algorithm = maml(
+        ...     objective, inner_lr=0.01, inner_steps=1, eval_inner_steps=1, adjoint="unrolled"
+        ... )
+        >>> learner = MetaLearner(algorithm, optimizer=partial(torch.optim.SGD, lr=0.01))
+        >>> data = EpisodicDataModule(
+        ...     Sinusoid(shots=5, queries=5), seed=0, meta_batch_size=2, validation_episodes=2
+        ... )
+        >>> trainer = pl.Trainer(
+        ...     callbacks=[Progress()], max_steps=1, val_check_interval=1, num_sanity_val_steps=0,
+        ...     inference_mode=False, logger=False, enable_checkpointing=False,
+        ...     enable_model_summary=False,
+        ... )
+        >>> trainer.fit(learner, datamodule=data)
+        Checked: Linear is exact to ...
+        meta-step 1/1  loss ... -> ...
+
     """
 
     def __init__(self, *, refresh_rate: Count = 10, bar: bool | None = None) -> None:

@@ -24,6 +24,19 @@ class StopWhenDiverged(pl.Callback):
     process on a CPU checks it in every step. To avoid waiting, an accelerator or several processes
     are checked every 50 meta-steps, and before each validation and checkpoint. So no checkpoint
     has weights that are not finite.
+
+    Examples:
+        >>> import pytorch_lightning as pl
+        >>> import torch
+        >>> from metaloop import Diverged, StopWhenDiverged
+        >>> callback = StopWhenDiverged()
+        >>> trainer = pl.Trainer(callbacks=[callback], logger=False, enable_checkpointing=False)
+        >>> try:  # as the trainer calls it in each step
+        ...     callback.on_before_backward(trainer, pl.LightningModule(), torch.tensor(torch.nan))
+        ... except Diverged as error:
+        ...     print(error)
+        The run diverged: the meta-gradient of meta-step 1 is not finite. Lower the inner...
+
     """
 
     def __init__(self) -> None:

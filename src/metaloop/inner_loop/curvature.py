@@ -24,6 +24,16 @@ class Curvature(Transformation):
 
     Learned parameters, by the name of the parameter whose gradient they transform:
         curvature.NAME.0 / .1 / .2   [size, size] of mode out, in, kernel positions
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Curvature, StepSize, Update
+        >>> update = Update([Curvature(), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([0.0, 0.0])}, {"w": torch.tensor([1.0, 2.0])}
+        >>> own = {"curvature.w.0": torch.tensor([[0.0, 1.0], [1.0, 0.0]])}  # learned: here a swap
+        >>> update(update.start(theta), gradient, theta, own, step=0).phi["w"]
+        tensor([-0.2000, -0.1000])
+
     """
 
     def __call__(

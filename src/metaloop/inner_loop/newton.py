@@ -14,6 +14,17 @@ class Newton(Transformation):
     After TowardsTheta(lambda) and with damping = lambda, this is Newton's method on the proximal
     inner problem of iMAML (Rajeswaran et al. 2019, arXiv:1909.04630). H is the Hessian of the
     support loss.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Newton, StepSize, Update
+        >>> update = Update([Newton(damping=1.0, cg_steps=1), StepSize(1.0)])
+        >>> theta, gradient = {"w": torch.tensor([0.0])}, {"w": torch.tensor([8.0])}
+        >>> def hessian(v):
+        ...     return {"w": 3 * v["w"]}
+        >>> update(update.start(theta), gradient, theta, {}, 0, hessian).phi["w"]  # -8 / (3 + 1)
+        tensor([-2.])
+
     """
 
     damping: float

@@ -41,12 +41,24 @@ class Objective:
         metrics: further scalars of (predictions, targets), reported by name.
         forward: from (network, inputs) to predictions. The default is a single call; a
             reinforcement-learning task may run the rollouts of a policy, for instance.
-        norm_mode: where batch norms take their statistics from; see `norm_modes/`.
+        norm_mode: where batch norms take their statistics from: transductive, inductive,
+            support_plus_one, frozen or per_step.
         norm_adapts: the norm parameters that the inner loop may adapt.
         pinned: batch norms that always use the running statistics stored in them; None selects
             those in eval() while the model is in train().
         ways: number of leading outputs that are classes of the episode; the other outputs get no
             gradient. None if episodes have a class for every output.
+
+    Raises:
+        UserError: if the model is lazy, or its norms do not fit the norm mode.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Examples, Objective
+        >>> objective = Objective(model=torch.nn.Linear(1, 1, bias=False), loss=torch.nn.MSELoss())
+        >>> support = Examples(torch.ones(4, 1), torch.zeros(4, 1))
+        >>> objective.support_loss({"weight": torch.tensor([[3.0]])}, support)  # 3^2
+        tensor(9.)
 
     """
 

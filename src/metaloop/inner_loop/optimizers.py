@@ -21,6 +21,17 @@ class Momentum(Transformation):
 
     In the first step v = direction, undampened, as in torch.optim.SGD. With nesterov, step along
     direction + decay * v (Sutskever et al. 2013). After RMSprop it acts as RMSprop's momentum.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Momentum, StepSize, Update
+        >>> update = Update([Momentum(0.5), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([0.0])}, {"w": torch.tensor([1.0])}
+        >>> first = update(update.start(theta), gradient, theta, {}, step=0)
+        >>> second = update(first, gradient, theta, {}, step=1)
+        >>> first.phi["w"], second.phi["w"]  # steps of 0.1 and 0.1 * (0.5 * 1 + 1)
+        (tensor([-0.1000]), tensor([-0.2500]))
+
     """
 
     decay: NonNegative
@@ -61,10 +72,22 @@ class Momentum(Transformation):
 
 @dataclass(frozen=True)
 class Adam(Transformation):
-    """Step along m / (sqrt(v) + eps), bias-corrected (Kingma and Ba 2015, Algorithm 1).
+    """Step along m / (sqrt(v) + eps), bias-corrected.
+
+    Kingma and Ba 2015 (arXiv:1412.6980), Algorithm 1.
 
     m <- beta1 * m + (1 - beta1) * direction and v <- beta2 * v + (1 - beta2) * direction^2; at
     step k, counted from 1, m / (1 - beta1^k) and v / (1 - beta2^k) are used.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Adam, StepSize, Update
+        >>> update = Update([Adam(), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([1.0, 1.0])}, {"w": torch.tensor([0.5, -50.0])}
+        >>> state = update(update.start(theta), gradient, theta, {}, step=0)
+        >>> state.phi["w"]  # the first step is the gradient's sign
+        tensor([0.9000, 1.1000])
+
     """
 
     beta1: Fraction = 0.9
@@ -101,6 +124,16 @@ class AdamW(Adam):
 
     Loshchilov and Hutter 2019 (arXiv:1711.05101), Algorithm 2. The step size also multiplies the
     decay, as in torch.optim.AdamW.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import AdamW, StepSize, Update
+        >>> update = Update([AdamW(weight_decay=0.5), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}
+        >>> state = update(update.start(theta), gradient, theta, {}, step=0)
+        >>> state.phi["w"]  # 1 - 0.1 * (1 + 0.5 * 1)
+        tensor([0.8500])
+
     """
 
     weight_decay: NonNegative = 0.01
@@ -123,6 +156,16 @@ class RMSprop(Transformation):
     Tieleman and Hinton 2012, lecture 6.5. With centered=True, v - m^2 replaces v: a running
     variance, m <- alpha * m + (1 - alpha) * direction (Graves 2013, arXiv:1308.0850, eq. 38-45).
     For RMSprop's momentum add Momentum(decay) after it.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import RMSprop, StepSize, Update
+        >>> update = Update([RMSprop(alpha=0.75), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])}
+        >>> state = update(update.start(theta), gradient, theta, {}, step=0)
+        >>> state.phi["w"]  # v = (1 - 0.75) * 4^2, and 1 - 0.1 * 4 / sqrt(v)
+        tensor([0.8000])
+
     """
 
     alpha: Fraction = 0.99
@@ -162,6 +205,15 @@ class Adagrad(Transformation):
 
     Attributes:
         initial_accumulator: v before the first step.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Adagrad, StepSize, Update
+        >>> update = Update([Adagrad(), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([1.0, 1.0])}, {"w": torch.tensor([0.5, 50.0])}
+        >>> state = update(update.start(theta), gradient, theta, {}, step=0)
+        >>> state.phi["w"]  # the first step is the gradient's sign
+        tensor([0.9000, 0.9000])
 
     """
 

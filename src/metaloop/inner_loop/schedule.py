@@ -14,7 +14,18 @@ from metaloop.inner_loop.transformations import Memory, Moment, Transformation
 
 @dataclass(frozen=True)
 class ScheduledStepSize(Transformation):
-    """Multiply the direction of step k by inner_lrs[k]; steps beyond the list reuse the last."""
+    """Multiply the direction of step k by inner_lrs[k]; steps beyond the list reuse the last.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import ScheduledStepSize, Update
+        >>> update = Update([ScheduledStepSize([0.4, 0.1])])
+        >>> theta = {"w": torch.tensor([1.0])}
+        >>> steps = [update(update.start(theta), theta, theta, {}, step=k) for k in range(3)]
+        >>> [state.phi["w"] for state in steps]  # each from theta, its gradient theta
+        [tensor([0.6000]), tensor([0.9000]), tensor([0.9000])]
+
+    """
 
     inner_lrs: Annotated[Sequence[Positive], Field(min_length=1)]
 
@@ -43,6 +54,15 @@ class StepSizeDecay(Transformation):
 
     Attributes:
         steps: number of inner steps that the decay takes; usually inner_steps.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import StepSize, StepSizeDecay, Update
+        >>> update = Update([StepSize(0.5), StepSizeDecay("linear", steps=2)])
+        >>> theta = {"w": torch.tensor([1.0])}
+        >>> steps = [update(update.start(theta), theta, theta, {}, step=k) for k in range(3)]
+        >>> [state.phi["w"].item() for state in steps]  # each from theta, its gradient theta
+        [0.5, 0.75, 1.0]
 
     """
 

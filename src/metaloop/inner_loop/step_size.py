@@ -20,7 +20,17 @@ Granularity = Literal["element", "tensor_and_step"]
 
 @dataclass(frozen=True)
 class StepSize(Transformation):
-    """Multiply the direction by inner_lr: the alpha of Finn et al. 2017, eq. 1."""
+    """Multiply the direction by inner_lr: the alpha of Finn et al. 2017 (arXiv:1703.03400), eq. 1.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import StepSize, Update
+        >>> update = Update([StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}
+        >>> update(update.start(theta), gradient, theta, {}, step=0).phi["w"]
+        tensor([0.8000])
+
+    """
 
     inner_lr: Positive
 
@@ -43,6 +53,14 @@ class GroupedStepSize(Transformation):
 
     Attributes:
         inner_lrs: alpha by regular expression, in order.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import GroupedStepSize, Update
+        >>> update = Update([GroupedStepSize({"bias$": 0.01, ".*": 0.1})])
+        >>> theta = {"weight": torch.tensor([1.0]), "bias": torch.tensor([1.0])}
+        >>> update(update.start(theta), theta, theta, {}, step=0).phi  # the gradient is theta
+        {'weight': tensor([0.9000]), 'bias': tensor([0.9900])}
 
     """
 
@@ -92,6 +110,18 @@ class LearnedStepSize(Transformation):
 
     Learned parameters, by the name of the parameter whose step they scale:
         step_size.NAME   its shape, or [inner_steps]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import LearnedStepSize, Update
+        >>> update = Update([LearnedStepSize(0.1, granularity="tensor_and_step")])
+        >>> theta = {"w": torch.tensor([1.0, 2.0])}
+        >>> own = update.own_parameters(theta, inner_steps=3)
+        >>> own
+        {'step_size.w': tensor([0.1000, 0.1000, 0.1000])}
+        >>> update(update.start(theta), theta, theta, own, step=0).phi["w"]  # the gradient is theta
+        tensor([0.9000, 1.8000])
+
     """
 
     inner_lr: Positive = field(compare=False)  # only the initial value

@@ -21,8 +21,23 @@ NOTHING: Memory = ()
 class Moment(NamedTuple):
     """The point in the inner loop at which a step is taken.
 
-    step counts from 0; phi and theta hold the parameters that adapt; own holds the chain's learned
-    parameters; hessian multiplies a direction by the support loss's Hessian at phi.
+    Attributes:
+        step: k, counted from 0.
+        phi, theta: the parameters that adapt, at this step and before the first.
+        own: the chain's learned parameters.
+        hessian: multiplies a direction by the support loss's Hessian at phi; None if no link of
+            the chain reads it.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Moment, StepSizeDecay
+        >>> theta = {"w": torch.tensor([1.0])}
+        >>> moment = Moment(step=1, phi=theta, theta=theta, own={})
+        >>> decay = StepSizeDecay("linear", steps=4)
+        >>> direction, memory = decay({"w": torch.tensor([8.0])}, {}, moment)
+        >>> direction["w"]  # three quarters of it
+        tensor([6.])
+
     """
 
     step: int
@@ -33,7 +48,22 @@ class Moment(NamedTuple):
 
 
 class Transformation:
-    """The contract; a transformation without memory or learned parameters overrides __call__."""
+    """The contract; a transformation without memory or learned parameters overrides __call__.
+
+    Directions, phi, theta and memory are dicts of tensors of the same shapes, by parameter.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import StepSize, Transformation, Update
+        >>> class Sign(Transformation):
+        ...     def __call__(self, direction, memory, moment):
+        ...         return {name: d.sign() for name, d in direction.items()}, memory
+        >>> update = Update([Sign(), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([1.0, 1.0])}, {"w": torch.tensor([-7.0, 0.5])}
+        >>> update(update.start(theta), gradient, theta, {}, step=0).phi["w"]
+        tensor([1.1000, 0.9000])
+
+    """
 
     # whether it uses moment.hessian
     reads_hessian: ClassVar[bool] = False
@@ -64,7 +94,17 @@ class Transformation:
 
 @dataclass(frozen=True)
 class ClipNorm(Transformation):
-    """Scale the direction down to this norm, over all tensors together, where it is longer."""
+    """Scale the direction down to this norm, over all tensors together, where it is longer.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import ClipNorm, StepSize, Update
+        >>> update = Update([ClipNorm(1.0), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([0.0, 0.0])}, {"w": torch.tensor([3.0, 4.0])}
+        >>> update(update.start(theta), gradient, theta, {}, step=0).phi["w"]
+        tensor([-0.0600, -0.0800])
+
+    """
 
     max_norm: Positive
 
@@ -82,7 +122,17 @@ class ClipNorm(Transformation):
 
 @dataclass(frozen=True)
 class ClipValue(Transformation):
-    """Clip every element of the direction to this absolute value."""
+    """Clip every element of the direction to this absolute value.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import ClipValue, StepSize, Update
+        >>> update = Update([ClipValue(1.0), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([0.0, 0.0])}, {"w": torch.tensor([0.5, -4.0])}
+        >>> update(update.start(theta), gradient, theta, {}, step=0).phi["w"]
+        tensor([-0.0500,  0.1000])
+
+    """
 
     max_value: Positive
 
@@ -101,6 +151,16 @@ class TowardsTheta(Transformation):
     """Add strength * (phi - theta), the gradient of strength / 2 * |phi - theta|^2.
 
     The proximal term of iMAML (Rajeswaran et al. 2019, arXiv:1909.04630, eq. 3).
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import StepSize, TowardsTheta, Update
+        >>> update = Update([TowardsTheta(strength=1.0), StepSize(0.5)])
+        >>> state = update.start({"w": torch.tensor([2.0])})
+        >>> zero, theta = {"w": torch.tensor([0.0])}, {"w": torch.tensor([0.0])}
+        >>> update(state, zero, theta, {}, step=1).phi["w"]  # half of the way back to theta
+        tensor([1.])
+
     """
 
     strength: NonNegative
@@ -126,6 +186,15 @@ class WeightDecay(Transformation):
     as in torch.optim's SGD(weight_decay=rate) and Adam(weight_decay=rate). Just before the step
     size alpha, it is decoupled: phi <- phi - alpha * rate * phi, whatever the direction, as in
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101, Algorithms 1 and 2).
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import StepSize, Update, WeightDecay
+        >>> update = Update([WeightDecay(0.5), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([2.0])}, {"w": torch.tensor([3.0])}
+        >>> update(update.start(theta), gradient, theta, {}, step=0).phi["w"]  # 2 - 0.1 * (3 + 1)
+        tensor([1.6000])
+
     """
 
     rate: NonNegative

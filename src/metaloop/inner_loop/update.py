@@ -24,6 +24,16 @@ class Update:
     Attributes:
         chain: gradient transformations, in order; the last one scales by the step size.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import ClipValue, StepSize, Update, WeightDecay
+        >>> update = Update([WeightDecay(0.5), ClipValue(1.0), StepSize(0.1)])
+        >>> theta, gradient = {"w": torch.tensor([2.0])}, {"w": torch.tensor([3.0])}
+        >>> update(update.start(theta), gradient, theta, {}, step=0).phi["w"]  # 2 - 0.1 * 1
+        tensor([1.9000])
+        >>> update.describe()["inner_chain"]
+        'WeightDecay, ClipValue, StepSize'
+
     """
 
     chain: Sequence[Transformation]

@@ -21,6 +21,18 @@ class MetricsCsv(Logger):
 
     Lightning's CSVLogger deletes the file when a run is opened again. This one keeps it, and
     `rewind` removes what was logged after the checkpoint from which a run resumes.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from metaloop import MetricsCsv
+        >>> logger = MetricsCsv("metrics.csv")
+        >>> logger.log_metrics({"train/query_loss": 0.5}, step=50)
+        >>> logger.log_metrics({"val/query_loss": 0.4}, step=50)
+        >>> print(Path("metrics.csv").read_text())
+        step,train/query_loss,val/query_loss
+        50,0.5,
+        50,,0.4
+
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -27,6 +27,11 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
     Raises:
         UserError: if the package tensorboard cannot be imported.
 
+    Examples:
+        >>> from metaloop import ResumableTensorBoardLogger
+        >>> ResumableTensorBoardLogger(save_dir="run").log_dir
+        'run/tensorboard/'
+
     """
 
     def __init__(self, *, save_dir: str) -> None:

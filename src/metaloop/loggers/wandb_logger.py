@@ -46,6 +46,17 @@ class OutageProofWandbLogger(WandbLogger):
         UserError: if WANDB_MODE is not a mode, or needs a server without an account to log in
             with, or W&B has no such argument, project or id.
 
+    Examples:
+        >>> from metaloop import OutageProofWandbLogger, UserError
+        >>> logger = OutageProofWandbLogger(project="few-shot", save_dir="run", mode="offline")
+        >>> logger.save_dir
+        'run'
+        >>> try:
+        ...     OutageProofWandbLogger(project="few/shot")
+        ... except UserError as error:
+        ...     print(error)
+        project=few/shot (or WANDB_PROJECT): ...
+
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The four-block convolutional network of few-shot learning (Vinyals et al. 2016)."""
+"""The four-block convolutional network of few-shot learning."""
 
 from typing import Literal
 
@@ -13,7 +13,8 @@ from metaloop.models.images import PositionMean, require_images
 class Conv4(nn.Module):
     """Four blocks of 3x3 convolution, batch norm and ReLU, then a linear head.
 
-    Finn et al. 2017 (arXiv:1703.03400), section 5.2: `stride` halves the image in the convolutions
+    The network of Vinyals et al. 2016 (arXiv:1606.04080), in the two versions of Finn et al. 2017
+    (arXiv:1703.03400), section 5.2: `stride` halves the image in the convolutions
     and averages over the remaining positions (Omniglot, 64 filters); `max_pool` halves it by 2x2
     pooling and flattens (miniImageNet, 32 filters). Glorot initialisation, zero biases. The
     convolutions have no bias, since batch statistics would cancel it.
@@ -25,6 +26,19 @@ class Conv4(nn.Module):
         downsample: the operation that halves the image.
         context_size: number of context parameters, initially zero, that scale and shift the
             channels of the third block (CAVIA: Zintgraf et al. 2019, arXiv:1810.03642, appendix).
+
+    Raises:
+        UserError: if inputs are not images, or too small to halve four times by pooling.
+
+    Shapes:
+        x [rows, channels, height, width]; the result [rows, output_size]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Conv4
+        >>> network = Conv4((1, 28, 28), output_size=5, filters=4, downsample="stride")
+        >>> network(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 5])
 
     """
 

@@ -1,4 +1,4 @@
-"""A network on Fourier features, for neural fields (Tancik et al. 2020, arXiv:2006.10739)."""
+"""A network on Fourier features, for neural fields."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,10 @@ from metaloop.models.vectors import require_real
 class FourierFeatures(nn.Module):
     """gamma(x) = [cos(2 pi B x), sin(2 pi B x)], hidden layers with ReLU, a linear head.
 
-    B is drawn once, normal with standard deviation `scale` (the paper's Gaussian mapping, section
-    6), and is not learned. Deviation: the paper's network for images ends with a sigmoid.
+    Tancik et al. 2020 (arXiv:2006.10739).
+
+    B is drawn once, normal with standard deviation `scale` (the Gaussian mapping, section 6), and
+    is not learned. Deviation: the paper's network for images ends with a sigmoid.
 
     Args:
         input_size: elements of one input.
@@ -24,6 +26,19 @@ class FourierFeatures(nn.Module):
         scale: standard deviation of B, in periods per unit of the inputs.
         hidden: widths of the hidden layers.
         vocabulary_size: the task's vocabulary; tokens are refused.
+
+    Raises:
+        UserError: if the task's inputs are tokens.
+
+    Shapes:
+        x [rows, input_size]; the result [rows, output_size]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import FourierFeatures
+        >>> network = FourierFeatures(2, 3, features=16, scale=10.0, hidden=[8])
+        >>> network(torch.zeros(64, 2)).shape, network.frequencies.shape
+        (torch.Size([64, 3]), torch.Size([16, 2]))
 
     """
 

@@ -28,9 +28,22 @@ class HFEncoder(nn.Module):
             randomly.
         architecture: arguments of transformers' AutoConfig for a random encoder.
 
+    Raises:
+        UserError: if transformers is missing or knows no such encoder, or the task's inputs are no
+            tokens, or not the encoder's.
+
     Shapes:
         input_ids       [rows, tokens]  the task's token ids; the encoder's if there is a mask
         attention_mask  [rows, tokens]  0 where a sentence is padded (task.mask=true)
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import HFEncoder
+        >>> architecture = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1}
+        >>> architecture |= {"num_attention_heads": 2, "intermediate_size": 8}
+        >>> network = HFEncoder(5, 100, pretrained=None, architecture=architecture)
+        >>> network(torch.tensor([[4, 9, 30, 0]])).shape  # three tokens and padding
+        torch.Size([1, 5])
 
     """
 

@@ -22,6 +22,23 @@ class HFImageEncoder(nn.Module):
         mean, std: subtracted from the pixels, and what they are divided by: one for all channels,
             or one each. Those of a pretrained encoder are in its preprocessor_config.json.
 
+    Raises:
+        UserError: if transformers is missing or knows no such encoder, or inputs are not images.
+
+    Shapes:
+        x [rows, channels, height, width]; the result [rows, output_size]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import HFImageEncoder
+        >>> architecture = {"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 1}
+        >>> architecture |= {"num_attention_heads": 2, "intermediate_size": 8, "patch_size": 4}
+        >>> network = HFImageEncoder(
+        ...     (3, 8, 8), 5, pretrained=None, architecture=architecture, mean=[0.5], std=[0.5]
+        ... )
+        >>> network(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 5])
+
     """
 
     mean: Tensor

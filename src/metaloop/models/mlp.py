@@ -1,4 +1,4 @@
-"""Multilayer perceptron, Finn et al. 2017 (arXiv:1703.03400), section 5.1 and appendix A.1."""
+"""Multilayer perceptron."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,8 @@ from metaloop.models.vectors import require_real
 class MLP(nn.Module):
     """Flatten, hidden layers with ReLU (optionally batch norm before it), a linear head.
 
+    Finn et al. 2017 (arXiv:1703.03400), section 5.1 and appendix A.1.
+
     Args:
         input_size: elements of one input.
         output_size: elements of one output.
@@ -23,6 +25,19 @@ class MLP(nn.Module):
         context_size: number of context parameters, initially zero, that are concatenated to every
             input (CAVIA: Zintgraf et al. 2019, arXiv:1810.03642).
         vocabulary_size: the task's vocabulary; tokens are refused.
+
+    Raises:
+        UserError: if the task's inputs are tokens.
+
+    Shapes:
+        x [rows, *X]; the result [rows, output_size]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP
+        >>> network = MLP(input_size=1, output_size=1, hidden=[40, 40])
+        >>> network(torch.zeros(10, 1)).shape, sum(p.numel() for p in network.parameters())
+        (torch.Size([10, 1]), 1761)
 
     """
 

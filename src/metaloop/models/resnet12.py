@@ -1,4 +1,4 @@
-"""The twelve-layer residual network of few-shot learning (Oreshkin et al. 2018)."""
+"""The twelve-layer residual network of few-shot learning."""
 
 from collections.abc import Sequence
 
@@ -23,6 +23,19 @@ class ResNet12(nn.Module):
         input_shape: (channels, height, width), 16 x 16 or more for four blocks.
         output_size: the ways.
         widths: channels of the blocks.
+
+    Raises:
+        UserError: if inputs are not images, or too small to halve once per block.
+
+    Shapes:
+        x [rows, channels, height, width]; the result [rows, output_size]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import ResNet12
+        >>> network = ResNet12((3, 16, 16), output_size=5, widths=[2, 2, 4, 4])
+        >>> network(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 5])
 
     """
 

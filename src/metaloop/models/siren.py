@@ -1,4 +1,4 @@
-"""SIREN: sine activations, for neural fields (Sitzmann et al. 2020, arXiv:2006.09661)."""
+"""SIREN: sine activations, for neural fields."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ from metaloop.models.vectors import require_real
 class Siren(nn.Module):
     """Hidden layers x -> sin(w0 (W x + b)), then a linear head.
 
-    Initialised as in section 3.2 and supplement 1.5 of the paper, so that the arguments of all
-    sines but the first layer's are standard normal. Weights of a layer with n inputs are uniform in
+    Sitzmann et al. 2020 (arXiv:2006.09661). Initialised as in section 3.2 and supplement 1.5, so
+    that the arguments of all sines but the first layer's are standard normal. Weights of a layer
+    with n inputs are uniform in
 
         +/- 1 / n              for the first layer,
         +/- sqrt(6 / n) / w0   for all others, the head included.
@@ -28,6 +29,19 @@ class Siren(nn.Module):
         hidden: widths of the hidden layers.
         w0: factor in every sine; in the first layer it sets the range of frequencies.
         vocabulary_size: the task's vocabulary; tokens are refused.
+
+    Raises:
+        UserError: if the task's inputs are tokens.
+
+    Shapes:
+        x [rows, *X]; the result [rows, output_size]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Siren
+        >>> network = Siren(2, 3, hidden=[8, 8], w0=30.0)
+        >>> network(torch.zeros(64, 2)).shape
+        torch.Size([64, 3])
 
     """
 

@@ -1,4 +1,4 @@
-"""Wide residual networks, Zagoruyko and Komodakis 2016 (arXiv:1605.07146)."""
+"""Wide residual networks."""
 
 from torch import Tensor, nn
 
@@ -13,16 +13,30 @@ GROUPS = 3  # groups of blocks; the second and the third halve the image
 class WideResNet(nn.Module):
     """WRN-depth-width: three groups of pre-activated residual blocks, the mean, a linear head.
 
-    Table 1 of the paper: a 3x3 convolution of 16 channels, then three groups of n blocks with 16,
-    32 and 64 times `width` channels, where depth = 6 n + 4. A block is twice norm, ReLU and 3x3
-    convolution. WRN-28-10 is the large network of few-shot learning (Rusu et al. 2019,
-    arXiv:1807.05960). No dropout, the paper's default. Convolutions are initialised by He's rule.
+    Zagoruyko and Komodakis 2016 (arXiv:1605.07146), table 1: a 3x3 convolution of 16 channels, then
+    three groups of n blocks with 16, 32 and 64 times `width` channels, where depth = 6 n + 4. A
+    block is twice norm, ReLU and 3x3 convolution. WRN-28-10 is the large network of few-shot
+    learning (Rusu et al. 2019, arXiv:1807.05960). No dropout, the paper's default. Convolutions are
+    initialised by He's rule.
 
     Args:
         input_shape: (channels, height, width), of any size.
         output_size: the ways.
         depth: number of layers: 10, 16, 22, 28 ..
         width: factor of the channels.
+
+    Raises:
+        UserError: if inputs are not images, or there is no such depth.
+
+    Shapes:
+        x [rows, channels, height, width]; the result [rows, output_size]
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import WideResNet
+        >>> network = WideResNet((3, 8, 8), output_size=5, depth=10, width=1)
+        >>> network(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 5])
 
     """
 

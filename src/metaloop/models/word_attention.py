@@ -26,6 +26,14 @@ class WordAttention(nn.Module):
     Shapes:
         x [rows, tokens] integers
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import WordAttention
+        >>> network = WordAttention(5, 100, embedding_size=8, hidden_size=8)
+        >>> tokens = torch.tensor([[7, 12, 0, 0], [7, 12, 0, 0]])  # 0 is padding
+        >>> network(tokens).shape
+        torch.Size([2, 5])
+
     """
 
     def __init__(

@@ -25,6 +25,14 @@ class Metric:
         metrics = {"mae": Metric(F.l1_loss, higher_is_better=False)}
 
     `is_mean` says whether it is a mean over examples, so that a single example has it too.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Metric
+        >>> mae = Metric(torch.nn.functional.l1_loss, higher_is_better=False)
+        >>> mae(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 2.0])), mae.higher_is_better
+        (tensor(1.5000), False)
+
     """
 
     function: MetricFunction

@@ -44,6 +44,14 @@ class Mixture(Task):
         weights: relative frequency of each source; None: all equal.
         shape_block: number of consecutive episodes from one source.
 
+    Examples:
+        >>> from metaloop import Mixture, Sinusoid, SinusoidLine
+        >>> waves = Sinusoid(shots=5, queries=5)
+        >>> both = SinusoidLine(shots=5, queries=5, noise_std=0.3)
+        >>> task = Mixture(of={"waves": waves, "both": both}, weights={"waves": 3, "both": 1})
+        >>> task.describe()["sources"]
+        'waves 75%, both 25%'
+
     """
 
     shapes: MixedShapes

@@ -48,6 +48,15 @@ class RandomStreams:
 
     Shapes:
         indices [T]  the episodes' indices within (seed, split)
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import RandomStreams
+        >>> together = RandomStreams(0, "train", torch.tensor([3, 7])).uniform(2)
+        >>> alone = RandomStreams(0, "train", torch.tensor([7])).uniform(2)
+        >>> torch.equal(together[1], alone[0])  # whatever else is drawn with episode 7
+        True
+
     """
 
     def __init__(self, seed: int, split: Split, indices: Tensor) -> None:

@@ -53,6 +53,12 @@ class Shapes:
     Raises:
         UserError: if there is only one class, a range is empty, or a key has no effect.
 
+    Examples:
+        >>> from metaloop import Shapes
+        >>> shapes = Shapes(ways=[5, 20], shots=1)
+        >>> shapes.vary, [extreme.describe() for extreme in shapes.extremes()]
+        (True, [{'ways': 5, 'shots': 1}, {'ways': 20, 'shots': 1}])
+
     """
 
     def __init__(

@@ -53,6 +53,23 @@ class Task(ABC):
         is_regression: whether targets are real values rather than classes; None if this depends on
             the targets that a user adapts to.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import Episode, Examples, RandomStreams, Task
+        >>> class Offsets(Task):  # y = x + offset, judged by the mean absolute error
+        ...     input_shape, output_size = (1,), 1
+        ...     def draw(self, split, streams):
+        ...         x = streams.uniform(4, 1)
+        ...         y = x + streams.normal(1, 1)
+        ...         classes = torch.empty(streams.episodes, 0, dtype=torch.int64)
+        ...         support, query = Examples(x[:, :1], y[:, :1]), Examples(x[:, 1:], y[:, 1:])
+        ...         return Episode(support, query, classes)
+        ...     def loss(self, predictions, targets):
+        ...         return torch.nn.functional.l1_loss(predictions, targets)
+        >>> episodes = Offsets().draw("train", RandomStreams(0, "train", torch.arange(3)))
+        >>> episodes.support.inputs.shape, episodes.query.inputs.shape
+        (torch.Size([3, 1, 1]), torch.Size([3, 3, 1]))
+
     """
 
     input_shape: tuple[int, ...] = ()

@@ -26,6 +26,14 @@ class MetaBatch(NamedTuple):
     """Episodes with their indices: indices [T] int64, episodes [T, ...].
 
     If shapes differ, episodes are a list with a group per shape, in the order of the indices.
+
+    Examples:
+        >>> from metaloop import EpisodicDataModule, Sinusoid
+        >>> data = EpisodicDataModule(Sinusoid(shots=5, queries=10), seed=0, meta_batch_size=4)
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> [(indices, episodes.support.inputs.shape) for indices, episodes in batch.groups]
+        [(tensor([0, 1, 2, 3]), torch.Size([4, 5, 1]))]
+
     """
 
     indices: Tensor
@@ -55,6 +63,13 @@ class EpisodicDataModule(pl.LightningDataModule):
         test_split, test_episodes: the episodes that `trainer.test` evaluates.
         test_interval: closed for the split's first episodes; open for episodes that share no
             example, at most `test_episodes`, fewer if the split is used up.
+
+    Examples:
+        >>> from metaloop import EpisodicDataModule, Sinusoid
+        >>> data = EpisodicDataModule(Sinusoid(shots=5, queries=10), seed=0, meta_batch_size=4)
+        >>> first, second, *_ = zip(data.train_dataloader(), range(2))
+        >>> first[0].indices, second[0].indices
+        (tensor([0, 1, 2, 3]), tensor([4, 5, 6, 7]))
 
     """
 

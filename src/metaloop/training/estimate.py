@@ -23,6 +23,15 @@ class Estimate(NamedTuple):
     """A mean with the half-width of its 95 % interval; both [K+1] or scalar.
 
     `episodes` is the number of values averaged: episodes, or runs, or examples.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import estimate
+        >>> accuracies = torch.tensor([0.0, 1.0]).repeat(300)  # of 600 episodes
+        >>> mean, half_width, episodes = estimate(accuracies)
+        >>> f"{mean:.2f} +/- {half_width:.2f} over {episodes} episodes"
+        '0.50 +/- 0.04 over 600 episodes'
+
     """
 
     mean: Tensor
@@ -36,6 +45,14 @@ def estimate(values: Tensor) -> Estimate:
     The standard deviation is the sample's (n - 1), and t is Student's quantile for n - 1 degrees of
     freedom; 1.96 from 600 values on, as in papers. The interval of a single value is nan. For the
     interval of a difference, pass the paired differences.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import estimate
+        >>> mean, half_width, count = estimate(torch.tensor([1.0, 2.0, 3.0, 6.0]))
+        >>> mean.item(), round(half_width.item(), 2)  # 3.18 * sqrt(14 / 3) / 2
+        (3.0, 3.44)
+
     """
     values = values.double()
     count = len(values)

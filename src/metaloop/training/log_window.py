@@ -2,6 +2,7 @@
 
 import resource
 import time
+from collections.abc import Callable
 from typing import TypedDict
 
 import torch
@@ -59,6 +60,11 @@ class LogWindow:
         else:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         return {"episodes_per_second": speed, "memory_mb": peak}
+
+    def save(self, gather: Callable[[Tensor], Tensor]) -> Sums:
+        """Return the window for a checkpoint; `gather` joins the tensors [1] of all processes."""
+        sums = {name: gather(total[None]).cpu() for name, total in self.sums.items()}
+        return Sums(steps=self.steps, values=sums)
 
     def load(self, kept: Sums | None, rank: int, processes: int) -> None:
         """Continue the window of a checkpoint; with another number of processes from their mean."""

@@ -31,7 +31,7 @@ from metaloop.training.by_source import summarize_sources
 from metaloop.training.datamodule import MetaBatch
 from metaloop.training.evaluator import Evaluator
 from metaloop.training.first_check import FirstCheck
-from metaloop.training.log_window import LogWindow, Sums
+from metaloop.training.log_window import LogWindow
 from metaloop.training.logged_values import summarize, summarize_path, summarize_step_sizes
 from metaloop.training.running_averages import AVERAGES, move_averages
 from metaloop.training.seeding import seed_step
@@ -50,7 +50,8 @@ class MetaLearner(pl.LightningModule):
         optimizer: factory of the meta-optimizer from the parameters.
         scheduler: factory of its schedule, stepped every meta-step; None for a constant rate.
         seed: seed of the randomness in a step (dropout), not of the episodes.
-        tasks_at_once: tasks vectorised together; limits the memory, does not change results.
+        tasks_at_once: tasks vectorised together: a number, all or by_size; limits the memory, does
+            not change results.
         chunks_at_once: chunks computed at the same time; needs memory, does not change results.
         compile: compile the meta-gradient.
         clip_norm, clip_value: clip the meta-gradient to this norm, or each element to this size.
@@ -58,6 +59,15 @@ class MetaLearner(pl.LightningModule):
         log_every: meta-steps per log window; logged values are means over it, except `_before` and
             `_after` adaptation, which are the last step's. The last step of a run is logged too.
         report: also log values at each inner step, at validations and logged steps.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP, R2D2, MetaLearner, Objective
+        >>> objective = Objective(model=MLP(2, 5, hidden=[8]), loss=torch.nn.CrossEntropyLoss())
+        >>> algorithm = R2D2(objective, strength=1.0, scale=1.0)
+        >>> learner = MetaLearner(algorithm, optimizer=torch.optim.Adam)
+        >>> list(learner.meta)[-3:]  # what the algorithm learns in addition to the network
+        ['ridge.log_strength', 'ridge.scale', 'ridge.shift']
 
     """
 
@@ -84,11 +94,8 @@ class MetaLearner(pl.LightningModule):
         self.algorithm = algorithm
         self.model = algorithm.objective.model
         # the algorithm's own parameters; torch allows no dot in their names
-        own = {
-            n.replace(".", ":"): torch.nn.Parameter(p)
-            for n, p in algorithm.own_parameters().items()
-        }
-        self.own = torch.nn.ParameterDict(own)
+        own = {n.replace(".", ":"): p for n, p in algorithm.own_parameters().items()}
+        self.own = torch.nn.ParameterDict(own)  # makes parameters of the tensors
         self.averages = [n for n in own if n.startswith(AVERAGES)]
         self.own_lr = own_lr
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
@@ -179,19 +186,24 @@ class MetaLearner(pl.LightningModule):
             self.clip_gradients(optimizer, self.clip_value, "value")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sums = {
-            n: self._gather_ranks(total[None]).cpu() for n, total in self.log_window.sums.items()
-        }
-        checkpoint[WINDOW] = Sums(steps=self.log_window.steps, values=sums)
+        checkpoint[WINDOW] = self.log_window.save(self._gather_ranks)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.log_window.load(checkpoint.get(WINDOW), self.global_rank, self.trainer.world_size)
 
     def validation_step(self, batch: MetaBatch, batch_idx: int) -> None:
-        self._evaluate(batch)
+        self._check_once(batch.episodes)
+        self.evaluator.judge(
+            self.algorithm,
+            self.meta,
+            batch,
+            meta_step=self.global_step,
+            at_once=self.at_once,
+            is_detailed=self.report and self.trainer.validating,
+        )
 
     def test_step(self, batch: MetaBatch, batch_idx: int) -> None:
-        self._evaluate(batch)
+        self.validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         evaluated = self.evaluator.finish()
@@ -208,17 +220,6 @@ class MetaLearner(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.evaluator.finish()
-
-    def _evaluate(self, batch: MetaBatch) -> None:
-        self._check_once(batch.episodes)
-        self.evaluator.judge(
-            self.algorithm,
-            self.meta,
-            batch,
-            meta_step=self.global_step,
-            at_once=self.at_once,
-            is_detailed=self.report and self.trainer.validating,
-        )
 
     def _check_once(self, episodes: Episodes) -> None:
         self.at_once = self.first_check(
@@ -276,9 +277,7 @@ class MetaLearner(pl.LightningModule):
         mean = self.trainer.strategy.reduce(torch.stack(list(values.values())), reduce_op="mean")
         assert isinstance(mean, Tensor)
         logged = dict(zip(values, mean.tolist(), strict=True))
-        names = (
-            ("lr",) if self.own_lr is None else ("lr", "own_lr")
-        )  # of theta, of the own parameters
+        names = ("lr",) if self.own_lr is None else ("lr", "own_lr")  # theta's, the own ones'
         rates = (group["lr"] for group in self._optimizer().param_groups)
         logged |= zip(names, rates, strict=False)
         cost = self.log_window.take_cost(self.trainer.world_size, self.device)

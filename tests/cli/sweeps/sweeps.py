@@ -7,6 +7,12 @@ import time
 from pathlib import Path
 
 TINY = ("experiment=smoke", "logger=csv", "device=cpu", "callbacks=minimal")
+SEARCH = (
+    "hydra/sweeper=optuna",
+    "hydra.sweeper.n_jobs=1",
+    "hydra.sweeper.sampler.seed=5",
+    "algorithm.inner_lr=tag(log,interval(0.001,0.1))",
+)
 COMMAND = str(Path(sys.executable).parent / "metaloop-train")
 
 

@@ -4,29 +4,29 @@ import copy
 import importlib.util
 import json
 import os
-import re
 import signal
 import time
 from datetime import datetime
-from functools import partial
 
 import optuna
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from optuna.distributions import UniformDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from metaloop.cli.configs import CONF
-from metaloop.cli.sweeps.direction import check_search
-from metaloop.cli.sweeps.job import varied_overrides
 from metaloop.cli.sweeps.multirun import begin
-from metaloop.cli.sweeps.study import prepare_study
 from metaloop.errors import UserError
-from metaloop.folders.run_folder import RunFolder
-from tests.cli.sweeps.sweeps import at_work, finish, running_in, start, states, wait_until
+from tests.cli.sweeps.sweeps import (
+    SEARCH,
+    at_work,
+    finish,
+    running_in,
+    start,
+    states,
+    wait_until,
+)
 from tests.conftest import run_command
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -126,12 +126,6 @@ def test_a_failing_job_is_reported_with_error_and_folder_and_does_not_stop_the_o
     )
 
 
-def test_what_was_varied_and_what_was_fixed_are_told_apart():
-    arguments = ["task.shots=5", "algorithm=maml,fomaml", "seed=range(3)", "+x=1"]
-    job = ["task.shots=5", "algorithm=maml", "seed=2", "+x=1", "optimizer.lr=0.1"]
-    assert varied_overrides(arguments, job) == ["algorithm=maml", "seed=2", "optimizer.lr=0.1"]
-
-
 LAUNCHERS = [
     pytest.param((), marks=pytest.mark.slow, id="basic"),
     pytest.param(JOBLIB, marks=pytest.mark.slow, id="joblib"),
@@ -177,14 +171,6 @@ def test_jobs_of_two_processes_train_their_own_config_under_every_launcher(launc
         assert not name.endswith("weight") or not torch.equal(found[3][name], value)
 
 
-SEARCH = (
-    "hydra/sweeper=optuna",
-    "hydra.sweeper.n_jobs=1",
-    "hydra.sweeper.sampler.seed=5",
-    "algorithm.inner_lr=tag(log,interval(0.001,0.1))",
-)
-
-
 @pytest.mark.slow
 def test_a_search_killed_in_a_trial_completes_the_trials_it_lacks(tmp_path):
     arguments = (*SEARCH, *CATCHABLE, "hydra.sweeper.n_trials=2")
@@ -201,53 +187,6 @@ def test_a_search_killed_in_a_trial_completes_the_trials_it_lacks(tmp_path):
     trials = optuna.load_study("metaloop", storage).trials
     assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     assert trials[1].params == trials[2].params
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["hydra.sweeper.direction=maximize"], "the worst val/query_loss. Set .*=minimize"),
-        (["objective=val/auc"], "objective=val/auc is not a metric of this task"),
-    ],
-)
-def test_a_search_for_the_worst_is_refused_before_there_is_a_folder(
-    arguments, says, tmp_path, monkeypatch, said
-):
-    monkeypatch.chdir(tmp_path)
-    assert re.search(says, said("train", "-m", *SEARCH, *arguments, status=1).err)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("varied", "fixed"),
-    [
-        ("task=choice(sinusoid,harmonic)", ()),
-        ("model.hidden=choice([8],[9])", ("task.shots=x",)),  # which they refuse themselves
-    ],
-)
-def test_a_search_whose_jobs_decide_what_is_compared_is_left_to_them(varied, fixed):
-    arguments = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", *fixed]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", arguments, return_hydra_config=True)
-    config.hydra.overrides.task = [varied]
-    check_search(config)
-
-
-def test_a_search_goes_on_in_the_direction_that_it_was_begun_in(tmp_path):
-    storage = f"sqlite:///{tmp_path}/optuna.db"
-    optuna.create_study(study_name="metaloop", storage=storage, direction="maximize")
-    sweeper = {"storage": None, "study_name": None, "max_failure_rate": 1.0}
-    hydra = OmegaConf.create(
-        {
-            "sweeper": {**sweeper, "direction": "minimize"},
-            "sweep": {"dir": str(tmp_path)},
-            "overrides": {"hydra": []},
-        }
-    )
-    with pytest.raises(
-        UserError, match="began with hydra.sweeper.direction=maximize.*another folder"
-    ):
-        prepare_study(hydra)
 
 
 def sweep_of(folder):
@@ -271,58 +210,6 @@ def test_two_sweeps_of_one_second_have_names_of_their_own(tmp_path):
     sweeps = [begin(copy.deepcopy(named_by_time)) for _ in range(2)]
     year = f"{datetime.now():%Y}"
     assert [sweep.path.name for sweep in sweeps] == [year, f"{year}-2"]
-
-
-def searched(folder):
-    """Hydra's config of a search of ten trials."""
-    sweeper = {"storage": None, "study_name": None, "n_trials": 10, "max_failure_rate": 0.0}
-    return OmegaConf.create(
-        {
-            "sweeper": {**sweeper, "sampler": {"seed": 7}},
-            "sweep": {"dir": str(folder)},
-            "overrides": {"hydra": []},
-        }
-    )
-
-
-def test_a_study_goes_on_with_what_failed_and_draws_nothing_twice(tmp_path):
-    storage = f"sqlite:///{tmp_path}/optuna.db"
-    study = optuna.create_study(study_name="metaloop", storage=storage)
-    ask = partial(study.ask, {"x": UniformDistribution(0, 1)})
-    study.tell(ask(), 1.0)
-    cut_off, failed, mended = ask(), ask(), ask()
-    for trial in (failed, mended):
-        study.tell(trial, state=TrialState.FAIL)
-    with pytest.warns(ExperimentalWarning):
-        study.enqueue_trial(mended.params)
-    study.tell(ask(), 2.0)
-    hydra = searched(tmp_path)
-    prepare_study(hydra)
-    assert hydra.sweeper.n_trials == 8  # two of ten are complete
-    assert hydra.sweeper.max_failure_rate == 1.0
-    trials = optuna.load_study("metaloop", storage).trials
-    assert trials[cut_off.number].state == TrialState.FAIL
-    waiting = [t.system_attrs["fixed_params"] for t in trials if t.state == TrialState.WAITING]
-    assert waiting == [cut_off.params, failed.params]
-    assert hydra.sweeper.sampler.seed == 7 + len(trials)
-    prepare_study(hydra)  # once more: what waits already is not queued again
-    assert len(optuna.load_study("metaloop", storage).trials) == len(trials)
-
-
-def test_a_trial_that_diverged_is_not_tried_again_and_counts(tmp_path):
-    storage = f"sqlite:///{tmp_path}/optuna.db"
-    study = optuna.create_study(study_name="metaloop", storage=storage)
-    trial = study.ask({"optimizer.lr": UniformDistribution(0, 1)})
-    study.tell(trial, state=TrialState.FAIL)
-    folder = RunFolder.create(tmp_path, "job")
-    overrides = ["task=omniglot", f"optimizer.lr={trial.params['optimizer.lr']}"]
-    folder.config.write_text("{}")
-    folder.overrides.write_text(OmegaConf.to_yaml(overrides))
-    folder.write_status("diverged", reason="at meta-step 3")
-    hydra = searched(tmp_path)
-    prepare_study(hydra)
-    assert hydra.sweeper.n_trials == 9
-    assert not optuna.load_study("metaloop", storage).get_trials(states=(TrialState.WAITING,))
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.models import MLP
-from metaloop.run.checkpoints.initial_weights import find_initial_weights
 from metaloop.run.checkpoints.weights import (
     find_resumable,
     find_weights,
@@ -64,13 +63,6 @@ def test_a_checkpoint_that_claims_more_than_its_size_is_refused_before_it_is_unp
     assert path.stat().st_size < 20_000
     with pytest.raises(UserError, match="claims to contain more than its size"):
         load_weights(mlp(), path)
-
-
-def test_init_from_names_a_run_or_a_file(tmp_path):
-    with pytest.raises(UserError, match="neither a run folder nor a file"):
-        find_initial_weights(str(tmp_path / "nothing"))
-    with pytest.raises(UserError, match="is not a run folder: it has no config.yaml"):
-        find_initial_weights(str(tmp_path))
 
 
 def test_a_run_without_checkpoints_says_so(tmp_path):

@@ -9,7 +9,6 @@ from torch import nn
 from metaloop.errors import UserError
 from metaloop.run.config.build import build
 from metaloop.run.config.misfits import build_and_try
-from metaloop.run.config.read import load_config
 from metaloop.run.config.run_config import RunConfig
 from metaloop.tasks import Sinusoid
 from tests.conftest import composed
@@ -197,13 +196,3 @@ def test_a_missing_argument_is_named():
     del config["algorithm"]["inner_lr"]
     with pytest.raises(UserError, match="algorithm.inner_lr is missing: maml needs it"):
         build(RunConfig.of(config))
-
-
-def test_a_folder_of_the_first_version_is_refused_in_one_sentence(make_run):
-    folder = make_run()
-    folder.config.write_text(folder.config.read_text().replace("format: 1\n", ""))
-    with pytest.raises(UserError, match=r"was made by metaloop 0\.1.*or train it again\.$"):
-        load_config(folder)
-    folder.config.write_text(folder.config.read_text() + "format: 7\n")
-    with pytest.raises(UserError, match="is of format 7, and this version of metaloop reads"):
-        load_config(folder)

@@ -6,33 +6,11 @@ import socket
 import subprocess
 
 import pytest
-from omegaconf import OmegaConf
 
 from metaloop.errors import UserError
-from metaloop.folders.atomic_write import write_json
-from metaloop.folders.run_folder import RunFolder
 from metaloop.run.sweeps.shown import draw_sweep
 from metaloop.run.sweeps.sweep_table import find_varied, over_seeds, read_sweep, write_csv
-from tests.conftest import run_command
-
-
-def job(
-    root, name, overrides, state="completed", test=None, validations=(), **details
-) -> RunFolder:
-    folder = RunFolder.create(root, name)
-    folder.config.write_text("{}")
-    folder.overrides.write_text(OmegaConf.to_yaml(overrides))
-    folder.write_status(state, **details)
-    write_json(folder.best_modes, {"accuracy": "max", "mae": "min", "f1": None})
-    rows = [f"{step},{value}" for step, value in enumerate(validations)]
-    if rows:
-        folder.metrics.write_text("\n".join(["step,val/accuracy", *rows]) + "\n")
-    if test is not None:
-        place = folder.evaluations / "test"
-        place.mkdir(parents=True)
-        values = {"accuracy": {"mean": [0.2, test], "ci95": [0.01, 0.02]}}
-        write_json(place / "results.json", {"episodes": 600, "metrics": values})
-    return folder
+from tests.run.sweeps.jobs import job
 
 
 def test_only_what_differs_between_jobs_has_varied():
@@ -136,19 +114,3 @@ def test_a_run_that_cannot_be_read_has_a_row_and_hides_no_other(tmp_path, said):
     assert f"unreadable: {tmp_path / 'a1'}  {broken} cannot be read: is a directory" in out
     with (tmp_path / "sweep.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
-
-
-def test_the_command_shows_a_table_and_writes_it_beside_a_plot(tmp_path):
-    for seed in (0, 1):
-        job(tmp_path, f"a{seed}", ["algorithm=maml", f"seed={seed}"], test=0.9 + 0.02 * seed)
-    broken = job(tmp_path, "b", ["algorithm=anil", "seed=0"], "failed", error="UserError: no data")
-    done = run_command("metaloop-sweep", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    assert "0.9000 +/- 0.0200" in done.stdout
-    assert "0.9100 +/- 0.1271" in done.stdout  # 12.7062 * 0.0141421 / sqrt(2)
-    assert f"failed: {broken.path}  UserError: no data" in done.stdout
-    assert (tmp_path / "sweep.csv").is_file()
-    assert (tmp_path / "sweep.png").stat().st_size > 5000
-    wrong = run_command("metaloop-sweep", str(tmp_path / "nothing"))
-    assert wrong.returncode == 1
-    assert wrong.stderr.startswith("Error: There is no folder")

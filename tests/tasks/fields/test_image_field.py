@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from metaloop.errors import UserError
-from metaloop.tasks import ImageClasses, ImageField, RandomStreams
+from metaloop.tasks import ImageClasses, ImageField, LabelledDataset, RandomStreams
 from metaloop.tasks.disjoint import DisjointStreams
 from metaloop.tasks.fields.pixels import find_pixels, is_image, pixel_grid, to_image
 from tests.tasks.fields.fields import IMAGES, SPLIT, Images, episodes, field, numbered
@@ -43,6 +43,13 @@ def test_colours_are_the_values_of_one_pixel():
     assert (task.output_size, task.target_names) == (3, ("red", "green", "blue"))
     image = to_image(episode.query.targets[0])
     np.testing.assert_allclose(image * 255, pixels[0, 0], atol=1e-9)
+
+
+def test_a_labelled_data_set_of_images_is_a_source_too():
+    images = [(np.full((2, 3, 3), 5 * i, np.uint8), i % 10) for i in range(30)]
+    task = ImageField(of=LabelledDataset(dataset=images, ways=2, shots=1, queries=1))
+    task.setup()
+    assert episodes(task, count=4).query.targets.shape == (4, 2 * 3, 3)
 
 
 def test_a_support_set_of_some_pixels_has_each_once_and_queries_stay_all():

@@ -54,6 +54,23 @@ class GradientBased(Algorithm):
             they do not adapt (same paper).
         cg_steps: conjugate-gradient steps of adjoint=implicit.
 
+    Raises:
+        UserError: if pieces do not fit together, or the model lacks the part that adapts.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP, GradientBased, Momentum, Objective, StepSize, Update
+        >>> algorithm = GradientBased(
+        ...     objective=Objective(model=MLP(1, 1, hidden=[8]), loss=torch.nn.MSELoss()),
+        ...     part="head",
+        ...     update=Update([Momentum(0.9), StepSize(0.01)]),
+        ...     adjoint="recomputed",
+        ...     inner_steps=5,
+        ...     eval_inner_steps=10,
+        ... )
+        >>> algorithm.names
+        ('head.weight', 'head.bias')
+
     """
 
     objective: Objective

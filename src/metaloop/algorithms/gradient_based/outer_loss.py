@@ -19,6 +19,20 @@ class OuterLoss:
         differentiates_path: whether its gradient flows through the inner steps, so that the
             choice of adjoint matters.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import Episode, Examples, Objective, OuterLoss
+        >>> class BothSets(OuterLoss):
+        ...     def __call__(self, objective, theta, path, episode):
+        ...         *_, phi = path
+        ...         loss, report = objective.judge_query(phi, episode)
+        ...         return loss + objective.support_loss(phi, episode.support), report
+        >>> objective = Objective(model=torch.nn.Linear(1, 1, bias=False), loss=torch.nn.MSELoss())
+        >>> one = Examples(torch.ones(1, 1), torch.zeros(1, 1))  # L(w) = w^2
+        >>> path = [{"weight": torch.tensor([[w]])} for w in (4.0, 2.0, 1.0)]
+        >>> BothSets()(objective, path[0], path, Episode(one, one, torch.empty(0)))[0]  # 1 + 1
+        tensor(2.)
+
     """
 
     differentiates_path = True
@@ -48,7 +62,19 @@ class OuterLoss:
 
 @dataclass(frozen=True)  # compared by value, since `at` makes new ones
 class QueryLoss(OuterLoss):
-    """L(phi_K; query): Finn et al. 2017 (arXiv:1703.03400), Algorithm 1, line 8."""
+    """L(phi_K; query): Finn et al. 2017 (arXiv:1703.03400), Algorithm 1, line 8.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Episode, Examples, Objective, QueryLoss
+        >>> objective = Objective(model=torch.nn.Linear(1, 1, bias=False), loss=torch.nn.MSELoss())
+        >>> one = Examples(torch.ones(1, 1), torch.zeros(1, 1))  # L(w) = w^2
+        >>> path = [{"weight": torch.tensor([[w]])} for w in (4.0, 3.0)]
+        >>> episode = Episode(support=one, query=one, classes=torch.empty(0))
+        >>> QueryLoss()(objective, path[0], path, episode)
+        (tensor(9.), {'query_loss': tensor(9.)})
+
+    """
 
     def __call__(
         self, objective: Objective, theta: Parameters, path: Iterable[Parameters], episode: Episode
@@ -66,6 +92,16 @@ class MultiStepLoss(OuterLoss):
 
     Attributes:
         weights: one per inner step.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Episode, Examples, MultiStepLoss, Objective
+        >>> objective = Objective(model=torch.nn.Linear(1, 1, bias=False), loss=torch.nn.MSELoss())
+        >>> one = Examples(torch.ones(1, 1), torch.zeros(1, 1))  # L(w) = w^2
+        >>> path = [{"weight": torch.tensor([[w]])} for w in (4.0, 2.0, 1.0)]
+        >>> episode = Episode(support=one, query=one, classes=torch.empty(0))
+        >>> MultiStepLoss([0.25, 0.75])(objective, path[0], path, episode)[0]  # 0.25 * 4 + 0.75 * 1
+        tensor(1.7500)
 
     """
 
@@ -111,6 +147,12 @@ class AnnealedMultiStepLoss(OuterLoss):
         epochs: E.
         epoch_steps: meta-steps per epoch; the authors use 500.
 
+    Examples:
+        >>> from metaloop import AnnealedMultiStepLoss
+        >>> outer_loss = AnnealedMultiStepLoss(inner_steps=2, epochs=2, epoch_steps=500)
+        >>> [outer_loss.at(meta_step) for meta_step in (0, 500, 1000)]
+        [MultiStepLoss(weights=(0.5, 0.5)), MultiStepLoss(weights=(0.25, 0.75)), QueryLoss()]
+
     """
 
     inner_steps: Count
@@ -145,6 +187,17 @@ class SquaredDistance(OuterLoss):
 
     The loss of Reptile: Nichol et al. 2018 (arXiv:1803.02999), Algorithm 1. It does not use the
     query set and does not differentiate the inner loop; the report is still the query set's.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Episode, Examples, Objective, SquaredDistance
+        >>> objective = Objective(model=torch.nn.Linear(1, 1, bias=False), loss=torch.nn.MSELoss())
+        >>> one = Examples(torch.ones(1, 1), torch.zeros(1, 1))
+        >>> path = [{"weight": torch.tensor([[w]])} for w in (4.0, 2.0)]
+        >>> episode = Episode(support=one, query=one, classes=torch.empty(0))
+        >>> SquaredDistance()(objective, path[0], path, episode)[0]  # (4 - 2)^2 / 2
+        tensor(2.)
+
     """
 
     differentiates_path = False

@@ -29,17 +29,24 @@ def check(
     tasks, in float64 if possible: derivatives are compared with finite differences, the
     meta-gradient with plain autograd.
 
-    `print(metaloop.check(algorithm, task))` prints, for example, "Checked: MLP is exact to 3e-16 of
-    plain autograd in float64. tasks_at_once=all, chunks_at_once=1."
-
     Args:
         algorithm: holds the model, the loss and the metrics.
         task: the source of the episodes.
         seed: seed of the episodes.
-        tasks_at_once, chunks_at_once: how a meta-batch is to be computed; see `meta_gradient`.
+        tasks_at_once, chunks_at_once: how a meta-batch is to be computed; see MetaLearner.
 
     Raises:
         UserError: the piece at fault, and what to change.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import MLP, Objective, Sinusoid, check, maml
+        >>> objective = Objective(model=MLP(1, 1, hidden=[8]), loss=torch.nn.MSELoss())
+        >>> algorithm = maml(
+        ...     objective, inner_lr=0.1, inner_steps=1, eval_inner_steps=5, adjoint="unrolled"
+        ... )
+        >>> print(check(algorithm, Sinusoid(shots=5, queries=5)))
+        Checked: MLP is exact to ... of plain autograd in float64. tasks_at_once=all...
 
     """
     objective = algorithm.objective

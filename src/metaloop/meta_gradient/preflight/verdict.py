@@ -39,6 +39,17 @@ class Verdict:
         notes: notes for the user, each in one line.
         slower: reasons why the requested way is not used, each in one line.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import Objective, Sinusoid, check, maml
+        >>> objective = Objective(model=torch.nn.Linear(1, 1), loss=torch.nn.MSELoss())
+        >>> algorithm = maml(
+        ...     objective, inner_lr=0.1, inner_steps=1, eval_inner_steps=5, adjoint="unrolled"
+        ... )
+        >>> verdict = check(algorithm, Sinusoid(shots=5, queries=5))
+        >>> verdict.at_once["tasks_at_once"], [tried.way for tried in verdict.tried]
+        ('all', ['all tasks vectorised', 'task by task'])
+
     """
 
     at_once: AtOnce

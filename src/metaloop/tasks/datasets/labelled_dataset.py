@@ -1,7 +1,7 @@
 """N-way K-shot episodes from any labelled torch Dataset."""
 
 from collections.abc import Sequence
-from typing import Literal, Unpack
+from typing import Literal, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -57,6 +57,15 @@ class LabelledDataset(ImageClasses):
             sets' number (their `classes`).
         storage, skip_unusable, cache_dir: see ImageDataset. Images of torchvision's data sets are
             cached in cache_dir, others are kept in memory.
+
+    Examples:
+        >>> import numpy as np
+        >>> from metaloop import LabelledDataset
+        >>> images = [(np.full((8, 8, 3), 4 * i, np.uint8), f"class {i % 10}") for i in range(60)]
+        >>> task = LabelledDataset(ways=2, shots=1, dataset=images, fractions=[0.6, 0.2, 0.2])
+        >>> task.setup()
+        >>> {split: len(classes) for split, classes in task.split_classes.items()}
+        {'train': 6, 'validation': 2, 'test': 2}
 
     """
 
@@ -170,6 +179,11 @@ class LabelledDataset(ImageClasses):
     def __getstate__(self) -> dict[str, object]:
         """Drop the data sets, which a loader's workers do not need."""
         return {name: value for name, value in vars(self).items() if name != "items"}
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))  # the data sets too
+        return other
 
     def _files(self, size: int | None) -> ImageFiles:
         return ImageFiles(

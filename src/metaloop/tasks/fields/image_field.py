@@ -53,8 +53,21 @@ class ImageField(RegressionTask):
         shots: S, number of random pixels in the support set; None takes all.
 
     Shapes (legend in episode.py):
-        inputs   [T, S, 2]         (down, across) of pixel centres in -1..1, see `pixel_grid`
+        inputs   [T, S, 2]         (down, across) of pixel centres in -1..1
         targets  [T, S, channels]  values 0..1
+
+    Examples:
+        >>> import numpy as np
+        >>> import torch
+        >>> from metaloop import ClassificationTask, ImageField, RandomStreams
+        >>> images = [(np.full((8, 8, 3), 20 * i, np.uint8), i % 10) for i in range(12)]
+        >>> source = ClassificationTask.of(images, ways=2, shots=1, queries=1)
+        >>> task = ImageField(of=source, shots=16)
+        >>> task.setup()
+        >>> drawn = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> field = task.gather(drawn, torch.float32)
+        >>> field.support.inputs.shape, field.query.targets.shape  # 16 pixels, and all 64 of them
+        (torch.Size([4, 16, 2]), torch.Size([4, 64, 3]))
 
     """
 

@@ -23,6 +23,14 @@ class Augmentation:
         flip: probability of the mirror image.
         brightness, contrast, saturation: largest relative change of each.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import Augmentation
+        >>> mirror = Augmentation(crop=0, flip=1.0, brightness=0.0, contrast=0.0, saturation=0.0)
+        >>> images = torch.tensor([[[[0.0, 0.5, 1.0]]]])  # one row of three grey pixels
+        >>> mirror(images, torch.full((1, mirror.numbers), 0.5))
+        tensor([[[[1.0000, 0.5000, 0.0000]]]])
+
     """
 
     numbers = 6  # random values per image: two shifts, the flip, three colour changes

@@ -32,7 +32,7 @@ class Cifar100Classes(DownloadedImages):
 
     Args:
         data_dir: the archive, or a folder with the archive or its content; None downloads.
-        (others) see ImageOptions.
+        (others) see ImageDataset.
 
     """
 
@@ -60,14 +60,38 @@ class Cifar100Classes(DownloadedImages):
 
 
 class CifarFS(Cifar100Classes):
-    """CIFAR-FS, random 64/16/20 classes (Bertinetto et al. 2019, arXiv:1805.08136)."""
+    """CIFAR-FS, random 64/16/20 classes (Bertinetto et al. 2019, arXiv:1805.08136).
+
+    Examples:
+        >>> from metaloop import CifarFS
+        >>> task = CifarFS(
+        ...     ways=5, shots=1, queries=15, image_size=32, channels=3, storage="auto",
+        ...     skip_unusable=False, data_dir="cifar-100", cache_dir="cache",
+        ...     source_url="https://www.cs.toronto.edu/~kriz",
+        ... )
+        >>> task.input_shape, task.output_size, task.classes, task.split_sizes
+        ((3, 32, 32), 5, 100, {'train': 64, 'validation': 16, 'test': 20})
+
+    """
 
     split_file = "cifar_fs"
     split_sizes: Mapping[Split, int] = {"train": 64, "validation": 16, "test": 20}
 
 
 class FC100(Cifar100Classes):
-    """FC100, 60/20/20 classes of 12/4/4 superclasses (Oreshkin et al. 2018, arXiv:1805.10123)."""
+    """FC100, 60/20/20 classes of 12/4/4 superclasses (Oreshkin et al. 2018, arXiv:1805.10123).
+
+    Examples:
+        >>> from metaloop import FC100
+        >>> task = FC100(
+        ...     ways=5, shots=1, queries=15, image_size=32, channels=3, storage="auto",
+        ...     skip_unusable=False, data_dir="cifar-100", cache_dir="cache",
+        ...     source_url="https://www.cs.toronto.edu/~kriz",
+        ... )
+        >>> task.input_shape, task.output_size, task.classes, task.split_sizes
+        ((3, 32, 32), 5, 100, {'train': 60, 'validation': 20, 'test': 20})
+
+    """
 
     split_file = "fc100"
     split_sizes: Mapping[Split, int] = {"train": 60, "validation": 20, "test": 20}

@@ -1,9 +1,6 @@
-"""CUB-200-2011 (Wah et al. 2011): 11,788 photographs of 200 species of birds.
+"""CUB-200-2011: photographs of birds.
 
-For non-commercial research and education; the photographs belong to their owners. Split 100/50/50
-by the rule of Chen et al. 2019 (arXiv:1904.04232, github.com/wyharveychen/CloserLookFewShot): in
-alphabetical order, every second class is for training, and the others alternate between
-validation and test.
+For non-commercial research and education; the photographs belong to their owners.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +20,25 @@ CLASSES = 200
 
 
 class CUB(DownloadedImages):
-    """Episodes of CUB's species.
+    """Episodes of CUB-200-2011 (Wah et al. 2011): 11,788 photographs of 200 species of birds.
+
+    Split 100/50/50 by the rule of Chen et al. 2019 (arXiv:1904.04232,
+    github.com/wyharveychen/CloserLookFewShot): in alphabetical order, every second class is for
+    training, and the others alternate between validation and test.
 
     Args:
         data_dir: CUB_200_2011.tgz, or a folder with the archive or its content; None downloads.
-        (others) see ImageOptions.
+        (others) see ImageDataset.
+
+    Examples:
+        >>> from metaloop import CUB
+        >>> task = CUB(
+        ...     ways=5, shots=1, queries=15, image_size=84, channels=3, storage="auto",
+        ...     skip_unusable=False, data_dir="birds", cache_dir="cache",
+        ...     source_url="https://data.caltech.edu/records/65de6-vp158/files",
+        ... )
+        >>> task.input_shape, task.output_size, task.classes, task.split_sizes
+        ((3, 84, 84), 5, 200, {'train': 100, 'validation': 50, 'test': 50})
 
     """
 

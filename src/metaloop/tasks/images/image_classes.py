@@ -60,6 +60,22 @@ class ImageClasses(ClassificationTask):
         rotations: whether turned classes count as classes, in every split.
         augmentation: random changes of the train split's images.
 
+    Examples:
+        >>> import numpy as np
+        >>> import torch
+        >>> from metaloop import ImageClasses, RandomStreams, store_arrays
+        >>> class Greys(ImageClasses):
+        ...     input_shape = (1, 8, 8)
+        ...     def setup(self):
+        ...         images = [np.full((3, 1, 8, 8), 20 * c, np.uint8) for c in range(9)]
+        ...         splits = {"train": range(3), "validation": range(3, 6), "test": range(6, 9)}
+        ...         self.open_images(store_arrays(images), splits)
+        >>> task = Greys(ways=2, shots=1, queries=2)
+        >>> task.setup()
+        >>> drawn = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> task.gather(drawn, torch.float32).query.inputs.shape
+        torch.Size([4, 4, 1, 8, 8])
+
     """
 
     is_inverted: ClassVar[bool] = False  # images are the negatives of their files

@@ -26,16 +26,7 @@ from metaloop.user_text import say
 
 
 class SourceOptions(EpisodeOptions):
-    """Options of every image data set.
-
-    Attributes:
-        image_size: height and width to which images are resized.
-        storage: where decoded images are kept, see ImageStore; it changes no results.
-        data_dir: the user's copy of the data; None downloads it if the source allows that.
-        cache_dir: folder for downloads and decoded images.
-        (others) see EpisodeOptions.
-
-    """
+    """Options of every image data set, which ImageDataset documents."""
 
     image_size: Count
     storage: Storage
@@ -44,15 +35,7 @@ class SourceOptions(EpisodeOptions):
 
 
 class ImageOptions(SourceOptions):
-    """Options of data sets whose images are not fixed.
-
-    Attributes:
-        channels: 3 for RGB, 1 for grey.
-        skip_unusable: leave out unreadable images and classes with too few images, and report
-            them; otherwise they are errors.
-        (others) see SourceOptions.
-
-    """
+    """Options of data sets whose images are not fixed, which ImageDataset documents."""
 
     channels: Literal[1, 3]
     skip_unusable: bool
@@ -62,7 +45,21 @@ class ImageDataset(ImageClasses):
     """Episodes of an image data set; a subclass finds the images and splits the classes.
 
     Args:
-        (all) see ImageOptions and EpisodeOptions.
+        image_size: height and width in pixels to which images are resized.
+        channels: 3 for RGB, 1 for grey.
+        storage: where decoded images are kept, see ImageStore; it changes no results.
+        skip_unusable: leave out unreadable images and classes with too few images, and report
+            them; otherwise they are errors.
+        data_dir: the user's copy of the data; None downloads it if the source allows that.
+        cache_dir: folder for downloads and decoded images.
+        (others) see ImageClasses.
+
+    Examples:
+        >>> from metaloop import ImageDataset, ImageFolder, MiniImageNet, Omniglot
+        >>> all(issubclass(task, ImageDataset) for task in (ImageFolder, MiniImageNet, Omniglot))
+        True
+        >>> sorted(ImageDataset.__abstractmethods__)  # all that a subclass defines
+        ['find_images', 'split']
 
     """
 
@@ -184,7 +181,7 @@ class DownloadedImages(ImageDataset):
 
     Args:
         source_url: address of the folder with the archives.
-        (others) see ImageOptions.
+        (others) see ImageDataset.
 
     """
 

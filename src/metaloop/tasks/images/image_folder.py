@@ -46,22 +46,38 @@ ALIKE = (
 class ImageFolder(ImageDataset):
     """Episodes of images of any format and size, in one folder per class.
 
-    Classes may differ in size. ImageFiles documents how an image is read. Hidden files are ignored.
+    Classes may differ in size. Hidden files are ignored.
 
     Args:
         split: seeded: `fractions` of the classes, drawn by `split_seed`; images: the same, but each
             image in the folder and those below it is a class of its own, for fields; folders: the
-            class folders in train/, val/ and test/; or the path of a CSV file, see SplitTable.
+            class folders in train/, val/ and test/; or the path of a CSV file with the columns
+            class,split or filename,label,split.
         fractions: shares of the classes for training, validation and test, with split=seeded or
             images.
         channels: 3 converts all images to RGB, 1 to grey; None takes it from the first image.
         alike: whether images with other channels are refused rather than converted; None: only if
             channels is None.
         classes: number of class folders; None counts them.
-        background: colour behind transparent pixels, see `read_colour`.
-        white_level: value of white in images of more than 8 bits, see ImageFiles.
-        skip_unusable: see ImageOptions.
-        (others) see SourceOptions.
+        background: colour behind transparent pixels: a name such as white, "#rrggbb", or a grey
+            value 0..255.
+        white_level: value of white in images of more than 8 bits; None: by their format.
+        (others) see ImageDataset.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from metaloop import ImageFolder
+        >>> for name in ("ant", "bee", "cat", "dog", "elk", "fox"):
+        ...     Path("animals", name).mkdir(parents=True)
+        ...     Image.new("RGB", (8, 8)).save(f"animals/{name}/one.png")
+        >>> task = ImageFolder(
+        ...     ways=2, shots=1, queries=5, split="seeded", fractions=[0.4, 0.3, 0.3], split_seed=0,
+        ...     image_size=8, channels=None, storage="auto", skip_unusable=False,
+        ...     data_dir="animals", cache_dir="cache",
+        ... )
+        >>> task.input_shape, task.found
+        ((3, 8, 8), {'channels': 3, 'alike': True, 'classes': 6})
 
     """
 

@@ -35,6 +35,15 @@ class ImageStore:
     Shapes:
         images [R, channels, height, width] uint8   counts [C]   rows [sum of counts]
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import ImageStore
+        >>> images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1)
+        >>> store = ImageStore(images, counts=torch.tensor([2, 3]), names=["a", "b"])
+        >>> rows = store.find(torch.tensor([0, 1]), members=torch.tensor([[0], [2]]))
+        >>> store.gather(rows).flatten()  # the first image of a, and the third of b
+        tensor([0, 4], dtype=torch.uint8)
+
     """
 
     def __init__(
@@ -129,7 +138,17 @@ def _turn(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def store_arrays(images: Sequence[Pixels], names: Sequence[str] | None = None) -> ImageStore:
-    """Make a store from arrays in memory, one [n, channels, height, width] per class."""
+    """Make a store from arrays in memory, one [n, channels, height, width] per class.
+
+    Examples:
+        >>> import numpy as np
+        >>> from metaloop import store_arrays
+        >>> black, white = np.zeros((2, 1, 8, 8), np.uint8), np.full((3, 1, 8, 8), 255, np.uint8)
+        >>> store = store_arrays([black, white], names=["black", "white"])
+        >>> store.counts, store.shape
+        (tensor([2, 3]), (1, 8, 8))
+
+    """
     counts = torch.tensor([len(part) for part in images])
     names = [str(i) for i in range(len(images))] if names is None else names
     return ImageStore(torch.from_numpy(np.concatenate(images)), counts, names)

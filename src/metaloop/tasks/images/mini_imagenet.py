@@ -1,7 +1,6 @@
-"""miniImageNet: 100 classes of ImageNet with 600 images each, 84 x 84 RGB.
+"""miniImageNet, and what it has in common with tieredImageNet.
 
-From an idea of Vinyals et al. 2016 (arXiv:1606.04080), with the commonly used classes and 64/16/20
-split of Ravi and Larochelle (2017). ImageNet's images may only be used for non-commercial research
+ImageNet's images may only be used for non-commercial research
 and must not be redistributed, so there is no source to download from.
 """
 
@@ -49,14 +48,26 @@ class SplitImageNet(ImageDataset):
 
 
 class MiniImageNet(SplitImageNet):
-    """Episodes of miniImageNet, from any of three layouts.
+    """Episodes of miniImageNet, 600 images of each of 100 classes, from any of three layouts.
+
+    From an idea of Vinyals et al. 2016 (arXiv:1606.04080), with the commonly used classes and
+    64/16/20 split of Ravi and Larochelle (2017).
 
     Args:
         data_dir: a folder with train/, val/ and test/, each with a folder per class; or with
             images/ and Ravi and Larochelle's train.csv, val.csv and test.csv (filename,label); or
             with the common pickles mini-imagenet-cache-train.pkl and so on, which are read without
             executing their content.
-        (others) see ImageOptions.
+        (others) see ImageDataset.
+
+    Examples:
+        >>> from metaloop import MiniImageNet
+        >>> task = MiniImageNet(
+        ...     ways=5, shots=1, queries=15, image_size=84, channels=3, storage="auto",
+        ...     skip_unusable=False, data_dir="mini-imagenet", cache_dir="cache",
+        ... )
+        >>> task.input_shape, task.output_size, task.classes, task.split_sizes
+        ((3, 84, 84), 5, 100, {'train': 64, 'validation': 16, 'test': 20})
 
     """
 

@@ -1,4 +1,4 @@
-"""Omniglot (Lake et al. 2015): 1,623 handwritten characters from 50 alphabets, 20 drawings each.
+"""Omniglot: handwritten characters.
 
 MIT licence, github.com/brendenlake/omniglot.
 """
@@ -30,6 +30,8 @@ SPLITS_BY_NAME: dict[str, dict[Split, int]] = {
 class Omniglot(DownloadedImages):
     """N-way K-shot episodes of Omniglot characters, white on black.
 
+    Lake et al. 2015: 1,623 characters from 50 alphabets, 20 drawings each.
+
     Args:
         split: finn2017: 1,100 characters for training, 100 for validation, 423 for test, by
             `shuffled_split`; or vinyals2016: 1,028/172/423 by published lists.
@@ -38,7 +40,17 @@ class Omniglot(DownloadedImages):
             and white, as Pillow resizes one-bit images whatever the filter, which many papers' code
             relied on.
         data_dir: a folder with the drawings, zipped as distributed or unpacked; None downloads.
-        (others) see SourceOptions.
+        (others) see ImageDataset.
+
+    Examples:
+        >>> from metaloop import Omniglot
+        >>> task = Omniglot(
+        ...     ways=20, shots=1, queries=5, rotations=True, split="finn2017", split_seed=1,
+        ...     image_size=28, storage="auto", data_dir="omniglot", cache_dir="cache",
+        ...     source_url="https://raw.githubusercontent.com/brendenlake/omniglot/master/python",
+        ... )
+        >>> task.input_shape, task.output_size, task.classes  # 4 turns of 1,623 characters
+        ((1, 28, 28), 20, 6492)
 
     """
 

@@ -1,6 +1,6 @@
-"""tieredImageNet: 608 classes of ImageNet, 84 x 84 RGB, split by supercategories 351/97/160.
+"""tieredImageNet.
 
-Ren et al. 2018 (arXiv:1803.00676), github.com/renmengye/few-shot-ssl-public. ImageNet's images may
+ImageNet's images may
 only be used for non-commercial research and must not be redistributed, so there is no download.
 """
 
@@ -25,14 +25,26 @@ from metaloop.tasks.sources.safe_pickle import as_numbers, as_text, read_pickle,
 
 
 class TieredImageNet(SplitImageNet):
-    """Episodes of tieredImageNet, from either of two layouts.
+    """Episodes of tieredImageNet, 608 classes of ImageNet, from either of two layouts.
+
+    Ren et al. 2018 (arXiv:1803.00676), github.com/renmengye/few-shot-ssl-public. Split 351/97/160
+    by supercategories.
 
     Args:
         data_dir: a folder with train/, val/ and test/, each with a folder per class; or with the
             authors' train_labels.pkl and train_images_png.pkl (or train_images.npz), and likewise
             for val and test. The npz files are read into memory while the cache is built, about
             13 GB. The pickles' content is not executed.
-        (others) see ImageOptions.
+        (others) see ImageDataset.
+
+    Examples:
+        >>> from metaloop import TieredImageNet
+        >>> task = TieredImageNet(
+        ...     ways=5, shots=1, queries=15, image_size=84, channels=3, storage="auto",
+        ...     skip_unusable=False, data_dir="tiered-imagenet", cache_dir="cache",
+        ... )
+        >>> task.input_shape, task.output_size, task.classes, task.split_sizes
+        ((3, 84, 84), 5, 608, {'train': 351, 'validation': 97, 'test': 160})
 
     """
 

@@ -1,4 +1,4 @@
-"""Sums of two sine waves: Lacoste et al. 2018 (arXiv:1806.07528), "Harmonics"."""
+"""Sums of two sine waves."""
 
 import math
 
@@ -17,13 +17,25 @@ CENTRE = (-4.0, 4.0)
 class Harmonic(Curve):
     """y = a_1 sin(w x + b_1) + a_2 sin(2 w x + b_2), observed around one centre.
 
+    Lacoste et al. 2018 (arXiv:1806.07528), "Harmonics".
+
     Amplitudes are normal, w uniform in [5, 7], phases uniform in [0, 2 pi]; x is normal with
     deviation 1 around a centre uniform in [-4, 4], one per task. The ranges are torchmeta's for
     the paper's task. Harder than `Sinusoid`: five unknowns, and a dozen waves in the range of x.
 
     Args:
-        shots, queries, shape_block: see Curve.
+        shots: K, support points per task, or the range from which it is drawn.
+        queries: query points per task.
+        shape_block: see Shapes.
         noise_std: standard deviation of Gaussian noise on all targets.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import Harmonic, RandomStreams
+        >>> task = Harmonic(shots=5, queries=10, noise_std=0.1)
+        >>> episodes = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> episodes.support.inputs.shape, episodes.query.targets.shape
+        (torch.Size([4, 5, 1]), torch.Size([4, 10, 1]))
 
     """
 

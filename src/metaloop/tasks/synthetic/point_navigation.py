@@ -1,4 +1,4 @@
-"""Reinforcement learning: a point walks to a goal; Finn et al. 2017 (arXiv:1703.03400), 5.3."""
+"""Reinforcement learning: a point walks to a goal."""
 
 import math
 from collections.abc import Mapping
@@ -20,6 +20,8 @@ NEAR = 0.01  # a rollout ends within this distance of the goal
 
 class PointNavigation(Task):
     """Walk in the plane from the origin to a goal that the policy does not know.
+
+    Finn et al. 2017 (arXiv:1703.03400), section 5.3.
 
     The state is the position. The action is the velocity in units of 0.1, clipped to +/- 1. The
     reward of a step is minus the distance to the goal. A rollout ends within 0.01 of the goal or
@@ -49,6 +51,16 @@ class PointNavigation(Task):
         queries: rollouts for evaluation; 20 in the paper.
         horizon: steps per rollout; 100 in the paper.
         action_std: the policy's standard deviation, of an action before clipping.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import PointNavigation, RandomStreams
+        >>> task = PointNavigation(shots=2, queries=3, horizon=10, action_std=0.1)
+        >>> episodes = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> policy = torch.nn.Linear(2, 2)
+        >>> walked = task.forward(policy, episodes.support.inputs[0])
+        >>> walked.shape, task.metrics["return"](walked, episodes.support.targets[0]) < 0
+        (torch.Size([2, 10, 3]), tensor(True))
 
     """
 

@@ -1,4 +1,4 @@
-"""Sinusoid regression, Finn et al. 2017 (arXiv:1703.03400), section 5.1."""
+"""Sinusoid regression."""
 
 import math
 
@@ -16,10 +16,21 @@ X = (-5.0, 5.0)
 class Sinusoid(Curve):
     """y = amplitude * sin(x - phase): each task has another amplitude and phase.
 
-    Amplitude uniform in [0.1, 5], phase in [0, pi], x in [-5, 5].
+    Finn et al. 2017 (arXiv:1703.03400), section 5.1. Amplitude uniform in [0.1, 5], phase in [0,
+    pi], x in [-5, 5].
 
     Args:
-        shots, queries, shape_block: see Curve.
+        shots: K, support points per task, or the range from which it is drawn.
+        queries: query points per task.
+        shape_block: see Shapes.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import RandomStreams, Sinusoid
+        >>> task = Sinusoid(shots=5, queries=10)
+        >>> episodes = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> episodes.support.inputs.shape, episodes.query.targets.shape
+        (torch.Size([4, 5, 1]), torch.Size([4, 10, 1]))
 
     """
 

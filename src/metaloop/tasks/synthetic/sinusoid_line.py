@@ -1,4 +1,4 @@
-"""Noisy sinusoids and lines: Finn, Xu and Levine 2018 (arXiv:1806.02817), section 5."""
+"""Noisy sinusoids and lines."""
 
 import torch
 from torch import Tensor
@@ -15,12 +15,23 @@ SLOPE_AND_INTERCEPT = (-3.0, 3.0)
 class SinusoidLine(Curve):
     """Each task is a noisy sinusoid or, equally often, a noisy line: which one may be unclear.
 
-    Sinusoids as in `Sinusoid`; y = slope * x + intercept with both uniform in [-3, 3]; x uniform
-    in [-5, 5]. Gaussian noise is added to the targets of both sets.
+    Finn, Xu and Levine 2018 (arXiv:1806.02817), section 5. Sinusoids as in `Sinusoid`; y = slope *
+    x + intercept with both uniform in [-3, 3]; x uniform in [-5, 5]. Gaussian noise is added to the
+    targets of both sets.
 
     Args:
-        shots, queries, shape_block: see Curve.
+        shots: K, support points per task, or the range from which it is drawn.
+        queries: query points per task.
+        shape_block: see Shapes.
         noise_std: standard deviation of the noise; 0.3 in the paper.
+
+    Examples:
+        >>> import torch
+        >>> from metaloop import RandomStreams, SinusoidLine
+        >>> task = SinusoidLine(shots=5, queries=10, noise_std=0.3)
+        >>> episodes = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> episodes.support.inputs.shape, episodes.query.targets.shape
+        (torch.Size([4, 5, 1]), torch.Size([4, 10, 1]))
 
     """
 

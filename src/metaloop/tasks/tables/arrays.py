@@ -35,6 +35,23 @@ class ArrayClasses(TableTask, RowClasses):
         recorded, standardise: see TableTask.
         ways, shots, queries, shape_block, uneven_shots: see RowClasses.
 
+    Examples:
+        >>> from inspect import signature
+        >>> import numpy as np
+        >>> import torch
+        >>> from metaloop import ArrayClasses, RandomStreams, arrays
+        >>> species = [f"species {i // 3}" for i in range(30)]
+        >>> np.savez("flowers.npz", features=np.random.rand(30, 4), species=species)
+        >>> parameters = signature(arrays).parameters.values()
+        >>> keys = dict.fromkeys(p.name for p in parameters if p.default is p.empty)  # all None
+        >>> keys |= {"kind": "classification", "data_dir": ".", "file": "flowers.npz"}
+        >>> task = arrays(**{**keys, "target": "species", "ways": 2, "shots": 1, "queries": 2})
+        >>> task.setup()
+        >>> drawn = task.draw("train", RandomStreams(0, "train", torch.arange(8)))
+        >>> episodes = task.gather(drawn, torch.float32)
+        >>> isinstance(task, ArrayClasses), episodes.support.inputs.shape
+        (True, torch.Size([8, 2, 4]))
+
     """
 
     def __init__(
@@ -70,6 +87,23 @@ class ArrayRegression(TableTask, RegressionTask):
         shots: K, support rows, or the range from which it is drawn.
         queries: query rows.
         shape_block: see Shapes.
+
+    Examples:
+        >>> from inspect import signature
+        >>> import numpy as np
+        >>> import torch
+        >>> from metaloop import ArrayRegression, RandomStreams, arrays
+        >>> x, number = np.arange(60.0)[:, None], np.arange(60) // 6  # ten data sets of six rows
+        >>> np.savez("curves.npz", features=x, y=np.sin(x), task=number)
+        >>> parameters = signature(arrays).parameters.values()
+        >>> keys = dict.fromkeys(p.name for p in parameters if p.default is p.empty)  # all None
+        >>> keys |= {"kind": "regression", "data_dir": ".", "file": "curves.npz", "target": "y"}
+        >>> task = arrays(**{**keys, "shots": 4, "queries": 2})
+        >>> task.setup()
+        >>> drawn = task.draw("train", RandomStreams(0, "train", torch.arange(3)))
+        >>> episodes = task.gather(drawn, torch.float32)
+        >>> isinstance(task, ArrayRegression), episodes.support.inputs.shape
+        (True, torch.Size([3, 4, 1]))
 
     """
 
@@ -168,6 +202,18 @@ def arrays(
 
     Raises:
         UserError: if a key has no effect, or the file's content does not fit.
+
+    Examples:
+        >>> from inspect import signature
+        >>> from metaloop import UserError, arrays
+        >>> parameters = signature(arrays).parameters.values()
+        >>> keys = dict.fromkeys(p.name for p in parameters if p.default is p.empty)  # all None
+        >>> keys |= {"kind": "regression", "data_dir": ".", "file": "curves.npz", "target": "y"}
+        >>> try:
+        ...     arrays(**{**keys, "queries": 5, "ways": 5})
+        ... except UserError as error:
+        ...     print(error)
+        task.ways=5 has no effect in a regression, whose tasks are data sets...
 
     """
     targets = [to_label(name) for name in ([target] if isinstance(target, str) else target)]

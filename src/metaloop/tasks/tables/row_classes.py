@@ -39,6 +39,21 @@ class RowClasses(ClassificationTask):
         queries: Q, query rows per class.
         shape_block, uneven_shots: see Shapes.
 
+    Examples:
+        >>> import torch
+        >>> from metaloop import RandomStreams, RowClasses
+        >>> class Points(RowClasses):
+        ...     input_shape = (2,)
+        ...     def setup(self):
+        ...         labels, names = torch.arange(27) % 9, [f"class {c}" for c in range(9)]
+        ...         splits = {"train": range(3), "validation": range(3, 6), "test": range(6, 9)}
+        ...         self.open_rows(torch.rand(27, 2), labels, names, splits, "these points")
+        >>> task = Points(ways=2, shots=1, queries=2)
+        >>> task.setup()
+        >>> drawn = task.draw("train", RandomStreams(0, "train", torch.arange(4)))
+        >>> task.gather(drawn, torch.float32).query.inputs.shape
+        torch.Size([4, 4, 2])
+
     """
 
     inputs: Inputs  # [R, *X]

@@ -51,6 +51,22 @@ class SentenceClasses(RowClasses):
         source_url: address of the three files.
         md5: checksums of the three files, in this order.
 
+    Examples:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from metaloop import SentenceClasses
+        >>> for split, labels in {"train": "ab", "valid": "cd", "test": "ef"}.items():
+        ...     with Path(f"{split}.jsonl").open("w") as file:
+        ...         for label in 2 * labels:
+        ...             print(json.dumps({"sentence": f"say {label}", "label": label}), file=file)
+        >>> task = SentenceClasses(
+        ...     ways=2, shots=1, queries=1, classes=6, max_tokens=4, vocabulary_size=100,
+        ...     tokenizer=None, data_dir=".", cache_dir="cache", source_url="", md5=["", "", ""],
+        ... )
+        >>> task.setup()
+        >>> task.encode(["say a", "say it now"]).count_nonzero(dim=1)  # tokens that are no padding
+        tensor([2, 3])
+
     """
 
     def __init__(

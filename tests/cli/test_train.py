@@ -1,4 +1,4 @@
-"""The commands as a user types them."""
+"""metaloop-train as a user types it, what it leaves, and what other commands make of that."""
 
 import json
 import os
@@ -113,28 +113,6 @@ def test_the_number_of_tasks_at_once_and_evaluated_together_change_no_value(trai
     torch.testing.assert_close(torch.tensor(one), torch.tensor(other), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ([], "metaloop-evaluate needs the run: metaloop-evaluate outputs/FOLDER"),
-        (["run=nowhere"], "There is no folder nowhere"),
-        (["run={run}", "task.shotz=5"], "task.shotz is unknown. Did you mean shots"),
-        (["run={run}", "task.shots=0"], "task.shots=0 .* greater than or equal to 1"),
-        (["run={run}", "evaluation.episodes=-1"], "evaluation.episodes=-1"),
-        (["nowhere"], "There is no folder nowhere"),
-        (["run={run}", "name=../x"], "name=../x names a folder"),
-        (["run={run}", "algorithm=fomaml"], "choices are fixed by the run here"),
-        (["run={run}", "model.hidden=[8]"], "belongs to another model or algorithm.*shape"),
-    ],
-)
-def test_an_impossible_evaluation_is_refused(arguments, says, trained):
-    arguments = [a.format(run=trained) for a in arguments]
-    done = run_command("metaloop-evaluate", *arguments)
-    assert done.returncode == 1
-    assert re.search(says, done.stderr)
-    assert "Traceback" not in done.stderr
-
-
 def test_init_from_starts_with_a_runs_weights(trained, tmp_path):
     done = run_command(
         "metaloop-train",
@@ -216,7 +194,7 @@ def test_a_failure_is_kept_in_the_status_and_shown_with_its_traceback(tmp_path):
     done = run_command(
         "metaloop-train",
         *TINY,
-        "+callbacks.bad._target_=tests.cli.test_commands.Failing",
+        "+callbacks.bad._target_=tests.cli.test_train.Failing",
         f"output_dir={tmp_path}/outputs",
         cwd=ROOT,
     )
@@ -285,25 +263,6 @@ def test_wandb_is_told_which_sweep_a_job_is_of_and_what_varied(tmp_path):
     assert {node["name"] for node in nodes} == {"algorithm=maml", "algorithm=fomaml"}
     assert {node["group"] for node in nodes} == {sweep.name}
     assert sorted(node["tags"] for node in nodes) == [["sinusoid", "fomaml"], ["sinusoid", "maml"]]
-
-
-def test_names_of_evaluations_differ_where_their_numbers_may():
-    from metaloop.cli.evaluate import _name
-
-    long = "task.data_dir=/" + "x" * 200
-    names = [
-        _name("test", overrides)
-        for overrides in (
-            ["device.precision=bf16-mixed"],
-            ["task.shots=1", long],
-            ["task.shots=5", long],
-            [long, "task.shots=1"],
-            [long, "task.shots=5"],
-        )
-    ]
-    assert len(set(names)) == 5
-    assert "test" not in names
-    assert _name("test", ["device.accelerator=cpu", "device.tasks_at_once=2"]) == "test"
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def wait_for_line(worker, says):
 
 
 def test_a_second_stop_signal_ends_at_once(tmp_path):
-    folder = write(tmp_path, "+callbacks.slow._target_=tests.run.checkpoints.test_resume.SlowStep")
+    folder = write(tmp_path, "+callbacks.slow._target_=tests.run.test_train.SlowStep")
     worker = start(folder)
     wait_for_line(worker, "A slow step")
     worker.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""metaloop-evaluate task=OTHER: a run's learner on data it was not trained on."""
+"""metaloop-evaluate: what it names and refuses, and task=OTHER, which no learner was trained on."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from metaloop.run.config.build import build
 from metaloop.run.config.read import load_config
 from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import evaluate
+from metaloop.run.worker import work
 from metaloop.training.datamodule import EvaluationEpisodes
 
 OWN = """
@@ -136,3 +137,38 @@ def test_another_number_of_ways_is_refused_with_the_way_out(untrained, said):
     run = untrained("task=omniglot", "model.filters=2")
     heard = said("evaluate", f"run={run.path}", "task.ways=3", status=1)
     assert re.search(r"with 5 ways .* with 3. Evaluate with task.ways=5; metaloop-adapt", heard.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "metaloop-evaluate needs the run: metaloop-evaluate outputs/FOLDER"),
+        (["run=nowhere"], "There is no folder nowhere"),
+        (["{run}", "task.shotz=5"], "task.shotz is unknown. Did you mean shots"),
+        (["{run}", "task.shots=0"], "task.shots=0 .* greater than or equal to 1"),
+        (["{run}", "evaluation.episodes=-1"], "evaluation.episodes=-1"),
+        (["{run}", "name=../x"], "name=../x names a folder"),
+    ],
+)
+def test_an_impossible_evaluation_is_refused(arguments, says, untrained, said):
+    run = untrained()
+    heard = said("evaluate", *(a.format(run=run.path) for a in arguments), status=1)
+    assert re.search(says, heard.err)
+    assert not run.evaluations.exists()
+
+
+def test_another_model_than_the_checkpoints_is_refused_when_it_is_loaded(untrained, said, capsys):
+    run = untrained()
+    folder = composed_folder(said, run, "model.hidden=[8]")
+    assert work([str(folder.path)]) == 1
+    assert re.search("belongs to another model or algorithm.*shape", capsys.readouterr().err)
+
+
+def test_an_evaluation_is_named_by_what_its_numbers_depend_on(untrained, said):
+    run = untrained()
+    for change, name in (
+        ("device.precision=bf16-mixed", "test_device.precision=bf16-mixed"),
+        ("device.tasks_at_once=2", "test"),  # changes no number
+        ("evaluation.split=validation", "validation"),
+    ):
+        assert composed_folder(said, run, change).path.name == name
