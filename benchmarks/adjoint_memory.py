@@ -1,6 +1,6 @@
 """Measure memory and time of the exact adjoints: MAML on Conv4-64 at 1 and at 20 inner steps.
 
-    python benchmarks/adjoint_memory.py --repeats 5 --out adjoint_memory.json
+    python benchmarks/adjoint_memory.py --repeats 5 --out adjoint_memory
 
 Every measurement runs in a fresh process, since a process's peak never falls, and takes the same
 meta-gradient twice. The first sets up torch's kernels and allocates memory, which costs most for
@@ -8,8 +8,8 @@ the adjoint that needs most; the second is what a training run sees at every ste
 
 5-way 5-shot, 15 queries per class, 28 x 28 grey images (synthetic, with a fixed seed), a meta-batch
 of 4 tasks. Peak memory is the process's largest resident set; `above baseline` excludes torch, the
-model and the images. Each round measures all configurations, so that slow minutes of the machine
-affect all of them.
+model and the images. Times are CPU times, which other work affects less; each round measures all
+configurations, so that slow minutes of the machine affect all of them.
 """
 
 import argparse
@@ -20,10 +20,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from record import Part, how_made, made, save
 from rich.console import Console
-from rich.table import Table
+from runs.command import UNITS_PER_MEBIBYTE
 
 # The parent never imports torch: a process starts with its parent's resident set as its peak.
 
@@ -31,10 +33,9 @@ ADJOINTS = ("unrolled", "recomputed")
 WAYS, SHOTS, QUERIES, TASKS = 5, 5, 15, 4
 IMAGE = (1, 28, 28)
 INNER_LR = 0.01
-# units of a resident set: kibibytes on Linux, bytes on macOS
-UNITS_PER_MEBIBYTE = 1024 * 1024 if sys.platform == "darwin" else 1024
-
 Measurement = dict[str, float]
+# what is measured, and its digits in the table
+QUANTITIES = {"seconds": 1, "first_seconds": 1, "peak_mib": 0, "above_baseline_mib": 0}
 
 
 def main() -> None:
@@ -44,25 +45,19 @@ def main() -> None:
         adjoint, steps = arguments.measure
         print(json.dumps(measure(adjoint, int(steps), arguments)))
         return
-    few, many = sorted(arguments.steps)
-    cells = [(adjoint, steps) for adjoint in ADJOINTS for steps in (few, many)]
+    cells = [(adjoint, steps) for adjoint in ADJOINTS for steps in sorted(arguments.steps)]
     measured: dict[tuple[str, int], list[Measurement]] = {cell: [] for cell in cells}
-    console = Console(width=max(110, Console().width))  # do not squeeze a table in a log
+    console = Console()
     for repeat in range(arguments.repeats):
         # every other round backwards, so that a drift of the machine favours no configuration
         for adjoint, steps in cells if repeat % 2 == 0 else reversed(cells):
             with console.status(f"round {repeat + 1}/{arguments.repeats}: {adjoint} {steps}"):
-                one = measure_in_fresh_process(adjoint, steps, arguments)
-            measured[adjoint, steps].append(one)
-            console.print(
-                f"round {repeat + 1}/{arguments.repeats}  {adjoint:10} {steps:2} steps"
-                f"  {one['seconds']:7.2f} s  {one['peak_mib']:7.0f} MiB"
-            )
-    ratios = compare(measured, few, many)
-    console.print(table(measured), *describe(ratios, few, many), sep="\n")
+                measured[adjoint, steps].append(measure_in_fresh_process(adjoint, steps, arguments))
+    rows = [{"adjoint": a, "inner_steps": k, "each": each} for (a, k), each in measured.items()]
+    parts = {"adjoints": {"made": made(arguments.threads), "rows": rows}}
+    print(tables(parts))
     if arguments.out:
-        arguments.out.write_text(json.dumps(results(measured, ratios, arguments), indent=2))
-        console.print(f"written: {arguments.out}")
+        save(parts, tables(parts), arguments.out)
 
 
 def parse() -> argparse.Namespace:
@@ -74,7 +69,7 @@ def parse() -> argparse.Namespace:
         "--tasks-at-once", type=int, default=1, help="1 (task by task) limits the memory on a CPU"
     )
     parser.add_argument("--threads", type=int, default=1, help="torch's threads")
-    parser.add_argument("--out", type=Path, help="a JSON file for every measurement")
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -93,7 +88,7 @@ def measure_in_fresh_process(
 
 
 def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurement:
-    """Compute two meta-gradients; return the seconds of each, and the peak memory in MiB."""
+    """Compute two meta-gradients; return the CPU seconds of each, and the peak memory in MiB."""
     import torch
     from torch.nn import functional as F
 
@@ -122,9 +117,9 @@ def measure(adjoint: str, steps: int, arguments: argparse.Namespace) -> Measurem
     theta = algorithm.objective.meta_parameters()
 
     def seconds() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         meta_gradient(algorithm, theta, episodes, tasks_at_once=arguments.tasks_at_once)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     baseline = peak()
     first, second = seconds(), seconds()
@@ -141,88 +136,34 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_PER_MEBIBYTE
 
 
-def compare(
-    measured: dict[tuple[str, int], list[Measurement]], few: int, many: int
-) -> dict[str, list[float]]:
-    """Compute the ratios for judging the recomputed adjoint, one per round."""
-
-    def ratio(quantity: str, above: tuple[str, int], below: tuple[str, int]) -> list[float]:
-        pairs = zip(measured[above], measured[below], strict=True)
-        return [one[quantity] / other[quantity] for one, other in pairs]
-
-    long, short, unrolled = ("recomputed", many), ("recomputed", few), ("unrolled", many)
-    return {
-        "peak, recomputed, many steps / few": ratio("peak_mib", long, short),
-        "above baseline, recomputed, many steps / few": ratio("above_baseline_mib", long, short),
-        "above baseline, many steps, recomputed / unrolled": ratio(
-            "above_baseline_mib", long, unrolled
-        ),
-        "time, many steps, recomputed / unrolled": ratio("seconds", long, unrolled),
-        "time of the first, many steps, recomputed / unrolled": ratio(
-            "first_seconds", long, unrolled
-        ),
-    }
-
-
-def table(measured: dict[tuple[str, int], list[Measurement]]) -> Table:
-    """Make a table with one row per configuration."""
-    shown = Table(title=f"one meta-gradient of {TASKS} tasks: median [smallest .. largest]")
-    for column in ("adjoint", "steps", "seconds", "first", "peak MiB", "above baseline"):
-        shown.add_column(column, justify="left" if column == "adjoint" else "right")
-    for (adjoint, steps), ones in measured.items():
-        shown.add_row(
-            adjoint,
-            str(steps),
-            spread([one["seconds"] for one in ones], 1),
-            spread([one["first_seconds"] for one in ones], 1),
-            spread([one["peak_mib"] for one in ones], 0),
-            spread([one["above_baseline_mib"] for one in ones], 0),
-        )
-    return shown
-
-
-def describe(ratios: dict[str, list[float]], few: int, many: int) -> list[str]:
-    """Describe the ratios as text."""
-    return [
-        f"{name.replace('many', str(many)).replace('few', str(few))}: {spread(values, 2)}"
-        for name, values in ratios.items()
+def tables(parts: Mapping[str, Part]) -> str:
+    """Make the table of medians, the ratios that judge recomputing, and how it was made."""
+    (part,) = parts.values()
+    lines = [
+        "| adjoint | inner steps | CPU seconds a meta-gradient | the process's first "
+        "| peak memory, MiB | without torch, model, data |",
+        "|---|---|---|---|---|---|",
     ]
+    values: dict[tuple[str, int, str], float] = {}
+    for row in part["rows"]:
+        at = row["adjoint"], row["inner_steps"]
+        found = {key: statistics.median(one[key] for one in row["each"]) for key in QUANTITIES}
+        values |= {(*at, key): value for key, value in found.items()}
+        cells = [f"{found[key]:.{digits}f}" for key, digits in QUANTITIES.items()]
+        lines.append(f"| `{at[0]}` | {at[1]} | {' | '.join(cells)} |")
+    few, many = sorted({row["inner_steps"] for row in part["rows"]})
 
+    def ratio(quantity: str, above: str, below: str, steps: int) -> str:
+        return f"{values[above, many, quantity] / values[below, steps, quantity]:.2f}"
 
-def spread(values: list[float], digits: int) -> str:
-    """Format median [smallest .. largest]."""
-    middle, low, high = statistics.median(values), min(values), max(values)
-    return f"{middle:.{digits}f} \\[{low:.{digits}f} .. {high:.{digits}f}]"
-
-
-def results(
-    measured: dict[tuple[str, int], list[Measurement]],
-    ratios: dict[str, list[float]],
-    arguments: argparse.Namespace,
-) -> dict[str, object]:
-    """Collect all measurements with their protocol."""
-    from importlib.metadata import version
-
-    return {
-        "protocol": {
-            "model": "conv4, 64 filters, max_pool",
-            "algorithm": f"maml, inner_lr={INNER_LR}",
-            "episode": f"{WAYS}-way {SHOTS}-shot, {QUERIES} queries per class, {IMAGE}, synthetic",
-            "tasks": TASKS,
-            "tasks_at_once": arguments.tasks_at_once,
-            "threads": arguments.threads,
-            "torch": version("torch"),
-        },
-        "measurements": [
-            {"adjoint": adjoint, "inner_steps": steps, **one}
-            for (adjoint, steps), ones in measured.items()
-            for one in ones
-        ],
-        "ratios": {
-            name: {"median": statistics.median(values), "each": values}
-            for name, values in ratios.items()
-        },
-    }
+    told = (
+        f"{many} recomputed steps take {ratio('peak_mib', 'recomputed', 'recomputed', few)} times "
+        f"the memory of {few}, and {ratio('seconds', 'recomputed', 'unrolled', many)} times the "
+        "time of unrolled ones "
+        f"({ratio('first_seconds', 'recomputed', 'unrolled', many)} in a process's first, where "
+        "unrolled still has to fetch its memory)."
+    )
+    return "\n".join([*lines, "", told, "", how_made(part["made"])])
 
 
 if __name__ == "__main__":

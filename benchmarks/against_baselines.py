@@ -1,7 +1,7 @@
 """Compare meta-learners with the baselines `random` and `pretrain`, tuned equally: 5-way 1-shot.
 
-    python benchmarks/against_baselines.py clinc150 --data-dir CLINC150 --out clinc150.json
-    python benchmarks/against_baselines.py cifar_fs --data-dir CIFAR --out cifar_fs.json
+    python benchmarks/against_baselines.py clinc150 --data-dir CLINC150 --out clinc150
+    python benchmarks/against_baselines.py cifar_fs --data-dir CIFAR --out baselines
 
 Every training sees the same number of the same episodes, with the same model. Validation episodes
 choose from the same values for every learner: AdamW's learning rate and weight decay, the
@@ -12,10 +12,7 @@ test is one metaloop-evaluate each, on the same 600 episodes, so that difference
 
 import argparse
 import csv
-import json
-import re
-import subprocess
-import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -23,7 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from record import Part, how_made, made, plus_minus, read, save
 from rich.console import Console
+from runs.command import run_command
 
 from metaloop.algorithms import GradientBased
 from metaloop.folders.run_folder import RunFolder
@@ -78,17 +77,14 @@ def main() -> None:
     """Train, tune and test every learner, then print the table."""
     arguments = parse()
     console = Console()
-    found: dict[str, dict[str, object]] = {}
-    if arguments.out and arguments.out.is_file():  # continue an interrupted run
-        found = json.loads(arguments.out.read_text())
-    for name in [name for name in arguments.learners if name not in found]:
+    parts: dict[str, Part] = read(arguments.out)  # continue an interrupted run
+    for name in [name for name in arguments.learners if name not in parts]:
         with console.status(name):
-            found[name] = learner(name, arguments)
-        console.print(f"{name:10} {found[name]['choice']}", highlight=False, soft_wrap=True)
+            parts[name] = {"made": made(torch.get_num_threads()), **learner(name, arguments)}
+        console.print(f"{name:10} {parts[name]['choice']}", highlight=False, soft_wrap=True)
         if arguments.out:
-            arguments.out.write_text(json.dumps(found, indent=1))
-    found = {name: found[name] for name in arguments.learners}
-    console.print(f"\n{table(found)}", highlight=False, soft_wrap=True)
+            save(parts, tables(parts), arguments.out)
+    print(f"\n{tables({name: parts[name] for name in arguments.learners})}")
 
 
 def parse() -> argparse.Namespace:
@@ -108,7 +104,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=Path, default=Path("outputs/against_baselines"))
     parser.add_argument("--set", nargs="*", default=[], help="further overrides, for all runs")
-    parser.add_argument("--out", type=Path, help="a JSON file for all values; its content is kept")
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md, or adds to them")
     return parser.parse_args()
 
 
@@ -146,7 +142,7 @@ def train(
     name: str, arguments: argparse.Namespace, meta_steps: int, more: tuple[str, ...]
 ) -> RunFolder:
     """Run one metaloop-train."""
-    output = run_command(
+    ran = run_command(
         "metaloop-train",
         *COMMON[arguments.task],
         *LEARNERS[name],
@@ -162,8 +158,7 @@ def train(
         *more,
         *arguments.set,
     )
-    (folder,) = re.findall(r"^Training: (.*)$", output, re.MULTILINE)
-    return RunFolder(Path(folder))
+    return RunFolder(ran.folder)
 
 
 def choose(run: RunFolder, sizes: list[float], arguments: argparse.Namespace) -> Choice:
@@ -220,39 +215,32 @@ def test(run: RunFolder, choice: Choice) -> tuple[str, list[float], list[float]]
     return " ".join(command), before, after
 
 
-def run_command(command: str, *arguments: str) -> str:
-    """Run one of the installed commands; return its output."""
-    program = str(Path(sys.executable).parent / command)
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{command} {' '.join(arguments)}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def table(found: dict[str, dict[str, object]]) -> str:
+def tables(parts: Mapping[str, Part]) -> str:
     """Make a Markdown table with one row per learner, and differences to the first one."""
-    first, *_ = found
+    first = next(iter(parts))
     lines = [
         "| learner | inner size, rate, decay in training | checkpoint | inner step size, steps "
         f"| accuracy, %, before | after | `{first}` minus it, paired |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, of in found.items():
-        choice = of["choice"]
-        before, after = of["before"], of["after"]
-        paired = "-" if name == first else percent(paired_difference(found[first]["after"], after))
-        values = ", ".join(override.partition("=")[2] for override in of["trained_with"])
+    for name, part in parts.items():
+        choice, before, after = (part[key] for key in ("choice", "before", "after"))
+        paired = "-"
+        if name != first:
+            paired = percent(paired_difference(parts[first]["after"], after))
+        values = ", ".join(override.partition("=")[2] for override in part["trained_with"])
         lines.append(
             f"| `{name}` | {values} | {choice['checkpoint']} | {choice['inner_lr'] or 'learned'}, "
             f"{choice['inner_steps']} | {percent(over_values(before))} "
             f"| {percent(over_values(after))} | {paired} |"
         )
-    return "\n".join(lines)
+    how = dict.fromkeys(how_made(part["made"]) for part in parts.values())
+    return "\n".join([*lines, "", *how])
 
 
 def percent(found: Result | PairedDifference) -> str:
     """Format mean +/- the half-width of its interval, in percent."""
-    return f"{100 * found.mean:.1f} +/- {100 * found.half_width:.1f}"
+    return plus_minus(found.mean, found.half_width, percent=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Time one meta-step of metaloop and its peers, alternating in one process: ratios and spread.
 
-    python benchmarks/against_peers.py --threads 1 --works sinusoid --out sinusoid.json
-    python benchmarks/against_peers.py --data-dir OMNIGLOT --out peers.json --plot peers.png
+    python benchmarks/against_peers.py --threads 1 --works sinusoid --out sinusoid
+    python benchmarks/against_peers.py --data-dir OMNIGLOT --out peers --plot peers.png
 
 All use the same network, tasks, inner steps, Adam and float32, and their first gradients are
 compared with the plain loop's. A metaloop run makes malloc keep freed memory, and so does its bare
@@ -12,24 +12,23 @@ measured as well.
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 import torch
+from record import Made, how_made, made, read, save
 from rich.console import Console
 from speed.jax_peer import jax_step
 from speed.ours import bare_step, memory_of, one_arena, whole_loop
 from speed.peers import PEERS, plain_loop
 from speed.picture import base_of, draw, ratios
-from speed.record import Made, in_words, made, save
 from speed.work import WORKS, Step, Work
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -60,8 +59,7 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # JAX reads this
     warnings.simplefilter("ignore")
     console = Console()
-    held = arguments.out and arguments.out.with_suffix(".json")
-    record: dict[str, Measured] = json.loads(held.read_text()) if held and held.is_file() else {}
+    record: dict[str, Measured] = read(arguments.out)
     for name in arguments.works:
         work = replace(WORKS[name], device=arguments.device)
         with console.status(name) as status:
@@ -72,8 +70,7 @@ def main() -> None:
         )
         print(f"\n{table(record[name])}", flush=True)
         if arguments.out:
-            tables = (f"{table(one)}\n\n{in_words(one['made'])}" for one in record.values())
-            save(record, "\n\n".join(tables), arguments.out)
+            save(record, tables(record), arguments.out)
     if arguments.plot:
         draw({one["work"]: one["seconds"] for one in record.values()}, arguments.plot)
 
@@ -157,6 +154,11 @@ def require_same(who: str, found: object, expected: object, rounding: float) -> 
 def numpy(tensor: object) -> np.ndarray:
     """Convert a tensor of torch or JAX."""
     return np.asarray(tensor.cpu() if isinstance(tensor, torch.Tensor) else tensor)
+
+
+def tables(record: Mapping[str, Measured]) -> str:
+    """Make the table of every work, each with how it was made."""
+    return "\n\n".join(f"{table(one)}\n\n{how_made(one['made'])}" for one in record.values())
 
 
 def table(measured: Measured) -> str:

@@ -10,17 +10,16 @@ second derivative is first compared with finite differences.
 """
 
 import argparse
-import json
-import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from record import Part, how_made, made, read, save
 from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
@@ -50,7 +49,7 @@ from tests.zoo.network import OUTPUTS, WithHead, episodes
 ADJOINTS = ("unrolled", "recomputed")
 TASKS, ROWS = 2, 4
 EXACT = 1e-9
-Made = Callable[[], tuple[nn.Module, Episode]]
+Make = Callable[[], tuple[nn.Module, Episode]]
 
 
 @dataclass(frozen=True)
@@ -70,28 +69,16 @@ def main() -> None:
     """Measure every row, print the table, and save it."""
     arguments = parse()
     warnings.simplefilter("ignore")  # torch's, about hooks and deprecated layers
-    rows: list[Row] = []
+    parts: dict[str, Part] = {}
     console = Console(stderr=True)
-    for name, made in networks(arguments.only):
+    for name, make in networks(arguments.only):
         with console.status(name):
-            rows += [measure(name, made, a, arguments.compile) for a in arguments.adjoints]
+            rows = [measure(name, make, a, arguments.compile) for a in arguments.adjoints]
+        parts[name] = {"made": made(torch.get_num_threads()), "rows": [*map(asdict, rows)]}
         if arguments.out:  # after each one, in case of an interruption
-            save(rows, arguments.out)
-    print(table(rows))
-
-
-def save(rows: list[Row], out: Path) -> None:
-    """Save the results so far as JSON and as Markdown, and keep those of other networks there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    record = out.with_suffix(".json")
-    held = json.loads(record.read_text())["rows"] if record.is_file() else []
-    command = " ".join(["python", "benchmarks/conformance.py", *map(shlex.quote, sys.argv[1:])])
-    made_by = {"command": command, "torch": torch.__version__}
-    found = {(row["network"], row["adjoint"]): row for row in held}
-    found |= {(row.network, row.adjoint): asdict(row) | made_by for row in rows}
-    record.write_text(json.dumps({"rows": [*found.values()]}, indent=1) + "\n")
-    fields = [{k: v for k, v in row.items() if k not in made_by} for row in found.values()]
-    out.with_suffix(".md").write_text(table([Row(**row) for row in fields]) + "\n")
+            kept = read(arguments.out) | parts
+            save(kept, tables(kept), arguments.out)
+    print(tables(parts))
 
 
 def parse() -> argparse.Namespace:
@@ -104,7 +91,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def networks(only: list[str] | None) -> Iterator[tuple[str, Made]]:
+def networks(only: list[str] | None) -> Iterator[tuple[str, Make]]:
     """Yield every network of the zoo, and the whole ones."""
 
     def of_zoo(name: str) -> tuple[nn.Module, Episode]:
@@ -125,11 +112,11 @@ def networks(only: list[str] | None) -> Iterator[tuple[str, Made]]:
                 yield name, lambda name=name, make=make: make(name)
 
 
-def measure(name: str, made: Made, adjoint: str, compiles: bool) -> Row:
+def measure(name: str, make: Make, adjoint: str, compiles: bool) -> Row:
     """Compare one network's ways with plain autograd, with and without substitutes."""
     empty = Row(name, adjoint, "", "", "", "")
     try:
-        model, tasks = made()
+        model, tasks = make()
         objective = Objective(model=model.train(), loss=F.mse_loss)
     except ImportError as error:
         return replace(empty, vectorised=f"left out: {error.name} is not installed")
@@ -194,6 +181,13 @@ def error_compiled(trial: Trial) -> float | str:
 def result(one: Tried) -> float | str:
     """Return the error, or the reason why it is not exact."""
     return one.reason if one.error is None or "rounding" in one.reason else one.error
+
+
+def tables(parts: Mapping[str, Part]) -> str:
+    """Make the table of all networks, and say how it was made."""
+    rows = [Row(**row) for part in parts.values() for row in part["rows"]]
+    how = dict.fromkeys(how_made(part["made"]) for part in parts.values())
+    return "\n\n".join([table(rows), *how])
 
 
 def table(rows: list[Row]) -> str:

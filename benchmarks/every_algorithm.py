@@ -1,242 +1,222 @@
-"""Compare every algorithm on an equal small budget: sinusoids, Omniglot and CIFAR-FS 5-way 1-shot.
+"""Compare every algorithm under one small budget: sinusoids, Omniglot or CIFAR-FS.
 
-    python benchmarks/every_algorithm.py --data-dir DATA --out every_algorithm.json
-    python benchmarks/every_algorithm.py --tasks cifar_fs --data-dir CIFAR --out cifar_fs.json
+    python benchmarks/every_algorithm.py sinusoid --out benchmarks/records/sinusoid
+    python benchmarks/every_algorithm.py cifar_fs --data-dir DATA --seeds 0 1 2
 
-Each runs one metaloop-train in its own process, with the same tasks, number of meta-steps, seed and
-600 test episodes. Model and meta-optimizer are the same too, unless an algorithm defines its own
-(SETTINGS). Step sizes are the configs', or were chosen from a few values on validation episodes.
-Differences are paired: they compare the same test episode under both learners, after each one's
-last inner step.
+All see the same number of the same training tasks, on one thread, with the same model and
+meta-optimizer unless an algorithm defines its own; runs/budgets.py has the settings. Half of the
+meta-steps of pmf are its pretraining. metaloop-compare pairs each learner with the first on the
+same test episodes, after each one's last inner step.
 """
 
 import argparse
 import csv
 import json
-import os
-import re
-import subprocess
-import sys
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from record import Part, how_made, made, plus_minus, save
 from rich.console import Console
+from runs.budgets import ALGORITHM, BUDGETS, SETTINGS, STARTS_FROM, Budget
+from runs.command import run_command
+from runs.picture import draw
 
-from metaloop.run.comparison.paired import PairedDifference, paired_difference
-from metaloop.run.sweeps.sweep_table import Result, over_values
+from metaloop.run.sweeps.sweep_table import over_values
 
-BASELINE = "maml"
-BUDGET = {
-    "sinusoid": (
-        "task=sinusoid",
-        "data.meta_batch_size=25",
-        "training.max_steps=2000",
-        "training.validate_every=500",
-    ),
-    "omniglot": (
-        "task=omniglot",
-        "task.queries=1",
-        "model.filters=32",
-        "data.meta_batch_size=16",
-        "training.max_steps=600",
-        "training.validate_every=200",
-    ),
-    "cifar_fs": (
-        "task=cifar_fs",
-        "task.queries=5",
-        "model.filters=32",
-        "data.meta_batch_size=16",
-        "training.max_steps=1000",
-        "training.validate_every=250",
-        "device.tasks_at_once=8",
-    ),
-}
-HAVE_DATA = ("omniglot", "cifar_fs")  # each in its own folder
-METRIC = {"sinusoid": "query_loss", "omniglot": "accuracy", "cifar_fs": "accuracy"}
-REPTILE = ("optimizer=sgd", "optimizer.momentum=0", "scheduler=linear")
-# What differs from the algorithm's config, by task.
-STEPS = "algorithm.eval_inner_steps"
-SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
-    "maml": {
-        "sinusoid": (),
-        "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3"),
-        "cifar_fs": ("algorithm.inner_lr=0.2", "algorithm.inner_steps=3", f"{STEPS}=3"),
-    },
-    "fomaml": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
-    "anil": {
-        "sinusoid": ("algorithm.inner_lr=0.05",),
-        "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=5"),
-    },
-    "boil": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
-    "meta_sgd": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5",)},
-    "meta_curvature": {"sinusoid": (), "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=3")},
-    "maml_plus_plus": {
-        "sinusoid": (
-            "algorithm.inner_lr=0.01",
-            "algorithm.multi_step_epochs=1",
-            "training.own_lr=0.0001",
-        ),
-        "omniglot": ("algorithm.multi_step_epochs=1", "algorithm.epoch_steps=300"),
-    },
-    "cavia": {
-        "sinusoid": ("model.context_size=5",),
-        "omniglot": ("model.context_size=100", "algorithm.inner_lr=10", f"{STEPS}=3"),
-    },
-    "imaml": {
-        "sinusoid": (),
-        "omniglot": (
-            "algorithm.inner_lr=0.2",
-            "algorithm.strength=0.2",
-            "algorithm.inner_steps=10",
-            f"{STEPS}=10",
-            "norm_adapts=none",
-        ),
-    },
-    "reptile": {
-        "sinusoid": (*REPTILE, "optimizer.lr=1", "scheduler.total_iters=2000"),
-        "omniglot": (
-            *REPTILE,
-            "optimizer.lr=1",
-            "scheduler.total_iters=600",
-            "task.shots=10",
-            "algorithm.batch_size=10",
-            "algorithm.inner_lr=0.003",
-            f"{STEPS}=20",
-        ),
-    },
-    "prototypical": {"omniglot": (), "cifar_fs": ()},
-    "pretrain": {
-        "sinusoid": (),
-        "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10"),
-        "cifar_fs": ("algorithm.inner_lr=0.1",),
-    },
-    "random": {
-        "sinusoid": (),
-        "omniglot": ("algorithm.inner_lr=0.5", f"{STEPS}=10"),
-        "cifar_fs": ("algorithm.inner_lr=0.1",),
-    },
-}
-# Reptile trains on more shots than it is tested with, as in its paper: repeated steps on a single
-# image per class do not generalise to other images.
-TESTED_WITH = {("reptile", "omniglot"): ("task.shots=1",)}
-# The baselines, which are configs of another algorithm.
-RANDOM = ("algorithm=pretrain", "training.max_steps=0")
+NEEDS_DATA = ("omniglot", "cifar_fs")
+Row = Mapping[str, Any]
+
+
+class Trained(NamedTuple):
+    """A run, its command, and what it has cost."""
+
+    folder: Path
+    command: str
+    cpu_seconds: float
+    peak_mib: float
 
 
 def main() -> None:
-    """Train and evaluate every algorithm, then print one table per task."""
+    """Train and test every algorithm with every seed, compare them, print the table."""
     arguments = parse()
     console = Console()
-    tasks = [t for t in BUDGET if t in arguments.tasks]
-    if arguments.data_dir is None and (left_out := [t for t in tasks if t in HAVE_DATA]):
-        console.print(f"{', '.join(left_out)} left out: set --data-dir to the folder.")
-        tasks = [t for t in tasks if t not in HAVE_DATA]
-    found: dict[str, dict[str, dict[str, object]]] = {}
-    for task in tasks:
-        names = [n for n in SETTINGS if task in SETTINGS[n] and n in arguments.algorithms]
-        found[task] = {}
-        for number, name in enumerate(names, 1):
-            with console.status(f"{task}: {name} ({number} of {len(names)})"):
-                found[task][name] = train(name, task, arguments)
-            seconds = found[task][name]["seconds"]
-            console.print(f"{task:10} {name:15} {seconds:7.0f} s", highlight=False)
-        console.print(
-            f"\n{task}\n\n{table(found[task], METRIC[task])}\n", highlight=False, soft_wrap=True
-        )
-        if arguments.out:  # after each task, in case of an interruption
-            arguments.out.write_text(json.dumps(found, indent=1))
+    runs: dict[str, list[Trained]] = {}
+    for name in arguments.algorithms or [n for n in SETTINGS if arguments.task in SETTINGS[n]]:
+        for seed in arguments.seeds:
+            with console.status(f"{name}, seed {seed}"):
+                run = train(name, seed, arguments)
+            runs.setdefault(name, []).append(run)
+            console.print(f"{name:15} {seed} {run.cpu_seconds:7.0f} s", highlight=False)
+    with console.status("metaloop-compare"):
+        differences = compare(runs, arguments)
+    budget = BUDGETS[arguments.task]
+    rows = {name: describe(of, budget.metric) for name, of in runs.items()}
+    for name, found in differences.items():
+        rows[name]["minus_first"] = found
+    parts = {
+        arguments.task: {
+            "made": made(1),
+            "budget": [*budget.settings, f"training.max_steps={steps_of(arguments)}"],
+            "seeds": arguments.seeds,
+            "rows": rows,
+        }
+    }
+    print(f"\n{tables(parts)}")
+    if arguments.out:
+        save(parts, tables(parts), arguments.out)
+    if arguments.plot:
+        draw(rows, budget, arguments.plot)
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("task", choices=BUDGETS)
     parser.add_argument("--data-dir", type=Path, help="Omniglot's or CIFAR-100's files")
-    parser.add_argument("--tasks", nargs="+", choices=BUDGET, default=["sinusoid", "omniglot"])
-    parser.add_argument("--algorithms", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--algorithms", nargs="+", choices=SETTINGS, help="default: all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--meta-steps", type=int, help="in place of the budget's")
     parser.add_argument("--runs", type=Path, default=Path("outputs/every_algorithm"))
     parser.add_argument("--set", nargs="*", default=[], help="further overrides, for all runs")
-    parser.add_argument("--out", type=Path, help="a JSON file for all values")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
+    parser.add_argument("--plot", type=Path, help="a picture of the differences")
+    arguments = parser.parse_args()
+    if arguments.data_dir is None and arguments.task in NEEDS_DATA:
+        parser.error(f"{arguments.task} needs --data-dir")
+    return arguments
 
 
-def train(name: str, task: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """Run one metaloop-train; return its test values, seconds and peak memory."""
-    choice = RANDOM if name == "random" else (f"algorithm={name}",)
-    data = [] if arguments.data_dir is None else [f"task.data_dir={arguments.data_dir.resolve()}"]
-    command = [
-        str(Path(sys.executable).parent / "metaloop-train"),
-        *(b for b in BUDGET[task] if not b.startswith("training.max_steps") or name != "random"),
-        *choice,
-        *SETTINGS[name][task],
-        *(data if task in HAVE_DATA else []),
-        f"output_dir={arguments.runs}",
-        "logger=csv",
-        "callbacks.pictures=null",
+def steps_of(arguments: argparse.Namespace) -> int:
+    """Return the number of meta-steps of every run."""
+    return arguments.meta_steps or BUDGETS[arguments.task].meta_steps
+
+
+def train(name: str, seed: int, arguments: argparse.Namespace) -> Trained:
+    """Train with one seed; what another algorithm's run starts counts as its own."""
+    steps = steps_of(arguments)
+    if name == "random":
+        return train_alone(name, seed, 0, arguments)
+    if name not in STARTS_FROM:
+        return train_alone(name, seed, steps, arguments)
+    untested = "evaluation.episodes=2"
+    start = train_alone(STARTS_FROM[name], seed, steps // 2, arguments, untested)
+    rest = train_alone(name, seed, steps - steps // 2, arguments, f"init_from={start.folder}")
+    costs = start.cpu_seconds + rest.cpu_seconds, max(start.peak_mib, rest.peak_mib)
+    command = f"{start.command}; {rest.command}".replace(str(start.folder), "FOLDER")
+    return Trained(rest.folder, command, *costs)
+
+
+def train_alone(
+    name: str, seed: int, steps: int, arguments: argparse.Namespace, *more: str
+) -> Trained:
+    """Run one metaloop-train."""
+    overrides = [
+        *BUDGETS[arguments.task].settings,
+        f"algorithm={ALGORITHM.get(name, name)}",
+        *SETTINGS[name][arguments.task],
+        f"seed={seed}",
+        f"training.max_steps={steps}",
+        f"training.validate_every={max(1, steps // 4)}",
+        *more,
         *arguments.set,
     ]
-    start = time.perf_counter()
-    log = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert log.stdout is not None
-    output = log.stdout.read()
-    _, status, usage = os.wait4(log.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        sys.exit(f"{' '.join(command)}\nended with an error:\n{output}")
-    (folder,) = re.findall(r"^Training: (.*)$", output, re.MULTILINE)
-    evaluation = "test"
-    if (name, task) in TESTED_WITH:
-        evaluation = "as_the_others"
-        subprocess.run(
-            [
-                str(Path(sys.executable).parent / "metaloop-evaluate"),
-                f"run={folder}",
-                f"name={evaluation}",
-                *TESTED_WITH[name, task],
-            ],
-            check=True,
-            capture_output=True,
-        )
-    with (Path(folder) / "evaluations" / evaluation / "episodes.csv").open() as file:
+    data = [] if arguments.data_dir is None else [f"task.data_dir={arguments.data_dir.resolve()}"]
+    quiet = ["logger=csv", "callbacks.pictures=null", "device.threads=1"]
+    ran = run_command(
+        "metaloop-train",
+        *overrides,
+        *(data if arguments.task in NEEDS_DATA else []),
+        *quiet,
+        f"output_dir={arguments.runs}",
+    )
+    command = " ".join(["metaloop-train", *overrides])
+    return Trained(ran.folder, command, ran.cpu_seconds, ran.peak_mib)
+
+
+def compare(
+    runs: Mapping[str, Sequence[Trained]], arguments: argparse.Namespace
+) -> dict[str, dict[str, Row]]:
+    """Run metaloop-compare with the first as the baseline; return the others' differences.
+
+    Whatever was tested on other episodes, as Reptile's shots are others, is tested on the first's.
+    """
+    first, *others = runs
+    if not others:
+        return {}
+    out = arguments.runs / f"{arguments.task}_comparison"
+    run_command(
+        "metaloop-compare",
+        *(str(run.folder) for of in runs.values() for run in of),
+        f"--baseline={runs[first][0].folder}",
+        f"--metric={BUDGETS[arguments.task].metric}",
+        "--evaluate",
+        f"--out={out}",
+    )
+    with (out / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
-    last = max(int(column.rsplit("_", 1)[1]) for column in rows[0] if "step" in column)
-    values = [float(row[f"{METRIC[task]}_step_{last}"]) for row in rows]
-    before = [float(row[f"{METRIC[task]}_step_0"]) for row in rows]
+    found: dict[str, dict[str, Row]] = {name: {} for name in others}
+    for over in ("episodes", "seeds"):
+        of_these = [row for row in rows if row["over"] == over]
+        for name, row in zip(others, of_these, strict=bool(of_these)):
+            keys = {"mean": "difference", "ci95": "ci95", "p": "p_holm"}
+            found[name][over] = {key: float(row[column]) for key, column in keys.items()}
+    return found
+
+
+def describe(runs: Sequence[Trained], metric: str) -> dict[str, Any]:
+    """Summarise a learner's runs: means over episodes, of several seeds over these."""
+    curves = [newest_results(run.folder)["metrics"][metric] for run in runs]
     return {
-        "command": " ".join(["metaloop-train", *command[1:]]),
-        "values": values,
-        "before": before,
-        "inner_steps": last,
-        "seconds": seconds,
-        "peak_mib": usage.ru_maxrss / 1024,
+        "commands": [run.command for run in runs],
+        "inner_steps": len(curves[0]["mean"]) - 1,
+        "before": over_runs(curves, 0),
+        "after": over_runs(curves, -1),
+        "cpu_seconds": max(run.cpu_seconds for run in runs),
+        "peak_mib": max(run.peak_mib for run in runs),
     }
 
 
-def table(found: dict[str, dict[str, object]], metric: str) -> str:
-    """Make a Markdown table with one row per algorithm."""
-    percent = metric == "accuracy"
+def newest_results(run: Path) -> Any:  # noqa: ANN401
+    """Read the results of the last evaluation, on the episodes of the first learner."""
+    paths = run.glob("evaluations/*/results.json")
+    return json.loads(max(paths, key=lambda path: path.stat().st_mtime).read_text())
+
+
+def over_runs(curves: Sequence[Mapping[str, Sequence[float]]], step: int) -> Row:
+    """Return mean and half-width: of one run over its episodes, of several over the runs."""
+    if len(curves) == 1:
+        return {key: curves[0][key][step] for key in ("mean", "ci95")}
+    found = over_values([curve["mean"][step] for curve in curves])
+    return {"mean": found.mean, "ci95": found.half_width}
+
+
+def tables(parts: Mapping[str, Part]) -> str:
+    """Make a Markdown table of each task, with a row for every learner."""
+    return "\n\n".join(table(BUDGETS[task], part) for task, part in parts.items())
+
+
+def table(budget: Budget, part: Part) -> str:
+    """Make one task's table, and say how it was made."""
+    percent = budget.metric == "accuracy"
     name = "accuracy, %" if percent else "mean squared error"
-    lines = [
-        f"| algorithm | inner steps | {name}, before | after | minus `{BASELINE}`, paired "
-        "| wall time, s | peak memory, MiB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for algorithm, run in found.items():
-        paired = "-"
-        if BASELINE in found and algorithm != BASELINE:
-            paired = shown(paired_difference(run["values"], found[BASELINE]["values"]), percent)
-        before = shown(over_values(run["before"]), percent)
-        after = shown(over_values(run["values"]), percent)
-        lines.append(
-            f"| `{algorithm}` | {run['inner_steps']} | {before} | {after} | {paired} "
-            f"| {run['seconds']:.0f} | {run['peak_mib']:.0f} |"
-        )
-    return "\n".join(lines)
-
-
-def shown(found: Result | PairedDifference, percent: bool) -> str:
-    """Format mean +/- the half-width of its interval."""
-    scale, digits = (100, 1) if percent else (1, 3)
-    return f"{scale * found.mean:.{digits}f} +/- {scale * found.half_width:.{digits}f}"
+    rows, seeds = part["rows"], len(part["seeds"])
+    first = next(iter(rows))
+    over = ["episodes"] if seeds == 1 else ["episodes", "seeds"]
+    differences = [f"minus `{first}`, paired over {of}" for of in over]
+    head = ["algorithm", "inner steps", f"{name}, before", "after", *differences]
+    head += ["CPU time, s", "peak memory, MiB"]
+    lines = [head, ["---"] * len(head)]
+    for algorithm, row in rows.items():
+        minus = row.get("minus_first")
+        values = [row["before"], row["after"], *(minus and minus[of] for of in over)]
+        shown = ["-" if v is None else plus_minus(v["mean"], v["ci95"], percent) for v in values]
+        costs = [f"{row['cpu_seconds']:.0f}", f"{row['peak_mib']:.0f}"]
+        lines.append([f"`{algorithm}`", str(row["inner_steps"]), *shown, *costs])
+    told = f"{budget.name}: `{' '.join(part['budget'])}`, 95 % intervals over "
+    told += "episodes, one seed." if seeds == 1 else f"{seeds} seeds."
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{told}\n\n{text}\n\n{how_made(part['made'])}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measure the data path alone: meta-batches per second, and the bottleneck.
 
-    python benchmarks/loader.py --data-dir DATA --out loader.json
+    python benchmarks/loader.py --data-dir DATA --out loader
 
 Omniglot 5-way 1-shot with one query per class, 32 tasks per meta-batch: episodes are drawn, and
 their images gathered as uint8 and turned, without Trainer or model. Without --data-dir, images of
@@ -8,51 +8,48 @@ noise in the same number and size replace Omniglot's. Each figure is the median 
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from record import Part, how_made, made, save
 
 from metaloop.tasks import ImageClasses, Omniglot, store_arrays
 from metaloop.training.datamodule import EpisodicDataModule, MetaBatch
 
 TASKS = 32
+DRAWING, GATHERING = "drawing", "gathering and turning"
 EPISODE = {"ways": 5, "shots": 1, "queries": 1, "rotations": True}
-AT_LEAST, AIM = 500, 2000  # meta-batches per second
 
 
 def main() -> None:
-    """Measure each part and the whole, and print one table."""
+    """Measure each step and the whole, and print one table."""
     arguments = parse()
     torch.set_num_threads(1)
     task = omniglot(arguments.data_dir) if arguments.data_dir else noise()
     drawn = list(batches(task, 0, 64))
-    parts: dict[str, Callable[[int], Iterator[object]]] = {
-        "drawing": lambda n: batches(task, 0, n),
-        "gathering and turning": lambda n: gather(task, (drawn[i % 64] for i in range(n))),
+    works: dict[str, Callable[[int], Iterator[object]]] = {
+        DRAWING: lambda n: batches(task, 0, n),
+        GATHERING: lambda n: gather(task, (drawn[i % 64] for i in range(n))),
         "both, one process": lambda n: gather(task, batches(task, 0, n)),
         "both, a worker draws": lambda n: gather(task, batches(task, 1, n)),
         "both and conversion to float32": lambda n: convert(task, batches(task, 0, n)),
     }
     found = {}
-    print(f"{'meta-batches':32} {'per second':>10} {'slowest, fastest':>18} {'per CPU second':>14}")
-    for name, work in parts.items():
+    for name, work in works.items():
         speeds = [speed(work, arguments.count) for _ in range(arguments.repeats)]
         wall, cpu = zip(*speeds, strict=True)
         found[name] = {"a_second": wall, "a_cpu_second": cpu}
-        print(
-            f"{name:32} {statistics.median(wall):10.0f} {f'{min(wall):.0f}, {max(wall):.0f}':>18} "
-            f"{statistics.median(cpu):14.0f}"
-        )
-    report(found)
+    images = "Omniglot" if arguments.data_dir else "noise"
+    parts = {images: {"made": made(1), "meta_batches": found}}
+    print(tables(parts))
     if arguments.out:
-        arguments.out.write_text(json.dumps({"meta_batches_a_second": found}, indent=1))
+        save(parts, tables(parts), arguments.out)
 
 
 def parse() -> argparse.Namespace:
@@ -61,7 +58,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, help="Omniglot's two archives")
     parser.add_argument("--count", type=int, default=2000, help="meta-batches per repeat")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="a JSON file for all values")
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
     return parser.parse_args()
 
 
@@ -126,18 +123,23 @@ def speed(work: Callable[[int], Iterator[object]], count: int) -> tuple[float, f
     return wall, cpu
 
 
-def report(found: dict[str, dict[str, tuple[float, ...]]]) -> None:
-    """Print the bottleneck, and whether the whole is fast enough."""
-    cost = {n: 1e6 / statistics.median(of["a_cpu_second"]) for n, of in found.items()}
-    draw, gathering = cost["drawing"], cost["gathering and turning"]
-    larger, what = max((gathering, "gathering and turning"), (draw, "drawing"))
-    best = max(statistics.median(of["a_second"]) for n, of in found.items() if "both, " in n)
-    print(
-        f"\nCPU time of one process per meta-batch: drawing {draw:.0f} us, gathering and turning "
-        f"{gathering:.0f} us; the bottleneck is {what} ({larger / (draw + gathering):.0%}).\n"
-        f"Fastest: {best:.0f} per second; required {AT_LEAST}, goal {AIM}. "
-        f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}."
-    )
+def tables(parts: Mapping[str, Part]) -> str:
+    """Make the table, the bottleneck of one process, and how it was made."""
+    (part,) = parts.values()
+    lines = [
+        "| meta-batches | a second (slowest to fastest) | a CPU second | us of CPU time each |",
+        "|---|---|---|---|",
+    ]
+    cost = {}
+    for name, found in part["meta_batches"].items():
+        wall, cpu = found["a_second"], statistics.median(found["a_cpu_second"])
+        cost[name] = 1e6 / cpu
+        spread = f"{statistics.median(wall):,.0f} ({min(wall):,.0f} to {max(wall):,.0f})"
+        lines.append(f"| {name} | {spread} | {cpu:,.0f} | {cost[name]:.0f} |")
+    both = {name: cost[name] for name in (DRAWING, GATHERING)}
+    slower = max(both, key=both.__getitem__)
+    told = f"Of one process the bottleneck is {slower} ({both[slower] / sum(both.values()):.0%})."
+    return "\n".join([*lines, "", told, "", how_made(part["made"])])
 
 
 if __name__ == "__main__":

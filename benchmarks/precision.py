@@ -1,6 +1,6 @@
 """Measure accuracy and speed of bfloat16 compared with float32: Omniglot 5-way 1-shot.
 
-    python benchmarks/precision.py --data-dir OMNIGLOT --meta-steps 1500 --seeds 0 1
+    python benchmarks/precision.py --data-dir OMNIGLOT --meta-steps 1500 --seeds 0 1 --out precision
 
 For every seed there are two runs of metaloop-train that differ only in device.precision. Each is
 tested on the same episodes with its own precision, so that differences are paired. Whether bfloat16
@@ -9,27 +9,20 @@ is faster depends on the machine: a CPU without instructions for it is much slow
 
 import argparse
 import csv
-import re
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from against_baselines import percent, run_command
+import torch
+from record import Part, how_made, made, plus_minus, save
 from rich.console import Console
+from runs.command import run_command
 
 from metaloop.run.comparison.paired import paired_difference
 from metaloop.run.sweeps.sweep_table import over_values
 
 PRECISIONS = ("32-true", "bf16-mixed")
 SPEED = "train/episodes_per_second"
-
-
-class Trained(NamedTuple):
-    """A run's accuracy on every test episode, and its episodes per second in training."""
-
-    accuracies: np.ndarray
-    speed: float
 
 
 def main() -> None:
@@ -41,12 +34,12 @@ def main() -> None:
         for precision in PRECISIONS:
             with console.status(f"seed {seed}, {precision}"):
                 found[precision] = train(seed, precision, arguments)
-        rows.append(row(seed, *found.values()))
-        console.print(rows[-1], highlight=False, soft_wrap=True)
-    head = (
-        "| seed | float32, % | bf16-mixed, % | bf16-mixed - float32, paired | speed, float32 = 1 |"
-    )
-    print(f"\n{head}\n|---|---|---|---|---|", *rows, sep="\n")
+        rows.append({"seed": seed, **found})
+        console.print(line(rows[-1]), highlight=False, soft_wrap=True)
+    parts = {"omniglot": {"made": made(torch.get_num_threads()), "rows": rows}}
+    print(f"\n{tables(parts)}")
+    if arguments.out:
+        save(parts, tables(parts), arguments.out)
 
 
 def parse() -> argparse.Namespace:
@@ -56,16 +49,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--meta-steps", type=int, default=1500)
     parser.add_argument("--episodes", type=int, default=600, help="test episodes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument(
-        "--out", type=Path, default=Path("outputs/precision"), help="folder of the runs"
-    )
+    parser.add_argument("--runs", type=Path, default=Path("outputs/precision"))
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
     parser.add_argument("further", nargs="*", help="arguments of metaloop-train, after --")
     return parser.parse_args()
 
 
-def train(seed: int, precision: str, arguments: argparse.Namespace) -> Trained:
-    """Run one metaloop-train."""
-    output = run_command(
+def train(seed: int, precision: str, arguments: argparse.Namespace) -> dict[str, object]:
+    """Run one metaloop-train; return each episode's accuracy, and the speed of the training."""
+    folder = run_command(
         "metaloop-train",
         "experiment=finn2017/omniglot_5way_1shot",
         f"task.data_dir={arguments.data_dir.resolve()}",
@@ -75,31 +67,44 @@ def train(seed: int, precision: str, arguments: argparse.Namespace) -> Trained:
         f"training.validate_every={max(1, arguments.meta_steps // 3)}",
         f"training.log_every={max(1, arguments.meta_steps // 30)}",
         f"evaluation.episodes={arguments.episodes}",
-        f"output_dir={arguments.out.resolve()}",
+        f"output_dir={arguments.runs.resolve()}",
         "logger=csv",
         "callbacks.pictures=null",
         *arguments.further,
-    )
-    (folder,) = (Path(f) for f in re.findall(r"^Training: (.*)$", output, re.MULTILINE))
-    episodes = read(folder / "evaluations/test/episodes.csv")
+    ).folder
+    episodes = read_rows(folder / "evaluations/test/episodes.csv")
     last = max(int(column.rsplit("_", 1)[1]) for column in episodes[0] if "step" in column)
-    logged = [float(r[SPEED]) for r in read(folder / "metrics.csv") if r.get(SPEED)]
-    accuracies = np.array([float(episode[f"accuracy_step_{last}"]) for episode in episodes])
-    return Trained(accuracies, statistics.median(logged[1:]))
+    logged = [float(r[SPEED]) for r in read_rows(folder / "metrics.csv") if r.get(SPEED)]
+    return {
+        "accuracies": [float(episode[f"accuracy_step_{last}"]) for episode in episodes],
+        "episodes_per_second": statistics.median(logged[1:]),
+    }
 
 
-def read(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> Sequence[Mapping[str, str]]:
     """Read a CSV file's rows."""
     with path.open() as file:
         return list(csv.DictReader(file))
 
 
-def row(seed: int, single: Trained, half: Trained) -> str:
-    """Format one seed's row of the table, in Markdown."""
-    means = (over_values(trained.accuracies) for trained in (single, half))
-    difference = paired_difference(half.accuracies, single.accuracies)
-    cells = " | ".join(map(percent, (*means, difference)))
-    return f"| {seed} | {cells} | {half.speed / single.speed:.2f} |"
+def tables(parts: Mapping[str, Part]) -> str:
+    """Make the table, and say how it was made."""
+    (part,) = parts.values()
+    lines = [
+        "| seed | float32, % | bf16-mixed, % | bf16-mixed - float32, paired | speed, float32 = 1 |",
+        "|---|---|---|---|---|",
+        *map(line, part["rows"]),
+    ]
+    return "\n".join([*lines, "", how_made(part["made"])])
+
+
+def line(row: Part) -> str:
+    """Make one seed's line of the table."""
+    single, half = (row[precision]["accuracies"] for precision in PRECISIONS)
+    found = over_values(single), over_values(half), paired_difference(half, single)
+    cells = [plus_minus(one.mean, one.half_width, percent=True) for one in found]
+    speeds = [row[precision]["episodes_per_second"] for precision in PRECISIONS]
+    return f"| {row['seed']} | {' | '.join(cells)} | {speeds[1] / speeds[0]:.2f} |"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Measure a meta-step's time by number of tasks, ways, inner steps, image size and processes.
 
-    python benchmarks/scaling.py --out scaling.json --plot scaling.png
+    python benchmarks/scaling.py --out scaling --plot scaling.png
+    python benchmarks/scaling.py --only adapters --threads 1 --out adapters
 
 MAML on Conv4-32 (strided), 5-way 1-shot with 5 queries per class, 28 x 28, 8 tasks, 1 inner step,
 varying one value at a time; then tasks of a small transformer, and of adapters on a frozen one of
@@ -13,19 +14,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
 import torch
 from against_peers import turn
+from record import Part, how_made, made, save
 from rich.console import Console
 from speed import transformer
 from speed.ours import bare_step, logged_seconds, memory_of, one_arena
 from speed.peers import plain_loop
 from speed.picture import ratios
-from speed.record import in_words, made, save
 from speed.work import Step, Work
 
 BASE = Work("", 8, 5, 1, 5, (1, 28, 28), 32, "stride", 1, 0.1)
@@ -38,6 +39,7 @@ VARIED = {
 TRANSFORMERS = (4, 16, 32)  # tasks of a small transformer
 RANK = 4  # of adapters
 PROCESSES = (1, 2)
+QUANTITIES = (*VARIED, "transformer", "adapters", "processes")
 Seconds = dict[str, dict[str, list[float]]]
 
 
@@ -48,19 +50,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     console = Console()
     found: dict[str, Seconds] = {}
-    lines = [
-        "| varied | value | ms | plain loop, ms | times as fast (smallest to largest) |",
-        "|---|---|---|---|---|",
-    ]
-    print(*lines, sep="\n", flush=True)
     for what, value, seconds in measured(arguments, console):
         found.setdefault(what, {})[str(value)] = seconds
-        lines.append(line(what, value, seconds))
-        print(lines[-1], flush=True)
+        print(line(what, value, seconds), flush=True)
+    parts = {"growth": {"made": made(arguments.threads), "seconds": found}}
     if arguments.out:
-        how = made(arguments.threads)
-        tables = "\n".join([*lines, "", in_words(how)])
-        save({"made": how, "seconds": found}, tables, arguments.out)
+        save(parts, tables(parts), arguments.out)
     if arguments.plot:
         draw(found, arguments.plot)
 
@@ -69,17 +64,32 @@ def measured(
     arguments: argparse.Namespace, console: Console
 ) -> Iterator[tuple[str, int, dict[str, list[float]]]]:
     """Yield what is varied, its value, and the seconds per step of each."""
-    for what, value, steps in works():
+    for what, value, steps in works(arguments.only):
         with console.status(f"{what} = {value}"):
             seconds = measure(steps, arguments)
         yield what, value, seconds
-    for ranks in PROCESSES:
+    for ranks in PROCESSES if "processes" in arguments.only else ():
         with console.status(f"{ranks} processes"):
             times = [time_of_ranks(ranks, arguments.meta_steps) for _ in range(arguments.rounds)]
         yield "processes", ranks, {"metaloop": times}
 
 
-def line(what: str, value: int, seconds: dict[str, list[float]]) -> str:
+def tables(parts: Mapping[str, Part]) -> str:
+    """Make the table, and say how it was made."""
+    (part,) = parts.values()
+    lines = [
+        "| varied | value | ms | plain loop, ms | times as fast (smallest to largest) |",
+        "|---|---|---|---|---|",
+        *(
+            line(what, value, seconds)
+            for what, values in part["seconds"].items()
+            for value, seconds in values.items()
+        ),
+    ]
+    return "\n".join([*lines, "", how_made(part["made"])])
+
+
+def line(what: str, value: int | str, seconds: dict[str, list[float]]) -> str:
     """Make a line of the table."""
     shown = [f"{1e3 * statistics.median(times):.1f}" for times in seconds.values()]
     if "plain loop" not in seconds:
@@ -92,6 +102,7 @@ def line(what: str, value: int, seconds: dict[str, list[float]]) -> str:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=QUANTITIES, default=QUANTITIES)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
@@ -105,18 +116,18 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def works() -> Iterator[tuple[str, int, dict[str, Step]]]:
+def works(only: Sequence[str]) -> Iterator[tuple[str, int, dict[str, Step]]]:
     """Yield each value of each varied quantity, with the others as in BASE; then transformers."""
     for what, values in VARIED.items():
-        for value in values:
+        for value in values if what in only else ():
             change = {what: (1, value, value) if what == "image" else value}
             work = replace(BASE, **change)
             steps = {"metaloop": bare_step(work, compile=False), "plain loop": plain_loop(work)}
             yield what, value, steps
-    for tasks in TRANSFORMERS:
-        yield "transformer", tasks, transformer.steps(tasks)
-    for tasks in TRANSFORMERS:
-        yield "adapters", tasks, transformer.steps(tasks, layers=2, rank=RANK)
+    networks = {"transformer": {}, "adapters": {"layers": 2, "rank": RANK}}
+    for what, network in networks.items():
+        for tasks in TRANSFORMERS if what in only else ():
+            yield what, tasks, transformer.steps(tasks, **network)
 
 
 def measure(steps: dict[str, Step], arguments: argparse.Namespace) -> dict[str, list[float]]:

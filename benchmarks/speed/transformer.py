@@ -18,14 +18,14 @@ INNER_LR, ROWS, LENGTH, WIDTH = 0.01, 10, 12, 32
 class Network(nn.Module):
     """Encoder layers over sequences, and a head on their mean."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, width: int) -> None:
         super().__init__()
         made = [
-            nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, 0.0, batch_first=True)
+            nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, batch_first=True)
             for _ in range(layers)
         ]
         self.layers = nn.Sequential(*made)
-        self.head = nn.Linear(WIDTH, 1)
+        self.head = nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[S, length, width] -> [S, 1]."""
@@ -89,10 +89,10 @@ def plain_loop(episodes: Episode, network: nn.Module) -> Step:
     return step
 
 
-def make_network(layers: int, rank: int | None) -> nn.Module:
+def make_network(layers: int, rank: int | None, width: int = WIDTH) -> nn.Module:
     """Make the network, always with the same weights; those of adapters are not zero."""
     torch.manual_seed(0)
-    network = Network(layers)
+    network = Network(layers, width)
     if rank is None:
         return network
     adapted = lora(network, rank=rank, alpha=rank)

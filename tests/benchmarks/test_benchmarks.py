@@ -8,6 +8,10 @@ import pytest
 from tests.conftest import ROOT, run_command, shared
 
 
+def parts_of(path):
+    return json.loads(path.read_text())["parts"]
+
+
 def run(script, *arguments, cwd):
     return run_command(
         "python", str(ROOT / "benchmarks" / script), *arguments, cwd=cwd, timeout=900
@@ -22,7 +26,7 @@ def test_a_step_is_measured_against_the_plain_loops_after_their_gradients_are_co
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "out.png").stat().st_size > 10_000
-    record = json.loads((tmp_path / "out.json").read_text())
+    record = parts_of(tmp_path / "out.json")
     assert set(record) == {"sinusoid", "omniglot_1"}
     assert all("torch" in one["made"]["versions"] for one in record.values())
     assert "python benchmarks/against_peers.py --who" in (tmp_path / "out.md").read_text()
@@ -43,7 +47,7 @@ def test_the_whole_loop_is_measured_without_omniglots_archives_too(tmp_path):
     who = ("--who", "plain loop", "metaloop", "--works", "sinusoid", "mini_imagenet")
     done = run("against_peers.py", *who, *short, "--out", "out.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    record = json.loads((tmp_path / "out.json").read_text())
+    record = parts_of(tmp_path / "out.json")
     for seconds in (one["seconds"] for one in record.values()):
         (whole,), (bare,) = seconds["metaloop-train"], seconds["metaloop"]
         assert bare / 2 < whole < 20 * bare  # the same work, and something around it
@@ -54,7 +58,7 @@ def test_growth_is_measured_for_every_number_and_drawn(tmp_path):
     short = ("--rounds", "1", "--turn", "0.01", "--meta-steps", "12", "--threads", "1")
     done = run("scaling.py", *short, "--out", "out.json", "--plot", "out.png", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "out.json").read_text())["seconds"]
+    found = parts_of(tmp_path / "out.json")["growth"]["seconds"]
     networks = {"image", "transformer", "adapters"}
     assert set(found) == {"tasks", "ways", "inner_steps", *networks, "processes"}
     assert (tmp_path / "out.png").stat().st_size > 10_000
@@ -69,25 +73,46 @@ def test_the_published_schedule_is_one_command(tmp_path, omniglot):
     assert re.search(r"Accuracy \d+\.\d+% \+/- \d\.\d+%; published 98\.7%", done.stdout)
 
 
-def test_every_algorithm_is_trained_and_stands_in_the_table(tmp_path):
-    shorter = ("training.max_steps=2", "training.validate_every=1", "evaluation.episodes=5")
-    chosen = ("--tasks", "sinusoid", "--algorithms", "maml", "random", "--out", "out.json")
-    done = run("every_algorithm.py", *chosen, "--set", *shorter, cwd=tmp_path)
+def test_every_algorithm_is_trained_compared_and_stands_in_the_table(tmp_path):
+    shorter = ("--meta-steps", "2", "--set", "evaluation.episodes=5")
+    chosen = ("sinusoid", "--algorithms", "maml", "random", "--out", "out", "--plot", "out.png")
+    done = run("every_algorithm.py", *chosen, *shorter, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "out.json").read_text())["sinusoid"]
-    assert {name: len(of_run["values"]) for name, of_run in found.items()} == {
-        "maml": 5,
-        "random": 5,
-    }
+    rows = parts_of(tmp_path / "out.json")["sinusoid"]["rows"]
+    assert list(rows) == ["maml", "random"]
+    gap = rows["random"]["after"]["mean"] - rows["maml"]["after"]["mean"]
+    assert rows["random"]["minus_first"]["episodes"]["mean"] == pytest.approx(gap)
+    assert "training.max_steps=0" in rows["random"]["commands"][0]
     assert re.search(r"\| `maml` \| 10 \| .* \| - \| \d+ \| \d+ \|", done.stdout)
     assert re.search(r"\| `random` \| 10 \| .* \+/- .* \|", done.stdout)
+    assert (tmp_path / "out.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_what_starts_from_another_algorithm_and_what_is_tested_otherwise_share_the_budget(
+    tmp_path, omniglot
+):
+    chosen = ("omniglot", "--data-dir", str(omniglot), "--algorithms", "maml", "reptile", "pmf")
+    shorter = ("--meta-steps", "5", "--set", "evaluation.episodes=8", "model.filters=4")
+    done = run("every_algorithm.py", *chosen, "--out", "out", *shorter, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = parts_of(tmp_path / "out.json")["omniglot"]["rows"]
+    (command,) = rows["pmf"]["commands"]  # half of the budget is its pretraining
+    assert command.endswith("init_from=FOLDER evaluation.episodes=8 model.filters=4")
+    assert re.findall(r"algorithm=(\w+) .*?max_steps=(\d)", command) == [
+        ("pretrain", "2"),
+        ("pmf", "3"),
+    ]
+    for name in ("reptile", "pmf"):
+        gap = rows[name]["after"]["mean"] - rows["maml"]["after"]["mean"]
+        assert rows[name]["minus_first"]["episodes"]["mean"] == pytest.approx(gap)
 
 
 @pytest.mark.slow
 def test_bfloat16_stands_beside_float32_for_the_same_episodes(tmp_path, omniglot):
     chosen = ("--data-dir", str(omniglot), "--meta-steps", "3", "--episodes", "8", "--seeds", "1")
     small = ("model.filters=8", "training.log_every=1", "device=cpu")
-    done = run("precision.py", *chosen, "--out", "runs", "--", *small, cwd=tmp_path)
+    done = run("precision.py", *chosen, "--runs", "runs", "--", *small, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     table = re.findall(r"^\| 1 \| (\S+) .* \| (\S+) .* \| (\S+) .* \| \S+ \|$", done.stdout, re.M)
     for single, half, difference in table:
@@ -111,11 +136,12 @@ def test_memory_and_time_of_the_adjoints_are_measured_in_fresh_processes(tmp_pat
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    measured = json.loads((tmp_path / "out.json").read_text())["measurements"]
-    assert {(one["adjoint"], one["inner_steps"]) for one in measured} == {
+    rows = parts_of(tmp_path / "out.json")["adjoints"]["rows"]
+    assert {(row["adjoint"], row["inner_steps"]) for row in rows} == {
         (adjoint, steps) for adjoint in ("unrolled", "recomputed") for steps in (1, 2)
     }
-    assert all(0 < one["above_baseline_mib"] < one["peak_mib"] for one in measured)
+    each = [one for row in rows for one in row["each"]]
+    assert all(0 < one["above_baseline_mib"] < one["peak_mib"] for one in each)
 
 
 @pytest.mark.slow
@@ -132,7 +158,7 @@ def test_learners_and_baselines_are_tuned_alike_and_compared_on_the_same_episode
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "out.json").read_text())
+    found = parts_of(tmp_path / "out.json")
     assert list(found["anil"]["pilots"]) == ["0.2", "0.5"]
     assert found["random"]["pilots"] == {}  # it takes no inner steps in training
     assert found["maml_plus_plus"]["choice"]["inner_lr"] is None  # those that it has learned
@@ -153,8 +179,8 @@ def test_learners_and_baselines_are_tuned_alike_and_compared_on_the_same_episode
 def test_the_loader_alone_is_measured_in_its_parts_and_whole(tmp_path):
     done = run("loader.py", "--count", "40", "--repeats", "1", "--out", "out.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    measured = json.loads((tmp_path / "out.json").read_text())["meta_batches_a_second"]
-    assert {"drawing", "gathering and turning", "both, one process"} < set(measured)
+    (part,) = parts_of(tmp_path / "out.json").values()
+    assert {"drawing", "gathering and turning", "both, one process"} < set(part["meta_batches"])
     assert re.search(r"the bottleneck is .*(drawing|turning) \(\d+%\)", done.stdout)
 
 
@@ -163,7 +189,8 @@ def test_a_part_of_the_conformance_table_says_what_is_exact(tmp_path):
     chosen = ("--only", *some, "--adjoints", "unrolled", "--out", "table")
     done = run("conformance.py", *chosen, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    norm, transformer, refused = json.loads((tmp_path / "table.json").read_text())["rows"]
+    parts = parts_of(tmp_path / "table.json")
+    norm, transformer, refused = (parts[name]["rows"][0] for name in some)
     # functorch issue 534: torch's layer norm is wrong where tasks are vectorised, and there alone
     assert norm["torch_vectorised"] > 1e-5
     assert norm["torch_one_by_one"] < 1e-12
@@ -175,10 +202,41 @@ def test_a_part_of_the_conformance_table_says_what_is_exact(tmp_path):
     assert "| LayerNorm | unrolled | off by" in (tmp_path / "table.md").read_text()
 
 
-def test_every_benchmark_that_the_documents_name_is_there():
-    told = "".join(
-        path.read_text()
-        for path in (ROOT / "CONTRIBUTING.md", *(ROOT / "docs" / "results").glob("*.md"))
+@pytest.mark.slow
+def test_adapters_are_compared_with_everything_from_one_pretrained_network(tmp_path):
+    short = ("--pretraining", "4", "--meta-steps", "4", "--out", "out")
+    data = ("--data-dir", str(shared("text_intents") / "clinc150"))
+    done = run("adapter_accuracy.py", *data, *short, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = parts_of(tmp_path / "out.json")["clinc150"]["rows"]
+    nothing, adapters, everything = (row["elements"] for row in rows)
+    assert nothing == 0 < adapters < everything
+
+
+def test_adapters_take_less_memory_for_a_task_than_the_network(tmp_path):
+    done = run("adapter_memory.py", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = parts_of(tmp_path / "out.json")["encoder"]["rows"]
+    assert [row["rank"] for row in rows] == [None, 16, 4, 1]
+    for key in ("state_bytes", "bytes_of_a_task"):
+        assert sorted((row[key] for row in rows), reverse=True) == [row[key] for row in rows]
+
+
+@pytest.mark.slow
+def test_a_learned_start_of_fields_is_compared_with_a_random_one(tmp_path, omniglot):
+    short = ("training.max_steps=2", "evaluation.episodes=4", "model.hidden=[8]")
+    done = run(
+        *("image_field.py", "--data-dir", str(omniglot), "--out", "out", "--set", *short),
+        cwd=tmp_path,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = parts_of(tmp_path / "out.json")["omniglot"]["rows"]
+    assert [row["given"] for row in rows] == ["all pixels"] * 2 + ["half of them"] * 2
+
+
+def test_every_benchmark_that_the_documents_name_is_there():
+    records = (ROOT / "benchmarks" / "records").glob("*.md")
+    pages = (ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*/*.md"), *records)
+    told = "".join(path.read_text() for path in pages)
     named = set(re.findall(r"benchmarks/(\w+\.py)", told))
     assert named == {path.name for path in (ROOT / "benchmarks").glob("*.py")}

@@ -1,4 +1,4 @@
-"""An installed wheel is a whole metaloop: it ships conf/."""
+"""Wheel and source archive are fit for an index; an installed wheel ships conf/."""
 
 import subprocess
 import sys
@@ -11,17 +11,28 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    made = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(out), str(ROOT)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def built(tmp_path_factory) -> list[Path]:
+    """The wheel and the source archive."""
+    pytest.importorskip("hatchling", reason="the extra dev is not installed")
+    out = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(out)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert made.returncode == 0, made.stderr
-    (path,) = out.glob("*.whl")
-    return path
+    return sorted(out.iterdir())
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> Path:
+    return built[0]
+
+
+def test_wheel_and_source_archive_pass_the_checks_of_an_index(built):
+    pytest.importorskip("twine", reason="the extra dev is not installed")
+    assert [path.suffix for path in built] == [".whl", ".gz"]
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, built)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
 
 
 def test_the_wheel_ships_every_config_and_data_file(wheel):

@@ -7,7 +7,7 @@ from metaloop.run.comparison.shown import draw_comparison, print_comparison
 ROW = Row(
     "maml", "anil", "episodes", (0.5, 0.4), PairedDifference(0.1, 0.02, 0.8, 0.001, 600), 0.002, "A"
 )
-FOUND = Comparison("maml, anil on Sinusoid", "accuracy", "max", [5], "closed", [ROW], [])
+FOUND = Comparison("maml and anil on Omniglot", "accuracy", "max", [5], "closed", [ROW], [])
 
 
 def said(found, capsys) -> str:

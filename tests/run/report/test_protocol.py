@@ -10,13 +10,8 @@ from metaloop.run.report.protocol import (
     environment_of,
     explain_interval,
     protocol_of,
-    title_of,
 )
 from tests.conftest import composed
-
-
-def test_a_run_is_called_by_its_algorithm_and_task():
-    assert title_of(composed("algorithm=anil")) == "anil on Sinusoid"
 
 
 def test_the_protocol_says_how_it_is_trained_and_judged():

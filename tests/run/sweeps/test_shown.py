@@ -22,6 +22,7 @@ SWEEP = Sweep(
     ["algorithm", "seed"],
     "accuracy",
     "test",
+    {5},
 )
 
 
@@ -46,7 +47,7 @@ def test_one_job_a_learner_has_no_means_over_seeds():
 def test_the_picture_has_a_row_a_learner():
     (axes,) = draw_sweep(SWEEP, "a title").axes
     assert len(axes.get_yticks()) == 1  # the other has no test value
-    assert axes.get_xlabel() == "test accuracy, 95 % interval over seeds"
+    assert axes.get_xlabel() == "test accuracy after inner step 5"
 
 
 def test_validations_are_drawn_where_there_are_any(tmp_path):
