@@ -7,6 +7,8 @@ import re
 import struct
 import sys
 import termios
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -43,16 +45,26 @@ def test_it_prints_its_check_and_nothing_of_lightnings(capfd):
     assert printed.err == ""
 
 
+def read_all(descriptor: int) -> str:
+    """Read from a terminal until its other side is closed."""
+    parts = []
+    with suppress(OSError):
+        while part := os.read(descriptor, 4096):
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
 @pytest.mark.parametrize(("progress", "is_shown"), [(None, True), (False, False)])
 def test_a_terminal_shows_a_progress_bar_unless_told_otherwise(monkeypatch, progress, is_shown):
     ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
-    with os.fdopen(its, "w") as terminal, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", terminal)
-        task = Sinusoid(shots=2, queries=2)
-        fit(task, torch.nn.Linear(1, 1), ALGORITHM, max_steps=4, progress=progress)
-        terminal.flush()
-        shown = os.read(ours, 2**16).decode()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(read_all, ours)
+        with os.fdopen(its, "w") as terminal, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", terminal)
+            task = Sinusoid(shots=2, queries=2)
+            fit(task, torch.nn.Linear(1, 1), ALGORITHM, max_steps=4, progress=progress)
+        shown = reading.result()
     os.close(ours)
     last = shown.rstrip().rpartition("\r")[2]
     assert ("4/4" in last and re.search(r"loss=[\d.]+ -> [\d.]+", last) is not None) is is_shown

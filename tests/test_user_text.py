@@ -85,7 +85,10 @@ def figures(name):
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_a_figure_shows_it(name, tmp_path):
     drawn = figures(name)
-    save_figures(drawn, tmp_path)
+    written = save_figures(
+        {key: lambda figure=figure: figure for key, figure in drawn.items()}, tmp_path
+    )
+    assert written.keys() == drawn.keys()
     for figure in drawn.values():
         shown = {text.get_text().replace(r"\$", "$") for text in figure.findobj(Text)}
         start = readable(name)[:7]

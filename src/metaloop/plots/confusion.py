@@ -37,14 +37,13 @@ def draw_confusion(confusion: Confusion, class_name: ClassName, title: str) -> F
     if len(names) <= IN_MATRIX:
         cells = max(2.4, (0.5 if len(names) <= WITH_PERCENT else 0.38) * len(names))
         margin = 1.5 + 0.055 * max(map(len, names))  # inches of the classes' names
-        figure = Figure(figsize=(cells + margin + 1.0, cells + margin))
+        figure = Figure(figsize=(cells + margin + 1.0, cells + margin), layout="constrained")
         _draw_matrix(figure, figure.subplots(), confusion, names)
     else:
-        figure = Figure(figsize=(13.0, 2.0 + 0.36 * WORST))
+        figure = Figure(figsize=(13.0, 2.0 + 0.36 * WORST), layout="constrained")
         left, right_axis = figure.subplots(1, 2)
         _draw_pairs(left, confusion, class_name)
         _draw_classes(right_axis, confusion, names)
-    figure.set_layout_engine("constrained")
     set_title(figure, title, said)
     return figure
 
