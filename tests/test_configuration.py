@@ -182,7 +182,7 @@ def test_every_published_row_whose_data_exists_has_a_preset():
 @pytest.mark.parametrize("choice", sorted(VALUES))
 def test_a_presets_published_values_stand_beside_ours_where_its_protocol_is_evaluated(choice):
     text = (CONF / "experiment" / f"{choice}.yaml").read_text()
-    evaluation = re.search(r"metaloop-evaluate run=FOLDER (.*)", text)
+    evaluation = re.search(r"metaloop-evaluate FOLDER (.*)", text)
     config = composed(f"experiment={choice}", *(evaluation.group(1).split() if evaluation else []))
     meta_steps = META_STEPS[max((name for name in META_STEPS if choice.startswith(name)), key=len)]
     assert config["training"]["max_steps"] == meta_steps
