@@ -3,10 +3,10 @@
 import pytest
 
 from metaloop.run.adaptation.adaptation_curve import (
+    describe_judge,
     judge,
     print_adaptation,
     summarize_curve,
-    title_of,
 )
 from tests.run.adaptation.learners import given, nearest_mean
 
@@ -17,21 +17,21 @@ def test_labels_of_the_query_judge_before_all_else():
     judged = judge(nearest_mean(X, Y), given([1.0, 3.0, 6.0], ["low", "high", "high"]))
     assert judged.by == "query"
     assert judged.report["accuracy"][:, -1].tolist() == [1.0, 0.0, 1.0]  # 3 is nearer to 1 than 6
-    assert title_of(judged) == "3 query examples, 95 % interval over examples"
+    assert describe_judge(judged) == "3 query examples, 95 % interval over examples"
 
 
 def test_without_labels_each_support_example_is_left_out_in_turn():
     judged = judge(nearest_mean(X, Y), given([1.0]))
     assert judged.by == "leave_one_out"
     assert judged.report["accuracy"][:, -1].tolist() == [1.0] * 4
-    assert "leaving out each of 4 support examples in turn" in title_of(judged)
+    assert "leaving out each of 4 support examples in turn" in describe_judge(judged)
 
 
 def test_one_example_a_class_is_judged_by_itself():
     judged = judge(nearest_mean([0.0, 4.0], ["low", "high"]), None)
     assert judged.by == "support"
     assert set(judged.report) == {"support_loss", "support_accuracy"}
-    assert title_of(judged).startswith("the 2 support examples themselves")
+    assert describe_judge(judged).startswith("the 2 support examples themselves")
 
 
 def test_the_summary_has_mean_interval_and_number_of_examples_at_each_step():
