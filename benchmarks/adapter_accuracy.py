@@ -13,7 +13,7 @@ from pathlib import Path
 
 from record import Part, how_made, made, plus_minus, save
 from rich.console import Console
-from runs.command import run_command
+from runs.command import run_train
 
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.config.build import build
@@ -61,14 +61,13 @@ def parse() -> argparse.Namespace:
 
 def train(arguments: argparse.Namespace, meta_steps: int, *settings: str) -> Path:
     """Run one metaloop-train; return its folder."""
-    return run_command(
-        "metaloop-train",
+    return run_train(
+        arguments.runs,
         *COMMON,
         f"task.data_dir={arguments.data_dir.resolve()}",
         f"training.max_steps={meta_steps}",
         f"training.validate_every={max(1, meta_steps // 4)}",
-        f"output_dir={arguments.runs}",
-        *("logger=csv", "callbacks.pictures=null", "device.threads=1"),
+        "device.threads=1",
         *settings,
     ).folder
 

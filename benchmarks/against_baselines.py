@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from record import Part, how_made, made, plus_minus, read, save
 from rich.console import Console
-from runs.command import run_command
+from runs.command import run_command, run_train
 
 from metaloop.algorithms import GradientBased
 from metaloop.folders.run_folder import RunFolder
@@ -142,8 +142,8 @@ def train(
     name: str, arguments: argparse.Namespace, meta_steps: int, more: tuple[str, ...]
 ) -> RunFolder:
     """Run one metaloop-train."""
-    ran = run_command(
-        "metaloop-train",
+    ran = run_train(
+        arguments.runs,
         *COMMON[arguments.task],
         *LEARNERS[name],
         f"task.data_dir={arguments.data_dir.resolve()}",
@@ -152,9 +152,6 @@ def train(
         "data.validation_episodes=100",
         "data.eval_meta_batch_size=16",
         "evaluation.episodes=16",  # tested later
-        f"output_dir={arguments.runs}",
-        "logger=csv",
-        "callbacks.pictures=null",
         *more,
         *arguments.set,
     )

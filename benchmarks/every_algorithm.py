@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from record import Part, how_made, made, plus_minus, save
 from rich.console import Console
 from runs.budgets import ALGORITHM, BUDGETS, SETTINGS, STARTS_FROM, Budget
-from runs.command import run_command
+from runs.command import run_command, run_train
 from runs.picture import draw
 
 from metaloop.run.sweeps.sweep_table import over_values
@@ -122,14 +122,8 @@ def train_alone(
         *arguments.set,
     ]
     data = [] if arguments.data_dir is None else [f"task.data_dir={arguments.data_dir.resolve()}"]
-    quiet = ["logger=csv", "callbacks.pictures=null", "device.threads=1"]
-    ran = run_command(
-        "metaloop-train",
-        *overrides,
-        *(data if arguments.task in NEEDS_DATA else []),
-        *quiet,
-        f"output_dir={arguments.runs}",
-    )
+    data = data if arguments.task in NEEDS_DATA else []
+    ran = run_train(arguments.runs, *overrides, *data, "device.threads=1")
     command = " ".join(["metaloop-train", *overrides])
     return Trained(ran.folder, command, ran.cpu_seconds, ran.peak_mib)
 

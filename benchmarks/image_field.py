@@ -13,7 +13,7 @@ from pathlib import Path
 
 from record import Part, how_made, made, save
 from rich.console import Console
-from runs.command import run_command
+from runs.command import run_command, run_train
 
 HALF = "task.shots=392"
 STARTS = {"learned": (), "random": ("training.max_steps=0",), "learned from half": (HALF,)}
@@ -28,12 +28,11 @@ def main() -> None:
     folders = {}
     for name, settings in STARTS.items():
         with console.status(name):
-            folders[name] = run_command(
-                "metaloop-train",
+            folders[name] = run_train(
+                arguments.runs,
                 "experiment=image_field",
                 f"task.of.data_dir={arguments.data_dir.resolve()}",
-                f"output_dir={arguments.runs}",
-                *("logger=csv", "callbacks.pictures=null", "device.threads=1"),
+                "device.threads=1",
                 *arguments.set,
                 *settings,
             ).folder

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from record import Part, how_made, made, plus_minus, save
 from rich.console import Console
-from runs.command import run_command
+from runs.command import run_train
 
 from metaloop.run.comparison.paired import paired_difference
 from metaloop.run.sweeps.sweep_table import over_values
@@ -57,8 +57,8 @@ def parse() -> argparse.Namespace:
 
 def train(seed: int, precision: str, arguments: argparse.Namespace) -> dict[str, object]:
     """Run one metaloop-train; return each episode's accuracy, and the speed of the training."""
-    folder = run_command(
-        "metaloop-train",
+    folder = run_train(
+        arguments.runs.resolve(),
         "experiment=finn2017/omniglot_5way_1shot",
         f"task.data_dir={arguments.data_dir.resolve()}",
         f"seed={seed}",
@@ -67,9 +67,6 @@ def train(seed: int, precision: str, arguments: argparse.Namespace) -> dict[str,
         f"training.validate_every={max(1, arguments.meta_steps // 3)}",
         f"training.log_every={max(1, arguments.meta_steps // 30)}",
         f"evaluation.episodes={arguments.episodes}",
-        f"output_dir={arguments.runs.resolve()}",
-        "logger=csv",
-        "callbacks.pictures=null",
         *arguments.further,
     ).folder
     episodes = read_rows(folder / "evaluations/test/episodes.csv")

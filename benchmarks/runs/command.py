@@ -36,3 +36,9 @@ def run_command(command: str, *arguments: str) -> Ran:
         sys.exit(f"{command} {' '.join(arguments)}\nended with an error:\n{output}")
     peak = usage.ru_maxrss / UNITS_PER_MEBIBYTE
     return Ran(output, usage.ru_utime + usage.ru_stime, peak)
+
+
+def run_train(runs: Path, *overrides: str) -> Ran:
+    """Run one metaloop-train, in a new folder inside `runs`, without W&B and pictures."""
+    quiet = (f"output_dir={runs}", "logger=csv", "callbacks.pictures=null")
+    return run_command("metaloop-train", *quiet, *overrides)
