@@ -23,7 +23,10 @@ PACKAGES = (
     *("jax", "numpy", "torchvision", "timm", "transformers"),
 )
 # options whose values are places of a user's own, and the words for these
-PLACES = {"--data-dir": "DATA", "--out": "OUT", "--plot": "PLOT", "--runs": "RUNS"}
+PLACES = {
+    **{"--data-dir": "DATA", "--omniglot": "DATA", "--cifar": "CIFAR"},
+    **{"--out": "OUT", "--plot": "PLOT", "--runs": "RUNS"},
+}
 Part = Mapping[str, Any]
 
 

@@ -234,6 +234,31 @@ def test_a_learned_start_of_fields_is_compared_with_a_random_one(tmp_path, omnig
     assert [row["given"] for row in rows] == ["all pixels"] * 2 + ["half of them"] * 2
 
 
+@pytest.mark.slow
+def test_learners_are_tested_in_the_domain_of_their_training_and_in_the_other(
+    tmp_path, omniglot, cifar100
+):
+    data = ("--omniglot", str(omniglot), "--cifar", str(cifar100))
+    short = ("--meta-steps", "2", "--out", "out")
+    fewer = ("--set", "evaluation.episodes=4", "model.filters=4")
+    done = run("transfer.py", *data, *short, *fewer, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    parts = parts_of(tmp_path / "out.json")
+    trained = [
+        f"{a} on {of}" for of in ("characters", "photographs") for a in ("pretrain", "proto_maml")
+    ]
+    assert list(parts) == ["pretrain on nothing", *trained]
+    for part in parts.values():
+        for domain in ("characters", "photographs"):
+            curve = part["tests"][domain]["mean"]
+            assert len(curve) == 1 + 3  # before, and after each inner step
+            # the share that is right of 4 tasks of 25 queries
+            assert [100 * value for value in curve] == pytest.approx(
+                [round(100 * value) for value in curve], abs=1e-3
+            )
+    assert "| nothing | `pretrain`" in (tmp_path / "out.md").read_text()
+
+
 def test_every_benchmark_that_the_documents_name_is_there():
     records = (ROOT / "benchmarks" / "records").glob("*.md")
     pages = (ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*/*.md"), *records)
