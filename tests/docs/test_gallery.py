@@ -35,6 +35,12 @@ def test_pictures_are_small(page):
         assert path.stat().st_size <= LARGEST, path.name
 
 
+def test_the_index_has_a_picture_of_every_kind_of_task():
+    _, uses, *kinds = INDEX.text.split("\n## ")
+    assert uses.startswith("Uses")
+    assert [kind.splitlines()[0] for kind in kinds if ".png)" not in kind] == []
+
+
 def test_the_index_shows_every_task_and_leads_to_every_page():
     tasks = [path.stem for path in (CONF / "task").glob("*.yaml")]
     assert [task for task in tasks if f"`{task}`" not in INDEX.text] == []
