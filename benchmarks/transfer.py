@@ -2,9 +2,9 @@
 
     python benchmarks/transfer.py --omniglot DATA --cifar CIFAR --out benchmarks/records/transfer
 
-Every learner is trained by as many tasks of Omniglot's characters, or of CIFAR-FS's photographs,
-both grey and of 28 x 28 pixels, and is tested in both domains. Both algorithms adapt from the class
-means of a task's features, so that they differ by the training of these alone.
+Every learner is trained by as many tasks of Omniglot's characters (or of CIFAR-FS's photographs, by
+--trained-on), both grey and of 28 x 28 pixels, and is tested in both domains. Both algorithms adapt
+from the class means of a task's features, so that only the training of these differs.
 """
 
 import argparse
@@ -37,7 +37,8 @@ def main() -> None:
     arguments = parse()
     console = Console()
     parts: dict[str, Part] = read(arguments.out)  # continue an interrupted run
-    for trained_on, algorithm in ((NOTHING, "pretrain"), *product(DOMAINS, ALGORITHMS)):
+    trained = product(arguments.trained_on, ALGORITHMS)
+    for trained_on, algorithm in ((NOTHING, "pretrain"), *trained):
         if (name := f"{algorithm} on {trained_on}") not in parts:
             with console.status(name):
                 parts[name] = train_and_test(trained_on, algorithm, arguments)
@@ -51,6 +52,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--omniglot", type=Path, required=True, help="its archives")
     parser.add_argument("--cifar", type=Path, required=True, help="CIFAR-100's files")
+    parser.add_argument("--trained-on", nargs="+", choices=DOMAINS, default=["characters"])
     parser.add_argument("--meta-steps", type=int, default=150)
     parser.add_argument("--runs", type=Path, default=Path("outputs/transfer"))
     parser.add_argument("--set", nargs="*", default=[], help="further overrides, for all runs")

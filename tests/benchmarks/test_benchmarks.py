@@ -244,9 +244,7 @@ def test_learners_are_tested_in_the_domain_of_their_training_and_in_the_other(
     done = run("transfer.py", *data, *short, *fewer, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     parts = parts_of(tmp_path / "out.json")
-    trained = [
-        f"{a} on {of}" for of in ("characters", "photographs") for a in ("pretrain", "proto_maml")
-    ]
+    trained = ["pretrain on characters", "proto_maml on characters"]
     assert list(parts) == ["pretrain on nothing", *trained]
     for part in parts.values():
         for domain in ("characters", "photographs"):
