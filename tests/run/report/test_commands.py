@@ -71,12 +71,13 @@ def test_after_an_evaluation_or_an_adaptation_there_is_more_to_learn(make_run):
 def test_a_sweep_goes_on_by_its_own_command_if_that_is_known(tmp_path):
     unknown = SweepFolder(tmp_path)
     assert command_of_sweep(unknown) == []
-    assert [c.line.split()[0] for c in after_sweep(unknown)] == [
-        "metaloop-compare",
-        "metaloop-report",
+    job = RunFolder(tmp_path / "best job")
+    assert [command.line for command in after_sweep(unknown, job)] == [
+        f"metaloop-compare {tmp_path}",
+        f"metaloop-report '{job.path}'",
     ]
     sweep = SweepFolder.create(tmp_path / "sweep")
     sweep.begin(["seed=1,2"])
     (line,) = command_of_sweep(sweep, "task.shots=3")
     assert line == "metaloop-train -m seed=1,2 task.shots=3"
-    assert after_sweep(sweep)[0].line.startswith("metaloop-train -m seed=1,2 hydra.sweep.dir=")
+    assert after_sweep(sweep, job)[0].line.startswith("metaloop-train -m seed=1,2 hydra.sweep.dir=")

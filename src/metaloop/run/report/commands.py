@@ -104,11 +104,11 @@ def command_of_sweep(sweep: SweepFolder, *arguments: str) -> list[str]:
     return []
 
 
-def after_sweep(sweep: SweepFolder) -> list[Command]:
-    """Suggest what to do with a sweep."""
+def after_sweep(sweep: SweepFolder, first: RunFolder) -> list[Command]:
+    """Suggest what to do with a sweep, whose table begins with the job `first`."""
     again = command_of_sweep(sweep, for_hydra("hydra.sweep.dir", sweep.path))
     return [
         *(Command("finish what is missing", line) for line in again),
         Command("tell the learners apart, paired", for_shell("metaloop-compare", sweep.path)),
-        Command("put one job on a page", for_shell("metaloop-report", sweep.path / "JOB")),
+        Command("put the first job on a page", for_shell("metaloop-report", first.path)),
     ]
