@@ -30,24 +30,32 @@ def draw_learning_curve(
     """
     columns = {name.partition("/")[2] for row in rows for name in row}
     names = [name for name in metrics if name in columns]
-    figure = Figure(figsize=(4.6 * max(1, len(names)), 4.0), layout="constrained")
+    figure = Figure(figsize=(5.2 * max(1, len(names)), 4.0), layout="constrained")
     for axis, name in zip(
         figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False
     ):
         for key, label, style in (
             (
                 f"train/{name}_before",
-                "one meta-step, before",
+                "training, one meta-step, before adapting",
                 {"color": "0.5", "lw": 0.8, "ls": ":"},
             ),
-            (f"train/{name}_after", "one meta-step, after", {"color": SKY, "lw": 0.8}),
-            (f"train/{name}", "train, after", {"color": BLUE, "lw": 1.6}),
+            (
+                f"train/{name}_after",
+                "training, one meta-step, after adapting",
+                {"color": SKY, "lw": 0.8},
+            ),
+            (f"train/{name}", "training, mean, after adapting", {"color": BLUE, "lw": 1.6}),
             (
                 f"val/{name}_before",
-                "validation, before",
+                "validation, before adapting",
                 {"color": VERMILION, "marker": "s", "ms": 4, "ls": "--"},
             ),
-            (f"val/{name}", "validation, after", {"color": GREEN, "marker": "o", "ms": 4}),
+            (
+                f"val/{name}",
+                "validation, after adapting",
+                {"color": GREEN, "marker": "o", "ms": 4},
+            ),
         ):
             steps, values = _series(rows, key)
             if steps:
@@ -59,10 +67,10 @@ def draw_learning_curve(
             low = [a - w for a, w in zip(after, width, strict=True)]
             high = [a + w for a, w in zip(after, width, strict=True)]
             axis.fill_between(
-                steps, low, high, color=GREEN, alpha=0.25, label="closed 95 % interval"
+                steps, low, high, color=GREEN, alpha=0.25, label="its closed 95 % interval"
             )
         axis.set_xlabel("meta-step")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
         axis.set_ylabel(for_figure(metric_name(name)))
         axis.grid(alpha=0.3)
         put_legend_below(axis)
