@@ -12,6 +12,23 @@ from metaloop.plots.title import set_title
 from metaloop.user_text import for_figure
 
 Row = Mapping[str, str]
+# the columns of metrics.csv, by the metric's name, with label and style
+CURVES: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "train/{}_before": (
+        "training, one meta-step, before adapting",
+        {"color": "0.5", "lw": 0.8, "ls": ":"},
+    ),
+    "train/{}_after": (
+        "training, one meta-step, after adapting",
+        {"color": SKY, "lw": 0.8},
+    ),
+    "train/{}": ("training, mean, after adapting", {"color": BLUE, "lw": 1.6}),
+    "val/{}_before": (
+        "validation, before adapting",
+        {"color": VERMILION, "marker": "s", "ms": 4, "ls": "--"},
+    ),
+    "val/{}": ("validation, after adapting", {"color": GREEN, "marker": "o", "ms": 4}),
+}
 
 
 def draw_learning_curve(
@@ -34,30 +51,8 @@ def draw_learning_curve(
     for axis, name in zip(
         figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False
     ):
-        for key, label, style in (
-            (
-                f"train/{name}_before",
-                "training, one meta-step, before adapting",
-                {"color": "0.5", "lw": 0.8, "ls": ":"},
-            ),
-            (
-                f"train/{name}_after",
-                "training, one meta-step, after adapting",
-                {"color": SKY, "lw": 0.8},
-            ),
-            (f"train/{name}", "training, mean, after adapting", {"color": BLUE, "lw": 1.6}),
-            (
-                f"val/{name}_before",
-                "validation, before adapting",
-                {"color": VERMILION, "marker": "s", "ms": 4, "ls": "--"},
-            ),
-            (
-                f"val/{name}",
-                "validation, after adapting",
-                {"color": GREEN, "marker": "o", "ms": 4},
-            ),
-        ):
-            steps, values = _series(rows, key)
+        for column, (label, style) in CURVES.items():
+            steps, values = _series(rows, column.format(name))
             if steps:
                 point = {"marker": "."} if len(steps) == 1 else {}  # a line would be invisible
                 axis.plot(steps, values, label=label, **{**point, **style})
