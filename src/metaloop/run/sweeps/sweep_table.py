@@ -116,7 +116,7 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
         choose = f"Choose one of: {', '.join(sorted(known))}" if known else "None has any yet"
         raise UserError(f"No run here has a value of metric={metric}. {choose}.")
     modes = (record.modes.get(chosen.partition("@")[0]) for record in records)
-    mode = next(filter(None, modes), None)
+    mode = next((mode for mode in modes if mode in ("min", "max")), None)
     varied = iter(find_varied([r.overrides for r in records if r.status != UNREADABLE]))
     jobs = [
         Job(
