@@ -10,9 +10,15 @@ from metaloop.episode import Episode, Episodes, count_elements, of_one_shape
 from metaloop.inner_loop import Parameters
 from metaloop.meta_gradient.known_exact import is_known_exact
 from metaloop.meta_gradient.meta_gradient import AtOnce
-from metaloop.meta_gradient.preflight.exactness import Found, choose_evaluation, choose_training
+from metaloop.meta_gradient.preflight.exactness import (
+    Found,
+    Inputs,
+    choose_evaluation,
+    choose_training,
+)
 from metaloop.meta_gradient.preflight.fault import not_vectorised
 from metaloop.meta_gradient.preflight.forward_check import check_forward, check_parameters
+from metaloop.meta_gradient.preflight.hidden_state import check_hidden_state, check_metrics
 from metaloop.meta_gradient.preflight.purity import check_purity, refuse_twice
 from metaloop.meta_gradient.preflight.task_check import check_episodes
 from metaloop.meta_gradient.preflight.trial import (
@@ -95,7 +101,8 @@ def _check(
     is_skipped = is_known and skips_known
     with keep_random_state(episodes.classes.device):
         own = make_trial(algorithm, meta, episodes, None)
-        passes = _forward_passes(own, modes, task, trains=trains, is_known=is_skipped)
+        inputs = algorithm, meta, episodes
+        passes = _forward_passes(own, inputs, modes, task, trains=trains, is_known=is_skipped)
         if algorithm.evaluates_twice and trains and passes[0]:
             refuse_twice(own)
         chunks, slower = _chunks(own, at_once["chunks_at_once"], passes, is_known=is_known)
@@ -107,9 +114,9 @@ def _check(
             )
         asked = AtOnce(tasks_at_once=at_once["tasks_at_once"], chunks_at_once=chunks)
         with torch.autocast(episodes.classes.device.type, enabled=False):
-            inputs = algorithm, meta, episodes
             if trains:
                 found = choose_training(own, inputs, modes, asked, passes[0])
+                found = _evaluates_too(own, inputs, found, passes[1])
             else:
                 found = choose_evaluation(own, inputs, asked, passes[0])
     return _verdict(own, asked, found, slower)
@@ -120,7 +127,13 @@ def _elements_per_task(episodes: Episode) -> int:
 
 
 def _forward_passes(
-    own: Trial, modes: Modes | None, task: Task | None, *, trains: bool, is_known: bool
+    own: Trial,
+    inputs: Inputs,
+    modes: Modes | None,
+    task: Task | None,
+    *,
+    trains: bool,
+    is_known: bool,
 ) -> list[bool]:
     """Run one forward pass in training mode and one in evaluation mode."""
     # if the number of classes varies, a model may have more outputs than any episode has classes
@@ -131,8 +144,26 @@ def _forward_passes(
         if not (is_known and passes):
             check_forward(own, output_size)
         passes.append(check_purity(own, mode))
+        if not is_known:
+            fresh = make_trial(*inputs, None)
+            set_modes(fresh.model, {n: m.training for n, m in own.model.named_modules()})
+            check_hidden_state(own, fresh, inputs[0].objective.model, mode)
+            check_metrics(own)
     set_modes(own.model, modes) if trains else own.model.eval()
     return passes
+
+
+def _evaluates_too(own: Trial, inputs: Inputs, found: Found, draws: bool) -> Found:
+    """Compare evaluation, too, where tasks are to be vectorised: eval() may compute otherwise."""
+    if found.at_once["tasks_at_once"] == 1:
+        return found
+    own.model.eval()
+    evaluated = choose_evaluation(own, inputs, found.at_once, draws)
+    if evaluated.at_once["tasks_at_once"] != 1:
+        return found
+    failed = replace(evaluated.tried[0], reason=f"{evaluated.tried[0].reason} in eval()")
+    tried = tuple(failed if one.way == VECTORISED else one for one in found.tried)
+    return replace(found, at_once={**found.at_once, "tasks_at_once": 1}, tried=tried)
 
 
 def _chunks(

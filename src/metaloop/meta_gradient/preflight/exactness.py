@@ -1,5 +1,6 @@
 """Find the first exact way: check the derivatives, the meta-gradient, then the run's dtype."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -190,13 +191,15 @@ def _precision(trial: Trial) -> torch.dtype:
     """Return float64 if the loss is computed in it throughout, else float32."""
     if trial.dtype is not torch.float64:
         return torch.float32
-    with _Narrow() as watch, trial.same_random_state(), torch.no_grad():
+    watch = _Narrow()
+    # torch.cond, for instance, does not run under a mode
+    with suppress(Exception), watch, trial.same_random_state(), torch.no_grad():
         support_and_loss(trial)[1](trial.theta)
     return torch.float32 if watch.found else torch.float64
 
 
 class _Narrow(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Record an operation that returns less than float64 from its inputs."""
+    """Record an operation that narrows float64; constants that forward makes do not count."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -204,15 +207,14 @@ class _Narrow(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         result = func(*args, **(kwargs or {}))
-        is_given = any(map(_is_float, pytree.tree_leaves(args)))
-        made = [t for t in pytree.tree_leaves(result) if _is_float(t)]
-        if is_given and any(t.dtype is not torch.float64 for t in made):
+        if torch.float64 in _float_types(args) and _float_types(result) - {torch.float64}:
             self.found = True
         return result
 
 
-def _is_float(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
+def _float_types(values: object) -> set[torch.dtype]:
+    tensors = [t for t in pytree.tree_leaves(values) if isinstance(t, Tensor) and t.ndim]
+    return {t.dtype for t in tensors if t.is_floating_point()}
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -31,7 +31,7 @@ def check_purity(trial: Trial, mode: str) -> bool:
     given = {f"parameter {n}": p for n, p in theta.items()}
     given |= {f"task's {n}": t for n, t in _named(sets[0]).items()}
     held = {f"buffer {n}": b for n, b in model.named_buffers()}
-    before, attributes = _snapshot({**given, **held}), _attributes(model)
+    before, stored = _snapshot({**given, **held}), attributes(model)
     losses, draws = [], False
     with witness() as seen, keep_random_state(trial.tasks.classes.device):
         for support in (sets[0], sets[1], sets[0]):
@@ -50,7 +50,7 @@ def check_purity(trial: Trial, mode: str) -> bool:
     now = {**given, **{f"buffer {n}": b for n, b in model.named_buffers()}}
     _refuse_changed(name, mode, before, now)
     if not bool(torch.isclose(losses[0], losses[2], rtol=1e-12, atol=0.0, equal_nan=True)):
-        _refuse_state(model, mode, attributes)
+        _refuse_state(model, mode, stored)
     return draws
 
 
@@ -104,9 +104,7 @@ def _refuse_changed(
 
 
 def _refuse_state(model: nn.Module, mode: str, before: dict[str, object]) -> None:
-    now = _attributes(model)
-    changed = [n for n, value in before.items() if not _is_equal(value, now.get(n))]
-    changed += [n for n in now if n not in before]
+    changed = changed_attributes(model, before)
     where = f"its attribute {some(changed)}" if changed else "something outside its parameters"
     raise UserError(
         f"{type(model).__name__} remembers earlier inputs ({mode}): {where} changes in the forward "
@@ -133,7 +131,7 @@ def _snapshot(tensors: dict[str, Tensor]) -> dict[str, _Kept]:
     return {n: _Kept(t, t.detach().clone(), t._version) for n, t in tensors.items()}
 
 
-def _attributes(model: nn.Module) -> dict[str, object]:
+def attributes(model: nn.Module) -> dict[str, object]:
     """Collect tensors and numbers stored in modules that are not parameters or buffers."""
     return {
         f"{path}.{name}".lstrip("."): value.detach().clone() if isinstance(value, Tensor) else value
@@ -141,6 +139,13 @@ def _attributes(model: nn.Module) -> dict[str, object]:
         for name, value in vars(module).items()
         if not name.startswith("_") and isinstance(value, Tensor | int | float)
     }
+
+
+def changed_attributes(model: nn.Module, before: dict[str, object]) -> list[str]:
+    """List the attributes that differ from those collected before."""
+    now = attributes(model)
+    changed = [n for n, value in before.items() if not _is_equal(value, now.get(n))]
+    return changed + [n for n in now if n not in before]
 
 
 def _is_equal(one: object, other: object) -> bool:

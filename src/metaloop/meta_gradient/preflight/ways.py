@@ -47,10 +47,11 @@ def of_training(trial: Trial, way: str) -> Gradient:
 
 
 def of_evaluation(trial: Trial, way: str) -> Gradient:
-    """Compute an evaluation's report of the two tasks in this way."""
+    """Compute an evaluation's report of the two tasks in this way; nan, as of a metric, is 0."""
     steps = min(2, trial.algorithm.eval_inner_steps)
     with trial.same_random_state():
-        return adaptation_path(trial.algorithm, trial.meta, trial.tasks, steps=steps, **WAYS[way])
+        path = adaptation_path(trial.algorithm, trial.meta, trial.tasks, steps=steps, **WAYS[way])
+    return {name: values.nan_to_num() for name, values in path.items()}
 
 
 def try_way(
