@@ -122,3 +122,12 @@ def test_constants_that_forward_makes_in_float32_do_not_lower_the_precision():
     verdict = verdict_of(algorithm_of(Rule(rule)))
     assert "in float64" in verdict.checked
     assert "in float32" in verdict_of(algorithm_of(Rule(lambda m, x: rule(m, x).float()))).checked
+
+
+def test_half_precision_inside_is_not_judged_by_finite_differences():
+    def rule(m, x):
+        return m.head(torch.tanh(m.body(x).bfloat16()).to(x))
+
+    verdict = verdict_of(algorithm_of(Rule(rule)))
+    assert "in bfloat16" in verdict.checked
+    assert "too coarse to compare second derivatives" in verdict.notes[0]

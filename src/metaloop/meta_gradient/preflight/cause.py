@@ -118,7 +118,7 @@ def witness() -> Iterator[set[str]]:
         if code.co_name in names:
             for (file, name), called in WITNESSED.items():
                 if code.co_name == name and code.co_filename.endswith(file):
-                    seen.add(_which(called, frame))
+                    seen.update(filter(None, [_which(called, frame)]))
 
     with watch_calls(look), _Detaches(seen):
         yield seen
@@ -146,9 +146,12 @@ class _Detaches(TorchFunctionMode):
 
 
 def _which(called: str, frame: FrameType) -> str:
-    if called in ("torch.no_grad", "torch.set_grad_enabled"):  # other classes share their file
-        return f"torch.{type(frame.f_locals.get('self')).__name__}"
-    return called
+    if called not in ("torch.no_grad", "torch.set_grad_enabled"):
+        return called
+    # the classes of their file share these methods, and no_grad itself makes a set_grad_enabled
+    caller = "" if frame.f_back is None else frame.f_back.f_code.co_filename
+    is_inside = caller == frame.f_code.co_filename
+    return "" if is_inside else f"torch.{type(frame.f_locals.get('self')).__name__}"
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from metaloop.episode import Examples
 from metaloop.errors import UserError
 from metaloop.meta_gradient.preflight.cause import some, witness
+from metaloop.meta_gradient.preflight.forward_check import module_of
 from metaloop.meta_gradient.preflight.trial import SEED, Trial
 from metaloop.meta_gradient.random_state import keep_random_state
 
@@ -30,7 +31,7 @@ def check_purity(trial: Trial, mode: str) -> bool:
     sets = [trial.task(number).support.map(torch.clone) for number in (0, 1)]
     given = {f"parameter {n}": p for n, p in theta.items()}
     given |= {f"task's {n}": t for n, t in _named(sets[0]).items()}
-    held = {f"buffer {n}": b for n, b in model.named_buffers()}
+    held = _buffers(trial)
     before, stored = _snapshot({**given, **held}), attributes(model)
     losses, draws = [], False
     with witness() as seen, keep_random_state(trial.tasks.classes.device):
@@ -47,7 +48,7 @@ def check_purity(trial: Trial, mode: str) -> bool:
             "the model no longer holds the adapted parameters: the gradient would be wrong. Remove "
             "it; algorithm.adjoint=recomputed saves memory and is exact."
         )
-    now = {**given, **{f"buffer {n}": b for n, b in model.named_buffers()}}
+    now = {**given, **_buffers(trial)}
     _refuse_changed(name, mode, before, now)
     if not bool(torch.isclose(losses[0], losses[2], rtol=1e-12, atol=0.0, equal_nan=True)):
         _refuse_state(model, mode, stored)
@@ -129,6 +130,13 @@ class _Kept(NamedTuple):
 
 def _snapshot(tensors: dict[str, Tensor]) -> dict[str, _Kept]:
     return {n: _Kept(t, t.detach().clone(), t._version) for n, t in tensors.items()}
+
+
+def _buffers(trial: Trial) -> dict[str, Tensor]:
+    """Collect the buffers of the model and of a loss that is a module."""
+    loss = module_of(trial.objective.loss)
+    of_loss = {f"buffer loss.{n}": b for n, b in loss.named_buffers()} if loss else {}
+    return {f"buffer {n}": b for n, b in trial.model.named_buffers()} | of_loss
 
 
 def attributes(model: nn.Module) -> dict[str, object]:

@@ -79,7 +79,7 @@ def make_trial(
             name: _copy_function(function, dtype)
             for name, function in {**objective.metrics, "": objective.loss}.items()
         }
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:  # a module may copy itself in a way of its own
         raise UserError(
             f"{type(objective.model).__name__} must be copied for a trial before the first step, "
             f"but cannot be: {first_line(error)}. Store tensors only as parameters and buffers."
