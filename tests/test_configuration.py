@@ -115,8 +115,11 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
             ]
     if "omniglot" in choice:
         shorter.append("task.resample=lanczos")  # decoded once for all
-    if composed(*shorter)["algorithm"].get("eval_inner_steps", 0) > 3:
+    config = composed(*shorter)
+    if config["algorithm"].get("eval_inner_steps", 0) > 3:
         shorter.append("algorithm.eval_inner_steps=3")
+    if "filters" in config["model"]:
+        shorter.append("model.filters=8")
     folder = write_run(composed(*shorter), shorter, tmp_path, "run")
     train(folder)
     assert len((folder.evaluations / "test" / "episodes.csv").read_text().splitlines()) == 1 + 2

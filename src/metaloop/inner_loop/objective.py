@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Self, cast
@@ -14,6 +15,7 @@ from metaloop.episode import Episode, Examples, Inputs, count_rows
 from metaloop.errors import UserError
 from metaloop.inner_loop.norm_modes import NORM_MODES, NormMode, NormModeName
 from metaloop.inner_loop.norms import batch_norms, refuse_unfit_norms, scales_and_shifts
+from metaloop.models.plain import is_plain
 from metaloop.substitutes import BatchNorms, Statistics, Substitutes
 
 Parameters = Mapping[str, Tensor]
@@ -140,6 +142,10 @@ class Objective:
         kinds = scales_and_shifts(self.model).items()
         return frozenset(n for n, kind in kinds if self.norm_adapts not in ("all", kind))
 
+    @cached_property
+    def _is_plain(self) -> bool:
+        return is_plain(self.model)
+
     @property
     def reads_statistics(self) -> bool:
         """True if the norms use the statistics contained in phi."""
@@ -169,7 +175,8 @@ class Objective:
 
         def network(inputs: Inputs) -> Tensor:
             given, named = ((), inputs) if isinstance(inputs, dict) else ((inputs,), None)
-            with Substitutes(replace(norms, batch=count_rows(inputs))):
+            substitutes = Substitutes(replace(norms, batch=count_rows(inputs)))
+            with nullcontext() if self._is_plain else substitutes:
                 # None removes a buffer, which torch's annotation does not allow
                 held = cast(dict[str, Tensor], tensors)
                 outputs: Tensor = torch.func.functional_call(

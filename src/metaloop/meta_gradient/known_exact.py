@@ -16,6 +16,7 @@ from metaloop.algorithms.pretrain import Pretrain
 from metaloop.algorithms.prototypical import Prototypical
 from metaloop.algorithms.r2d2 import R2D2
 from metaloop.inner_loop import Objective
+from metaloop.models.plain import hooks_of
 from metaloop.tasks import Metric
 
 # torch layers in metaloop's networks
@@ -67,13 +68,7 @@ def is_known_exact(algorithm: Algorithm) -> bool:
 
 def _is_known_layer(module: nn.Module) -> bool:
     is_ours = _is_ours(type(module), "models")
-    hooks = (
-        *module._forward_hooks.values(),
-        *module._forward_pre_hooks.values(),
-        *module._backward_hooks.values(),
-        *module._backward_pre_hooks.values(),
-    )
-    is_foreign = any(not _is_ours(hook, "adapters") for hook in hooks)
+    is_foreign = any(not _is_ours(hook, "adapters") for hook in hooks_of(module))
     is_changed = "forward" in vars(module) or is_foreign
     return (is_ours or type(module) in LAYERS) and not is_changed
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.run.comparison.evaluated_run import EvaluatedRun
 from metaloop.run.comparison.learners import Member, group_by_learner
+from metaloop.run.config.read import FORMAT, SECTIONS
 
 CONFIG = {
     "seed": 0,
@@ -59,6 +61,22 @@ def test_another_seed_device_logger_or_number_of_episodes_is_no_other_learner(ch
 def test_another_algorithm_task_data_or_precision_is_another_learner(change):
     assert sizes(member("a", CONFIG), member("b", changed(seed=1, **change))) == [1, 1]
     assert sizes(member("a", CONFIG), member("b", changed(**change))) == [1, 1]
+
+
+def test_runs_that_start_from_runs_that_differ_only_in_their_seed_are_one_learner(tmp_path):
+    def starting_from(name: str, seed: int, **start: object) -> Member:
+        first = RunFolder(tmp_path / name)
+        first.path.mkdir()
+        config = {"command": "train", "format": FORMAT, **{key: {} for key in SECTIONS}}
+        config |= changed(seed=seed, **start)
+        first.config.write_text(OmegaConf.to_yaml(config))
+        return member(name, {**changed(seed=seed), "init_from": str(first.path)})
+
+    first, second = starting_from("a", 0), starting_from("b", 1)
+    assert sizes(first, second) == [2]
+    assert sizes(first, starting_from("c", 1, algorithm={"inner_lr": 0.2})) == [1, 1]
+    gone = member("d", {**changed(seed=1), "init_from": str(tmp_path / "gone")})
+    assert sizes(first, gone) == [1, 1]
 
 
 def test_one_run_judged_in_two_ways_is_two_learners_and_on_other_episodes_is_not():

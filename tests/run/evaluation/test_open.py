@@ -14,18 +14,42 @@ from metaloop.run.config.run_config import RunConfig
 from metaloop.run.evaluation.evaluate import warn_of_few_episodes
 from metaloop.run.evaluation.results import read_results
 from metaloop.run.worker import work
+from tests.conftest import run_command
 
 ROWS = 12
 
 
 @pytest.fixture
-def run(untrained, tmp_path):
-    """An untrained run on a file of 15 classes of 12 rows, three of them for test."""
+def own(tmp_path):
+    """A file of 15 classes of 12 rows, three of them for test."""
     labels = np.repeat([f"class {c:02}" for c in range(15)], ROWS)
     features = np.random.default_rng(0).normal(size=(len(labels), 2))
     np.savez(tmp_path / "own.npz", features=features, label=labels)
-    own = ("task=arrays", f"task.data_dir={tmp_path}", "task.file=own.npz")
-    return untrained(*own, "task.ways=3", "task.queries=2")
+    return ("task=arrays", f"task.data_dir={tmp_path}", "task.file=own.npz", "task.ways=3")
+
+
+@pytest.fixture
+def run(untrained, own):
+    return untrained(*own, "task.queries=2")
+
+
+@pytest.mark.slow
+def test_two_processes_judge_the_disjoint_episodes_of_one(own, tmp_path):
+    shared = (*own, "task.queries=3", "training.max_steps=2", "data.meta_batch_size=2")
+    exact = ("evaluation.interval=open", "device.precision=64-true", "logger=csv")
+    two = ("device=ddp", "device.accelerator=cpu", "device.devices=2")
+    tables = []
+    for device in (("device=cpu",), two):
+        folder = tmp_path / str(len(tables))
+        done = run_command("metaloop-train", *shared, *device, *exact, f"output_dir={folder}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (table,) = folder.glob("*/evaluations/test/episodes.csv")
+        tables.append(list(csv.DictReader(table.read_text().splitlines())))
+    one, both = tables
+    assert len(one) == ROWS // (1 + 3)  # odd: one process has an episode more
+    for row, other in zip(one, both, strict=True):
+        assert other["support"] == row["support"]
+        assert float(other["query_loss_step_1"]) == pytest.approx(float(row["query_loss_step_1"]))
 
 
 def test_an_evaluation_judges_disjoint_episodes_and_names_its_interval(run, said, capsys):

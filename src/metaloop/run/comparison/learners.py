@@ -1,14 +1,16 @@
 """Group runs into learners: runs that differ only in their seed are one learner."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from metaloop.errors import UserError
+from metaloop.folders.run_folder import RunFolder
 from metaloop.run.comparison.episodes import Values
-from metaloop.run.comparison.evaluated_run import JUDGEMENT, EvaluatedRun
+from metaloop.run.comparison.evaluated_run import JUDGEMENT, Config, EvaluatedRun
 from metaloop.run.config.identity import is_elsewhere
 from metaloop.run.config.keys import leaves
+from metaloop.run.config.read import load_config
 from metaloop.run.sweeps.sweep_table import SEED, find_varied, overrides_by_key, short_name
 
 
@@ -41,7 +43,8 @@ def group_by_learner(members: Iterable[Member]) -> list[Learner]:
         if one is not member:
             raise UserError(
                 f"{one.evaluated.folder.path} and {evaluated.folder.path} have the same config "
-                "and seed, so there is nothing to compare. Name one of them."
+                "and seed, up to the seed of a run that they start from, so there is nothing to "
+                "compare. Name one of them."
             )
     firsts = [next(iter(group.values())).evaluated for group in groups.values()]
     names = [short_name(varied) for varied in find_varied(list(map(_overrides, firsts)))]
@@ -52,9 +55,17 @@ def group_by_learner(members: Iterable[Member]) -> list[Learner]:
 
 
 def _config_but_seed(evaluated: EvaluatedRun) -> str:
-    trained = {k: v for k, v in leaves(evaluated.trained) if _is_of_training(k)}
-    judged = {k: v for k, v in leaves(evaluated.config) if _is_of_judging(k)}
-    return json.dumps([trained, judged], sort_keys=True)
+    of_both = (evaluated.trained, _is_of_training), (evaluated.config, _is_of_judging)
+    return json.dumps([_kept(*one) for one in of_both], sort_keys=True)
+
+
+def _kept(config: Config, is_kept: Callable[[str], bool]) -> dict[str, object]:
+    """Return the chosen keys; in place of a run to start from, its config without its seed."""
+    kept = {k: v for k, v in leaves(config) if is_kept(k)}
+    start = kept.get("init_from")
+    if isinstance(start, str) and (folder := RunFolder(start)).config.is_file():
+        kept["init_from"] = _kept(load_config(folder), _is_of_training)
+    return kept
 
 
 def _overrides(evaluated: EvaluatedRun) -> Mapping[str, str]:

@@ -23,6 +23,8 @@ EXPECTED_WARNINGS = (
     ".*It is recommended to use `sync_dist=True`.*",
     ".*There is already a wandb run in progress.*",
     ".*The `srun` command is available on your system but is not used.*",
+    ".*`broadcast_buffers` is deprecated.*",
+    ".*torch.distributed.nn.functional.all_gather is deprecated.*",
 )
 
 
