@@ -175,8 +175,8 @@ class Objective:
 
         def network(inputs: Inputs) -> Tensor:
             given, named = ((), inputs) if isinstance(inputs, dict) else ((inputs,), None)
-            substitutes = Substitutes(replace(norms, batch=count_rows(inputs)))
-            with nullcontext() if self._is_plain else substitutes:
+            fitted = norms if rows is None else replace(norms, batch=count_rows(inputs))
+            with nullcontext() if self._is_plain else Substitutes(fitted):
                 # None removes a buffer, which torch's annotation does not allow
                 held = cast(dict[str, Tensor], tensors)
                 outputs: Tensor = torch.func.functional_call(
