@@ -220,3 +220,14 @@ def test_inner_steps_may_leave_the_domain_at_the_second_point():
         scale=nn.Parameter(torch.tensor(0.05)),
     )
     assert verdict_of(algorithm_of(model)).at_once["tasks_at_once"] == "all"
+
+
+def test_a_loss_that_raises_outside_of_its_domain_is_checked_closer():
+    def rule(m, x):
+        if 0.021 < float(m.scale.detach()) < 0.03:  # the second point, of a step of 10 %
+            raise ValueError("no longer positive definite")
+        return m.head(torch.tanh(m.body(x))) * m.scale
+
+    model = Rule(rule, scale=nn.Parameter(torch.tensor(0.02)))
+    verdict = verdict_of(algorithm_of(model), asked=1)
+    assert verdict.tried[0].is_exact

@@ -65,8 +65,10 @@ def choose_training(
     trial, plain, precise = _precise(own, inputs, modes)
     away = move_away(trial)
     notes = [_COARSE] if precise in HALF else check_pieces(trial, (trial, away), precise)
-    plain_away = plain_meta_gradient(away)
-    if is_finite(plain_away):
+    plain_away: Gradient = {}
+    with suppress(Exception):  # its inner steps leave the loss's domain, where that raises
+        plain_away = plain_meta_gradient(away)
+    if plain_away and is_finite(plain_away):
         plain = plain_away
     elif is_finite(plain):
         away = trial  # its inner steps leave the loss's domain

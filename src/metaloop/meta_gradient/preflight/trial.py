@@ -1,7 +1,7 @@
 """A trial before the first step: a copy of the algorithm, two tasks and two points."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -117,9 +117,11 @@ def move_away(trial: Trial) -> Trial:
     """
     size = MOVED
     for _ in range(6):
-        theta = _descend(trial, size)
-        if theta is not None:
-            return trial.at(theta)
+        # outside of its domain a loss may also raise, as Cholesky's decomposition does
+        with suppress(Exception):
+            theta = _descend(trial, size)
+            if theta is not None:
+                return trial.at(theta)
         size /= 10
     return trial
 
