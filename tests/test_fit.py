@@ -71,10 +71,12 @@ def test_a_terminal_shows_a_progress_bar_unless_told_otherwise(monkeypatch, prog
     assert "Checked: the meta-gradient of Linear equals plain autograd's" in shown
 
 
-def test_a_bar_is_drawn_elsewhere_if_asked_for(capsys):
+def test_a_bar_is_drawn_elsewhere_if_asked_for_and_followed_by_the_last_loss(capsys):
     task = Sinusoid(shots=2, queries=2)
     fit(task, torch.nn.Linear(1, 1), ALGORITHM, max_steps=2, progress=True)
-    assert "2/2" in capsys.readouterr().out
+    *_, bar, last = capsys.readouterr().out.splitlines()
+    assert "2/2" in bar
+    assert re.fullmatch(r"meta-step 2/2  loss [\d.]+ -> [\d.]+", last)
 
 
 def test_what_does_not_fit_is_refused_before_the_first_step():

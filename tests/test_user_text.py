@@ -63,6 +63,18 @@ def test_a_terminal_shows_it(name):
     text.encode()
 
 
+def test_a_table_in_a_file_is_as_wide_as_it_needs_to_be_or_as_columns_says(monkeypatch):
+    def lines() -> list[str]:
+        shown = io.StringIO()
+        Terminal(file=shown).print(Table(*["a column of 20 signs"] * 8))
+        return shown.getvalue().splitlines()
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert len(lines()) == 4  # no heading is broken
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, lines())) <= 80
+
+
 def figures(name):
     pairs = torch.tensor([[0, 1]])
     confusion = Confusion(

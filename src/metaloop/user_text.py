@@ -14,6 +14,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.text import Text
 
+WIDE = 1000  # columns: more than any table has
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # how spreadsheets' formulas begin
 # characters that Hydra takes as they are in a value
 HYDRAS = re.compile(r"[\w./+@?|-]+", re.ASCII)
@@ -32,10 +33,15 @@ def say(*words: object, is_error: bool = False) -> None:
 
 
 class Terminal(Console):
-    """A console to which text is text: no markup, no emoji, no control characters."""
+    """A console to which text is text: no markup, no emoji, no control characters.
+
+    In a file or a pipe a table is as wide as it needs to be, unless COLUMNS says otherwise.
+    """
 
     def __init__(self, *, stderr: bool = False, file: IO[str] | None = None) -> None:
         super().__init__(stderr=stderr, file=file, markup=False, emoji=False, highlight=False)
+        if not (self.is_terminal or self.is_jupyter or "COLUMNS" in os.environ):
+            self.width = WIDE
 
     def render_str(self, text: str, **style: Any) -> Text:  # noqa: ANN401 - rich's
         """Read a text as rich does, all in it readable."""

@@ -23,7 +23,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 def consumed(program, *arguments):
     """What a program without metaloop prints."""
     command = [sys.executable, str(PROGRAMS / program), *map(str, arguments)]
-    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
 
 def draw_files(folder, shades, mode="RGBA"):
@@ -53,11 +53,13 @@ def test_onnxruntime_and_pillow_predict_what_the_learner_does(images, tmp_path):
     pytest.importorskip("onnxruntime")
     adapted, new, _ = images
     adapted.export(tmp_path / "adapted.onnx")
-    said = consumed(
-        "predict_onnx.py", tmp_path / "adapted.onnx", *(new.place / n for n in new.names)
-    )
-    found = [[row["a"], row["b"]] for row in said]
+    files = [new.place / name for name in new.names]
+    said = consumed("predict_onnx.py", "--json", tmp_path / "adapted.onnx", *files)
+    found = [[row["a"], row["b"]] for row in json.loads(said)]
     np.testing.assert_allclose(found, adapted.predict_proba(new.inputs), atol=1e-5)
+    table = consumed("predict_onnx.py", tmp_path / "adapted.onnx", *files)
+    answers = zip(files, np.max(found, 1), adapted.predict(new.inputs), strict=True)
+    assert table.splitlines() == [f"{file}  {p:6.1%}  {label}" for file, p, label in answers]
 
 
 @pytest.mark.slow  # torch is imported once more
@@ -66,7 +68,7 @@ def test_torch_alone_predicts_the_same_numbers(untrained, tmp_path):
     adapted = Learner.load(untrained().path).adapt(x, np.sin(x))
     adapted.export(tmp_path / "adapted.pt2")
     said = consumed("predict_pt2.py", tmp_path / "adapted.pt2", "-0.5", "0.25")
-    np.testing.assert_allclose(said, adapted.predict([-0.5, 0.25]), atol=1e-5)
+    np.testing.assert_allclose(json.loads(said), adapted.predict([-0.5, 0.25]), atol=1e-5)
 
 
 def test_a_description_says_what_goes_in_what_comes_out_and_by_whom(images):

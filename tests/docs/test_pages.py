@@ -14,7 +14,7 @@ from docs.generators.docstrings import mark_up
 from docs.generators.presets import of_algorithm, results
 from metaloop.cli.hydra_app import CONF
 from tests.conftest import ROOT
-from tests.docs.document import DOCS, DOCUMENTS, GENERATED, README, Document
+from tests.docs.document import DOCS, DOCUMENTS, GENERATED, PAGES, README, Document
 
 MOST_LINES = 200
 BOARD = ROOT / "benchmarks" / "board" / "board.json"
@@ -59,6 +59,16 @@ def test_what_a_document_links_to_is_there(document):
         path = (document.path.parent / link.partition("#")[0]).resolve()
         is_made = any(folder in path.parents for folder in GENERATED)
         assert is_made or link.startswith("#") or path.exists(), link
+
+
+def test_the_readme_leads_to_every_page():
+    lists = [README, *(Document(DOCS / part / "index.md") for part in ("algorithms", "gallery"))]
+    led_to = {
+        (page.path.parent / link.partition("#")[0]).resolve()
+        for page in lists
+        for link in page.links
+    }
+    assert [page.name for page in PAGES if page.path not in led_to] == ["docs/index.md"]
 
 
 def test_the_readmes_results_are_the_boards():

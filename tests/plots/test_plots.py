@@ -64,14 +64,15 @@ def test_the_learning_curve_draws_training_and_validation():
         {"step": "20", "train/query_loss": "1.0", "train/query_loss_before": "4.0"},
     ]
     (axis,) = draw_learning_curve(rows).axes
-    assert lines(axis)["train, after"].tolist() == [3.0, 1.0]
-    assert lines(axis)["validation, after"].tolist() == [2.0]
+    assert lines(axis)["training, mean, after adapting"].tolist() == [3.0, 1.0]
+    assert lines(axis)["validation, after adapting"].tolist() == [2.0]
 
 
 def test_the_learning_curve_of_training_alone_names_no_interval():
     rows = [{"step": "1", "train/f1": "0.3"}, {"step": "2", "train/f1": "0.5"}]
     (axis,) = draw_learning_curve(rows, ["f1"]).axes
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["train, after"]
+    (told,) = axis.get_legend().get_texts()
+    assert told.get_text() == "training, mean, after adapting"
     assert axis.get_ylabel() == "f1"
 
 
@@ -289,6 +290,17 @@ def test_one_quantity_has_one_panel_for_all_sets_and_norm_modes():
     left, right = draw_adaptation_curve(dict.fromkeys(names, values), "title").axes
     assert set(lines(left)) == {"support loss", "query loss", "query loss@inductive"}
     assert set(lines(right)) == {"accuracy", "support accuracy"}
+
+
+def test_the_negative_log_likelihood_has_no_panel_where_it_is_the_loss():
+    support, query = (
+        Estimate(torch.tensor([2.0, last]), torch.tensor([0.1, 0.1]), 600) for last in (0.5, 1.0)
+    )
+    curves = {"support_loss": support, "query_loss": query, "nll": query, "support_nll": support}
+    (axis,) = draw_adaptation_curve(curves, "title").axes
+    assert set(lines(axis)) == {"support loss", "query loss"}
+    other = draw_adaptation_curve({**curves, "nll": support}, "title")
+    assert [axis.get_ylabel() for axis in other.axes] == ["loss", "negative log-likelihood"]
 
 
 def test_step_sizes_are_drawn_for_every_step_or_over_the_elements():

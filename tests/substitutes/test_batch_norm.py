@@ -23,8 +23,8 @@ def layer_of(channels: int, dims: int = 2) -> nn.Module:
     return made
 
 
-def under(norms: BatchNorms, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    with Substitutes(norms):
+def under(layer: nn.Module, x: torch.Tensor, **norms: object) -> torch.Tensor:
+    with Substitutes(BatchNorms({id(layer.running_mean): "norm"}, batch=len(x), **norms)):
         return torch.func.functional_call(layer, {"num_batches_tracked": None}, (x,))
 
 
@@ -32,42 +32,74 @@ def under(norms: BatchNorms, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def test_it_is_torchs_on_the_batchs_statistics_and_changes_no_buffer(shape):
     layer, x = layer_of(3, len(shape)), torch.randn(shape, dtype=DOUBLE)
     before = {name: b.clone() for name, b in layer.named_buffers()}
-    found = under(BatchNorms({}), layer, x)
+    found = under(layer, x)
     assert all(torch.equal(b, before[name]) for name, b in layer.named_buffers())
     torch.testing.assert_close(found, layer(x), rtol=1e-12, atol=1e-12)
     layer.eval()  # whose statistics are asked for is not the module's to say
-    assert torch.equal(under(BatchNorms({}), layer, x), found)
+    assert torch.equal(under(layer, x), found)
 
 
 def test_statistics_of_the_first_rows_normalise_all_rows():
     layer, x = nn.BatchNorm1d(2).double(), torch.randn(7, 2, dtype=DOUBLE)
     mean, std = x[:3].mean(0), (x[:3].var(0, correction=0) + layer.eps).sqrt()
-    torch.testing.assert_close(under(BatchNorms({}, rows=3), layer, x), (x - mean) / std)
+    torch.testing.assert_close(under(layer, x, rows=3), (x - mean) / std)
 
 
 def test_stored_statistics_do_not_depend_on_the_batch():
     layer, x = layer_of(2), torch.randn(4, 2, dtype=DOUBLE)
     layer.running_mean[:], layer.running_var[:] = torch.tensor([1.0, -2.0]), 4.0
-    names = {id(layer.running_mean): "norm"}
     expected = (x - layer.running_mean) / (4.0 + layer.eps) ** 0.5 * 1.5 - 0.5
-    torch.testing.assert_close(under(BatchNorms(names, stored={"norm"}), layer, x), expected)
-    one_row = under(BatchNorms(names, stored={"norm"}), layer, x[:1])
+    torch.testing.assert_close(under(layer, x, stored={"norm"}), expected)
+    one_row = under(layer, x[:1], stored={"norm"})
     torch.testing.assert_close(one_row, expected[:1])
 
 
 def test_measured_statistics_are_the_batchs_mean_and_biased_variance():
     layer, x, measured = layer_of(2), torch.randn(5, 2, dtype=DOUBLE), {}
-    under(BatchNorms({id(layer.running_mean): "norm"}, measured=measured), layer, x)
+    under(layer, x, measured=measured)
     torch.testing.assert_close(measured["norm"].mean, x.mean(0))
     torch.testing.assert_close(measured["norm"].variance, x.var(0, correction=0))
 
 
 def test_one_value_per_channel_is_refused_but_one_image_has_several():
     with pytest.raises(UserError, match="single row, which has no statistics.*inductive"):
-        under(BatchNorms({}), layer_of(3), torch.randn(1, 3, dtype=DOUBLE))
+        under(layer_of(3), torch.randn(1, 3, dtype=DOUBLE))
     with pytest.raises(UserError, match="single row"):
-        under(BatchNorms({}, rows=1), layer_of(3), torch.randn(4, 3, dtype=DOUBLE))
-    assert under(BatchNorms({}), layer_of(3, 4), torch.randn(1, 3, 2, 2, dtype=DOUBLE)).std() > 0
+        under(layer_of(3), torch.randn(4, 3, dtype=DOUBLE), rows=1)
+    assert under(layer_of(3, 4), torch.randn(1, 3, 2, 2, dtype=DOUBLE)).std() > 0
+
+
+def test_statistics_that_no_layer_names_are_used_as_the_call_says():
+    x, w, b = torch.randn(4, 2, dtype=DOUBLE), torch.tensor([1.5, -2.0]), torch.tensor([0.5, 1.0])
+    mean, variance = torch.tensor([1.0, -2.0], dtype=DOUBLE), torch.tensor([4.0, 0.25]).double()
+    expected = (x - mean) / (variance + 1e-5).sqrt() * w + b
+    with Substitutes(BatchNorms({})):
+        functional = F.batch_norm(x, mean, variance, w.double(), b.double(), training=False)
+        call = (x, w.double(), b.double(), mean, variance, False, 0.1, 1e-5, False)
+        torch.testing.assert_close(torch.batch_norm(*call), expected)
+    torch.testing.assert_close(functional, expected)
+
+
+def test_running_statistics_that_are_written_outside_a_layer_are_not_hidden():
+    x, mean, variance = torch.randn(4, 2), torch.zeros(2), torch.ones(2)
+    with Substitutes(BatchNorms({})):
+        F.batch_norm(x, mean, variance, training=True)
+    torch.testing.assert_close(mean, 0.1 * x.mean(0))  # as a buffer, the check refuses it
+
+
+def test_a_layer_in_train_whose_statistics_are_used_is_refused_by_name():
+    layer, x = layer_of(2), torch.randn(4, 2, dtype=DOUBLE)
+    stored = layer.running_mean, layer.running_var
+    norms = BatchNorms({id(layer.running_mean): "norm"}, in_training=["norm"])
+    with Substitutes(norms), pytest.raises(UserError, match=r"Set norm.eval\(\)"):
+        F.batch_norm(x, *stored, training=False)
+
+
+def test_leading_rows_of_a_folded_batch_are_refused():
+    x = torch.randn(4, 5, 3, dtype=DOUBLE)
+    norms = BatchNorms({}, rows=2, batch=len(x))
+    with Substitutes(norms), pytest.raises(UserError, match="gets 20 rows of 4 examples"):
+        F.batch_norm(x.flatten(0, 1), None, None, training=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -75,7 +107,7 @@ def test_half_inputs_are_normalised_in_float32_and_cast_back(dtype):
     x = (100 + torch.randn(64, 2)).to(dtype)
     layer = nn.BatchNorm1d(2)
     expected = F.batch_norm(x.float(), None, None, training=True)
-    found = under(BatchNorms({}), layer, x)
+    found = under(layer, x)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, rtol=1e-2, atol=1e-2)
 
@@ -213,7 +245,6 @@ def test_which_kernel_normalises_changes_nothing(tasks, monkeypatch):
     expected = torch.stack([layer(one) for one in x])
     for large in (transforms.LARGE, 1):
         monkeypatch.setattr(transforms, "LARGE", large)
-        norms = BatchNorms({})
-        found = torch.func.vmap(lambda x, norms=norms: under(norms, layer, x))(x)
+        found = torch.func.vmap(lambda x: under(layer, x))(x)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(under(norms, layer, x[0]), expected[0], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(under(layer, x[0]), expected[0], rtol=1e-12, atol=1e-12)

@@ -1,7 +1,7 @@
 """Adapt a trained learner to a user's own examples."""
 
 from metaloop.adapted.adapted import Adapted, adapt_to
-from metaloop.adapted.curve import judge_path, leave_one_out
+from metaloop.adapted.curve import judge_path, leave_one_out, rows_to_leave_out
 from metaloop.adapted.export import Format, export, freeze, require_fixed_norms, require_format
 from metaloop.adapted.ways import Head, fit_ways
 from metaloop.tasks.readers.arrays import Array, Arrays, Labels
@@ -21,4 +21,5 @@ __all__ = [
     "leave_one_out",
     "require_fixed_norms",
     "require_format",
+    "rows_to_leave_out",
 ]

@@ -36,25 +36,27 @@ def judge_path(adapted: Adapted, query: Examples | None) -> Report:
     return {name: torch.stack([r[name] for r in judged], 1) for name in judged[0]}
 
 
-def leave_one_out(adapted: Adapted) -> tuple[Report, str] | None:
-    """Adapt again without each support example in turn, and evaluate on that example.
+def rows_to_leave_out(adapted: Adapted) -> Tensor:
+    """Return the rows of support examples whose class has others; none if there is one example."""
+    targets = adapted.support.targets
+    rows = torch.arange(len(targets), device=targets.device)
+    if adapted.classes_ is not None:
+        return rows[targets.bincount()[targets] > 1]
+    return rows if len(rows) > 1 else rows[:0]
 
-    The only example of a class is never left out. The adaptations are vectorised over the examples
-    left out. With norm_mode=transductive a single query example has no statistics, so the norms
-    use the support set's, as with `inductive`.
+
+def leave_one_out(adapted: Adapted, left_out: Tensor) -> tuple[Report, str]:
+    """Adapt again without each of these support rows in turn, and evaluate on that example.
+
+    The adaptations are vectorised over the examples left out. With norm_mode=transductive a single
+    query example has no statistics, so the norms use the support set's, as with `inductive`.
 
     Returns:
-        the report, [examples left out, K+1], and the norm mode; None if every class has only one
-        example, so that nothing can be left out.
+        the report, [examples left out, K+1], and the norm mode.
 
     """
     algorithm, support = adapted.algorithm, adapted.support
     rows = torch.arange(len(support.targets), device=support.targets.device)
-    left_out = rows
-    if adapted.classes_ is not None:
-        left_out = rows[support.targets.bincount()[support.targets] > 1]
-    if len(left_out) == 0 or len(rows) < 2:
-        return None
     objective = _for_examples(algorithm.objective)
     if objective.norms:
         objective = replace(objective, norm_mode=objective.mode.for_one_example)

@@ -1,5 +1,6 @@
 """Show the progress of a run in the terminal or notebook."""
 
+import sys
 from collections.abc import Mapping
 
 import pytorch_lightning as pl
@@ -14,7 +15,8 @@ from metaloop.user_text import say
 class Progress(TQDMProgressBar):
     """A bar over all meta-steps with loss and accuracy, before -> after adaptation.
 
-    Without the bar it prints a line per validation instead.
+    Without the bar it prints a line per validation instead. In a notebook it prints the last values
+    after the bar, too.
 
     Args:
         refresh_rate: meta-steps between two updates of the bar.
@@ -72,6 +74,12 @@ class Progress(TQDMProgressBar):
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: object) -> None:
         """Keep the bar as the last step drew it."""
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: MetaLearner) -> None:  # type: ignore[override]
+        super().on_train_end(trainer, pl_module)
+        # a saved notebook shows its bar at meta-step 0
+        if self._has_bar and trainer.is_global_zero and not sys.stdout.isatty():
+            self._say_step(trainer, pl_module)
+
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
         if not self._has_bar and trainer.is_global_zero:
@@ -81,9 +89,12 @@ class Progress(TQDMProgressBar):
         if self._has_bar:
             super().on_validation_end(trainer, pl_module)
         elif trainer.is_global_zero and trainer.state.fn == "fit":
-            pairs = before_after(pl_module.shown)
-            shown = "  ".join(f"{name} {value}" for name, value in pairs.items())
-            say(f"meta-step {trainer.global_step}/{trainer.max_steps}  {shown}")
+            self._say_step(trainer, pl_module)
+
+    def _say_step(self, trainer: pl.Trainer, learner: MetaLearner) -> None:
+        pairs = before_after(learner.shown)
+        shown = "  ".join(f"{name} {value}" for name, value in pairs.items())
+        say(f"meta-step {trainer.global_step}/{trainer.max_steps}  {shown}")
 
 
 def before_after(metrics: Mapping[str, float]) -> dict[str, str]:

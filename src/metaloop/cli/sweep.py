@@ -13,10 +13,10 @@ from metaloop.process.terminal import survive_lost_output
 from metaloop.user_text import Terminal, say
 
 DESCRIPTION = """\
-Show a sweep, running or done: the values that vary between its jobs, the state of
-each job, its best validation value, its test value with the 95 % interval of its
-evaluation (closed or open), and means over seeds with their own interval. Writes
-sweep.csv and sweep.png into the folder.
+Show a sweep, running or done: its jobs, the best first, with the values that vary
+between them, the status unless all have completed, the best validation value, the
+test value with the 95 % interval of its evaluation (closed or open), and means over
+seeds with their own interval. Writes sweep.csv and sweep.png into the folder.
 
   metaloop-sweep outputs/multirun/DATE_TIME
 """

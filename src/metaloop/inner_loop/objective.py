@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Self, cast
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metaloop.episode import Episode, Examples, Inputs
+from metaloop.episode import Episode, Examples, Inputs, count_rows
 from metaloop.errors import UserError
 from metaloop.inner_loop.norm_modes import NORM_MODES, NormMode, NormModeName
 from metaloop.inner_loop.norms import batch_norms, refuse_unfit_norms, scales_and_shifts
@@ -170,12 +170,13 @@ class Objective:
         tensors, names = self._bind(phi)
         reads_stored = self.reads_statistics and measured is None
         stored = self.norms.keys() if reads_stored else self.pinned or ()
-        substitutes = Substitutes(BatchNorms(names, stored, rows, measured))
-        mode = nullcontext() if self._is_plain else substitutes
+        in_training = [n for n, norm in self.norms.items() if norm.training]
+        norms = BatchNorms(names, stored, rows, in_training=in_training, measured=measured)
 
         def network(inputs: Inputs) -> Tensor:
             given, named = ((), inputs) if isinstance(inputs, dict) else ((inputs,), None)
-            with mode:
+            fitted = norms if rows is None else replace(norms, batch=count_rows(inputs))
+            with nullcontext() if self._is_plain else Substitutes(fitted):
                 # None removes a buffer, which torch's annotation does not allow
                 held = cast(dict[str, Tensor], tensors)
                 outputs: Tensor = torch.func.functional_call(
@@ -220,7 +221,7 @@ class Objective:
 
     def measure_statistics(self, phi: Parameters, inputs: Inputs) -> Report:
         """Measure the batch statistics that the norms would use, as constants."""
-        constant = {n: p.detach() for n, p in phi.items() if not n.startswith(STATISTICS)}
+        constant = {n: p.detach() for n, p in phi.items() if not self._is_statistic(n)}
         measured: dict[str, Statistics] = {}
         self.predict(constant, inputs, measured=measured)
         return {
@@ -229,13 +230,17 @@ class Objective:
             for kind, value in statistics._asdict().items()
         }
 
+    def _is_statistic(self, name: str) -> bool:
+        """Check whether an entry of phi is a norm's statistic, not a weight of a like name."""
+        return name.startswith(STATISTICS) and name not in self.parameter_names
+
     def _select_ways(self, predictions: Tensor) -> Tensor:
         return predictions if self.ways is None else predictions[..., : self.ways]
 
     def _bind(self, phi: Parameters) -> tuple[dict[str, Tensor | None], dict[int, str]]:
         """Map phi to the model's tensors, and the ids of running means to batch norms."""
         tensors: dict[str, Tensor | None] = {
-            n: p for n, p in phi.items() if not n.startswith(STATISTICS)
+            n: p for n, p in phi.items() if not self._is_statistic(n)
         }
         tensors |= {alias: phi[name] for alias, name in self._aliases if name in phi}
         names: dict[int, str] = {}

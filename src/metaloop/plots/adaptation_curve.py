@@ -24,11 +24,14 @@ def draw_adaptation_curve(
 
     Variants of one quantity share a panel: on support and query set, under several norm modes
     (`accuracy`, `support_accuracy`, `accuracy@inductive`). The support set's are dashed. A dotted
-    line marks the number of inner steps in meta-training.
+    line marks the number of inner steps in meta-training. The negative log-likelihood is left out
+    where it is the loss.
     """
     panels: dict[str, dict[str, Estimate]] = {}
     for name, curve in curves.items():
         panels.setdefault(_quantity(name), {})[name] = curve
+    if _means(panels.get("nll", {})) == _means(panels.get("loss", {})):
+        panels.pop("nll", None)
     columns, rows = min(2, len(panels)), -(-len(panels) // 2)
     figure = Figure(figsize=(4.8 * columns, 4.0 * rows), layout="constrained")
     for number, (quantity, variants) in enumerate(panels.items(), 1):
@@ -65,6 +68,10 @@ def _draw_panel(axis: Axes, curves: Mapping[str, Estimate], trained_steps: int |
     axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     axis.grid(alpha=0.3)
     put_legend_below(axis, columns=1)
+
+
+def _means(curves: Mapping[str, Estimate]) -> set[tuple[float, ...]]:
+    return {tuple(curve.mean.tolist()) for curve in curves.values()}
 
 
 def _quantity(name: str) -> str:

@@ -12,6 +12,23 @@ from metaloop.plots.title import set_title
 from metaloop.user_text import for_figure
 
 Row = Mapping[str, str]
+# the columns of metrics.csv, by the metric's name, with label and style
+CURVES: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "train/{}_before": (
+        "training, one meta-step, before adapting",
+        {"color": "0.5", "lw": 0.8, "ls": ":"},
+    ),
+    "train/{}_after": (
+        "training, one meta-step, after adapting",
+        {"color": SKY, "lw": 0.8},
+    ),
+    "train/{}": ("training, mean, after adapting", {"color": BLUE, "lw": 1.6}),
+    "val/{}_before": (
+        "validation, before adapting",
+        {"color": VERMILION, "marker": "s", "ms": 4, "ls": "--"},
+    ),
+    "val/{}": ("validation, after adapting", {"color": GREEN, "marker": "o", "ms": 4}),
+}
 
 
 def draw_learning_curve(
@@ -30,26 +47,12 @@ def draw_learning_curve(
     """
     columns = {name.partition("/")[2] for row in rows for name in row}
     names = [name for name in metrics if name in columns]
-    figure = Figure(figsize=(4.6 * max(1, len(names)), 4.0), layout="constrained")
+    figure = Figure(figsize=(5.2 * max(1, len(names)), 4.0), layout="constrained")
     for axis, name in zip(
         figure.subplots(1, max(1, len(names)), squeeze=False)[0], names, strict=False
     ):
-        for key, label, style in (
-            (
-                f"train/{name}_before",
-                "one meta-step, before",
-                {"color": "0.5", "lw": 0.8, "ls": ":"},
-            ),
-            (f"train/{name}_after", "one meta-step, after", {"color": SKY, "lw": 0.8}),
-            (f"train/{name}", "train, after", {"color": BLUE, "lw": 1.6}),
-            (
-                f"val/{name}_before",
-                "validation, before",
-                {"color": VERMILION, "marker": "s", "ms": 4, "ls": "--"},
-            ),
-            (f"val/{name}", "validation, after", {"color": GREEN, "marker": "o", "ms": 4}),
-        ):
-            steps, values = _series(rows, key)
+        for column, (label, style) in CURVES.items():
+            steps, values = _series(rows, column.format(name))
             if steps:
                 point = {"marker": "."} if len(steps) == 1 else {}  # a line would be invisible
                 axis.plot(steps, values, label=label, **{**point, **style})
@@ -59,10 +62,10 @@ def draw_learning_curve(
             low = [a - w for a, w in zip(after, width, strict=True)]
             high = [a + w for a, w in zip(after, width, strict=True)]
             axis.fill_between(
-                steps, low, high, color=GREEN, alpha=0.25, label="closed 95 % interval"
+                steps, low, high, color=GREEN, alpha=0.25, label="its closed 95 % interval"
             )
         axis.set_xlabel("meta-step")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
         axis.set_ylabel(for_figure(metric_name(name)))
         axis.grid(alpha=0.3)
         put_legend_below(axis)

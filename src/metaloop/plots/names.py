@@ -1,8 +1,9 @@
-"""What pictures call an inner step and a metric."""
+"""What pictures and tables call an inner step, a metric and its direction."""
 
 from collections.abc import Collection
 
 WORDS = {"nll": "negative log-likelihood", "brier": "Brier score", "psnr": "PSNR"}
+DIRECTIONS = {"max": "higher is better", "min": "lower is better"}
 
 
 def step_name(step: int) -> str:

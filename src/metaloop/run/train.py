@@ -55,8 +55,8 @@ from metaloop.run.config.trainer import make_trainer
 from metaloop.run.config.write import write_config, write_evaluation
 from metaloop.run.decide import decide
 from metaloop.run.evaluation.evaluate import evaluate
-from metaloop.run.report.commands import after_training
-from metaloop.tasks import best_mode, require_mode
+from metaloop.run.report.commands import after_training, in_lines
+from metaloop.tasks import Task, best_mode, require_mode
 from metaloop.training.logged_values import summary_names
 from metaloop.user_text import for_shell, say
 
@@ -120,7 +120,7 @@ def train(folder: RunFolder, pieces: Pieces | None = None) -> None:
         exit_code = 0
     finally:
         _close(loggers, exit_code)
-    _print_next_commands(folder.path)
+    _print_next_commands(folder.path, pieces.task)
 
 
 def _keep_found(folder: RunFolder, pieces: Pieces) -> Pieces:
@@ -262,10 +262,10 @@ def _evaluate_after(folder: RunFolder, pieces: Pieces, loggers: list[Logger]) ->
 
 
 @rank_zero_only
-def _print_next_commands(path: Path) -> None:
+def _print_next_commands(path: Path, task: Task) -> None:
     # if the environment is not activated, the commands are next to its python
     place = "" if shutil.which("metaloop-train") else f"{os.path.relpath(sys.prefix)}/bin/"
-    lines = (command.line for command in after_training(path, place))
+    lines = in_lines(after_training(path, place, task.suggest_files()))
     say("\n  ".join(["\nNext:", *lines]))
 
 

@@ -7,10 +7,11 @@ under vmap (functorch issue 534), and its running statistics would leak from tas
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from metaloop.errors import UserError
 from metaloop.substitutes.normalise import affine, normalise
@@ -33,6 +34,9 @@ class BatchNorms:
         names: name of each norm, by the id of the running mean that torch passes to the function.
         stored: names of the norms that use the running statistics they are given.
         rows: number of leading rows of the batch that give the statistics; None means all rows.
+        batch: number of rows of the network's input, which the norms' inputs must have too where
+            only leading rows count.
+        in_training: names of the norms in train(), which use no running statistics.
         measured: if given, collects the batch statistics of each norm.
 
     """
@@ -40,6 +44,8 @@ class BatchNorms:
     names: Mapping[int, str]
     stored: Collection[str] = ()
     rows: int | None = None
+    batch: int | None = None
+    in_training: Collection[str] = ()
     measured: dict[str, Statistics] | None = field(default=None, compare=False)
 
     def __call__(
@@ -53,13 +59,21 @@ class BatchNorms:
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        """Normalise a batch [rows, channels, *any]; `training` and `momentum` are ignored."""
+        """Normalise a batch [rows, channels, *any], a layer's by the norm mode."""
         name = self.names.get(id(running_mean))
-        if name in self.stored:
-            assert running_mean is not None
-            assert running_var is not None
-            return _normalise_by(Statistics(running_mean, running_var), input, weight, bias, eps)
+        if running_mean is not None and running_var is not None:
+            if name in self.stored or (name is None and not training):
+                given = Statistics(running_mean, running_var)
+                return _normalise_by(given, input, weight, bias, eps)
+            if name is None:  # not a batch norm layer's: it writes them, which the check refuses
+                return F.batch_norm(
+                    input, running_mean, running_var, weight, bias, training, momentum, eps
+                )
+            if name in self.in_training and not training:
+                _refuse_frozen(name)
         _refuse_one_value(input, self.rows)
+        if self.rows is not None and self.batch not in (None, len(input)):
+            _refuse_folded(name, len(input), self.batch)
         needs_statistics = self.rows is not None or self.measured is not None
         if not needs_statistics and input.dtype not in HALF:
             return normalise_batch(input, weight, bias, eps)
@@ -81,9 +95,7 @@ def batch_norm(
     cudnn_enabled: bool = True,
 ) -> Tensor:
     """Replace torch.batch_norm where it is called directly, without a norm mode."""
-    if training or running_mean is None or running_var is None:
-        return normalise_batch(input, weight, bias, eps)
-    return _normalise_by(Statistics(running_mean, running_var), input, weight, bias, eps)
+    return BatchNorms({})(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 def normalise_batch(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -120,6 +132,23 @@ def _refuse_one_value(x: Tensor, rows: int | None) -> None:
             "on the input. Pass several rows together, or normalise by the support set's "
             "statistics (norm_mode=inductive) or by stored ones (norm_mode=frozen or per_step)."
         )
+
+
+def _refuse_frozen(name: str) -> NoReturn:
+    raise UserError(
+        f"The running statistics of {name} are used by F.batch_norm(training=False), but {name} "
+        f"itself is in train(). Set {name}.eval() before the network is given to an objective: it "
+        "then always uses them."
+    )
+
+
+def _refuse_folded(name: str | None, rows: int, batch: int | None) -> NoReturn:
+    raise UserError(
+        f"norm_mode=inductive takes statistics from the support set's rows, but the batch norm "
+        f"{name or 'called by F.batch_norm'} gets {rows} rows of {batch} examples: other "
+        "dimensions are folded into its rows. Keep the examples in the first dimension, or use "
+        "norm_mode=transductive, frozen or per_step."
+    )
 
 
 aten = torch.ops.aten

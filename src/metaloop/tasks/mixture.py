@@ -16,7 +16,7 @@ from metaloop.tasks.metric import MetricFunction
 from metaloop.tasks.mixed_shapes import MixedShapes
 from metaloop.tasks.random_streams import RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays
-from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.given import ExampleFiles, Given
 from metaloop.tasks.readers.image_files import ImageFiles
 from metaloop.tasks.task import Function, Network, Task
 
@@ -164,6 +164,9 @@ class Mixture(Task):
         self, place: Path, *, skip_unusable: bool, like: Given | None = None
     ) -> Given:
         return self.first.read_examples(place, skip_unusable=skip_unusable, like=like)
+
+    def suggest_files(self) -> ExampleFiles | None:
+        return self.first.suggest_files()
 
     def image_files(self) -> ImageFiles:
         return self.first.image_files()

@@ -15,7 +15,7 @@ from metaloop.tasks.disjoint import Deal, deal_fresh
 from metaloop.tasks.metric import MetricFunction
 from metaloop.tasks.random_streams import SPLITS, RandomStreams, Split
 from metaloop.tasks.readers.arrays import Arrays, to_tensor
-from metaloop.tasks.readers.given import Given, require_place
+from metaloop.tasks.readers.given import ExampleFiles, Given, name_files, require_place
 from metaloop.tasks.readers.given_images import read_images
 from metaloop.tasks.readers.given_rows import Columns, read_rows
 from metaloop.tasks.readers.image_files import ImageFiles
@@ -205,6 +205,12 @@ class Task(ABC):
             is_regression=bool(self.is_regression),
             columns=Columns(like.features if like else None),
         )
+
+    def suggest_files(self) -> ExampleFiles | None:
+        """Name files that `read_examples` can read; None if no file can hold the examples."""
+        if self.input_shapes:
+            return None
+        return name_files(self.input_shape, self.output_size if self.is_regression else None)
 
     def image_files(self) -> ImageFiles:
         """Return the converter of image files to inputs of `input_shape`."""

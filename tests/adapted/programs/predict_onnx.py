@@ -1,10 +1,11 @@
 """Classify image files by an exported learner: needs onnxruntime, Pillow and numpy alone.
 
-    python predict_onnx.py adapted.onnx IMAGE [IMAGE ..]
+    python predict_onnx.py [--json] adapted.onnx IMAGE [IMAGE ..]
 
-Prints a line of JSON: of each image the probability of each class.
+Prints each image's class with its probability; with --json the probability of each class.
 """
 
+import argparse
 import json
 import sys
 
@@ -12,13 +13,19 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-session = onnxruntime.InferenceSession(sys.argv[1])
+parser = argparse.ArgumentParser(description="Classify image files by an exported learner.")
+parser.add_argument("--json", action="store_true", help="print the probability of each class")
+parser.add_argument("network", help="a file that metaloop has exported: adapted.onnx")
+parser.add_argument("images", nargs="+", metavar="IMAGE")
+arguments = parser.parse_args()
+
+session = onnxruntime.InferenceSession(arguments.network)
 about = json.loads(session.get_modelmeta().custom_metadata_map["description.json"])
 inputs, outputs = about["inputs"], about["outputs"]
 assert (inputs["kind"], outputs["kind"]) == ("image", "probabilities"), about
 
 rows = []
-for path in sys.argv[2:]:
+for path in arguments.images:
     image = ImageOps.exif_transpose(Image.open(path)).convert(
         {1: "L", 3: "RGB"}[inputs["channels"]]
     )
@@ -31,7 +38,12 @@ for path in sys.argv[2:]:
 
 x = np.stack(rows).astype(inputs["type"])
 (probabilities,) = session.run([outputs["name"]], {inputs["name"]: x})
-print(
-    json.dumps([dict(zip(outputs["classes"], row, strict=True)) for row in probabilities.tolist()])
-)
+answers = [dict(zip(outputs["classes"], row, strict=True)) for row in probabilities.tolist()]
+if arguments.json:
+    print(json.dumps(answers))
+else:
+    width = max(map(len, arguments.images))
+    for path, answer in zip(arguments.images, answers, strict=True):
+        label = max(answer, key=lambda name: answer[name])
+        print(f"{path:{width}}  {answer[label]:6.1%}  {label}")
 assert not {"metaloop", "torch"} & set(sys.modules)

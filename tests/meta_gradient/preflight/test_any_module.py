@@ -300,3 +300,11 @@ def test_a_deliberately_different_gradient_is_accepted():
     layers = {"body": nn.Linear(1, 4), "head": nn.Linear(4, 1)}
     model = Layers(lambda m, x: m.head((y := m.body(x)) + (y.round() - y).detach()), **layers)
     assert is_checked(recipe("maml", objective(model))) == "all"
+
+
+@pytest.mark.parametrize(("adjoint", "tasks_at_once"), [("unrolled", "all"), ("recomputed", 1)])
+def test_a_layer_may_be_named_as_the_norms_statistics_are(adjoint, tasks_at_once):
+    model = Layers(lambda m, x: m.head(m.statistics(x)), statistics=nn.Linear(1, 4))
+    model.head = nn.Linear(4, 1)
+    gradient = assert_exact(recipe("maml", objective(model), adjoint), tasks_at_once)
+    assert bool(gradient["statistics.weight"].any())

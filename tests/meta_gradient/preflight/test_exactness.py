@@ -11,7 +11,7 @@ from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
 from metaloop.models import MLP
 from tests.episodes import exact_tasks_at_once, make, random_case
-from tests.meta_gradient.preflight.networks import Rule, verdict_of
+from tests.meta_gradient.preflight.networks import Rule, algorithm_of, verdict_of
 
 
 @pytest.mark.parametrize("tracked", [True, False])
@@ -112,3 +112,22 @@ def test_steps_that_magnify_rounding_are_distinguished_from_a_wrong_function():
     algorithm = make("maml", Objective(model=model, loss=nn.functional.mse_loss), 1e9, 1)
     (why,) = verdict_of(algorithm).slower
     assert re.search("off by .*its inner steps magnify rounding.*take smaller steps", why)
+
+
+def test_constants_that_forward_makes_in_float32_do_not_lower_the_precision():
+    def rule(m, x):
+        mask = torch.ones(8, 8).triu(1) * torch.ones(8, 8)
+        return m.head(torch.tanh(m.body(x)) @ mask.to(x))
+
+    verdict = verdict_of(algorithm_of(Rule(rule)))
+    assert "in float64" in verdict.checked
+    assert "in float32" in verdict_of(algorithm_of(Rule(lambda m, x: rule(m, x).float()))).checked
+
+
+def test_half_precision_inside_is_not_judged_by_finite_differences():
+    def rule(m, x):
+        return m.head(torch.tanh(m.body(x).bfloat16()).to(x))
+
+    verdict = verdict_of(algorithm_of(Rule(rule)))
+    assert "in bfloat16" in verdict.checked
+    assert "too coarse to compare second derivatives" in verdict.notes[0]

@@ -143,3 +143,20 @@ def test_a_loss_that_does_not_fit_is_named_and_not_the_model():
 
     with pytest.raises(UserError, match=r"The loss .*dice fails on predictions \[6, 3\]"):
         verdict_of(algorithm_of(convolutional(nn.Flatten()), loss=dice), "conv")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
+@pytest.mark.parametrize("wrap", [torch.jit.script, nn.DataParallel])
+def test_a_wrapper_whose_parameters_cannot_be_swapped_is_refused(wrap):
+    network = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
+    with pytest.raises(UserError, match="stateless API.*Use the network that it wraps"):
+        verdict_of(algorithm_of(wrap(network)))
+
+
+def test_a_network_that_forbids_copies_is_refused():
+    class Single(nn.Linear):
+        def __deepcopy__(self, memo):
+            raise ValueError("there is only one")
+
+    with pytest.raises(UserError, match="Single must be copied for a trial .*only one"):
+        verdict_of(algorithm_of(Single(1, 1)))

@@ -104,6 +104,28 @@ def test_no_grad_is_exact_in_reverse_mode_and_refused_in_forward_mode():
         verdict_of(algorithm_of(Rule(scaled_without_gradient), "recomputed"))
 
 
+def scaled_in_a_mode(m, x):
+    h = torch.tanh(m.body(x))
+    with torch.set_grad_enabled(False):
+        size = h.norm()
+    return m.head(h * size)
+
+
+def scaled_by_a_detached_copy(m, x):
+    h = torch.tanh(m.body(x))
+    return m.head(h * (1 * h).detach_().norm())
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [(scaled_in_a_mode, "torch.set_grad_enabled"), (scaled_by_a_detached_copy, "Tensor.detach_")],
+)
+def test_what_reverse_mode_alone_takes_as_constant_is_named(rule, name):
+    assert "is not the slope" in verdict_of(algorithm_of(Rule(rule))).notes[0]
+    with pytest.raises(UserError, match=f"uses {name} .*differ by .*x.detach"):
+        verdict_of(algorithm_of(Rule(rule), "recomputed"))
+
+
 def rounded(h):
     return h + (h.round() - h).detach()
 
@@ -198,3 +220,14 @@ def test_inner_steps_may_leave_the_domain_at_the_second_point():
         scale=nn.Parameter(torch.tensor(0.05)),
     )
     assert verdict_of(algorithm_of(model)).at_once["tasks_at_once"] == "all"
+
+
+def test_a_loss_that_raises_outside_of_its_domain_is_checked_closer():
+    def rule(m, x):
+        if 0.021 < float(m.scale.detach()) < 0.03:  # the second point, of a step of 10 %
+            raise ValueError("no longer positive definite")
+        return m.head(torch.tanh(m.body(x))) * m.scale
+
+    model = Rule(rule, scale=nn.Parameter(torch.tensor(0.02)))
+    verdict = verdict_of(algorithm_of(model), asked=1)
+    assert verdict.tried[0].is_exact

@@ -115,3 +115,27 @@ def test_the_callers_model_and_random_state_stay_as_they_were():
     assert torch.equal(torch.get_rng_state(), state)
     after = {n: (p, p._version) for n, p in model.named_parameters()}
     assert all(after[n][0] is p and after[n][1] == version for n, (p, version) in before.items())
+
+
+def test_a_loss_that_changes_its_buffers_is_named():
+    class Tracking(nn.MSELoss):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.ones(()))
+
+        def forward(self, p, y):
+            loss = super().forward(p, y)
+            self.mean.mul_(0.9).add_(0.1 * loss.detach())
+            return loss
+
+    with pytest.raises(UserError, match="changes loss.mean in its forward pass"):
+        verdict_of(algorithm_of(plain(), loss=Tracking()))
+
+
+def test_hooks_on_parameters_are_said_to_see_the_meta_gradient_alone():
+    model = plain()
+    model.body.weight.register_hook(torch.zeros_like)
+    assert (
+        "The hooks on body.weight see the meta-gradient alone"
+        in (verdict_of(algorithm_of(model)).notes[0])
+    )

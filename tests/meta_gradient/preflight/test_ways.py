@@ -235,3 +235,22 @@ def test_metaloops_own_pieces_are_not_checked_again():
 def test_a_learner_that_is_only_adapted_is_compared_there():
     verdict = verdict_of(algorithm_of(plain()), trains=False)
     assert verdict.at_once["tasks_at_once"] == "all"
+
+
+def test_a_model_whose_evaluation_cannot_be_vectorised_runs_task_by_task():
+    def rule(m, x):
+        is_large = not m.training and float(x.abs().max()) > 1
+        return m.head(torch.tanh(m.body(x)) * (2 if is_large else 1))
+
+    verdict = verdict_of(algorithm_of(Rule(rule)))
+    assert verdict.at_once["tasks_at_once"] == 1
+    assert r"a Python branch on a tensor's value) in eval() when tasks" in verdict.slower[0]
+
+
+def test_a_metric_that_cannot_be_vectorised_is_named():
+    def above(p, y):
+        return (p - y)[y > 0].abs().mean() if float(y.max()) > 0 else (p - y).mean()
+
+    verdict = verdict_of(algorithm_of(plain(), above=above))
+    assert verdict.at_once["tasks_at_once"] == 1
+    assert "Look at the metric above" in verdict.slower[0]

@@ -20,8 +20,10 @@ def test_labels_of_the_query_judge_before_all_else():
     assert describe_judge(judged) == "3 query examples, 95 % interval over examples"
 
 
-def test_without_labels_each_support_example_is_left_out_in_turn():
+def test_without_labels_each_support_example_is_left_out_in_turn(capsys):
     judged = judge(nearest_mean(X, Y), given([1.0]))
+    said = capsys.readouterr().out  # before the adaptations, which may take long
+    assert said == ("Judging by leaving out each support example in turn: 4 more adaptations ..\n")
     assert judged.by == "leave_one_out"
     assert judged.report["accuracy"][:, -1].tolist() == [1.0] * 4
     assert "leaving out each of 4 support examples in turn" in describe_judge(judged)

@@ -11,10 +11,12 @@ from metaloop.run.report.commands import (
     after_evaluation,
     after_run,
     after_sweep,
+    after_training,
     command_of,
     command_of_sweep,
     run_of,
 )
+from metaloop.tasks import Sinusoid
 
 
 def test_a_run_an_evaluation_and_an_adaptation_are_made_by_their_commands(make_run):
@@ -65,18 +67,31 @@ def test_after_an_evaluation_or_an_adaptation_there_is_more_to_learn(make_run):
     run = make_run()
     lines = [command.line for command in after_evaluation(RunFolder(run.path / "e"), run)]
     assert lines[1] == f"metaloop-compare {run.path / 'e'} OTHER"
-    assert "export=onnx" in after_adaptation(run)[0].line
+    adapted = {"adapt": {"support": "my points.csv"}}
+    assert after_adaptation(run, adapted)[0].line == (
+        f"metaloop-adapt {run.path} 'support=\"my points.csv\"' query=LABELLED.csv export=onnx"
+    )
+
+
+def test_the_files_to_adapt_to_are_those_that_the_task_reads(make_run):
+    run = make_run().path
+    curves = Sinusoid(shots=1, queries=1).suggest_files()
+    (command,) = (c for c in after_training(run, files=curves) if "metaloop-adapt" in c.line)
+    assert command.line == f"metaloop-adapt {run} support=LABELLED.csv query=REST.csv"
+    assert command.purpose.endswith("LABELLED.csv has the columns x and y, REST.csv has x")
+    assert not any("metaloop-adapt" in c.line for c in after_training(run, files=None))
 
 
 def test_a_sweep_goes_on_by_its_own_command_if_that_is_known(tmp_path):
     unknown = SweepFolder(tmp_path)
     assert command_of_sweep(unknown) == []
-    assert [c.line.split()[0] for c in after_sweep(unknown)] == [
-        "metaloop-compare",
-        "metaloop-report",
+    job = RunFolder(tmp_path / "best job")
+    assert [command.line for command in after_sweep(unknown, job)] == [
+        f"metaloop-compare {tmp_path}",
+        f"metaloop-report '{job.path}'",
     ]
     sweep = SweepFolder.create(tmp_path / "sweep")
     sweep.begin(["seed=1,2"])
     (line,) = command_of_sweep(sweep, "task.shots=3")
     assert line == "metaloop-train -m seed=1,2 task.shots=3"
-    assert after_sweep(sweep)[0].line.startswith("metaloop-train -m seed=1,2 hydra.sweep.dir=")
+    assert after_sweep(sweep, job)[0].line.startswith("metaloop-train -m seed=1,2 hydra.sweep.dir=")

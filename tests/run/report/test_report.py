@@ -158,6 +158,7 @@ def test_the_page_of_a_sweep_tells_of_every_job(copied):
     assert page.pictures == 2  # results and validations
     assert "algorithm differs from job to job" in page.text
     assert f"metaloop-compare {place}" in page.text
+    assert f"metaloop-report {place / 'a'}" in page.text
 
 
 def test_what_users_name_stays_text(copied):

@@ -1,5 +1,6 @@
 """A sweep is shown as tables of jobs and of means over seeds, and as pictures."""
 
+from rich.console import Console
 from rich.table import Table
 
 from metaloop.folders.run_folder import RunFolder
@@ -21,6 +22,7 @@ SWEEP = Sweep(
     ],
     ["algorithm", "seed"],
     "accuracy",
+    "max",
     "test",
     {5},
 )
@@ -30,13 +32,43 @@ def cells(table: Table) -> list[list[str]]:
     return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
 
 
+def headings(table: Table) -> list[str]:
+    return [str(column.header) for column in table.columns]
+
+
 def test_jobs_means_over_seeds_and_what_failed_are_shown():
     jobs, means, failed = describe_sweep(SWEEP)
-    assert cells(jobs)[0] == ["maml", "0", "completed", "0.5000", "0.8000 +/- 0.0100 (closed)"]
+    assert headings(jobs) == ["job", "algorithm", "seed", "status", "validation", "test"]
+    assert cells(jobs)[0] == ["a", "maml", "0", "completed", "0.5000", "0.8000 +/- 0.0100"]
     assert cells(jobs)[2][-1] == ""
+    assert jobs.title == "accuracy, higher is better: best validation first"
+    assert jobs.caption.endswith("test: after inner step 5, closed 95 % interval")
     # two values 0.1 apart: 12.7062 * 0.1 / 2, Student's
     assert cells(means) == [["maml", "2", "0.8500 +/- 0.6353"]]
     assert failed == "failed: c  UserError: no data"
+
+
+def test_status_and_kind_of_interval_have_a_column_only_where_they_differ():
+    (jobs, _) = describe_sweep(SWEEP._replace(jobs=SWEEP.jobs[:2]))
+    assert headings(jobs) == ["job", "algorithm", "seed", "validation", "test"]
+    first, second, _ = SWEEP.jobs
+    other = second._replace(test=second.test._replace(interval="open"))
+    (jobs, _) = describe_sweep(SWEEP._replace(jobs=[first, other]))
+    assert headings(jobs)[-2:] == ["test", "interval"]
+    assert [row[-1] for row in cells(jobs)] == ["closed", "open"]
+
+
+def test_a_key_is_named_without_its_section_unless_another_has_that_name():
+    keys = ["algorithm.inner_lr", "optimizer.lr", "scheduler.lr"]
+    (jobs, *_) = describe_sweep(SWEEP._replace(keys=keys))
+    assert headings(jobs)[1:4] == ["inner_lr", "optimizer.lr", "scheduler.lr"]
+
+
+def test_the_table_of_jobs_fits_a_terminal_of_eighty_columns():
+    names = ("sinusoid_maml_912d5c29", "sinusoid_fomaml_c0a886a6")
+    sweep = SWEEP._replace(jobs=[job(name, "fomaml", 0, 4.5869) for name in names])
+    (jobs, _) = describe_sweep(sweep)
+    assert Console(width=200).measure(jobs).maximum <= 80
 
 
 def test_one_job_a_learner_has_no_means_over_seeds():

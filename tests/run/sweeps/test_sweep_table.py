@@ -22,7 +22,7 @@ def test_means_over_seeds_have_students_interval(tmp_path):
     for seed, value in enumerate((0.90, 0.92, 0.97)):
         job(tmp_path, f"maml{seed}", ["algorithm=maml", f"seed={seed}"], test=value)
     job(tmp_path, "anil", ["algorithm=anil", "seed=0"], test=0.5)
-    (maml, three), (anil, one) = over_seeds(read_sweep(tmp_path).jobs)[::-1]
+    (maml, three), (anil, one) = over_seeds(read_sweep(tmp_path))  # the best mean first
     assert maml == {"algorithm": "maml"}
     assert three.mean == pytest.approx(0.93)
     # deviation 0.0360555, t(0.975; 2 degrees of freedom) = 4.302653
@@ -69,16 +69,33 @@ def test_every_state_is_told_and_a_run_whose_process_is_gone_is_killed(tmp_path)
     job(tmp_path, "e", ["seed=4"], validations=(0.5, 0.8, 0.7), test=0.75)
     job(tmp_path, "f", ["seed=5"], "diverged", reason="at meta-step 3")
     jobs = read_sweep(tmp_path).jobs
-    states = [job.status for job in jobs]
-    assert states == ["running", "killed", "running", "failed", "completed", "diverged"]
-    assert jobs[3].error == "UserError: no data"
+    states = [job.status for job in jobs]  # e first: it alone has a value
+    assert states == ["completed", "running", "killed", "running", "failed", "diverged"]
+    assert jobs[4].error == "UserError: no data"
     assert jobs[5].error == "at meta-step 3"
-    assert jobs[4].validation == 0.8  # the best, not the last
+    assert jobs[0].validation == 0.8  # the best, not the last
     write_csv(read_sweep(tmp_path), tmp_path / "sweep.csv")
     with (tmp_path / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert rows[4]["test/accuracy"] == "0.75"
-    assert rows[0]["test/accuracy"] == ""
+    assert rows[0]["test/accuracy"] == "0.75"
+    assert rows[1]["test/accuracy"] == ""
+
+
+@pytest.mark.parametrize(("metric", "order"), [("accuracy", "bac"), ("mae", "cab"), ("f1", "abc")])
+def test_the_job_with_the_best_validation_comes_first(metric, order, tmp_path):
+    for name, value in {"a": 0.2, "b": 0.9, "c": 0.1}.items():
+        rows = f"step,val/{metric}\n1,{value}\n"
+        job(tmp_path, name, [f"seed={ord(name)}"]).metrics.write_text(rows)
+    jobs = read_sweep(tmp_path, metric).jobs
+    assert "".join(job.folder.path.name for job in jobs) == order  # of f1 nothing is known
+
+
+def test_a_job_without_validations_is_ranked_by_its_test_value(tmp_path):
+    job(tmp_path, "a", ["seed=0"])
+    job(tmp_path, "b", ["seed=1"], validations=(0.5, 0.6), test=0.9)
+    job(tmp_path, "c", ["seed=2"], test=0.7)
+    jobs = read_sweep(tmp_path).jobs
+    assert [job.folder.path.name for job in jobs] == ["c", "b", "a"]  # a has no value
 
 
 @pytest.mark.parametrize(("metric", "best"), [("accuracy", 0.9), ("mae", 0.2), ("f1", None)])

@@ -17,6 +17,7 @@ from metaloop.meta_gradient.preflight.python_calls import watch_calls
 WITNESSED = {
     ("torch/utils/checkpoint.py", "checkpoint"): "torch.utils.checkpoint",
     ("torch/autograd/grad_mode.py", "__enter__"): "torch.no_grad",
+    ("torch/autograd/grad_mode.py", "__init__"): "torch.set_grad_enabled",  # acts when it is made
     ("torch/autograd/__init__.py", "grad"): "torch.autograd.grad",
 }
 SUSPECTS = (
@@ -117,14 +118,14 @@ def witness() -> Iterator[set[str]]:
         if code.co_name in names:
             for (file, name), called in WITNESSED.items():
                 if code.co_name == name and code.co_filename.endswith(file):
-                    seen.add(_which(called, frame))
+                    seen.update(filter(None, [_which(called, frame)]))
 
-    with watch_calls(look), _ReadsData(seen):
+    with watch_calls(look), _Detaches(seen):
         yield seen
 
 
-class _ReadsData(TorchFunctionMode):
-    """Record that x.data is read, which calls no Python function."""
+class _Detaches(TorchFunctionMode):
+    """Record x.data and x.detach_(), which call no Python function."""
 
     def __init__(self, seen: set[str]) -> None:
         super().__init__()
@@ -139,13 +140,18 @@ class _ReadsData(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401 - whatever torch's function returns
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             self.seen.add("Tensor.data")
+        elif func in (torch.Tensor.detach_, torch.detach_):
+            self.seen.add("Tensor.detach_")
         return func(*args, **(kwargs or {}))
 
 
 def _which(called: str, frame: FrameType) -> str:
-    if called == "torch.no_grad":  # enable_grad and others share __enter__
-        return f"torch.{type(frame.f_locals.get('self')).__name__}"
-    return called
+    if called not in ("torch.no_grad", "torch.set_grad_enabled"):
+        return called
+    # the classes of their file share these methods, and no_grad itself makes a set_grad_enabled
+    caller = "" if frame.f_back is None else frame.f_back.f_code.co_filename
+    is_inside = caller == frame.f_code.co_filename
+    return "" if is_inside else f"torch.{type(frame.f_locals.get('self')).__name__}"
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:

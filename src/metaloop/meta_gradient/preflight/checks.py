@@ -4,15 +4,24 @@ import warnings
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode, Episodes, count_elements, of_one_shape
 from metaloop.inner_loop import Parameters
-from metaloop.meta_gradient.known_exact import is_known_exact
+from metaloop.meta_gradient.known_exact import ALGORITHMS, is_known_exact
 from metaloop.meta_gradient.meta_gradient import AtOnce
-from metaloop.meta_gradient.preflight.exactness import Found, choose_evaluation, choose_training
+from metaloop.meta_gradient.preflight.algorithm_check import check_contract, check_names
+from metaloop.meta_gradient.preflight.cause import some
+from metaloop.meta_gradient.preflight.exactness import (
+    Found,
+    Inputs,
+    choose_evaluation,
+    choose_training,
+)
 from metaloop.meta_gradient.preflight.fault import not_vectorised
 from metaloop.meta_gradient.preflight.forward_check import check_forward, check_parameters
+from metaloop.meta_gradient.preflight.hidden_state import check_hidden_state, check_metrics
 from metaloop.meta_gradient.preflight.purity import check_purity, refuse_twice
 from metaloop.meta_gradient.preflight.task_check import check_episodes
 from metaloop.meta_gradient.preflight.trial import (
@@ -88,6 +97,7 @@ def _check(
 ) -> Verdict:
     """Check episodes of a single shape."""
     model = algorithm.objective.model
+    check_names(algorithm)
     check_parameters(model, algorithm.objective.loss)
     check_episodes(episodes, task)
     modes = modes_of(model) if modes is None else modes
@@ -95,7 +105,8 @@ def _check(
     is_skipped = is_known and skips_known
     with keep_random_state(episodes.classes.device):
         own = make_trial(algorithm, meta, episodes, None)
-        passes = _forward_passes(own, modes, task, trains=trains, is_known=is_skipped)
+        inputs = algorithm, meta, episodes
+        passes = _forward_passes(own, inputs, modes, task, trains=trains, is_known=is_skipped)
         if algorithm.evaluates_twice and trains and passes[0]:
             refuse_twice(own)
         chunks, slower = _chunks(own, at_once["chunks_at_once"], passes, is_known=is_known)
@@ -106,13 +117,15 @@ def _check(
                 slower=tuple(slower),
             )
         asked = AtOnce(tasks_at_once=at_once["tasks_at_once"], chunks_at_once=chunks)
+        if trains and type(algorithm) not in ALGORITHMS:
+            asked, slower = _check_foreign(own, asked, slower, is_model_random=passes[0])
         with torch.autocast(episodes.classes.device.type, enabled=False):
-            inputs = algorithm, meta, episodes
             if trains:
                 found = choose_training(own, inputs, modes, asked, passes[0])
+                found = _evaluates_too(own, inputs, found, passes[1])
             else:
                 found = choose_evaluation(own, inputs, asked, passes[0])
-    return _verdict(own, asked, found, slower)
+    return _verdict(own, model, asked, found, slower)
 
 
 def _elements_per_task(episodes: Episode) -> int:
@@ -120,7 +133,13 @@ def _elements_per_task(episodes: Episode) -> int:
 
 
 def _forward_passes(
-    own: Trial, modes: Modes | None, task: Task | None, *, trains: bool, is_known: bool
+    own: Trial,
+    inputs: Inputs,
+    modes: Modes | None,
+    task: Task | None,
+    *,
+    trains: bool,
+    is_known: bool,
 ) -> list[bool]:
     """Run one forward pass in training mode and one in evaluation mode."""
     # if the number of classes varies, a model may have more outputs than any episode has classes
@@ -131,8 +150,39 @@ def _forward_passes(
         if not (is_known and passes):
             check_forward(own, output_size)
         passes.append(check_purity(own, mode))
+        if not is_known:
+            fresh = make_trial(*inputs, None)
+            set_modes(fresh.model, {n: m.training for n, m in own.model.named_modules()})
+            check_hidden_state(own, fresh, inputs[0].objective.model, mode)
+            check_metrics(own)
     set_modes(own.model, modes) if trains else own.model.eval()
     return passes
+
+
+def _check_foreign(
+    own: Trial, asked: AtOnce, slower: list[str], *, is_model_random: bool
+) -> tuple[AtOnce, list[str]]:
+    """Check an algorithm that is not metaloop's; one that is random runs task by task."""
+    if not check_contract(own) or is_model_random or asked["tasks_at_once"] == 1:
+        return asked, slower
+    line = (
+        f"The algorithm {type(own.algorithm).__name__} draws random numbers, and vectorised tasks "
+        "draw others, so their exactness cannot be checked: device.tasks_at_once becomes 1."
+    )
+    return AtOnce(tasks_at_once=1, chunks_at_once=asked["chunks_at_once"]), [*slower, line]
+
+
+def _evaluates_too(own: Trial, inputs: Inputs, found: Found, draws: bool) -> Found:
+    """Compare evaluation, too, where tasks are to be vectorised: eval() may compute otherwise."""
+    if found.at_once["tasks_at_once"] == 1:
+        return found
+    own.model.eval()
+    evaluated = choose_evaluation(own, inputs, found.at_once, draws)
+    if evaluated.at_once["tasks_at_once"] != 1:
+        return found
+    failed = replace(evaluated.tried[0], reason=f"{evaluated.tried[0].reason} in eval()")
+    tried = tuple(failed if one.way == VECTORISED else one for one in found.tried)
+    return replace(found, at_once={**found.at_once, "tasks_at_once": 1}, tried=tried)
 
 
 def _chunks(
@@ -155,7 +205,9 @@ def _chunks(
     return asked, []
 
 
-def _verdict(own: Trial, asked: AtOnce, found: Found, slower: list[str]) -> Verdict:
+def _verdict(
+    own: Trial, given: nn.Module, asked: AtOnce, found: Found, slower: list[str]
+) -> Verdict:
     name = type(own.model).__name__
     failed = {one.way: one for one in found.tried if not one.is_exact}
     if VECTORISED in failed and found.at_once["tasks_at_once"] == 1 != asked["tasks_at_once"]:
@@ -171,4 +223,15 @@ def _verdict(own: Trial, asked: AtOnce, found: Found, slower: list[str]) -> Verd
             f"{name} cannot run in several threads ({found.why_not_threads}): "
             f"device.chunks_at_once={asked['chunks_at_once']} becomes 1.",
         ]
-    return Verdict(found.at_once, found.checked, found.tried, found.notes, tuple(slower))
+    notes = (*found.notes, *_of_hooks(given))
+    return Verdict(found.at_once, found.checked, found.tried, notes, tuple(slower))
+
+
+def _of_hooks(model: nn.Module) -> list[str]:
+    hooked = [name for name, p in model.named_parameters() if p._backward_hooks]
+    if not hooked:
+        return []
+    return [
+        f"The hooks on {some(hooked)} see the meta-gradient alone, not the gradients of the inner "
+        "loop. To mask a parameter in both, multiply it by the mask in forward."
+    ]

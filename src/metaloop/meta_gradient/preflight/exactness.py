@@ -1,5 +1,6 @@
 """Find the first exact way: check the derivatives, the meta-gradient, then the run's dtype."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -36,8 +37,10 @@ from metaloop.meta_gradient.preflight.ways import (
     plain_meta_gradient,
     try_way,
 )
+from metaloop.substitutes.precision import HALF
 
 Inputs = tuple[Algorithm, Parameters, Episode]
+_COARSE = "Its half precision is too coarse to compare second derivatives with finite differences."
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,11 @@ def choose_training(
     """Compare ways to compute a meta-gradient with plain autograd; choose the first exact one."""
     trial, plain, precise = _precise(own, inputs, modes)
     away = move_away(trial)
-    notes = check_pieces(trial, (trial, away), precise)
-    plain_away = plain_meta_gradient(away)
-    if is_finite(plain_away):
+    notes = [_COARSE] if precise in HALF else check_pieces(trial, (trial, away), precise)
+    plain_away: Gradient = {}
+    with suppress(Exception):  # its inner steps leave the loss's domain, where that raises
+        plain_away = plain_meta_gradient(away)
+    if plain_away and is_finite(plain_away):
         plain = plain_away
     elif is_finite(plain):
         away = trial  # its inner steps leave the loss's domain
@@ -187,32 +192,34 @@ def _was(tried: list[Tried], way: str) -> bool:
 
 
 def _precision(trial: Trial) -> torch.dtype:
-    """Return float64 if the loss is computed in it throughout, else float32."""
+    """Return float64 if the loss is computed in it throughout, else its coarsest dtype."""
     if trial.dtype is not torch.float64:
         return torch.float32
-    with _Narrow() as watch, trial.same_random_state(), torch.no_grad():
+    watch = _Narrow()
+    # torch.cond, for instance, does not run under a mode
+    with suppress(Exception), watch, trial.same_random_state(), torch.no_grad():
         support_and_loss(trial)[1](trial.theta)
-    return torch.float32 if watch.found else torch.float64
+    return max([torch.float64, *watch.found], key=lambda dtype: torch.finfo(dtype).eps)
 
 
 class _Narrow(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Record an operation that returns less than float64 from its inputs."""
+    """Record the dtypes to which float64 is narrowed, not those of constants of the model."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found = False
+        self.found: set[torch.dtype] = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         result = func(*args, **(kwargs or {}))
-        is_given = any(map(_is_float, pytree.tree_leaves(args)))
-        made = [t for t in pytree.tree_leaves(result) if _is_float(t)]
-        if is_given and any(t.dtype is not torch.float64 for t in made):
-            self.found = True
+        if torch.float64 in _float_types(args):
+            self.found |= _float_types(result)
         return result
 
 
-def _is_float(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
+def _float_types(values: object) -> set[torch.dtype]:
+    """Collect the dtypes of real tensors, and of complex ones' parts; scalars do not count."""
+    types = {t.dtype for t in pytree.tree_leaves(values) if isinstance(t, Tensor) and t.ndim}
+    return {t.to_real() for t in types if t.is_floating_point or t.is_complex}
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -66,10 +66,16 @@ def not_vectorised(trial: Trial) -> str:
     """Name the piece to look at where vectorising fails or is inexact."""
     predictions, targets = _loss_inputs(trial)
     both = (torch.stack([predictions] * 2), torch.stack([targets] * 2))
-    try:
-        torch.func.vmap(trial.objective.loss)(*both)
-    except Exception:
-        return f"the loss {name_of(trial.objective.loss)}"
+    objective = trial.objective
+    metrics = {f"the metric {name}": metric for name, metric in objective.metrics.items()}
+    for piece, function in {
+        f"the loss {name_of(objective.loss)}": objective.loss,
+        **metrics,
+    }.items():
+        try:
+            torch.func.vmap(function)(*both)
+        except Exception:
+            return piece
     return suspects(trial.model)
 
 

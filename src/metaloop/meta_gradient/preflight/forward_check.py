@@ -32,7 +32,7 @@ def check_parameters(model: nn.Module, loss: Callable[..., Tensor]) -> None:
                 "ones. Store its real and imaginary part as two parameters "
                 "(torch.view_as_complex)."
             )
-    module = _module_of(loss)
+    module = module_of(loss)
     learned = [n for n, p in module.named_parameters() if p.requires_grad] if module else []
     if learned:
         raise UserError(
@@ -60,7 +60,9 @@ def check_forward(trial: Trial, output_size: int | None) -> None:
 def _predict(trial: Trial, part: str, examples: Examples, output_size: int | None) -> Tensor:
     model, inputs = trial.model, examples.inputs
     returned: list[object] = []
-    handle = model.register_forward_hook(lambda *call: returned.append(call[-1]))
+    handle = None
+    if not isinstance(model, torch.jit.ScriptModule):  # takes no hook, and is refused below
+        handle = model.register_forward_hook(lambda *call: returned.append(call[-1]))
     theta = {n: p.detach().requires_grad_() for n, p in trial.theta.items()}
     try:
         given = map_inputs(torch.clone, inputs)
@@ -72,7 +74,8 @@ def _predict(trial: Trial, part: str, examples: Examples, output_size: int | Non
             raise _no_tensor(model, returned[-1]) from error
         raise _fails(trial, part, inputs, error) from error
     finally:
-        handle.remove()
+        if handle is not None:
+            handle.remove()
     name = type(model).__name__
     if not isinstance(predictions, Tensor):
         raise _no_tensor(model, predictions)
@@ -221,6 +224,8 @@ def _fails(trial: Trial, part: str, inputs: Inputs, error: Exception) -> UserErr
     hint = "Correct the model, or the task's input_shape"
     floats = {t.dtype for t in tensors_of(inputs) if t.is_floating_point()}
     types = {p.dtype for p in model.parameters() if p.dtype not in floats}
+    if "stateless API" in str(error):
+        hint = "Use the network that it wraps (its .module, or the one before scripting)"
     if types and floats and "dtype" in str(error):
         hint = (
             f"Its parameters are {_names(types)}, but the inputs {_names(floats)}: keep the "
@@ -241,7 +246,8 @@ def _no_tensor(model: nn.Module, returned: object) -> UserError:
     )
 
 
-def _module_of(function: object) -> nn.Module | None:
+def module_of(function: object) -> nn.Module | None:
+    """Find the module that a function is, or is a method of."""
     while isinstance(function, functools.partial):
         function = function.func
     for owner in (function, getattr(function, "__self__", None)):

@@ -31,7 +31,13 @@ STEPS = {  # of the differences; several, since a kink may lie within a step
     torch.float32: (1e-2, 3e-3, 3e-2, 1e-3),
 }
 # constant in reverse mode, but differentiated in forward mode
-ONLY_FORWARD = ("torch.no_grad", "Tensor.data")
+ONLY_FORWARD = (
+    "torch.no_grad",
+    "torch.set_grad_enabled",
+    "torch.inference_mode",
+    "Tensor.data",
+    "Tensor.detach_",
+)
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-2}
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from metaloop.episode import Examples
 from metaloop.errors import UserError
 from metaloop.meta_gradient.preflight.cause import some, witness
+from metaloop.meta_gradient.preflight.forward_check import module_of
 from metaloop.meta_gradient.preflight.trial import SEED, Trial
 from metaloop.meta_gradient.random_state import keep_random_state
 
@@ -30,8 +31,8 @@ def check_purity(trial: Trial, mode: str) -> bool:
     sets = [trial.task(number).support.map(torch.clone) for number in (0, 1)]
     given = {f"parameter {n}": p for n, p in theta.items()}
     given |= {f"task's {n}": t for n, t in _named(sets[0]).items()}
-    held = {f"buffer {n}": b for n, b in model.named_buffers()}
-    before, attributes = _snapshot({**given, **held}), _attributes(model)
+    held = _buffers(trial)
+    before, stored = _snapshot({**given, **held}), attributes(model)
     losses, draws = [], False
     with witness() as seen, keep_random_state(trial.tasks.classes.device):
         for support in (sets[0], sets[1], sets[0]):
@@ -47,10 +48,10 @@ def check_purity(trial: Trial, mode: str) -> bool:
             "the model no longer holds the adapted parameters: the gradient would be wrong. Remove "
             "it; algorithm.adjoint=recomputed saves memory and is exact."
         )
-    now = {**given, **{f"buffer {n}": b for n, b in model.named_buffers()}}
+    now = {**given, **_buffers(trial)}
     _refuse_changed(name, mode, before, now)
     if not bool(torch.isclose(losses[0], losses[2], rtol=1e-12, atol=0.0, equal_nan=True)):
-        _refuse_state(model, mode, attributes)
+        _refuse_state(model, mode, stored)
     return draws
 
 
@@ -104,9 +105,7 @@ def _refuse_changed(
 
 
 def _refuse_state(model: nn.Module, mode: str, before: dict[str, object]) -> None:
-    now = _attributes(model)
-    changed = [n for n, value in before.items() if not _is_equal(value, now.get(n))]
-    changed += [n for n in now if n not in before]
+    changed = changed_attributes(model, before)
     where = f"its attribute {some(changed)}" if changed else "something outside its parameters"
     raise UserError(
         f"{type(model).__name__} remembers earlier inputs ({mode}): {where} changes in the forward "
@@ -133,7 +132,14 @@ def _snapshot(tensors: dict[str, Tensor]) -> dict[str, _Kept]:
     return {n: _Kept(t, t.detach().clone(), t._version) for n, t in tensors.items()}
 
 
-def _attributes(model: nn.Module) -> dict[str, object]:
+def _buffers(trial: Trial) -> dict[str, Tensor]:
+    """Collect the buffers of the model and of a loss that is a module."""
+    loss = module_of(trial.objective.loss)
+    of_loss = {f"buffer loss.{n}": b for n, b in loss.named_buffers()} if loss else {}
+    return {f"buffer {n}": b for n, b in trial.model.named_buffers()} | of_loss
+
+
+def attributes(model: nn.Module) -> dict[str, object]:
     """Collect tensors and numbers stored in modules that are not parameters or buffers."""
     return {
         f"{path}.{name}".lstrip("."): value.detach().clone() if isinstance(value, Tensor) else value
@@ -141,6 +147,13 @@ def _attributes(model: nn.Module) -> dict[str, object]:
         for name, value in vars(module).items()
         if not name.startswith("_") and isinstance(value, Tensor | int | float)
     }
+
+
+def changed_attributes(model: nn.Module, before: dict[str, object]) -> list[str]:
+    """List the attributes that differ from those collected before."""
+    now = attributes(model)
+    changed = [n for n, value in before.items() if not _is_equal(value, now.get(n))]
+    return changed + [n for n in now if n not in before]
 
 
 def _is_equal(one: object, other: object) -> bool:

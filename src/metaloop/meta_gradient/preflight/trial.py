@@ -1,7 +1,7 @@
 """A trial before the first step: a copy of the algorithm, two tasks and two points."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -79,7 +79,7 @@ def make_trial(
             name: _copy_function(function, dtype)
             for name, function in {**objective.metrics, "": objective.loss}.items()
         }
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:  # a module may copy itself in a way of its own
         raise UserError(
             f"{type(objective.model).__name__} must be copied for a trial before the first step, "
             f"but cannot be: {first_line(error)}. Store tensors only as parameters and buffers."
@@ -117,9 +117,11 @@ def move_away(trial: Trial) -> Trial:
     """
     size = MOVED
     for _ in range(6):
-        theta = _descend(trial, size)
-        if theta is not None:
-            return trial.at(theta)
+        # outside of its domain a loss may also raise, as Cholesky's decomposition does
+        with suppress(Exception):
+            theta = _descend(trial, size)
+            if theta is not None:
+                return trial.at(theta)
         size /= 10
     return trial
 

@@ -13,6 +13,7 @@ from metaloop.meta_gradient.preflight.cause import in_words
 from metaloop.meta_gradient.preflight.pieces import norm_of
 from metaloop.meta_gradient.preflight.trial import Trial
 from metaloop.meta_gradient.preflight.verdict import Tried
+from metaloop.substitutes.precision import HALF
 
 VECTORISED, ONE_BY_ONE = "all tasks vectorised", "task by task"
 SIDE_BY_SIDE = "two tasks side by side"
@@ -21,7 +22,7 @@ WAYS: dict[str, AtOnce] = {
     ONE_BY_ONE: {"tasks_at_once": 1, "chunks_at_once": 1},
     SIDE_BY_SIDE: {"tasks_at_once": 1, "chunks_at_once": 2},
 }
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+TOLERANCE = {torch.float64: 1e-9, **dict.fromkeys((torch.float32, *HALF), 1e-4)}
 Compute = Callable[[Trial, str], Gradient]
 
 
@@ -47,10 +48,11 @@ def of_training(trial: Trial, way: str) -> Gradient:
 
 
 def of_evaluation(trial: Trial, way: str) -> Gradient:
-    """Compute an evaluation's report of the two tasks in this way."""
+    """Compute an evaluation's report of the two tasks in this way; nan, as of a metric, is 0."""
     steps = min(2, trial.algorithm.eval_inner_steps)
     with trial.same_random_state():
-        return adaptation_path(trial.algorithm, trial.meta, trial.tasks, steps=steps, **WAYS[way])
+        path = adaptation_path(trial.algorithm, trial.meta, trial.tasks, steps=steps, **WAYS[way])
+    return {name: values.nan_to_num() for name, values in path.items()}
 
 
 def try_way(

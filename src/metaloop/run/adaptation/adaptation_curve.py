@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metaloop.adapted import Adapted, judge_path, leave_one_out
+from metaloop.adapted import Adapted, judge_path, leave_one_out, rows_to_leave_out
 from metaloop.episode import Examples
 from metaloop.inner_loop import Report
 from metaloop.run.evaluation.results import finite_or_none
@@ -44,10 +44,12 @@ def judge(adapted: Adapted, query: Given | None) -> Judged:
     if query is not None and query.labels is not None:
         examples = Examples(adapted.to_inputs(query.inputs), adapted.to_targets(query.labels))
         return Judged(judge_path(adapted, examples), "query", mode)
-    left_out = leave_one_out(adapted)
-    if left_out is None:
+    left_out = rows_to_leave_out(adapted)
+    if len(left_out) == 0:
         return Judged(judge_path(adapted, None), "support", mode)
-    return Judged(left_out[0], "leave_one_out", left_out[1])
+    say(f"Judging {JUDGES['leave_one_out']}: {len(left_out)} more adaptations ..")
+    report, mode_of_judge = leave_one_out(adapted, left_out)
+    return Judged(report, "leave_one_out", mode_of_judge)
 
 
 def summarize_curve(judged: Judged) -> dict[str, object]:

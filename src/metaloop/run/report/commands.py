@@ -1,15 +1,17 @@
 """Commands that made a folder, and commands to try next, each with its purpose."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from metaloop.errors import UserError
 from metaloop.folders.run_folder import RunFolder
 from metaloop.folders.sweep_folder import SweepFolder
 from metaloop.run.config.read import read_overrides
 from metaloop.run.report.protocol import Config
+from metaloop.tasks.readers.given import ANY_FILES, ExampleFiles
 from metaloop.user_text import for_hydra, for_shell
 
 
@@ -18,6 +20,11 @@ class Command(NamedTuple):
 
     purpose: str
     line: str
+
+
+def in_lines(found: Sequence[Command]) -> list[str]:
+    """Write commands for a shell, each under its purpose."""
+    return [line for command in found for line in (f"# {command.purpose}", command.line)]
 
 
 def run_of(folder: RunFolder, config: Config) -> RunFolder:
@@ -37,20 +44,30 @@ def command_of(folder: RunFolder, config: Config) -> str:
     return for_shell(f"metaloop-{command}", run.path, *overrides, name)
 
 
-def after_training(run: Path, place: str = "") -> list[Command]:
-    """Suggest what to do with a trained learner; `place` is a prefix of the commands' names."""
+def after_training(
+    run: Path, place: str = "", files: ExampleFiles | None = ANY_FILES
+) -> list[Command]:
+    """Suggest what to do with a trained learner.
+
+    Args:
+        run: the run's folder.
+        place: prefix of the commands' names.
+        files: examples that the learner can adapt to; None if no file can hold them.
+
+    """
     evaluate, adapt, resume, report, train = (
         f"{place}metaloop-{name}" for name in ("evaluate", "adapt", "resume", "report", "train")
     )
+    adapting = []
+    if files is not None:
+        line = for_shell(adapt, run, *files.arguments)
+        adapting = [Command(f"adapt it to examples of your own: {files.content}", line)]
     return [
         Command(
             "judge the last checkpoint, not the best",
             for_shell(evaluate, run, "evaluation.checkpoint=last"),
         ),
-        Command(
-            "adapt it to examples of your own",
-            for_shell(adapt, run, "support=LABELLED", "query=REST"),
-        ),
+        *adapting,
         Command("train longer", for_shell(resume, run, "training.max_steps=MORE")),
         Command("put all of it on one page", for_shell(report, run)),
         Command("see what else can be chosen", for_shell(train, "--help")),
@@ -86,12 +103,14 @@ def after_evaluation(folder: RunFolder, run: RunFolder) -> list[Command]:
     ]
 
 
-def after_adaptation(run: RunFolder) -> list[Command]:
-    """Suggest what to do after an adaptation."""
+def after_adaptation(run: RunFolder, config: Config) -> list[Command]:
+    """Suggest what to do after an adaptation, with the same support set."""
+    support = str(cast(Config, config["adapt"])["support"])
+    files = for_hydra("support", support), f"query=LABELLED{Path(support).suffix}"
     return [
         Command(
-            "judge it by labelled examples, and export it",
-            for_shell("metaloop-adapt", run.path, "support=LABELLED", "query=REST", "export=onnx"),
+            "judge it by other labelled examples, and export it",
+            for_shell("metaloop-adapt", run.path, *files, "export=onnx"),
         ),
         Command("put the run on one page", for_shell("metaloop-report", run.path)),
     ]
@@ -104,11 +123,11 @@ def command_of_sweep(sweep: SweepFolder, *arguments: str) -> list[str]:
     return []
 
 
-def after_sweep(sweep: SweepFolder) -> list[Command]:
-    """Suggest what to do with a sweep."""
+def after_sweep(sweep: SweepFolder, first: RunFolder) -> list[Command]:
+    """Suggest what to do with a sweep, whose table begins with the job `first`."""
     again = command_of_sweep(sweep, for_hydra("hydra.sweep.dir", sweep.path))
     return [
         *(Command("finish what is missing", line) for line in again),
         Command("tell the learners apart, paired", for_shell("metaloop-compare", sweep.path)),
-        Command("put one job on a page", for_shell("metaloop-report", sweep.path / "JOB")),
+        Command("put the first job on a page", for_shell("metaloop-report", first.path)),
     ]

@@ -15,6 +15,7 @@ from metaloop.run.report.commands import (
     after_evaluation,
     after_run,
     command_of,
+    in_lines,
     run_of,
 )
 from metaloop.run.report.html import Html, commands, pairs, paragraph, tag
@@ -62,7 +63,9 @@ def adaptation_sections(folder: RunFolder, config: Config) -> list[Section]:
     return [
         Section("Results", lambda: show_adaptation(folder, folder.path.resolve().name)),
         *_how_judged(folder, run),
-        Section("Commands", lambda: [*_made(folder, config), *show_next(after_adaptation(run))]),
+        Section(
+            "Commands", lambda: [*_made(folder, config), *show_next(after_adaptation(run, config))]
+        ),
     ]
 
 
@@ -84,7 +87,7 @@ def show_environment(run: RunFolder) -> Iterator[Html]:
 def show_next(found: Sequence[Command]) -> Iterator[Html]:
     """Show commands to try next, each under its purpose."""
     yield tag("h3", "What to try next")
-    yield commands([line for command in found for line in (f"# {command.purpose}", command.line)])
+    yield commands(in_lines(found))
 
 
 def _results(run: RunFolder, split: str) -> Iterator[Html]:

@@ -32,7 +32,7 @@ def sweep_page(folder: Path) -> str:
         Section("Pictures", lambda: embed_all(folder, name, leave_out=["sweep"])),
         Section("Protocol", lambda: _show_common(runs, _protocol)),
         Section("Environment", lambda: _show_common(runs, environment_of)),
-        Section("Commands", lambda: _commands(SweepFolder(folder))),
+        Section("Commands", lambda: _commands(SweepFolder(folder), runs[0])),
     ]
     return write_page("Sweep", name, paragraph(f"{len(runs)} jobs: {counts}."), sections)
 
@@ -65,8 +65,8 @@ def _protocol(run: RunFolder) -> Pairs:
     return protocol_of(load_config(run))
 
 
-def _commands(sweep: SweepFolder) -> Iterator[Html]:
+def _commands(sweep: SweepFolder, first: RunFolder) -> Iterator[Html]:
     if made := command_of_sweep(sweep):
         yield tag("h3", "What made this")
         yield commands(made)
-    yield from show_next(after_sweep(sweep))
+    yield from show_next(after_sweep(sweep, first))

@@ -10,7 +10,7 @@ from metaloop.errors import UserError
 from metaloop.loggers.metrics_csv import read_rows
 from metaloop.plots import draw_comparison, draw_validation_curves
 from metaloop.plots.comparison import Bar
-from metaloop.plots.names import last_step_name, metric_name
+from metaloop.plots.names import DIRECTIONS, last_step_name, metric_name
 from metaloop.plots.validation_curves import Curve
 from metaloop.run.config.read import load_config
 from metaloop.run.config.title import name_of
@@ -30,19 +30,13 @@ ENDED_EARLY = ("diverged", "failed", "killed", "interrupted", UNREADABLE)
 
 def describe_sweep(sweep: Sweep) -> Iterator[Table | str]:
     """The jobs, the means over seeds, and what ended early and why."""
-    name = metric_name(sweep.metric)
-    jobs = Table(*sweep.keys, "state", f"best val {name}", f"{sweep.split} {name}, 95 % interval")
-    for job in sweep.jobs:
-        test = "" if job.test is None else _number(job.test.mean, job.test.half_width)
-        test += "" if job.test is None else f" ({job.test.interval})"
-        validation = "" if job.validation is None else _number(job.validation, None)
-        cells = (job.varied.get(key, "") for key in sweep.keys)
-        jobs.add_row(*cells, job.status, validation, test)
-    yield jobs
-    groups = over_seeds(sweep.jobs)
+    yield _tabulate_jobs(sweep)
+    groups = over_seeds(sweep)
     if any(result.values > 1 for _, result in groups):
-        mean = f"{_describe_values(sweep)}, 95 % interval over seeds"
-        table = Table(*(k for k in sweep.keys if k != SEED), "seeds", mean)
+        table = Table(title="Means over seeds", caption=_describe_values(sweep))
+        for name in (*_headings([k for k in sweep.keys if k != SEED]), "seeds"):
+            table.add_column(name, overflow="fold")
+        table.add_column("mean, 95 % interval", no_wrap=True)
         for varied, result in groups:
             cell = _number(result.mean, result.half_width)
             table.add_row(*varied.values(), str(result.values), cell)
@@ -52,11 +46,46 @@ def describe_sweep(sweep: Sweep) -> Iterator[Table | str]:
             yield f"{job.status}: {job.folder.path}  {job.error}"
 
 
+def _tabulate_jobs(sweep: Sweep) -> Table:
+    """Tabulate the jobs, with their status and kind of interval where these differ."""
+    tests = [job.test for job in sweep.jobs if job.test is not None]
+    intervals = " and ".join(dict.fromkeys(test.interval for test in tests))
+    are_done = all(job.status == "completed" for job in sweep.jobs)
+    table = Table(title=_describe_order(sweep))
+    for name in ("job", *_headings(sweep.keys), *(() if are_done else ("status",))):
+        table.add_column(name, overflow="fold")
+    for name in ("validation", sweep.split, *(("interval",) if " " in intervals else ())):
+        table.add_column(name, no_wrap=True)
+    for job in sweep.jobs:
+        cells = [job.folder.path.name, *(job.varied.get(key, "") for key in sweep.keys)]
+        cells += [] if are_done else [job.status]
+        cells.append("" if job.validation is None else _number(job.validation, None))
+        cells += ["", ""] if job.test is None else [_number(*job.test[:2]), job.test.interval]
+        table.add_row(*cells[: len(table.columns)])
+    told = f"validation: the best of a run; {sweep.split}: {last_step_name(sweep.inner_steps)}"
+    table.caption = f"{told}, {intervals} 95 % interval" if tests else None
+    return table
+
+
+def _describe_order(sweep: Sweep) -> str:
+    """Name the metric, its better direction and the order of the jobs."""
+    if sweep.mode is None:
+        return metric_name(sweep.metric)
+    is_validated = any(job.validation is not None for job in sweep.jobs)
+    ranked = "validation" if is_validated else sweep.split
+    return f"{metric_name(sweep.metric)}, {DIRECTIONS[sweep.mode]}: best {ranked} first"
+
+
+def _headings(keys: Sequence[str]) -> list[str]:
+    """Name keys without their sections, unless two would have one name."""
+    short = [key.rpartition(".")[2] for key in keys]
+    return [s if short.count(s) == 1 else key for s, key in zip(short, keys, strict=True)]
+
+
 def draw_sweep(sweep: Sweep, name: str) -> Figure:
     """Draw each learner's mean test value with its interval: over seeds, or the only run's."""
     bars = {
-        short_name(varied) or "all jobs": _bar(results)
-        for varied, results in by_learner(sweep.jobs)
+        short_name(varied) or "all jobs": _bar(results) for varied, results in by_learner(sweep)
     }
     return draw_comparison(bars, _describe_values(sweep), title_of_sweep(sweep, name))
 

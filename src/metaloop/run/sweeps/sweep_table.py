@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -58,6 +59,8 @@ class Sweep(NamedTuple):
     """All jobs, the keys that vary between them, and the metric and split of the values.
 
     Attributes:
+        jobs: the one with the best validation first; without validations that with the best test.
+        mode: the better direction; None if the metric does not define it, or is not measured yet.
         inner_steps: the last inner steps of the jobs, after which the test values are measured.
 
     """
@@ -65,6 +68,7 @@ class Sweep(NamedTuple):
     jobs: Sequence[Job]
     keys: Sequence[str]
     metric: str
+    mode: str | None
     split: str
     inner_steps: Collection[int]
 
@@ -111,13 +115,15 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
     if metric is not None and metric not in known:
         choose = f"Choose one of: {', '.join(sorted(known))}" if known else "None has any yet"
         raise UserError(f"No run here has a value of metric={metric}. {choose}.")
+    modes = (record.modes.get(chosen.partition("@")[0]) for record in records)
+    mode = next((mode for mode in modes if mode in ("min", "max")), None)
     varied = iter(find_varied([r.overrides for r in records if r.status != UNREADABLE]))
     jobs = [
         Job(
             folder,
             {} if record.status == UNREADABLE else next(varied),
             record.status,
-            _best(record.rows, chosen, record.modes.get(chosen)),
+            _best(record.rows, chosen, mode),
             _test(record.results, chosen),
             record.error,
         )
@@ -125,7 +131,8 @@ def read_sweep(root: Path, metric: str | None = None, split: str = "test") -> Sw
     ]
     keys = max((list(job.varied) for job in jobs), key=len)  # of a readable job
     curves = [r.results.metrics[chosen] for r in records if chosen in r.results.metrics]
-    return Sweep(jobs, keys, chosen, split, {len(curve.mean) - 1 for curve in curves})
+    jobs.sort(key=lambda job: _rank(_decisive(job), mode))
+    return Sweep(jobs, keys, chosen, mode, split, {len(curve.mean) - 1 for curve in curves})
 
 
 def overrides_by_key(folder: RunFolder) -> dict[str, str]:
@@ -146,24 +153,25 @@ def short_name(varied: Mapping[str, str]) -> str:
     return ", ".join(f"{key.split('.')[-1]}={value}" for key, value in varied.items())
 
 
-def by_learner(jobs: Sequence[Job]) -> list[tuple[dict[str, str], list[Result]]]:
-    """Group the test values of jobs that differ only in their seed, in the order of folders."""
+def by_learner(sweep: Sweep) -> list[tuple[dict[str, str], list[Result]]]:
+    """Group the test values of jobs that differ only in their seed, the best mean first."""
     groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
-    for job in jobs:
+    for job in sweep.jobs:
         if job.test is not None:
             key = tuple((k, v) for k, v in job.varied.items() if k != SEED)
             groups.setdefault(key, []).append(job.test)
-    return [(dict(key), results) for key, results in groups.items()]
+    found = [(dict(key), results) for key, results in groups.items()]
+    return sorted(found, key=lambda group: _rank(fmean(r.mean for r in group[1]), sweep.mode))
 
 
-def over_seeds(jobs: Sequence[Job]) -> list[tuple[dict[str, str], Result]]:
+def over_seeds(sweep: Sweep) -> list[tuple[dict[str, str], Result]]:
     """Average the test values of jobs that differ only in their seed.
 
     Student's interval over seeds includes the variation between seeds, unlike that over episodes.
     """
     return [
         (varied, over_values([result.mean for result in results]))
-        for varied, results in by_learner(jobs)
+        for varied, results in by_learner(sweep)
     ]
 
 
@@ -201,6 +209,19 @@ def _read_record(folder: RunFolder, split: str) -> Record:
         )
     except UserError as error:
         return Record({}, [], {}, Judged({}), UNREADABLE, str(error))
+
+
+def _decisive(job: Job) -> float | None:
+    """Return the value that ranks a job: its best validation, or without any its test value."""
+    test = None if job.test is None else job.test.mean
+    return test if job.validation is None else job.validation
+
+
+def _rank(value: float | None, mode: str | None) -> tuple[bool, float]:
+    """Return a sort key: better values come first, no value last; no direction keeps the order."""
+    if value is None or mode is None:
+        return value is None, 0.0
+    return False, value if mode == "min" else -value
 
 
 def _best(rows: Sequence[Mapping[str, str]], metric: str, mode: str | None) -> float | None:

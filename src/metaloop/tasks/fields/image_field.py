@@ -18,7 +18,7 @@ from metaloop.tasks.images.image_classes import DrawnImages, ImageClasses
 from metaloop.tasks.kinds import RegressionTask
 from metaloop.tasks.metric import Metric, MetricFunction, psnr
 from metaloop.tasks.random_streams import RandomStreams, Split
-from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.given import ExampleFiles, Given
 from metaloop.tasks.readers.image_files import ImageFile, ImageFiles
 from metaloop.tasks.shapes import Shapes
 
@@ -160,6 +160,9 @@ class ImageField(RegressionTask):
             features=COORDINATES,
             columns={"row": rows, "column": columns},
         )
+
+    def suggest_files(self) -> ExampleFiles:
+        return ExampleFiles(["support=IMAGE.png"], "IMAGE.png is the image to fit")
 
     def introduce(self) -> list[str]:
         return self.of.introduce()

@@ -127,6 +127,9 @@ class PointNavigation(Task):
     def metrics(self) -> Mapping[str, MetricFunction]:
         return {"return": Metric(mean_return, higher_is_better=True)}
 
+    def suggest_files(self) -> None:
+        """Suggest none: its examples are rollouts."""
+
     def describe(self) -> dict[str, int | str | bool]:
         return {
             "shots": self.shots,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaloop.errors import UserError
-from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.given import ExampleFiles, Given, name_tables
 from metaloop.tasks.readers.table_files import TEXTS, require_file
 from metaloop.tasks.tables.array_rows import FILE_KEYS, ArrayRows, ArraySource, refuse_useless
 from metaloop.tasks.tables.row_reader import RowReader, find_white, names_of_numbers
@@ -122,6 +122,12 @@ class TableTask(Task):
         if len(self.input_shape) == 3 and is_image_files:
             return super().read_examples(place, skip_unusable=skip_unusable, like=like)
         return self.reader.read(place, like)
+
+    def suggest_files(self) -> ExampleFiles | None:
+        columns = self.source.columns
+        if len(self.input_shape) == 3 or isinstance(columns.features, str):
+            return super().suggest_files()
+        return name_tables(columns.features or (), columns.targets or ())
 
     def scale(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
         return self.reader.scale(inputs, dtype)

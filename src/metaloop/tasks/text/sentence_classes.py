@@ -14,7 +14,7 @@ from metaloop.errors import UserError
 from metaloop.folders.user_path import user_path
 from metaloop.tasks.random_streams import SPLITS, Split
 from metaloop.tasks.readers.arrays import Arrays
-from metaloop.tasks.readers.given import Given
+from metaloop.tasks.readers.given import ExampleFiles, Given, name_tables
 from metaloop.tasks.readers.given_sentences import read_sentences
 from metaloop.tasks.readers.table import to_label
 from metaloop.tasks.shapes import SizeOptions
@@ -124,6 +124,9 @@ class SentenceClasses(RowClasses):
         self, place: Path, *, skip_unusable: bool, like: Given | None = None
     ) -> Given:
         return read_sentences(place)
+
+    def suggest_files(self) -> ExampleFiles:
+        return name_tables(["sentence"], ["label"])
 
     def encode(self, x: Arrays) -> Inputs:
         """Convert sentences, one string per row, to token ids [rows, max_tokens]."""
