@@ -74,15 +74,18 @@ def test_the_readme_leads_to_every_page():
 def test_the_readmes_results_are_the_boards():
     rows = json.loads(BOARD.read_text())["rows"]
     told = re.findall(
-        r"^\| `([\w/]+)`, .* after (\d+) steps \| ([\d.]+) \| ([\d.]+) ", README.text, re.M
+        r"^\| `([\w/]+)`, .* after (\d+) steps \| ([\d.]+)( %)? \| ([\d.]+) \+/- ([\d.]+)",
+        README.text,
+        re.M,
     )
-    assert len(told) == 2
-    for preset, step, published, ours in told:
+    assert len(told) == 4
+    for preset, step, published, percent, ours, width in told:
         (row,) = (r for r in rows if (r["preset"], r["inner_step"]) == (preset, int(step)))
-        assert (f"{row['published']['mean']:.3f}", f"{row['ours']['mean']:.3f}") == (
-            published,
-            ours,
-        )
+        seeds = row["ours"]["seeds"].values()
+        (of_episodes,) = seeds if len(seeds) == 1 else [{"ci95": row["ours"]["ci95_over_seeds"]}]
+        values = row["published"]["mean"], row["ours"]["mean"], of_episodes["ci95"]
+        scale, digits = (100, 1) if percent else (1, 3)
+        assert [f"{scale * v:.{digits}f}" for v in values] == [published, ours, width]
 
 
 def test_a_key_is_read_with_its_default_and_its_comments():
