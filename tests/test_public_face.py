@@ -1,7 +1,6 @@
 """What users import: lazy, typed, documented, and all that a config may name of metaloop."""
 
 import inspect
-import os
 import re
 import subprocess
 import sys
@@ -12,12 +11,9 @@ import metaloop
 from metaloop.cli.hydra_app import CONF
 from metaloop.errors import UserError
 from metaloop.run.config.construct import check_node
-from tests.conftest import ROOT
-from tests.docs.document import DOCUMENTS
 
 # what Hydra itself makes, and no run's config holds
 HYDRAS_OWN = {"metaloop.cli.sweeps.multirun.LeadSweep"}
-OF_PEERS = {"with_learn2learn.py", "with_higher.py"}  # in their style, and not installed here
 
 
 def test_importing_it_loads_nothing_slow():
@@ -52,19 +48,3 @@ def test_an_old_name_tells_the_new_one():
         check_node({"_target_": "metaloop.algorithms.maml"}, key="algorithm")
     with pytest.raises(UserError, match=r"no public name meta_gradient\.chunks\.over_tasks"):
         check_node({"_target_": "metaloop.meta_gradient.chunks.over_tasks"}, key="task")
-
-
-def test_the_documents_scripts_are_typed(tmp_path):
-    for document in DOCUMENTS:
-        for name, script in document.files.items():
-            if name.endswith(".py") and name not in OF_PEERS:
-                (tmp_path / name).write_text(script)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", tmp_path],  # strict, and `make lint` has left its cache
-        cwd=ROOT,
-        env={**os.environ, "MYPYPATH": f"src:{tmp_path}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout

@@ -73,6 +73,7 @@ def test_the_published_schedule_is_one_command(tmp_path, omniglot):
     assert re.search(r"Accuracy \d+\.\d+% \+/- \d\.\d+%; published 98\.7%", done.stdout)
 
 
+@pytest.mark.slow
 def test_every_algorithm_is_trained_compared_and_stands_in_the_table(tmp_path):
     shorter = ("--meta-steps", "2", "--set", "evaluation.episodes=5")
     chosen = ("sinusoid", "--algorithms", "maml", "random", "--out", "out", "--plot", "out.png")
@@ -213,6 +214,7 @@ def test_adapters_are_compared_with_everything_from_one_pretrained_network(tmp_p
     assert nothing == 0 < adapters < everything
 
 
+@pytest.mark.slow
 def test_adapters_take_less_memory_for_a_task_than_the_network(tmp_path):
     done = run("adapter_memory.py", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

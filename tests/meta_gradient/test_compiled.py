@@ -134,6 +134,7 @@ def compiled_or_found(network):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_the_next_run_finds_a_graph_of_convolutions_compiled(tmp_path, monkeypatch):
     monkeypatch.setenv("METALOOP_CACHE", str(tmp_path))
     assert [compiled_or_found("conv") for _ in range(2)] == [(1, 0), (0, 1)]

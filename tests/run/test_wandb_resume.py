@@ -19,7 +19,7 @@ from tests.conftest import SMALL, composed, run_command
 from tests.wandb_records import read_records, rows
 from tests.wandb_server import WandbServer
 
-LAST = 160
+LAST = 110
 RUN = (
     *SMALL,
     "logger=wandb",
