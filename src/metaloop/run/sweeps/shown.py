@@ -47,19 +47,17 @@ def describe_sweep(sweep: Sweep) -> Iterator[Table | str]:
 
 
 def _tabulate_jobs(sweep: Sweep) -> Table:
-    """Tabulate the jobs, with their status and kind of interval where these differ."""
+    """Tabulate the jobs, with the kind of interval where it differs."""
     tests = [job.test for job in sweep.jobs if job.test is not None]
     intervals = " and ".join(dict.fromkeys(test.interval for test in tests))
-    are_done = all(job.status == "completed" for job in sweep.jobs)
     table = Table(title=_describe_order(sweep))
-    for name in ("job", *_headings(sweep.keys), *(() if are_done else ("status",))):
+    for name in ("job", *_headings(sweep.keys)):
         table.add_column(name, overflow="fold")
-    for name in ("validation", sweep.split, *(("interval",) if " " in intervals else ())):
+    for name in ("status", "validation", sweep.split, *(("interval",) if " " in intervals else ())):
         table.add_column(name, no_wrap=True)
     for job in sweep.jobs:
         cells = [job.folder.path.name, *(job.varied.get(key, "") for key in sweep.keys)]
-        cells += [] if are_done else [job.status]
-        cells.append("" if job.validation is None else _number(job.validation, None))
+        cells += [job.status, "" if job.validation is None else _number(job.validation, None)]
         cells += ["", ""] if job.test is None else [_number(*job.test[:2]), job.test.interval]
         table.add_row(*cells[: len(table.columns)])
     told = f"validation: the best of a run; {sweep.split}: {last_step_name(sweep.inner_steps)}"
