@@ -14,9 +14,9 @@ from metaloop.user_text import Terminal, say
 
 DESCRIPTION = """\
 Show a sweep, running or done: its jobs, the best first, with the values that vary
-between them, the status unless all have completed, the best validation value, the
-test value with the 95 % interval of its evaluation (closed or open), and means over
-seeds with their own interval. Writes sweep.csv and sweep.png into the folder.
+between them, the status, the best validation value, the test value with the 95 %
+interval of its evaluation (closed or open), and means over seeds with their own
+interval. Writes sweep.csv and sweep.png into the folder.
 
   metaloop-sweep outputs/multirun/DATE_TIME
 """
