@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Self, cast
 
@@ -171,12 +171,11 @@ class Objective:
         reads_stored = self.reads_statistics and measured is None
         stored = self.norms.keys() if reads_stored else self.pinned or ()
         in_training = [n for n, norm in self.norms.items() if norm.training]
-        norms = BatchNorms(names, stored, rows, in_training=in_training, measured=measured)
 
         def network(inputs: Inputs) -> Tensor:
             given, named = ((), inputs) if isinstance(inputs, dict) else ((inputs,), None)
-            fitted = norms if rows is None else replace(norms, batch=count_rows(inputs))
-            with nullcontext() if self._is_plain else Substitutes(fitted):
+            norms = BatchNorms(names, stored, rows, count_rows(inputs), in_training, measured)
+            with nullcontext() if self._is_plain else Substitutes(norms):
                 # None removes a buffer, which torch's annotation does not allow
                 held = cast(dict[str, Tensor], tensors)
                 outputs: Tensor = torch.func.functional_call(
