@@ -15,7 +15,6 @@ from tests.meta_gradient.preflight.networks import (
     Rule,
     algorithm_of,
     convolutional,
-    float32_episodes,
     plain,
     verdict_of,
 )
@@ -94,25 +93,6 @@ def test_a_frozen_module_is_a_loss_like_any_other():
     assert verdict.at_once["tasks_at_once"] == "all"
 
 
-def of_one_dimension():
-    episodes = float32_episodes()
-    flat = [part._replace(targets=part.targets[..., 0]) for part in episodes[:2]]
-    return episodes._replace(support=flat[0], query=flat[1])
-
-
-@pytest.mark.parametrize("loss", [F.mse_loss, lambda p, y: (p - y).square().mean()])
-def test_targets_that_broadcast_against_the_predictions_are_refused(loss):
-    with pytest.raises(UserError, match=r"predictions \[5, 1\].*targets \[5\].*broadcast"):
-        verdict_of(algorithm_of(plain(), loss=loss), episodes=of_one_dimension())
-
-
-def test_deliberate_broadcasting_to_pairs_is_allowed():
-    def contrastive(p, y):
-        return ((p[:, None] - p[None]).square().sum(-1) - (y[:, None] - y[None])[..., 0]).mean()
-
-    assert verdict_of(algorithm_of(plain(), loss=contrastive)).at_once["tasks_at_once"] == "all"
-
-
 def test_a_network_of_another_width_than_the_tasks_is_refused():
     wide = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 3))
     with pytest.raises(UserError, match=r"returns \[3\] .*output_size is 1"):
@@ -160,3 +140,15 @@ def test_a_network_that_forbids_copies_is_refused():
 
     with pytest.raises(UserError, match="Single must be copied for a trial .*only one"):
         verdict_of(algorithm_of(Single(1, 1)))
+
+
+def test_a_network_that_only_half_precision_breaks_is_told_of_the_precision():
+    def gather(m, x):
+        rows = torch.zeros(len(x), 8).to(x)
+        return m.head(rows.index_add(0, torch.arange(len(x)), m.body(x)))
+
+    model = Rule(gather)
+    assert verdict_of(algorithm_of(model)).at_once["tasks_at_once"] == "all"
+    says = "Rule fails in half precision, but not in float32: .*device.precision=32-true"
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(UserError, match=says):
+        verdict_of(algorithm_of(model))

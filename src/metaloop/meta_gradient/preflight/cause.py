@@ -6,7 +6,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from metaloop.algorithms.algorithm import Algorithm
@@ -43,6 +43,18 @@ def first_line(error: BaseException) -> str:
 def some(names: list[str]) -> str:
     """List the first of the names, for a message."""
     return ", ".join(names[:8]) + (" .." if len(names) > 8 else "")
+
+
+def names_of(types: set[torch.dtype]) -> str:
+    """List dtypes for a message."""
+    return ", ".join(sorted(str(t).removeprefix("torch.") for t in types))
+
+
+def describe(value: object) -> str:
+    """Describe a value for a message: a tensor's shape and dtype, or a type."""
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)} {names_of({value.dtype})}"
+    return f"a {type(value).__name__}"
 
 
 def in_words(error: BaseException) -> str:

@@ -1,20 +1,16 @@
 """Check in one forward pass that network, loss and metrics fit each other and the task."""
 
 import functools
-import warnings
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from metaloop.episode import Examples, Inputs, map_inputs, tensors_of
 from metaloop.errors import UserError
-from metaloop.meta_gradient.preflight.cause import first_line, layer_of
+from metaloop.meta_gradient.preflight.broadcasting import call_without_broadcasting
+from metaloop.meta_gradient.preflight.cause import describe, first_line, layer_of, names_of
 from metaloop.meta_gradient.preflight.trial import Trial
-
-SIZES = "Using a target size"  # start of torch's warning about a loss that broadcasts
 
 
 def check_parameters(model: nn.Module, loss: Callable[..., Tensor]) -> None:
@@ -72,6 +68,8 @@ def _predict(trial: Trial, part: str, examples: Examples, output_size: int | Non
     except Exception as error:
         if returned and not isinstance(returned[-1], Tensor):
             raise _no_tensor(model, returned[-1]) from error
+        if _computes_without_autocast(trial, theta, map_inputs(torch.clone, inputs)):
+            raise _fails_in_half(model, error) from error
         raise _fails(trial, part, inputs, error) from error
     finally:
         if handle is not None:
@@ -110,11 +108,13 @@ def _check_output_size(name: str, raw: Tensor, output_size: int | None) -> None:
 def check_loss(trial: Trial, predictions: Tensor, examples: Examples) -> None:
     """Refuse a loss that broadcasts, or that is not a finite scalar of the predictions."""
     name = name_of(trial.objective.loss)
-    shapes = f"predictions {_describe(predictions)} and targets {_describe(examples.targets)}"
+    shapes = f"predictions {describe(predictions)} and targets {describe(examples.targets)}"
     ways = predictions.shape[1] if predictions.ndim > 1 else 0
     targets = examples.targets
     try:
-        value: object = _watched(trial.objective.loss, predictions, targets, f"The loss {name}")
+        value: object = call_without_broadcasting(
+            trial.objective.loss, predictions, targets, f"The loss {name}"
+        )
     except UserError:
         raise
     except Exception as error:
@@ -125,7 +125,7 @@ def check_loss(trial: Trial, predictions: Tensor, examples: Examples) -> None:
             f"The loss {name} fails on {shapes}: {first_line(error)}. {hint}."
         ) from error
     if not isinstance(value, Tensor) or value.ndim:
-        found = _describe(value)
+        found = describe(value)
         raise UserError(
             f"The loss {name} returns {found} for {shapes}. It must return a scalar tensor, the "
             "mean over the examples (for example by reduction='mean')."
@@ -150,77 +150,50 @@ def check_loss(trial: Trial, predictions: Tensor, examples: Examples) -> None:
 def _check_metrics(trial: Trial, predictions: Tensor, examples: Examples) -> None:
     for name, metric in trial.objective.metrics.items():
         try:
-            value: object = _watched(metric, predictions, examples.targets, f"The metric {name}")
+            value: object = call_without_broadcasting(
+                metric, predictions, examples.targets, f"The metric {name}"
+            )
         except UserError:
             raise
         except Exception as error:
             raise UserError(
-                f"The metric {name} fails on predictions {_describe(predictions)} and targets "
-                f"{_describe(examples.targets)}: {first_line(error)}. Make it fit the task."
+                f"The metric {name} fails on predictions {describe(predictions)} and targets "
+                f"{describe(examples.targets)}: {first_line(error)}. Make it fit the task."
             ) from error
         if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
             raise UserError(
-                f"The metric {name} returns {_describe(value)}. A metric must return a scalar "
+                f"The metric {name} returns {describe(value)}. A metric must return a scalar "
                 "float tensor, for example by .to(predictions.dtype).mean()."
             )
 
 
-def _watched(
-    function: Callable[[Tensor, Tensor], Tensor], predictions: Tensor, targets: Tensor, what: str
-) -> Tensor:
-    """Call a function of predictions and targets; refuse one that broadcasts them by accident."""
-    with warnings.catch_warnings(record=True) as caught, _BroadcastWatch() as watch:
-        warnings.simplefilter("always")
-        value = function(predictions, targets)
-    sizes = [str(w.message) for w in caught if str(w.message).startswith(SIZES)]
-    if sizes or watch.found:
-        raise UserError(
-            f"{what} compares predictions {_describe(predictions)} with targets "
-            f"{_describe(targets)}, which broadcast. Give both the same shape: targets [S, 1] if "
-            "the model has one output, or as many outputs as the targets have."
-        )
-    for warning in caught:
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return value
+def _computes_without_autocast(trial: Trial, theta: dict[str, Tensor], inputs: Inputs) -> bool:
+    kind = next(iter(theta.values())).device.type
+    if not torch.is_autocast_enabled(kind):
+        return False
+    try:
+        with torch.autocast(kind, enabled=False):
+            trial.objective.predict_support(theta, inputs)
+    except Exception:
+        return False
+    return True
 
 
-class _BroadcastWatch(TorchFunctionMode):
-    """Detect an operation that broadcasts two tensors with different numbers of dimensions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = False
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever torch's function returns
-        result = func(*args, **(kwargs or {}))
-        operands = [a for a in args[:2] if isinstance(a, Tensor) and a.ndim]
-        if len(operands) == 2 and isinstance(result, Tensor):
-            one, other = operands
-            is_more = result.shape not in (one.shape, other.shape)
-            if is_more and one.ndim != other.ndim and _broadcast(one, other, result):
-                self.found = True
-        return result
+def _fails_in_half(model: nn.Module, error: Exception) -> UserError:
+    return UserError(
+        f"The model {type(model).__name__} fails{_inside(error, model)} in half precision, but not "
+        f"in float32: {first_line(error)}. Set device.precision=32-true, or compute that part "
+        "within torch.autocast(enabled=False)."
+    )
 
 
-def _broadcast(one: Tensor, other: Tensor, result: Tensor) -> bool:
-    """Check whether the result has the shape to which the two tensors broadcast."""
-    sizes = [*zip(reversed(one.shape), reversed(other.shape), strict=False)]
-    fits = all(a == b or 1 in (a, b) for a, b in sizes)
-    longer = max(one.shape, other.shape, key=len)
-    shape = [*longer[: len(longer) - len(sizes)], *(max(s) for s in reversed(sizes))]
-    return fits and list(result.shape) == shape
+def _inside(error: Exception, model: nn.Module) -> str:
+    layer = layer_of(error, model)
+    return f" in {layer}" if layer and not layer.startswith("itself") else ""
 
 
 def _fails(trial: Trial, part: str, inputs: Inputs, error: Exception) -> UserError:
     model, name = trial.model, type(trial.model).__name__
-    layer = layer_of(error, model)
-    inside = f" in {layer}" if layer and not layer.startswith("itself") else ""
     hint = "Correct the model, or the task's input_shape"
     floats = {t.dtype for t in tensors_of(inputs) if t.is_floating_point()}
     types = {p.dtype for p in model.parameters() if p.dtype not in floats}
@@ -228,17 +201,17 @@ def _fails(trial: Trial, part: str, inputs: Inputs, error: Exception) -> UserErr
         hint = "Use the network that it wraps (its .module, or the one before scripting)"
     if types and floats and "dtype" in str(error):
         hint = (
-            f"Its parameters are {_names(types)}, but the inputs {_names(floats)}: keep the "
+            f"Its parameters are {names_of(types)}, but the inputs {names_of(floats)}: keep the "
             "model in float32, or set device.precision=64-true for float64"
         )
     return UserError(
-        f"The model {name} fails{inside} on a task's {part} inputs {_list(inputs)}: "
+        f"The model {name} fails{_inside(error, model)} on a task's {part} inputs {_list(inputs)}: "
         f"{first_line(error)}. {hint}."
     )
 
 
 def _no_tensor(model: nn.Module, returned: object) -> UserError:
-    found = _describe(returned)
+    found = describe(returned)
     return UserError(
         f"The model {type(model).__name__} returns {found}, but a network must return one tensor "
         "of predictions. Wrap it in a module whose forward returns only that part: "
@@ -263,17 +236,7 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__qualname__", type(function).__name__))
 
 
-def _names(types: set[torch.dtype]) -> str:
-    return ", ".join(sorted(str(t).removeprefix("torch.") for t in types))
-
-
 def _list(inputs: Inputs) -> str:
     if isinstance(inputs, Tensor):
-        return _describe(inputs)
-    return ", ".join(f"{name} {_describe(tensor)}" for name, tensor in inputs.items())
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{list(value.shape)} {_names({value.dtype})}"
-    return f"a {type(value).__name__}"
+        return describe(inputs)
+    return ", ".join(f"{name} {describe(tensor)}" for name, tensor in inputs.items())
