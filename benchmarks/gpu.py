@@ -22,9 +22,16 @@ from gpu_stages.fast import fast
 from gpu_stages.published import faithful, omniglot
 from gpu_stages.record import Record, Setting, is_complete
 from gpu_stages.right import right
+from gpu_stages.zoo import conformance
 
 # most important first
-STAGES = {"right": right, "fast": fast, "omniglot": omniglot, "faithful": faithful}
+STAGES = {
+    "right": right,
+    "fast": fast,
+    "omniglot": omniglot,
+    "faithful": faithful,
+    "conformance": conformance,
+}
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ GPU, so two ranks on one GPU use Lightning's DDP strategy with that GPU listed t
 """
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -49,7 +50,7 @@ def compare(setting: Setting, backend: str) -> Outcome:
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT
     )
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if "Error" in line]
+        errors = re.findall(r"^(?:\[rank\d+\]: *)?[\w.]*Error\b.*", done.stderr, re.MULTILINE)
         raise RuntimeError(errors[0] if errors else done.stderr[-300:])
     two: Weights = torch.load(file, weights_only=True)
     one = train_all(setting.device, None)

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
 REHEARSAL = ("--device", "cpu", "--tiny")
+ADJOINTS = ("unrolled", "recomputed")
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +64,15 @@ def states(items):
     return {name: item["state"] for name, item in items.items()}
 
 
-@pytest.mark.slow
-def test_what_takes_seconds_is_rehearsed(tmp_path, reference_file, omniglot, cache):
+def test_what_takes_seconds_is_rehearsed(tmp_path, reference_file, cache):
     chosen = ("reference, float32, vmapped", "bf16, vmapped", "CUDA graph", "NCCL", "TorchBench")
+    networks = ("recurrent layers, float64", "attention, bf16")
     found = rehearse(
         tmp_path,
         cache,
-        *("--stages", "right", "fast", "omniglot"),
-        *("--items", *chosen, "one step", "memory", "MAML, 5-way"),
-        *("--reference", reference_file, "--data-dir", omniglot),
+        *("--stages", "right", "fast", "conformance"),
+        *("--items", *chosen, *networks, "one step", "memory"),
+        *("--reference", reference_file),
     )
     graphs = {f"reference, {p}, CUDA graph": "skipped" for p in ("float64", "float32", "TF32")}
     graphs["reference, bf16, CUDA graph"] = "skipped"
@@ -85,23 +86,28 @@ def test_what_takes_seconds_is_rehearsed(tmp_path, reference_file, omniglot, cac
     assert len(errors[0]["errors"]) == len(errors[1]["errors"]) == 16
     assert 0 < errors[0]["largest"] < 1e-4 < errors[1]["largest"]
     assert len(found["fast"]) == 4
-    (row,) = found["omniglot"]["MAML, 5-way 1-shot"]["values"]["beside the published"]
-    assert row["published"] == {"mean": 0.987, "ci95": 0.004}
-    assert row["difference"] == pytest.approx(row["ours"]["mean"] - 0.987)
+    exact, half = (found["conformance"][name]["values"] for name in networks)
+    of_each = [f"{name}, {adjoint}" for name in ("LSTM", "GRU") for adjoint in ADJOINTS]
+    assert list(exact["errors"]) == of_each
+    assert exact["largest"] < 1e-9 < 1e-4 < half["largest"] < half["tolerance"]
 
 
 @pytest.mark.slow
 def test_every_stage_is_rehearsed_whole(tmp_path, reference_file, omniglot, cache):
     data = ("--reference", reference_file, "--data-dir", omniglot)
-    stages = ("right", "fast", "omniglot", "faithful")
+    stages = ("right", "fast", "omniglot", "faithful", "conformance")
     found = rehearse(tmp_path, cache, "--stages", *stages, *data)
     assert {stage: len(items) for stage, items in found.items()} == {
         "right": 16,
         "fast": 4,
         "omniglot": 1,
         "faithful": 5,
+        "conformance": 13,
     }
     assert set(states(found["faithful"]).values()) == {"passed"}
+    (row,) = found["omniglot"]["MAML, 5-way 1-shot"]["values"]["beside the published"]
+    assert row["published"] == {"mean": 0.987, "ci95": 0.004}
+    assert row["difference"] == pytest.approx(row["ours"]["mean"] - 0.987)
     resumed = found["right"]["killed and resumed"]["values"]
     assert 0 < resumed["killed_after_saving_meta_step"] < resumed["meta_steps"]
     assert all(json.loads(p.read_text())["is_complete"] for p in tmp_path.glob("*.json"))
@@ -164,7 +170,7 @@ def test_a_stage_that_was_cut_short_goes_on_and_a_whole_one_starts_again(tmp_pat
 
 
 def test_the_next_stage_is_the_first_without_a_whole_record(tmp_path, gpu):
-    for stage in ("right", "fast", "omniglot"):
+    for stage in ("right", "fast", "omniglot", "conformance"):
         (tmp_path / f"{stage}.json").write_text('{"is_complete": true, "items": {}, "runs": []}')
     assert gpu("--out", tmp_path, *REHEARSAL)[0] == 0  # without data
     items = items_of(tmp_path / "faithful.json")

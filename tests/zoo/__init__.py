@@ -72,5 +72,21 @@ NO_REFERENCE = {
     "weight norm by hook",
     "weight norm of a convolution",
 }
+# torch's norm in a script is wrong under vmap of reverse mode, not under that of forward mode.
+VECTORISED_RECOMPUTED = {"scripted layer norm"}
 
-__all__ = ["LOSSES", "NETWORKS", "NO_REFERENCE", "ONE_BY_ONE", "REFUSED", "UNROLLED_ALONE"]
+
+def way_listed(name: str, adjoint: str, *, draws: bool) -> str:
+    """Say how a network runs: vectorised, task by task, or refused; `draws` random numbers or not.
+
+    With adjoint=recomputed what draws is refused, since each step is evaluated again.
+    """
+    is_recomputed = adjoint == "recomputed"
+    if name in REFUSED or (is_recomputed and (draws or name in UNROLLED_ALONE)):
+        return "refused"
+    if name in ONE_BY_ONE and not (is_recomputed and name in VECTORISED_RECOMPUTED):
+        return "task by task"
+    return "vectorised"
+
+
+__all__ = ["LOSSES", "NETWORKS", "NO_REFERENCE", "ONE_BY_ONE", "REFUSED", "TABLES", "way_listed"]

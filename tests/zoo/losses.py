@@ -32,7 +32,7 @@ def dice(p, y):
 
 def contrastive(p, y):
     p = F.normalize(p)
-    return F.cross_entropy(p @ p.T / 0.5, torch.arange(len(p)))
+    return F.cross_entropy(p @ p.T / 0.5, torch.arange(len(p), device=p.device))
 
 
 def quantile(p, y):

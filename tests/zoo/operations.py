@@ -60,7 +60,7 @@ def warped(m, x):
 
 
 def scattered(m, x):
-    index = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]).expand_as(x)
+    index = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1], device=x.device).expand_as(x)
     return torch.zeros(len(x), 3).to(x).scatter_add(1, index, x.square())
 
 
@@ -168,8 +168,12 @@ RULES = {
     "cumulative maximum": lambda m, x: x.cummax(1).values,
     "product": lambda m, x: x.prod(1, keepdim=True),
     "roll, flip and pad": lambda m, x: F.pad(x.roll(2, 1).flip(1), (1, 2)) ** 2,
-    "index select": lambda m, x: x.index_select(1, torch.tensor([7, 0, 0, 3])).exp(),
-    "index add": lambda m, x: x.index_add(1, torch.tensor([1, 2]), x[:, :2].square()),
+    "index select": lambda m, x: x.index_select(
+        1, torch.tensor([7, 0, 0, 3], device=x.device)
+    ).exp(),
+    "index add": lambda m, x: x.index_add(
+        1, torch.tensor([1, 2], device=x.device), x[:, :2].square()
+    ),
     "take along": lambda m, x: torch.take_along_dim(x.square(), x.argsort(1), 1),
     "repeat and tile": lambda m, x: x.repeat_interleave(2, 1) * x.tile(1, 2),
     "einsum": lambda m, x: torch.einsum("bi,ij,bj->bi", x, x.mT @ x, x),
@@ -214,7 +218,7 @@ RULES = {
     "home-made batch norm": lambda m, x: (x - x.mean(0)) / (x.var(0, unbiased=False) + 1e-5).sqrt(),
     "batch norm by function": lambda m, x: F.batch_norm(x, None, None, training=True),
     "local response by function": lambda m, x: F.local_response_norm(x[:, :, None], 3),
-    "selected rows": lambda m, x: x[torch.arange(len(x)).flip(0)] * x,
+    "selected rows": lambda m, x: x[torch.arange(len(x), device=x.device).flip(0)] * x,
     "pairs": lambda m, x: torch.stack([x[:, i] * x[:, j] for i, j in PAIRS], 1),
     "meshgrid": lambda m, x: x * torch.stack(torch.meshgrid(x[0], x[1], indexing="ij")).sum(0)[0],
     "sine and cosine": lambda m, x: torch.cat(

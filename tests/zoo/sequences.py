@@ -35,7 +35,7 @@ def encoder(**options):
 
 
 def last_two_hidden(x):
-    return (torch.arange(x.shape[1]) >= 3).expand(x.shape[:2])
+    return (torch.arange(x.shape[1], device=x.device) >= 3).expand(x.shape[:2])
 
 
 def packed(m, x):
@@ -57,7 +57,7 @@ def of_heads(m, x):
 def by_hand(m, x):
     q, k, v = m.project(x).chunk(3, -1)
     scores = torch.einsum("bld,bsd->bls", q, k) / 8**0.5
-    scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+    scores = scores.masked_fill(torch.ones(5, 5, device=x.device).triu(1).bool(), -torch.inf)
     return torch.einsum("bls,bsd->bld", scores.softmax(-1), v)
 
 
@@ -132,11 +132,11 @@ def weighted_bag(m, x):
 
 
 def bag_by_offsets(m, x):
-    return m.words(x.flatten(), torch.arange(0, x.numel(), x.shape[1]))
+    return m.words(x.flatten(), torch.arange(0, x.numel(), x.shape[1], device=x.device))
 
 
 def with_positions(m, x):
-    return m.norm(m.words(x) + m.places(torch.arange(x.shape[1])))
+    return m.norm(m.words(x) + m.places(torch.arange(x.shape[1], device=x.device)))
 
 
 def tied(m, x):

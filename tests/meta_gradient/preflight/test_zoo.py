@@ -14,14 +14,13 @@ from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
 from tests.episodes import drawer, recipe
 from tests.meta_gradient.preflight.networks import verdict_of
-from tests.zoo import LOSSES, NETWORKS, NO_REFERENCE, ONE_BY_ONE, REFUSED, UNROLLED_ALONE
+from tests.zoo import LOSSES, NETWORKS, NO_REFERENCE, ONE_BY_ONE, REFUSED, way_listed
 from tests.zoo.network import TASKS, WithHead, episodes
 
 INNER_LR, STEPS = 0.05, 2  # the recipe's
 EXACT = 1e-9
 # evaluated again on the way back, or differentiated forward: nothing random, no reverse mode alone
 RECOMPUTED_SAYS = "(random numbers|forward|torch.func) .*adjoint=unrolled"
-EXACT_RECOMPUTED = {"scripted layer norm"}  # torch's norm is wrong in the other nesting alone
 LOSSES_ONE_BY_ONE = {"masked", "Kullback-Leibler", "margin ranking", "triplet"}
 A_DOZEN = [
     "LayerNorm",
@@ -134,13 +133,13 @@ def assert_runs_as_said(name, adjoint):
             return
         algorithm = algorithm_of(name, adjoint)
         draws = draws_random_numbers(algorithm, tasks)
-        if adjoint == "recomputed" and (draws or name in UNROLLED_ALONE):
+        way = way_listed(name, adjoint, draws=draws)
+        if way == "refused":
             with pytest.raises(UserError, match=RECOMPUTED_SAYS):
                 verdict_of(algorithm, episodes=tasks)
             return
         verdict = verdict_of(algorithm, episodes=tasks)
-        is_exact = adjoint == "recomputed" and name in EXACT_RECOMPUTED
-        expected = 1 if name in ONE_BY_ONE and not is_exact else "all"
+        expected = 1 if way == "task by task" else "all"
         assert verdict.at_once["tasks_at_once"] == expected, verdict.slower
         if expected == 1:
             reason = ONE_BY_ONE[name].replace("(", r"\(").replace(")", r"\)")
