@@ -25,7 +25,7 @@ PACKAGES = (
 # options whose values are places of a user's own, and the words for these
 PLACES = {
     **{"--data-dir": "DATA", "--omniglot": "DATA", "--cifar": "CIFAR"},
-    **{"--out": "OUT", "--plot": "PLOT", "--runs": "RUNS"},
+    **{"--out": "OUT", "--plot": "PLOT", "--runs": "RUNS", "--reference": "REFERENCE"},
 }
 Part = Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def made(threads: int) -> Made:
         except PackageNotFoundError:
             continue
     return Made(
-        command=_command(),
+        command=command_line(),
         commit=_commit(),
         processor=processor(),
         threads=threads,
@@ -74,6 +74,14 @@ def plus_minus(mean: float, half_width: float | None, percent: bool) -> str:
     if half_width is None:
         return f"{scale * mean:.{digits}f}"
     return f"{scale * mean:.{digits}f} +/- {scale * half_width:.{digits}f}"
+
+
+def command_line() -> str:
+    """Return this process's command, with words in place of a user's folders."""
+    words, shown = sys.argv[1:], [f"python benchmarks/{Path(sys.argv[0]).name}"]
+    for before, word in zip(["", *words], words, strict=False):
+        shown.append(PLACES.get(before, shlex.quote(word)))
+    return " ".join(shown)
 
 
 def read(out: Path | None) -> dict[str, Part]:
@@ -101,13 +109,6 @@ def main() -> None:
     """Write the tables of all records."""
     for path in sorted(RECORDS.glob("*.json")):
         path.with_suffix(".md").write_text(tables_of(path))
-
-
-def _command() -> str:
-    words, shown = sys.argv[1:], [f"python benchmarks/{Path(sys.argv[0]).name}"]
-    for before, word in zip(["", *words], words, strict=False):
-        shown.append(PLACES.get(before, shlex.quote(word)))
-    return " ".join(shown)
 
 
 def _commit() -> str | None:

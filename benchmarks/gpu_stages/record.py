@@ -2,9 +2,7 @@
 
 import json
 import platform
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from record import command_line
 
 from gpu_stages import ROOT
+from gpu_stages.table import short, table
 
-MOST_PRINTED = 12  # values of one kind
 Values = dict[str, object]
 State = Literal["passed", "failed", "skipped", "untested", "waiting"]
 
@@ -85,7 +84,7 @@ def error_line(error: BaseException) -> str:
 
 
 class Record:
-    """Results of a stage, in OUT/STAGE.json.
+    """Results of a stage, in OUT/STAGE.json, and as a table in OUT/STAGE.md.
 
     An incomplete record is continued: items that have passed are kept.
     """
@@ -128,7 +127,7 @@ class Record:
         because = f" ({reason})" if reason else ""
         print(f"    {state}{because}, {seconds:.1f} s", flush=True)
         for key, value in values.items():
-            print(f"    {key}: {_short(value)}", flush=True)
+            print(f"    {key}: {short(value)}", flush=True)
 
     def seconds_left(self) -> float:
         """What is left of the stage's minutes."""
@@ -145,6 +144,7 @@ class Record:
         new = self.path.with_suffix(".new")
         new.write_text(json.dumps(content, indent=1) + "\n")
         new.replace(self.path)
+        self.path.with_suffix(".md").write_text(table(content))
 
 
 def is_complete(path: Path) -> bool:
@@ -163,7 +163,7 @@ def describe(setting: Setting) -> dict[str, object]:
         "card": torch.cuda.get_device_name(0) if is_cuda else "none, a processor",
         "cards": torch.cuda.device_count() if is_cuda else 0,
         "versions": versions,
-        "command": shlex.join(["python", "benchmarks/gpu.py", *sys.argv[1:]]),
+        "command": command_line(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": setting.commit or _commit(),
     }
@@ -176,13 +176,3 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict | list) and len(value) > MOST_PRINTED:
-        return f"{len(value)} values, in the record"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_short(one)}" for key, one in value.items())
-    return str(value)

@@ -89,6 +89,11 @@ def test_what_takes_seconds_is_rehearsed(tmp_path, reference_file, cache):
     exact, half = (found["conformance"][name]["values"] for name in networks)
     of_each = [f"{name}, {adjoint}" for name in ("LSTM", "GRU") for adjoint in ADJOINTS]
     assert list(exact["errors"]) == of_each
+    rows = (tmp_path / "conformance.md").read_text().splitlines()
+    assert [row.split(" | ")[:2] for row in rows[2:4]] == [[f"| {n}", "passed"] for n in networks]
+    assert "--out OUT --stages" in rows[-1]
+    assert "--reference REFERENCE`, commit " in rows[-1]
+    assert f"torch {torch.__version__}" in rows[-1]
     assert exact["largest"] < 1e-9 < 1e-4 < half["largest"] < half["tolerance"]
 
 
