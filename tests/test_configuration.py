@@ -99,7 +99,7 @@ def test_every_experiment_runs_two_steps(choice, tmp_path, request, monkeypatch)
     shorter = [
         f"experiment={choice}",
         "training.max_steps=2",
-        "training.validate_every=1",
+        "training.validate_every=2",  # pictures take longer than steps
         "training.log_every=1",
         "data.validation_episodes=2",
         "evaluation.episodes=2",
