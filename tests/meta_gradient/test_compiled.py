@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 from metaloop.algorithms import AnnealedMultiStepLoss, maml
 from metaloop.inner_loop import Objective
@@ -70,6 +71,59 @@ def test_chunks_of_every_size_are_compiled_once_and_equal_eager_also_side_by_sid
             torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
     assert of_chunk.is_used
     assert len([line for line in said if line.startswith("Compiled in")]) == 2  # two and one task
+
+
+def small_case_in_float32():
+    algorithm, _, episodes = small_case()
+    algorithm.objective.model.float()
+    return algorithm, initial_meta(algorithm), tree_map(lambda t: t.float(), episodes)
+
+
+@needs_compiler
+def test_half_precision_compiles_and_rounds_no_more_than_eager():
+    algorithm, meta, episodes = small_case_in_float32()
+    exact, _ = meta_gradient(algorithm, meta, episodes)
+    of_chunk = CompiledChunkGradient()
+    with torch.autocast("cpu", torch.bfloat16):
+        eager, _ = meta_gradient(algorithm, meta, episodes)
+        found, _ = meta_gradient(algorithm, meta, episodes, of_chunk=of_chunk)
+    assert of_chunk.is_used
+    off = [sum((g[n] - exact[n]).square().sum() for n in exact).sqrt() for g in (eager, found)]
+    assert 0 < off[1] < 4 * off[0]
+
+
+def test_precisions_have_graphs_of_their_own(monkeypatch):
+    made = []
+
+    def compiled_alike(eager, *_):
+        made.append(torch.is_autocast_enabled("cpu"))
+        return eager
+
+    monkeypatch.setattr(compiled, "compile_graph", compiled_alike)
+    algorithm, meta, episodes = small_case_in_float32()
+    of_chunk = CompiledChunkGradient()
+    for is_half in (True, False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+            meta_gradient(algorithm, meta, episodes, of_chunk=of_chunk)
+    assert made == [True, False]
+
+
+def test_a_graph_of_half_precision_that_loses_the_second_order_is_not_used(monkeypatch):
+    def first_order(eager, *_):
+        def run(*inputs):
+            return meta_gradient(wrong, *inputs[:2])
+
+        return run
+
+    monkeypatch.setattr(compiled, "compile_graph", first_order)
+    algorithm, meta, episodes = small_case_in_float32()
+    wrong, of_chunk = replace(algorithm, adjoint="first_order"), CompiledChunkGradient()
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.warns(UserWarning, match="differs from the eager one"),
+    ):
+        meta_gradient(algorithm, meta, episodes, of_chunk=of_chunk)
+    assert not of_chunk.is_used
 
 
 @needs_compiler

@@ -190,6 +190,18 @@ def test_every_task_draws_its_own_dropout_mask():
 
 
 @pytest.mark.parametrize("make", [nn.LSTM, nn.GRU, nn.RNN])
+def test_in_place_of_cudnn_padded_sequences_are_ours_and_packed_ones_torchs_other_kernels(make):
+    torch.manual_seed(0)
+    x, module = torch.randn(3, 2, INPUTS), make(INPUTS, HIDDEN)
+    packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([3, 2]))
+    expected = module(x)[0], module(packed)[0].data
+    with Replacing(recurrent.CUDNN):
+        found = module(x)[0], module(packed)[0].data
+    for ours, torchs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, torchs)
+
+
+@pytest.mark.parametrize("make", [nn.LSTM, nn.GRU, nn.RNN])
 def test_packed_sequences_are_refused_in_words(make):
     packed = nn.utils.rnn.pack_padded_sequence(torch.ones(3, 2, INPUTS), torch.tensor([3, 2]))
     module = make(INPUTS, HIDDEN)

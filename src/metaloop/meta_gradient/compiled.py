@@ -28,6 +28,7 @@ from metaloop.meta_gradient.random_state import keep_random_state
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 5e-2}
 MOST_GRAPHS = 16  # each takes up to a minute and GPU memory; further shapes stay eager
 KINK = 100.0  # times the tolerance: possible effect of an element on the other side of a kink
+HALF = 3.0  # under autocast, times the eager gradient's own distance from float32's
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 Result = tuple[Gradient, Report]
 Scheduled = tuple[Tensor, ...]  # Algorithm.scheduled
@@ -65,7 +66,8 @@ class CompiledChunkGradient:
         scheduled = self._as_tensors(algorithm.scheduled, next(iter(meta.values())))
         algorithm = algorithm.with_scheduled((0.0,) * len(scheduled))
         inputs = _leaves(meta, chunk, scheduled)
-        shapes = (tasks, inputs[0].dtype, inputs[0].device, *[t.shape for t in inputs])
+        is_half = torch.is_autocast_enabled(inputs[0].device.type)
+        shapes = (tasks, is_half, inputs[0].dtype, inputs[0].device, *[t.shape for t in inputs])
         graph = self._find(shapes, algorithm)
         if graph is None:
 
@@ -203,15 +205,26 @@ def _agree(
     Rounding can move an element across a kink (of a ReLU or max-pooling), where the slope differs.
     So if the results are close but not equal, they are compared again at points near `meta`. A
     wrong graph equals eager at none of them.
+
+    In half precision both round, at other places: the graph may be about as far from the eager
+    gradient as that is from float32's.
     """
+    device = chunk.classes.device
+
+    def gradient(function: Compiled, point: Parameters) -> Gradient:
+        with keep_random_state(device):
+            return function(point, chunk, scheduled)[0]
+
     for point in _points(meta):
-        results = []
-        for function in (graph, eager):
-            with keep_random_state(chunk.classes.device):
-                results.append(function(point, chunk, scheduled)[0])
-        if _is_within(1.0, *results):
+        found, expected = gradient(graph, point), gradient(eager, point)
+        rounding = torch.zeros((), device=device)
+        if torch.is_autocast_enabled(device.type):
+            with torch.autocast(device.type, enabled=False):
+                exact = gradient(eager, point)
+            rounding = HALF * _norm({n: g - exact[n] for n, g in expected.items()})
+        if _is_within(1.0, found, expected, rounding):
             return True
-        if not _is_within(KINK, *results):
+        if not _is_within(KINK, found, expected, rounding):
             return False
     return False
 
@@ -227,10 +240,18 @@ def _points(meta: Parameters) -> Iterator[Parameters]:
         }
 
 
-def _is_within(tolerances: float, one: Gradient, other: Gradient) -> bool:
+def _is_within(tolerances: float, one: Gradient, other: Gradient, rounding: Tensor) -> bool:
     """Compare tensor by tensor; a tensor that is tiny relative to the gradient may be noise."""
-    norm = torch.stack([g.norm() for g in other.values()]).norm()
+    norm = _norm(other)
     return all(
-        bool((one[n] - g).norm() <= tolerances * TOLERANCE[g.dtype] * (g.norm() + 1e-3 * norm))
+        bool(
+            (one[n] - g).norm()
+            <= tolerances * TOLERANCE[g.dtype] * (g.norm() + 1e-3 * norm) + rounding
+        )
         for n, g in other.items()
     )
+
+
+def _norm(gradient: Gradient) -> Tensor:
+    norm: Tensor = torch.stack([g.norm() for g in gradient.values()]).norm()
+    return norm

@@ -34,9 +34,11 @@ def one_launch(function: Function, inputs: Sequence[Tensor]) -> Function:
         if _launch_share(function, static) < LAUNCH_BOUND:
             return function
         graph = torch.cuda.CUDAGraph()
+        # other threads (memory pinning, NCCL's watchdog) may use the GPU meanwhile
+        recording = torch.cuda.graph(graph, capture_error_mode="thread_local")
         try:
-            # other threads (memory pinning, NCCL's watchdog) may use the GPU meanwhile
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            # a recording that fails leaves its stream current
+            with torch.cuda.stream(torch.cuda.current_stream()), recording:
                 results = function(*static)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
@@ -63,6 +65,7 @@ def _warm_up(function: Function, inputs: Sequence[Tensor]) -> None:
 
 def _launch_share(function: Function, inputs: Sequence[Tensor]) -> float:
     """Measure the share of a call's time after which all its kernels are launched."""
+    function(*inputs)  # this stream allocates its memory, which the warm-up's has not done for it
     torch.cuda.synchronize()
     start = time.perf_counter()
     function(*inputs)

@@ -1,5 +1,6 @@
 """Decide a config's keys that are `auto` by measuring, once, before meta-step 0."""
 
+import os
 import time
 
 import torch
@@ -39,6 +40,8 @@ def decide(folder: RunFolder, pieces: Pieces) -> Pieces:
 def _measure(pieces: Pieces) -> Way:
     say("Measuring how this machine computes a meta-gradient fastest ..")
     device, data, seed = pieces.config.device, pieces.datamodule, pieces.config.seed
+    if device.deterministic:  # Lightning sets it too, but cuBLAS reads it at its first call
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     data.prepare_data()
     data.setup("fit")
     share = data.meta_batch_size // device.processes()

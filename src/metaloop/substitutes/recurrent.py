@@ -216,9 +216,29 @@ VMAPPED: dict[Callable[..., object], Callable[..., object]] = {
     torch.rnn_tanh_cell: rnn_tanh_cell,
     torch.rnn_relu_cell: rnn_relu_cell,
 }
-# oneDNN's float32 LSTM has no forward derivative
-FORWARD: dict[Callable[..., object], Callable[..., object]] = {torch.lstm: lstm}
+# oneDNN's float32 LSTM has no forward derivative, nor have CUDA's fused cells
+FORWARD: dict[Callable[..., object], Callable[..., object]] = {
+    row: VMAPPED[row] for row in (torch.lstm, torch.lstm_cell, torch.gru_cell)
+}
+
+
+def _recorded(function: Callable[..., object], place: int) -> Callable[..., object]:
+    """Replace a layer that cuDNN computes, but let torch's other kernels take packed sequences.
+
+    The argument at `place` is a single tensor only if the sequence is packed.
+    """
+
+    def call(*args: object, **named: object) -> object:
+        if not isinstance(args[place], Tensor):
+            return VMAPPED[function](*args, **named)
+        with torch.backends.cudnn.flags(enabled=False):
+            return function(*args, **named)
+
+    return call
+
+
 # on CUDA, wherever a gradient is recorded: cuDNN's backward cannot be differentiated
 CUDNN: dict[Callable[..., object], Callable[..., object]] = {
-    row: VMAPPED[row] for row in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+    torch.lstm: _recorded(torch.lstm, 1),
+    **{row: _recorded(row, 2) for row in (torch.gru, torch.rnn_tanh, torch.rnn_relu)},
 }

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from metaloop.errors import UserError
 from metaloop.meta_gradient.preflight.cause import some
-from metaloop.meta_gradient.preflight.purity import attributes, changed_attributes
+from metaloop.meta_gradient.preflight.purity import attributes, changed_attributes, is_repeated
 from metaloop.meta_gradient.preflight.trial import Trial
 
 
@@ -60,7 +60,7 @@ def check_metrics(trial: Trial) -> None:
             with trial.same_random_state():
                 report = objective.judge(predictions[number], supports[number].targets)[1]
             values.append(report[name].detach())
-        if not _is_same(values[0], values[2]):
+        if not is_repeated(values[0], values[2]):
             raise UserError(
                 f"The metric {name} remembers its earlier calls: the same predictions and targets "
                 f"give {float(values[0]):.6g}, then {float(values[2]):.6g}. A metric must be a "
@@ -109,7 +109,8 @@ def _refuse_first_use(trial: Trial, fresh: Trial, mode: str) -> None:
         used, unused = (_loss(one, theta, 1).detach() for one in (trial, fresh))
     except Exception:  # these parameters lie outside of the loss's domain
         return
-    if _is_same(used, unused, to=1e-5):  # allocated elsewhere, a copy may round otherwise
+    # allocated elsewhere, a copy may round otherwise
+    if bool(torch.isclose(used, unused, rtol=1e-5, atol=0.0, equal_nan=True)):
         return
     changed = changed_attributes(fresh.model, before)
     where = f" (its attribute {some(changed)})" if changed else ""
@@ -123,7 +124,3 @@ def _refuse_first_use(trial: Trial, fresh: Trial, mode: str) -> None:
 def _other_random_states() -> tuple[object, ...]:
     _, key, position, *_ = np.random.get_state(legacy=True)
     return random.getstate(), np.asarray(key).tobytes(), position
-
-
-def _is_same(one: Tensor, other: Tensor, to: float = 1e-12) -> bool:
-    return bool(torch.isclose(one, other, rtol=to, atol=0.0, equal_nan=True))
