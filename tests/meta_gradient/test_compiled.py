@@ -108,24 +108,6 @@ def test_precisions_have_graphs_of_their_own(monkeypatch):
     assert made == [True, False]
 
 
-def test_a_graph_of_half_precision_that_loses_the_second_order_is_not_used(monkeypatch):
-    def first_order(eager, *_):
-        def run(*inputs):
-            return meta_gradient(wrong, *inputs[:2])
-
-        return run
-
-    monkeypatch.setattr(compiled, "compile_graph", first_order)
-    algorithm, meta, episodes = small_case_in_float32()
-    wrong, of_chunk = replace(algorithm, adjoint="first_order"), CompiledChunkGradient()
-    with (
-        torch.autocast("cpu", torch.bfloat16),
-        pytest.warns(UserWarning, match="differs from the eager one"),
-    ):
-        meta_gradient(algorithm, meta, episodes, of_chunk=of_chunk)
-    assert not of_chunk.is_used
-
-
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("adjoint", ["recomputed", "implicit"])

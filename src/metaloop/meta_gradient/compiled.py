@@ -4,7 +4,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,21 +18,14 @@ from torch.utils import _pytree as pytree
 from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode
 from metaloop.folders.user_path import user_path
-from metaloop.inner_loop import Parameters, Report
+from metaloop.inner_loop import Parameters
+from metaloop.meta_gradient.agreement import Compiled, Result, Scheduled, agree
 from metaloop.meta_gradient.cuda_graph import one_launch
 from metaloop.meta_gradient.decompositions import DECOMPOSITIONS
-from metaloop.meta_gradient.meta_gradient import Gradient, chunk_gradient
-from metaloop.meta_gradient.random_state import keep_random_state
+from metaloop.meta_gradient.meta_gradient import chunk_gradient
 
-# relative to the norm of a gradient tensor: the compiled graph sums in another order
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 5e-2}
 MOST_GRAPHS = 16  # each takes up to a minute and GPU memory; further shapes stay eager
-KINK = 100.0  # times the tolerance: possible effect of an element on the other side of a kink
-HALF = 3.0  # under autocast, times the eager gradient's own distance from float32's
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
-Result = tuple[Gradient, Report]
-Scheduled = tuple[Tensor, ...]  # Algorithm.scheduled
-Compiled = Callable[[Parameters, Episode, Scheduled], Result]
 
 
 class CompiledChunkGradient:
@@ -113,7 +106,7 @@ class CompiledChunkGradient:
         start = time.perf_counter()
         try:
             graph = compile_graph(eager, meta, chunk, scheduled)
-            is_same = _agree(graph, eager, meta, chunk, scheduled)
+            is_same = agree(graph, eager, meta, chunk, scheduled)
         except Exception as error:
             warnings.warn(f"Not compiled, running eagerly: {_reason(error)}", stacklevel=4)
         else:
@@ -195,63 +188,3 @@ def _keep_compiled_code() -> None:
     if os.environ.get(CACHE, default_cache_dir()) == default_cache_dir():
         folder = user_path(os.environ.get("METALOOP_CACHE", "~/.cache/metaloop"))
         os.environ[CACHE] = str(folder / "compiled")
-
-
-def _agree(
-    graph: Compiled, eager: Compiled, meta: Parameters, chunk: Episode, scheduled: Scheduled
-) -> bool:
-    """Check that both give the same from the same random state, which is restored.
-
-    Rounding can move an element across a kink (of a ReLU or max-pooling), where the slope differs.
-    So if the results are close but not equal, they are compared again at points near `meta`. A
-    wrong graph equals eager at none of them.
-
-    In half precision both round, at other places: the graph may be about as far from the eager
-    gradient as that is from float32's.
-    """
-    device = chunk.classes.device
-
-    def gradient(function: Compiled, point: Parameters) -> Gradient:
-        with keep_random_state(device):
-            return function(point, chunk, scheduled)[0]
-
-    for point in _points(meta):
-        found, expected = gradient(graph, point), gradient(eager, point)
-        rounding = torch.zeros((), device=device)
-        if torch.is_autocast_enabled(device.type):
-            with torch.autocast(device.type, enabled=False):
-                exact = gradient(eager, point)
-            rounding = HALF * _norm({n: g - exact[n] for n, g in expected.items()})
-        if _is_within(1.0, found, expected, rounding):
-            return True
-        if not _is_within(KINK, found, expected, rounding):
-            return False
-    return False
-
-
-def _points(meta: Parameters) -> Iterator[Parameters]:
-    """Yield the meta-parameters, then a few points near them."""
-    yield meta
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(4):
-        draws = {n: torch.randn(p.shape, generator=generator).to(p) for n, p in meta.items()}
-        yield {
-            n: p + 1e-2 * p.norm() / max(1, p.numel()) ** 0.5 * draws[n] for n, p in meta.items()
-        }
-
-
-def _is_within(tolerances: float, one: Gradient, other: Gradient, rounding: Tensor) -> bool:
-    """Compare tensor by tensor; a tensor that is tiny relative to the gradient may be noise."""
-    norm = _norm(other)
-    return all(
-        bool(
-            (one[n] - g).norm()
-            <= tolerances * TOLERANCE[g.dtype] * (g.norm() + 1e-3 * norm) + rounding
-        )
-        for n, g in other.items()
-    )
-
-
-def _norm(gradient: Gradient) -> Tensor:
-    norm: Tensor = torch.stack([g.norm() for g in gradient.values()]).norm()
-    return norm
