@@ -132,6 +132,8 @@ def measure(
 def turn(step: Step, seconds: float) -> float:
     """Measure the median time of a step over so many seconds, after a warm-up."""
     step()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     times, end = [], time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
         start = time.perf_counter()

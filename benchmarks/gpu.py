@@ -7,7 +7,9 @@
     python benchmarks/gpu.py --stages right --device cpu --tiny --out FOLDER    a rehearsal
 
 An item that fails is recorded with its error, and the others still run; the exit status is then 1.
-An interrupted stage continues where it stopped, a complete one starts again.
+After --minutes nothing new is started. A stage that was cut short continues where it stopped (copy
+its record to --out first, if that is elsewhere); a complete one starts again. A training run that
+was stopped starts again too.
 `gpu_parcel.py` packs everything that a GPU machine without a network lacks.
 """
 
@@ -103,7 +105,7 @@ def parse() -> argparse.Namespace:
         default=ROOT.parent / "shared/reference/meta_gradients.npz",
         help="the reference meta-gradients",
     )
-    parser.add_argument("--minutes", type=float, default=9.0, help="for a stage's training runs")
+    parser.add_argument("--minutes", type=float, default=9.0, help="for a stage")
     parser.add_argument("--commit", help="commit of the sources, if they are not a git checkout")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/records/gpu")
     return parser.parse_args()

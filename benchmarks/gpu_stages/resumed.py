@@ -17,7 +17,7 @@ POLL = 0.02
 def killed_and_resumed(setting: Setting) -> Outcome:
     """Train twice alike, kill the second (kill -9) and resume it: the same weights, bit by bit."""
     images = noise((3, 28, 28), setting.folder / "noise")
-    steps, save = (120, 10) if setting.tiny else (600, 100)
+    steps, save = (120, 10) if setting.tiny else (300, 50)
     arguments = [
         "task=image_folder",
         f"task.data_dir={images}",

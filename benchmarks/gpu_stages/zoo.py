@@ -2,7 +2,7 @@
 
 Every network of the tests' zoo must run in the way that is listed there, and have the meta-gradient
 that a processor computes in float64, by a loop over the tasks in plain autograd. Whole networks
-must have it vectorised, in float64 alone: their few examples magnify rounding.
+must have it vectorised.
 """
 
 from functools import cache, partial
@@ -28,7 +28,9 @@ from metaloop.meta_gradient.preflight.ways import plain_meta_gradient
 from tests.zoo import NETWORKS, TABLES, layers, sequences, way_listed
 
 PRECISE = "float64"  # in which the way is checked too
-WHOLE_NETWORKS = "whole networks"
+WHOLE_NETWORKS, OPERATIONS = "whole networks", "operations and habits"
+# whole networks' few examples magnify rounding; linear algebra on CUDA takes no bfloat16
+IN_PRECISIONS = {WHOLE_NETWORKS: (PRECISE,), OPERATIONS: (PRECISE, "float32")}
 RECURRENT = ("LSTM", "GRU", "RNN")
 TASKS_AT_ONCE = {"vectorised": "all", "task by task": 1}
 
@@ -44,14 +46,14 @@ def conformance(setting: Setting, record: Record) -> None:
     """Recurrent layers, attention, every other network of the zoo: as on a processor."""
     for group, names in groups().items():
         chosen = names[:2] if setting.tiny else names
-        for precision in (PRECISE,) if group == WHOLE_NETWORKS else (PRECISE, "float32", "bf16"):
+        for precision in IN_PRECISIONS.get(group, (PRECISE, "float32", "bf16")):
             item = partial(compare, chosen, precision, setting, record)
             record.item(f"{group}, {precision}", item)
 
 
 def groups() -> dict[str, list[str]]:
     """Names of networks, those whose kernels differ most from a processor's first."""
-    kinds = ("recurrent layers", "attention", "layers", "operations and habits")
+    kinds = ("recurrent layers", "attention", "layers", OPERATIONS)
     found: dict[str, list[str]] = {kind: [] for kind in kinds}
     of_layers = (layers.VECTOR, layers.SIGNAL, layers.IMAGE, layers.VOLUME, sequences.TOKENS)
     for _, table in TABLES:
@@ -62,7 +64,7 @@ def groups() -> dict[str, list[str]]:
                 kind = "attention"
             else:
                 is_layer = any(table is one for one in of_layers)
-                kind = "layers" if is_layer else "operations and habits"
+                kind = "layers" if is_layer else OPERATIONS
             found[kind].append(name)
     return found | {WHOLE_NETWORKS: list(WHOLE)}
 

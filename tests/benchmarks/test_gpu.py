@@ -161,8 +161,8 @@ def test_a_failed_item_runs_again_alone_and_its_record_keeps_the_others(
 
 
 def test_a_stage_that_was_cut_short_goes_on_and_a_whole_one_starts_again(tmp_path, gpu):
-    record = {"is_complete": False, "items": {}, "runs": [{}]}
-    kept = {"state": "passed", "run": 0, "reason": None, "values": {"kept": 1}}
+    record = {"is_complete": False, "items": {}, "runs": []}
+    kept = {"state": "passed", "run": 0, "seconds": 1, "reason": None, "values": {"kept": 1}}
     record["items"] = {"MAML, 5-way 1-shot": kept}
     path = tmp_path / "omniglot.json"
     path.write_text(json.dumps(record))
@@ -184,13 +184,14 @@ def test_the_next_stage_is_the_first_without_a_whole_record(tmp_path, gpu):
     assert "Every stage has a record" in gpu("--out", tmp_path, *REHEARSAL)[1]
 
 
-def test_rows_that_the_minutes_do_not_hold_wait_for_the_next_time(tmp_path, omniglot, gpu):
+def test_items_that_the_minutes_do_not_hold_wait_for_the_next_time(tmp_path, omniglot, gpu):
     arguments = ("--out", tmp_path, *REHEARSAL, "--data-dir", omniglot)
-    gpu("--stages", "faithful", "--minutes", "0", *arguments)
-    items = json.loads((tmp_path / "faithful.json").read_text())["items"]
-    assert set(states(items).values()) == {"waiting"}
-    (line,) = (line for line in gpu("--list", *arguments)[1].splitlines() if "faithful" in line)
-    assert line.split()[1:3] == ["to", "do"]
+    gpu("--stages", "right", "faithful", "--minutes", "0", *arguments)
+    for stage in ("right", "faithful"):
+        items = json.loads((tmp_path / f"{stage}.json").read_text())["items"]
+        assert set(states(items).values()) == {"waiting"}
+        (line,) = (line for line in gpu("--list", *arguments)[1].splitlines() if stage in line)
+        assert line.split()[1:3] == ["to", "do"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
