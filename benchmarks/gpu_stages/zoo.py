@@ -122,14 +122,13 @@ def error_of(name: str, adjoint: str, precision: str, device: str) -> float | st
 @cache
 def reference(name: str, adjoint: str) -> Reference:
     """What a processor computes."""
-    try:
-        algorithm, tasks = make(name, adjoint)
-    except UserError:
+    if way_listed(name, adjoint, draws=False) == "refused":
         return Reference("refused", None)
     with torch.autocast("cpu", enabled=False):
+        algorithm, tasks = make(name, adjoint)
         draws = draws_numbers(algorithm, tasks)
         way = way_listed(name, adjoint, draws=draws)
-        if draws or way == "refused":
+        if draws:
             return Reference(way, None)
         meta = algorithm.objective.meta_parameters()
         trial = make_trial(algorithm, meta, tasks, torch.float64)
@@ -139,7 +138,8 @@ def reference(name: str, adjoint: str) -> Reference:
 def make(name: str, adjoint: str) -> tuple[Algorithm, Episode]:
     """MAML with two inner steps for a network, in float32 on a processor, and two tasks."""
     ((_, make_network),) = networks([name])
-    model, tasks = make_network()
+    with torch.autocast("cpu", enabled=False):  # it is called once to find its width
+        model, tasks = make_network()
     objective = Objective(model=model.train(), loss=F.mse_loss)
     steps = {"inner_steps": 2, "eval_inner_steps": 2}
     return maml(objective, inner_lr=0.05, **steps, adjoint=adjoint), tasks

@@ -99,6 +99,7 @@ REASONS = {
 OPERATIONS = {
     **{name: operation for name, (operation, _, _) in REASONS.items()},
     "logsigmoid": Operation(F.logsigmoid, [ROWS]),
+    "glu": Operation(lambda x: F.glu(x, 0), [ROWS]),
     "prelu": Operation(F.prelu, [ROWS, (5,)]),
     "prelu_of_one_slope": Operation(F.prelu, [(2, 3, 2), (1,)]),
     "prelu_of_images": Operation(lambda x, w: x.prelu(w), [(2, 3, 2, 2), (3,)]),
@@ -130,6 +131,12 @@ def test_torchs_logsigmoid_warns_in_a_vmapped_forward_mode():
         Case(OPERATIONS["logsigmoid"], TORCH, [True]).vectorised_forward()
 
 
+def test_torchs_glu_has_no_forward_mode_in_bfloat16_on_a_processor():
+    x = torch.ones(4).bfloat16()
+    with pytest.raises(NotImplementedError, match="glu_jvp_cpu"):
+        torch.func.jvp(F.glu, (x,), (x,))
+
+
 def test_torchs_prelu_warns_where_tasks_differ_in_the_slope_alone():
     with pytest.warns(UserWarning, match="resized"):
         Case(OPERATIONS["prelu"], TORCH, [False, True]).vectorised()
@@ -157,7 +164,8 @@ def test_every_nesting_is_exact(operation, request):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
-    "name", ["hardsigmoid", "prelu", "rrelu", "logsigmoid", "weight_norm", "embedding_bag_mean"]
+    "name",
+    ["hardsigmoid", "prelu", "rrelu", "logsigmoid", "glu", "weight_norm", "embedding_bag_mean"],
 )
 def test_smaller_dtypes_are_exact_to_their_rounding(name, dtype):
     assert_exact_in(dtype, OPERATIONS[name], TABLE)
