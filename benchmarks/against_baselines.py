@@ -209,7 +209,7 @@ def test(run: RunFolder, choice: Choice) -> tuple[str, list[float], list[float]]
     before, after = (
         [float(row[f"accuracy_step_{step}"]) for row in rows] for step in (0, choice.inner_steps)
     )
-    return " ".join(command), before, after
+    return " ".join(command).replace(str(run.path), "RUN"), before, after
 
 
 def tables(parts: Mapping[str, Part]) -> str:

@@ -107,7 +107,7 @@ def test_every_stage_is_rehearsed_whole(tmp_path, reference_file, omniglot, cach
         "fast": 4,
         "omniglot": 1,
         "faithful": 5,
-        "conformance": 12,
+        "conformance": 11,
     }
     assert set(states(found["faithful"]).values()) == {"passed"}
     (row,) = found["omniglot"]["MAML, 5-way 1-shot"]["values"]["beside the published"]
