@@ -12,6 +12,7 @@ from metaloop.algorithms import maml
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
 from metaloop.meta_gradient.agreement import agree
+from metaloop.process.products import keep_rounding
 from tests.episodes import initial_meta, random_episodes
 
 
@@ -67,9 +68,7 @@ def test_in_half_precision_a_graph_may_round_as_eager_does_but_not_lose_the_seco
 
 def test_what_torch_may_round_is_as_it_was_before():
     algorithm, meta, episodes = case()
-    torch.set_float32_matmul_precision("high")
-    try:
+    with keep_rounding():
+        torch.set_float32_matmul_precision("high")
         assert agree(gradient_of(algorithm), gradient_of(algorithm), meta, episodes, ())
         assert torch.get_float32_matmul_precision() == "high"
-    finally:
-        torch.set_float32_matmul_precision("highest")

@@ -1,7 +1,6 @@
 """Compare a compiled graph with the eager gradient, to what rounding explains."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from metaloop.episode import Episode
 from metaloop.inner_loop import Parameters, Report
 from metaloop.meta_gradient.meta_gradient import Gradient
 from metaloop.meta_gradient.random_state import keep_random_state
+from metaloop.process.products import keep_rounding, round_products
 
 Result = tuple[Gradient, Report]
 Scheduled = tuple[Tensor, ...]  # Algorithm.scheduled
@@ -43,7 +43,8 @@ def agree(
         found, expected = gradient(graph, point), gradient(eager, point)
         rounding = torch.zeros((), device=device)
         if _rounds_more(device.type):
-            with _in_full(device.type):
+            with keep_rounding(), torch.autocast(device.type, enabled=False):
+                round_products("highest")
                 exact = gradient(eager, point)
             rounding = REDUCED * _norm({n: g - exact[n] for n, g in expected.items()})
         if _is_within(1.0, found, expected, rounding):
@@ -58,19 +59,6 @@ def _rounds_more(device: str) -> bool:
     is_tf32 = device == "cuda" and torch.backends.cudnn.allow_tf32
     is_reduced = torch.get_float32_matmul_precision() != "highest"
     return is_tf32 or is_reduced or torch.is_autocast_enabled(device)
-
-
-@contextmanager
-def _in_full(device: str) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        with torch.autocast(device, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def _points(meta: Parameters) -> Iterator[Parameters]:

@@ -109,8 +109,7 @@ def _refuse_first_use(trial: Trial, fresh: Trial, mode: str) -> None:
         used, unused = (_loss(one, theta, 1).detach() for one in (trial, fresh))
     except Exception:  # these parameters lie outside of the loss's domain
         return
-    # allocated elsewhere, a copy may round otherwise
-    if bool(torch.isclose(used, unused, rtol=1e-5, atol=0.0, equal_nan=True)):
+    if is_repeated(used, unused, rounds_alike=False):  # a copy lies elsewhere in memory
         return
     changed = changed_attributes(fresh.model, before)
     where = f" (its attribute {some(changed)})" if changed else ""

@@ -5,12 +5,12 @@ import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
 from metaloop.callbacks import DurableCheckpointIO
+from metaloop.process.products import round_products
 from metaloop.run.config.cluster import cluster_environments
 from metaloop.run.config.settings import Device, Training
 
@@ -48,9 +48,7 @@ def make_trainer(
     `files` writes the checkpoints; by default they contain no origin.
     """
     quiet_lightning()
-    torch.set_float32_matmul_precision(device.matmul_precision)
-    # by default cuDNN's convolutions round to TF32, whatever matmul_precision is
-    torch.backends.cudnn.allow_tf32 = device.matmul_precision != "highest"
+    round_products(device.matmul_precision)
     # no broadcast of buffers: no norm keeps any, and each rank has its own
     strategy = DDPStrategy(broadcast_buffers=False) if device.processes() > 1 else "auto"
     return pl.Trainer(
