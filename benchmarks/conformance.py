@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 from whole.networks import WHOLE, inputs
 
-from metaloop.algorithms import maml
+from metaloop.algorithms import GradientBased, maml
 from metaloop.episode import Episode, Examples
 from metaloop.errors import UserError
 from metaloop.inner_loop import Objective
@@ -117,14 +117,12 @@ def measure(name: str, make: Make, adjoint: str, compiles: bool) -> Row:
     empty = Row(name, adjoint, "", "", "", "")
     try:
         model, tasks = make()
-        objective = Objective(model=model.train(), loss=F.mse_loss)
+        algorithm = learner(model.train(), adjoint)
     except ImportError as error:
         return replace(empty, vectorised=f"left out: {error.name} is not installed")
     except UserError as error:
         return replace(empty, vectorised=f"refused: {error}")
-    steps = {"inner_steps": 2, "eval_inner_steps": 2}
-    algorithm = maml(objective, inner_lr=0.05, **steps, adjoint=adjoint)
-    meta = objective.meta_parameters()
+    meta = algorithm.objective.meta_parameters()
     at_once = AtOnce(tasks_at_once="all", chunks_at_once=1)
     as_torch = errors_of_torch(make_trial(algorithm, meta, tasks, torch.float64))
     row = replace(empty, torch_vectorised=as_torch[0], torch_one_by_one=as_torch[1])
@@ -139,6 +137,13 @@ def measure(name: str, make: Make, adjoint: str, compiles: bool) -> Row:
             row, compiled=error_compiled(make_trial(algorithm, meta, tasks, torch.float64))
         )
     return row
+
+
+def learner(model: nn.Module, adjoint: str) -> GradientBased:
+    """MAML with two inner steps for a network."""
+    objective = Objective(model=model, loss=F.mse_loss)
+    steps = {"inner_steps": 2, "eval_inner_steps": 2}
+    return maml(objective, inner_lr=0.05, **steps, adjoint=adjoint)
 
 
 def errors_of_torch(trial: Trial) -> list[float | str]:

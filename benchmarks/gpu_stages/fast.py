@@ -26,6 +26,7 @@ from metaloop.episode import Episode, Examples
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
 from metaloop.models import Conv4
+from metaloop.process.products import keep_rounding, round_products
 from tests.peak import Peak
 
 # two gradients through ReLU and max-pooling, a share of the norm
@@ -56,14 +57,9 @@ def fast(setting: Setting, record: Record) -> None:
 @contextmanager
 def products(precision: str) -> Iterator[None]:
     """Compute float32 products and convolutions in float32 or TF32, whatever is torch's default."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if precision == "TF32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "TF32"
-    try:
+    with keep_rounding():
+        round_products("high" if precision == "TF32" else "highest")
         yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def torchbench_work(precision: str, setting: Setting) -> Outcome:

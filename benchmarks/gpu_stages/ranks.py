@@ -11,7 +11,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -19,6 +18,7 @@ from gpu_stages.record import Outcome, Setting, error_line, failed, passed, unte
 from metaloop.training.datamodule import EpisodicDataModule
 from tests.episodes import RECIPES
 from tests.ranks import Blobs, learner
+from tests.trainers import bare_trainer
 
 Weights = dict[str, dict[str, torch.Tensor]]
 # float64, but Adam divides rounding noise by its own size; without the average it is 1e-3 and more
@@ -88,21 +88,9 @@ def train(name: str, device: str, backend: str | None) -> dict[str, torch.Tensor
         strategy = DDPStrategy(
             parallel_devices=of_ranks, process_group_backend=backend, broadcast_buffers=False
         )
-    trainer = pl.Trainer(
-        accelerator="gpu" if device == "cuda" else "cpu",
-        devices=1,
-        strategy=strategy,
-        precision="64-true",
-        max_steps=3,
-        max_epochs=-1,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        inference_mode=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+    accelerator = "gpu" if device == "cuda" else "cpu"
+    trainer = bare_trainer(
+        3, accelerator=accelerator, devices=1, strategy=strategy, precision="64-true"
     )
     module = learner(name)
     data = EpisodicDataModule(Blobs(), seed=0, meta_batch_size=4, validation_episodes=4)

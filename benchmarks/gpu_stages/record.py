@@ -114,8 +114,8 @@ class Record:
         print(f"  {name} ..", flush=True)
         start = time.perf_counter()
         try:
-            is_late = self.seconds_left() <= 0
-            outcome = Outcome("waiting", {}, "no time was left for it") if is_late else measure()
+            late = Outcome("waiting", {}, "no time was left for it")
+            outcome = measure() if self.seconds_left() > 0 else late
         except Exception as error:
             outcome = failed(error_line(error), {})
         if outcome.state == "failed":

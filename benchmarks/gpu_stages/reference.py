@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from gpu_stages.record import Outcome, Setting, Values, error_line, failed, passed, skipped
+from gpu_stages.errors import all_within
+from gpu_stages.record import Outcome, Record, Setting, skipped
 from gpu_stages.ways import COMPILED, RECORDED, first_call, why_not
 from metaloop.meta_gradient import CompiledChunkGradient, meta_gradient
+from metaloop.process.products import keep_rounding
 from metaloop.run.config.settings import Device
 from metaloop.run.config.trainer import make_trainer
 from tests.episodes import reference_case
@@ -47,7 +50,7 @@ PRECISIONS = {
 }
 
 
-def against_reference(name: str, way: str, setting: Setting) -> Outcome:
+def against_reference(name: str, way: str, setting: Setting, record: Record) -> Outcome:
     """Compare all cases at one precision in one way: their errors, a share of the norm."""
     if (reason := why_not(way, setting)) is not None:
         return skipped(reason)
@@ -61,22 +64,12 @@ def against_reference(name: str, way: str, setting: Setting) -> Outcome:
         cases = TO_COMPILE + IN_FLOAT64 * (name == "float64")
     if setting.tiny:
         cases = [one for one in cases if one[0] == "mlp" or (one[1] == "maml" and way == AT_ONCE)]
-    errors: dict[str, float] = {}
-    wrong = []
+    measures = {
+        "/".join(case): partial(error_of, case, arrays, precision, way, setting.device)
+        for case in cases
+    }
     with computing_as_a_run(precision, setting):
-        for case in cases:
-            label = "/".join(case)
-            try:
-                error = error_of(case, arrays, precision, way, setting.device)
-            except Exception as problem:
-                wrong.append(f"{label}: {error_line(problem)}")
-                continue
-            errors[label] = error
-            if not error <= precision.tolerance:
-                wrong.append(f"{label}: off by {error:.1e}")
-    values: Values = {"largest": max(errors.values(), default=None)}
-    values |= {"tolerance": precision.tolerance, "errors": errors}
-    return failed("; ".join(wrong), values) if wrong else passed(values)
+        return all_within(precision.tolerance, measures, record)
 
 
 def cases_in(arrays: dict[str, np.ndarray]) -> list[Case]:
@@ -103,14 +96,12 @@ def computing_as_a_run(precision: Precision, setting: Setting) -> Iterator[None]
         compile=False,
         deterministic=False,
     )
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    make_trainer(device, setting.folder, [])
-    try:
-        with torch.autocast(setting.device, torch.bfloat16, enabled=precision.autocast):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+    with (
+        keep_rounding(),
+        torch.autocast(setting.device, torch.bfloat16, enabled=precision.autocast),
+    ):
+        make_trainer(device, setting.folder, [])
+        yield
 
 
 def error_of(

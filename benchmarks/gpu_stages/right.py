@@ -14,7 +14,7 @@ def right(setting: Setting, record: Record) -> None:
 
     def compare(way: str, precisions: list[str]) -> None:
         for precision in precisions:
-            item = partial(against_reference, precision, way, setting)
+            item = partial(against_reference, precision, way, setting, record)
             record.item(f"reference, {precision}, {way}", item)
 
     every = list(PRECISIONS)

@@ -9,20 +9,20 @@ from functools import cache, partial
 from typing import NamedTuple
 
 import torch
-from conformance import ADJOINTS, networks
+from conformance import ADJOINTS, learner, networks
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 from whole.networks import WHOLE
 
-from gpu_stages.record import Outcome, Record, Setting, Values, error_line, failed, passed, skipped
+from gpu_stages.errors import all_within
+from gpu_stages.record import Outcome, Record, Setting
 from gpu_stages.reference import PRECISIONS, computing_as_a_run, norm
-from metaloop.algorithms import Algorithm, maml
+from metaloop.algorithms import Algorithm
 from metaloop.episode import Episode
 from metaloop.errors import UserError
-from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import AtOnce, meta_gradient, preflight_check
 from metaloop.meta_gradient.meta_gradient import Gradient
+from metaloop.meta_gradient.preflight.purity import draws_now
 from metaloop.meta_gradient.preflight.trial import make_trial
 from metaloop.meta_gradient.preflight.ways import plain_meta_gradient
 from tests.zoo import NETWORKS, TABLES, layers, sequences, way_listed
@@ -71,29 +71,13 @@ def groups() -> dict[str, list[str]]:
 
 def compare(names: list[str], precision: str, setting: Setting, record: Record) -> Outcome:
     """Errors of networks with both adjoints, a share of the norm; or how they are listed."""
-    found: dict[str, float | str] = {}
-    wrong: list[str] = []
-    tolerance = PRECISIONS[precision].tolerance
-    missing: dict[str, None] = {}
-    values: Values = {"largest": None, "tolerance": tolerance, "errors": found}
+    measures = {
+        f"{name}, {adjoint}": partial(error_of, name, adjoint, precision, setting.device)
+        for name in names
+        for adjoint in ADJOINTS
+    }
     with computing_as_a_run(PRECISIONS[precision], setting):
-        for label, name, adjoint in [(f"{n}, {a}", n, a) for n in names for a in ADJOINTS]:
-            if record.seconds_left() <= 0:
-                return Outcome("waiting", values, f"no time was left for {label}")
-            try:
-                found[label] = error = error_of(name, adjoint, precision, setting.device)
-            except ImportError as problem:
-                missing[f"{problem.name} is not installed"] = None
-            except Exception as problem:
-                wrong.append(f"{label}: {error_line(problem)}")
-            else:
-                if isinstance(error, float) and not error <= tolerance:
-                    wrong.append(f"{label}: off by {error:.1e}")
-    if missing and not found and not wrong:
-        return skipped(", ".join(missing))
-    values["largest"] = max((e for e in found.values() if isinstance(e, float)), default=None)
-    values["missing"] = list(missing)
-    return failed("; ".join(wrong), values) if wrong else passed(values)
+        return all_within(PRECISIONS[precision].tolerance, measures, record)
 
 
 def error_of(name: str, adjoint: str, precision: str, device: str) -> float | str:
@@ -126,13 +110,11 @@ def reference(name: str, adjoint: str) -> Reference:
         return Reference("refused", None)
     with torch.autocast("cpu", enabled=False):
         algorithm, tasks = make(name, adjoint)
-        draws = draws_numbers(algorithm, tasks)
-        way = way_listed(name, adjoint, draws=draws)
-        if draws:
-            return Reference(way, None)
         meta = algorithm.objective.meta_parameters()
         trial = make_trial(algorithm, meta, tasks, torch.float64)
-        return Reference(way, plain_meta_gradient(trial))
+        draws = draws_now(trial)
+        way = way_listed(name, adjoint, draws=draws)
+        return Reference(way, None if draws else plain_meta_gradient(trial))
 
 
 def make(name: str, adjoint: str) -> tuple[Algorithm, Episode]:
@@ -140,18 +122,7 @@ def make(name: str, adjoint: str) -> tuple[Algorithm, Episode]:
     ((_, make_network),) = networks([name])
     with torch.autocast("cpu", enabled=False):  # it is called once to find its width
         model, tasks = make_network()
-    objective = Objective(model=model, loss=F.mse_loss)
-    steps = {"inner_steps": 2, "eval_inner_steps": 2}
-    return maml(objective, inner_lr=0.05, **steps, adjoint=adjoint), tasks
-
-
-def draws_numbers(algorithm: Algorithm, tasks: Episode) -> bool:
-    """Whether a forward pass draws random numbers, which no other device draws."""
-    before = torch.get_rng_state()
-    objective, support = algorithm.objective, tree_map(lambda t: t[0], tasks.support)
-    with torch.no_grad():
-        objective.support_loss(objective.meta_parameters(), support)
-    return not torch.equal(before, torch.get_rng_state())
+    return learner(model, adjoint), tasks
 
 
 def way_there(name: str, adjoint: str, device: str) -> str:

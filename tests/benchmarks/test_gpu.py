@@ -194,6 +194,20 @@ def test_items_that_the_minutes_do_not_hold_wait_for_the_next_time(tmp_path, omn
         assert line.split()[1:3] == ["to", "do"]
 
 
+def test_a_trained_row_falls_short_by_its_value_its_time_or_the_way_it_was_computed(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    published = importlib.import_module("gpu_stages.published")
+    good = {"metric": "accuracy", "difference": 0.001, "agrees": True}
+    bad = {"metric": "accuracy", "difference": -0.02, "agrees": False}
+    eagerly = "Not compiled, running eagerly: no compiler"
+    values = {"beside the published": [good, bad], "warnings": ["few episodes", eagerly]}
+    assert published.below(values) == ["below the published value: accuracy -0.0200"]
+    assert published.below({"beside the published": [good]}) == []
+    assert published.missed(values, 200.0, 180.0) == [eagerly, "it took 200 s, not under 180"]
+    assert published.missed({"warnings": ["few episodes"]}, 170.0, 180.0) == []
+    assert published.missed({"warnings": []}, 500.0, None) == []
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_without_a_gpu_the_error_names_the_rehearsal(tmp_path, gpu):
     status, said = gpu("--out", tmp_path, "--stages", "right")

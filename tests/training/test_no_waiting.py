@@ -13,6 +13,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from metaloop.training.datamodule import EpisodicDataModule
 from tests.episodes import RECIPES
 from tests.ranks import VARYING, Blobs, learner
+from tests.trainers import bare_trainer
 
 STEPS = 3
 LEARNERS = [n for n in (*RECIPES, VARYING) if n != "r2d2"]  # its autocast knows no meta device
@@ -47,21 +48,6 @@ class StopBeforeLogging(pl.Callback):
             raise EnoughError
 
 
-def trainer(max_steps, **more):
-    return pl.Trainer(
-        max_steps=max_steps,
-        max_epochs=-1,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
-        inference_mode=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **more,
-    )
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's, of workers and of a missing log
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_training_step_neither_waits_for_its_device_nor_leaves_it(name):
@@ -69,8 +55,8 @@ def test_a_training_step_neither_waits_for_its_device_nor_leaves_it(name):
     module.log_every = 1000
     task = Blobs(ways=[2, 3], shots=[1, 2]) if name == VARYING else Blobs()
     data = EpisodicDataModule(task, seed=0, meta_batch_size=4, validation_episodes=4)
-    trainer(1, accelerator="cpu").fit(module, datamodule=data)  # the check reads values, once
-    steps = trainer(1000, strategy=OnMeta(), callbacks=[StopBeforeLogging()])
+    bare_trainer(1, accelerator="cpu").fit(module, datamodule=data)  # the check reads values, once
+    steps = bare_trainer(1000, strategy=OnMeta(), callbacks=[StopBeforeLogging()])
     with pytest.raises(EnoughError):
         steps.fit(module, datamodule=data)
     assert steps.global_step == STEPS
