@@ -27,7 +27,10 @@ FURTHER = {
     "first-order MAML, 5-way 1-shot": Row("finn2017/first_order_omniglot_5way_1shot"),
     "Meta-SGD, 5-way 1-shot": Row("li2017/omniglot_5way_1shot"),
     "MAML, 20-way 1-shot": Row("finn2017/omniglot_20way_1shot"),
-    "Reptile, 5-way 1-shot": Row("nichol2018/omniglot_5way_1shot", ("task.shots=1",)),
+    "Reptile, 5-way 1-shot": Row(
+        "nichol2018/omniglot_5way_1shot",
+        ("task.shots=1", "task.rotations=false", "algorithm.batch_size=5"),
+    ),
     "MAML++, 5-way 1-shot": Row("antoniou2019/omniglot_5way_1shot", ("task.rotations=false",)),
 }
 TINY = (
