@@ -19,9 +19,9 @@ from metaloop.algorithms.algorithm import Algorithm
 from metaloop.episode import Episode
 from metaloop.folders.user_path import user_path
 from metaloop.inner_loop import Parameters
-from metaloop.meta_gradient.agreement import Compiled, Result, Scheduled, agree
 from metaloop.meta_gradient.cuda_graph import one_launch
 from metaloop.meta_gradient.decompositions import DECOMPOSITIONS
+from metaloop.meta_gradient.graph_check import Compiled, Result, Scheduled, agree
 from metaloop.meta_gradient.meta_gradient import chunk_gradient
 
 MOST_GRAPHS = 16  # each takes up to a minute and GPU memory; further shapes stay eager

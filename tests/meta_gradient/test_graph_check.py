@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 from metaloop.algorithms import maml
 from metaloop.inner_loop import Objective
 from metaloop.meta_gradient import meta_gradient
-from metaloop.meta_gradient.agreement import agree
+from metaloop.meta_gradient.graph_check import agree
 from metaloop.process.products import keep_rounding
 from tests.episodes import initial_meta, random_episodes
 
